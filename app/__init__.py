@@ -1,0 +1,1 @@
+"""The Streamlit app that charts the logged invariants; installed as ``sing_monitor.app``."""

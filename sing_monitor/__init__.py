@@ -1,0 +1,28 @@
+"""Watches what an image classifier's head ignores while the model trains.
+
+``SINGCallback`` is resolved on first use, so that ``import sing_monitor`` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sing_monitor.callbacks.sing import SINGCallback
+
+__version__ = version("sing-monitor")
+
+__all__ = ["SINGCallback", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SINGCallback":
+        from sing_monitor.callbacks.sing import SINGCallback
+
+        return SINGCallback
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
