@@ -1,0 +1,228 @@
+"""A folder of embeddings that many processes share without locks, on network drives too.
+
+A chunk of embeddings is one file with a name of its own, which appears whole or not at all and
+never changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+VERSION = "1"
+
+_CHUNK_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
+_TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}\.tmp")
+# A broken file this old is nobody's work in progress.
+_STALE_SECONDS = 3600.0
+# A folder changed this recently may change again within one tick of the file system's clock.
+_TICK_SECONDS = 2.0
+
+
+class ChunkFolder:
+    """Embeddings of one space and kind in files; trouble with the disk is said once, never raised.
+
+    Args:
+        root: folder of all spaces and kinds, which shares `max_bytes`.
+        folder: `root / <space> / <kind>`, made when needed.
+        space_name: stands in every file; files of other spaces are passed over.
+        dim: n, the size of an embedding.
+        max_bytes: bound on all chunk files under `root`; the least recently used go first.
+
+    Attributes:
+        unreadable: how many files were passed over as broken or foreign.
+    """
+
+    def __init__(self, root: Path, folder: Path, space_name: str, dim: int, max_bytes: int) -> None:
+        self.unreadable = 0
+        self._root = root
+        self._folder = folder
+        self._space_name = space_name
+        self._dim = dim
+        self._max_bytes = max_bytes
+        self._index: dict[int, tuple[Path, int]] = {}  # key -> file and row
+        self._seen: set[str] = set()
+        self._folder_time = -1
+        self._room = 0  # bytes to write before the size of all files is looked at again
+        self._warned: set[str] = set()
+
+    def __contains__(self, key: int) -> bool:
+        """Whether the key was in a file when the folder was last looked at."""
+        return key in self._index
+
+    def find(self, keys: Iterable[int]) -> dict[int, Tensor]:
+        """Read the embeddings of those keys that are in a file, other processes' included.
+
+        Returns:
+            key -> (n,) float32.
+        """
+        wanted = set(keys)
+        if not wanted <= self._index.keys():
+            self._scan()
+        rows_of: dict[Path, dict[int, int]] = {}
+        for key in wanted & self._index.keys():
+            path, row = self._index[key]
+            rows_of.setdefault(path, {})[key] = row
+        found: dict[int, Tensor] = {}
+        for path, rows in rows_of.items():
+            embeddings = self._read(path, list(rows.values()))
+            if embeddings is None:
+                self._index = {key: at for key, at in self._index.items() if at[0] != path}
+            else:
+                found.update(zip(rows, embeddings, strict=True))
+        return found
+
+    def write(self, embeddings: Mapping[int, Tensor]) -> None:
+        """Write embeddings, key -> (n,) float32, as one new file.
+
+        The file is complete under another name first, so that no reader sees half of it.
+        """
+        keys = list(embeddings)
+        tensors = {
+            "keys": torch.tensor(keys, dtype=torch.int64),
+            "embeddings": torch.stack([embeddings[key] for key in keys]),
+        }
+        data = save(tensors, metadata={"version": VERSION, "space": self._space_name})
+        name = uuid.uuid4().hex
+        path, temporary = self._folder / f"{name}.safetensors", self._folder / f"{name}.tmp"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            self._warn(
+                "write",
+                f"Embeddings cannot be written to {self._folder}: {error}. They are kept in "
+                "memory, and the next run has to compute them again: free some space or choose "
+                "another cache_dir.",
+            )
+            return
+        self._seen.add(path.name)
+        self._index.update({key: (path, row) for row, key in enumerate(keys)})
+        self._room -= len(data)
+        if self._room < 0:
+            self._make_room()
+
+    def _scan(self) -> None:
+        """Index the keys of files that are new in the folder."""
+        try:
+            changed = self._folder.stat().st_mtime_ns
+            if changed == self._folder_time:
+                return
+            names = sorted(os.listdir(self._folder))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._warn("read", f"The embedding cache {self._folder} cannot be read: {error}.")
+            return
+        recent = time.time() - changed / 1e9 < _TICK_SECONDS
+        self._folder_time = -1 if recent else changed
+        for name in names:
+            path = self._folder / name
+            if _TEMPORARY_NAME.fullmatch(name):
+                _remove_if_stale(path)
+            elif _CHUNK_NAME.fullmatch(name) and name not in self._seen:
+                self._seen.add(name)
+                self._index_file(path)
+
+    def _index_file(self, path: Path) -> None:
+        """Read the keys alone; the embeddings wait until one is wanted."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if (metadata.get("version"), metadata.get("space")) != (VERSION, self._space_name):
+                    raise ValueError("it was written by another version or for another space")
+                if sorted(file.keys()) != ["embeddings", "keys"]:
+                    raise ValueError(f"it holds {', '.join(sorted(file.keys()))}")
+                keys = file.get_tensor("keys")
+                shape = list(file.get_slice("embeddings").get_shape())
+            if keys.dtype != torch.int64 or shape != [*keys.shape, self._dim]:
+                raise ValueError(f"it holds embeddings of shape {shape} for {len(keys)} keys")
+        except (OSError, SafetensorError, ValueError) as error:
+            self._pass_over(path, error)
+            return
+        for row, key in enumerate(keys.tolist()):
+            self._index.setdefault(key, (path, row))
+
+    def _read(self, path: Path, rows: list[int]) -> Tensor | None:
+        try:
+            with safe_open(path, framework="pt") as file:
+                embeddings: Tensor = file.get_tensor("embeddings")[rows].float()
+            if not embeddings.isfinite().all():
+                raise ValueError("it holds numbers that are not finite")
+        except (OSError, SafetensorError, ValueError) as error:
+            self._pass_over(path, error)
+            return None
+        try:
+            os.utime(path)  # the least recently used is what goes first
+        except OSError as error:
+            logger.debug("The time of %s could not be set: %s", path, error)
+        return embeddings
+
+    def _make_room(self) -> None:
+        """Delete the least recently used files of all spaces, down to nine tenths of the bound."""
+        files = []
+        for path in self._root.glob("*/*/*.safetensors"):
+            if path.parent.name in ("images", "texts") and _CHUNK_NAME.fullmatch(path.name):
+                try:
+                    stat = path.stat()
+                except OSError:  # another process made room
+                    continue
+                files.append((stat.st_mtime_ns, stat.st_size, path))
+        total = sum(size for _, size, _ in files)
+        if total > self._max_bytes:
+            for _, size, path in sorted(files):
+                if total <= 0.9 * self._max_bytes:
+                    break
+                try:
+                    path.unlink(missing_ok=True)
+                    total -= size
+                except OSError as error:
+                    self._warn("room", f"{path} cannot be deleted to make room: {error}.")
+        # Other runs write too: looking again soon keeps the sum of all near the bound.
+        self._room = min(self._max_bytes - total, self._max_bytes // 32)
+
+    def _pass_over(self, path: Path, error: Exception) -> None:
+        if isinstance(error, FileNotFoundError):  # another process made room
+            return
+        self.unreadable += 1
+        removed = isinstance(error, SafetensorError) and _remove_if_stale(path)
+        self._warn(
+            "broken",
+            f"{path} is no readable part of the embedding cache and was "
+            f"{'removed' if removed else 'passed over'}: {error}. What it held is computed again. "
+            "Further such files are not mentioned.",
+        )
+
+    def _warn(self, topic: str, message: str) -> None:
+        if topic not in self._warned:
+            self._warned.add(topic)
+            logger.warning(message)
+
+
+def _remove_if_stale(path: Path) -> bool:
+    try:
+        if time.time() - path.stat().st_mtime < _STALE_SECONDS:
+            return False
+        path.unlink()
+    except OSError:  # gone already, or not ours to remove
+        return False
+    return True

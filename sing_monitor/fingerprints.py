@@ -1,0 +1,89 @@
+"""What an image is known by: a number for its pixels, whatever the order, device or process."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Fixed for ever: fingerprints are the keys of caches on disk.
+_SEED = 20260314
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Round images in [0, 1] to 8 bits; what lies outside saturates.
+
+    Args:
+        images: floats, any shape.
+
+    Returns:
+        uint8 of the same shape and device.
+
+    Raises:
+        TypeError: the images are not floats.
+
+    Example:
+        >>> to_uint8(torch.tensor([0.0, 0.5, 1.0, 1.01]))
+        tensor([  0, 128, 255, 255], dtype=torch.uint8)
+    """
+    if not images.is_floating_point():
+        raise TypeError(f"images are {images.dtype}; expected floats in [0, 1]")
+    return images.float().mul(255).round().clamp(0, 255).to(torch.uint8)
+
+
+def fingerprint(images: Tensor) -> Tensor:
+    """A number for the content of each image, the same on every device and in every process.
+
+    With the image's bytes read as little-endian 64-bit words x_i and fixed random odd k and c_i,
+
+        y_i = k x_i,    h = fmix64(sum_i c_i (y_i ^ (y_i >>> 32)) + c'_1 C + c'_2 H + c'_3 W)
+
+    modulo 2^64. A sum of c_i x_i alone would hardly see the top byte of a word: a difference there
+    times an odd number stays there. The shift spreads it, and k breaks the symmetry by which equal
+    differences in both halves of a word would cancel in the shift. fmix64 is the finisher of
+    MurmurHash3, which makes every bit depend on all: the lowest one is used as a fold, the others
+    as a uniform number. Not made to withstand someone who searches for collisions.
+
+    Args:
+        images: (B, C, H, W) uint8.
+
+    Returns:
+        (B,) int64 on the images' device, each independent of the rest of the batch.
+
+    Raises:
+        TypeError: the images are not uint8.
+        ValueError: the images have not four dimensions.
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"images are {images.dtype}; expected uint8, see to_uint8")
+    if images.ndim != 4:
+        raise ValueError(f"images have shape {tuple(images.shape)}; expected (B, C, H, W)")
+    count, *shape = images.shape
+    size = math.prod(shape)
+    words = -(-size // 8)
+    # A fresh buffer, because a view as words needs aligned memory as well as the padding.
+    buffer = torch.zeros(count, 8 * words, dtype=torch.uint8, device=images.device)
+    buffer[:, :size] = images.reshape(count, size)
+    constants = _odd_constants(4 + words).to(images.device)
+    # In place, for speed: a batch of large images is tens of megabytes.
+    scaled = buffer.view(torch.int64).mul_(constants[0])
+    mixed = _shift(scaled, 32).bitwise_xor_(scaled).mul_(constants[4:])
+    hashes = mixed.sum(1) + (constants[1:4] * torch.tensor(shape, device=images.device)).sum()
+    hashes = (hashes ^ _shift(hashes, 33)) * (0xFF51AFD7ED558CCD - 2**64)
+    hashes = (hashes ^ _shift(hashes, 33)) * (0xC4CEB9FE1A85EC53 - 2**64)
+    return hashes ^ _shift(hashes, 33)
+
+
+@lru_cache(maxsize=8)
+def _odd_constants(count: int) -> Tensor:
+    """The first `count` of a fixed sequence of random odd 64-bit numbers, as int64."""
+    raw = np.random.PCG64(_SEED).random_raw(count) | np.uint64(1)
+    return torch.from_numpy(raw.view(np.int64))
+
+
+def _shift(words: Tensor, bits: int) -> Tensor:
+    """Logical right shift: torch's own repeats the sign bit."""
+    return (words >> bits).bitwise_and_((1 << (64 - bits)) - 1)
