@@ -1,0 +1,215 @@
+"""The tables of the invariants analysis: by class, by concept, by image, and the spectrum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sing_monitor.embeddings import TextSet
+from sing_monitor.geometry import HeadGeometry
+from sing_monitor.pairs import TranslatedPairs
+from sing_monitor.scores import text_cosines, to_degrees
+from sing_monitor.snapshot import Snapshot, hex_id
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+NEIGHBOURS = 3
+# By suffix of the pair, for every draw (one, except of random subspaces): AS (N,) and IS (N,).
+Scores = Mapping[str, Sequence[tuple[Tensor, Tensor]]]
+
+
+def class_table(snapshot: Snapshot, scores: Scores) -> DataFrame:
+    """One row a class: images, accuracy, mean and spread of AS and IS of every kind of pair.
+
+    A class without an image in the probe has n = 0 and NaN.
+    """
+    from pandas import DataFrame
+
+    labels, classes = snapshot.labels, len(snapshot.class_names)
+    correct = (snapshot.predictions == labels).double()
+    columns: dict[str, object] = {
+        "class_index": range(classes),
+        "class_name": list(snapshot.class_names),
+        "n": labels.bincount(minlength=classes).numpy(),
+        "accuracy": _group_mean(correct, labels, classes).numpy(),
+    }
+    for suffix, draws in scores.items():
+        by_draw = [_class_scores(*draw, labels, classes) for draw in draws]
+        for name in by_draw[0]:
+            mean = torch.stack([draw[name] for draw in by_draw]).mean(dim=0)
+            columns[f"{name}{suffix}"] = mean.numpy()
+    return DataFrame(columns)
+
+
+def _class_scores(
+    attribute: Tensor, image: Tensor, labels: Tensor, classes: int
+) -> dict[str, Tensor]:
+    attribute_mean, attribute_std = _group_moments(attribute, labels, classes)
+    image_mean, image_std = _group_moments(image, labels, classes)
+    return {
+        "attribute_score": attribute_mean,
+        "attribute_score_std": attribute_std,
+        "attribute_score_abs": _group_mean(attribute.abs(), labels, classes),
+        "image_score": image_mean,
+        "image_score_std": image_std,
+    }
+
+
+def image_table(
+    snapshot: Snapshot, scores: Scores, pairs: TranslatedPairs, n_images: int
+) -> DataFrame:
+    """One row an image: id, label, prediction, scores, and for the largest movers neighbours.
+
+    ``neighbours_*`` hold the ids of the probe images whose embeddings are nearest to ``T f``, to
+    the paper's equivalent and to the centered one; empty for images that are no movers. Scores of
+    random subspaces are means over the draws.
+    """
+    from pandas import DataFrame
+
+    ids = image_ids(snapshot)
+    columns: dict[str, object] = {
+        "image": ids,
+        "label": snapshot.labels.numpy(),
+        "prediction": snapshot.predictions.numpy(),
+        "fold": snapshot.folds.numpy(),
+    }
+    if snapshot.sample_index is not None:
+        columns["sample_index"] = snapshot.sample_index.numpy()
+    for name, (labels, values) in snapshot.attributes.items():
+        columns[f"attribute:{name}"] = [values[label] for label in labels.tolist()]
+    for suffix, draws in scores.items():
+        attributes, images = zip(*draws, strict=True)
+        columns[f"attribute_score{suffix}"] = torch.stack(attributes).mean(dim=0).numpy()
+        columns[f"image_score{suffix}"] = torch.stack(images).mean(dim=0).numpy()
+    movers = _movers(*scores["_centered"][0], n_images)
+    columns["mover"] = torch.zeros(len(ids), dtype=torch.bool).index_fill(0, movers, True).numpy()
+    for name, embeddings in (
+        ("before", pairs.original),
+        ("after", pairs.removed),
+        ("after_centered", pairs.centered),
+    ):
+        nearest: list[list[str]] = [[] for _ in ids]
+        for row, found in zip(movers.tolist(), _nearest(embeddings, snapshot, movers), strict=True):
+            nearest[row] = [ids[other] for other in found]
+        columns[f"neighbours_{name}"] = nearest
+    return DataFrame(columns)
+
+
+def image_ids(snapshot: Snapshot) -> list[str]:
+    """Content fingerprints as 16 hexadecimal digits; positions where there are none."""
+    ids = range(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids.tolist()
+    return [hex_id(value) for value in ids]
+
+
+def spectrum_table(geometry: HeadGeometry) -> DataFrame:
+    """Singular values of the head, largest first, and whether each counts toward the rank."""
+    from pandas import DataFrame
+
+    values = geometry.singular_values.cpu().double().numpy()
+    return DataFrame(
+        {
+            "index": range(len(values)),
+            "singular_value": values,
+            "in_row_space": [i < geometry.rank for i in range(len(values))],
+        }
+    )
+
+
+def concept_tables(
+    snapshot: Snapshot, pairs: TranslatedPairs, concepts: TextSet | None
+) -> dict[str, DataFrame]:
+    """Mean angle to every concept before and after null removal, over all images and by class.
+
+    Returns:
+        ``concepts`` and ``class_concepts``, the second with a row for every class present and
+        every concept; nothing without concepts.
+    """
+    if concepts is None:
+        return {}
+    texts = concepts.embeddings.double()
+    before = to_degrees(text_cosines(pairs.original, texts))
+    after = to_degrees(text_cosines(pairs.removed, texts))
+    after_centered = to_degrees(text_cosines(pairs.centered, texts))
+    quantities = {
+        "angle_before": before,
+        "angle_after": after,
+        "attribute_score": before - after,
+        "angle_after_centered": after_centered,
+        "attribute_score_centered": before - after_centered,
+    }
+    everything = torch.zeros_like(snapshot.labels)
+    overall = _concept_rows(quantities, everything, concepts)
+    present, labels = snapshot.labels.unique(return_inverse=True)
+    by_class = _concept_rows(quantities, labels, concepts)
+    class_index = present.repeat_interleave(len(concepts.names))
+    by_class.insert(0, "class_index", class_index.numpy())
+    by_class.insert(
+        1, "class_name", [snapshot.class_names[index] for index in class_index.tolist()]
+    )
+    return {"concepts": overall, "class_concepts": by_class}
+
+
+def _concept_rows(quantities: Mapping[str, Tensor], groups: Tensor, concepts: TextSet) -> DataFrame:
+    """One row for every group and concept, groups outermost."""
+    from pandas import DataFrame
+
+    count = int(groups.max()) + 1
+    samples = groups.bincount(minlength=count).repeat_interleave(len(concepts.names))
+    columns: dict[str, object] = {
+        "concept": list(concepts.names) * count,
+        "n": samples.numpy(),
+    }
+    for name, values in quantities.items():
+        mean, std = _group_moments(values, groups, count)
+        columns[name] = mean.flatten().numpy()
+        if name.startswith("attribute_score"):
+            columns[name.replace("attribute_score", "attribute_score_std")] = std.flatten().numpy()
+    return DataFrame(columns)
+
+
+def _movers(attribute: Tensor, image: Tensor, n_images: int) -> Tensor:
+    """Rows of the images that moved most: half by |AS|, the rest by IS, in row order.
+
+    An image without scores is none of them.
+    """
+    magnitude, distance = attribute.abs().nan_to_num(nan=-1.0), image.nan_to_num(nan=-1.0)
+    chosen = magnitude.argsort(descending=True, stable=True)[: n_images // 2]
+    by_image = distance.index_fill(0, chosen, -2.0).argsort(descending=True, stable=True)
+    rest = by_image[: min(n_images, len(image)) - len(chosen)]
+    movers = torch.cat([chosen, rest]).sort().values
+    return movers[~(attribute + image)[movers].isnan()]
+
+
+def _nearest(queries: Tensor, snapshot: Snapshot, rows: Tensor) -> list[list[int]]:
+    """For each row, the other images with the nearest embeddings, nearest first.
+
+    Copies of the image itself, with the same fingerprint, are not among them.
+    """
+    ids = torch.arange(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids
+    cosines = text_cosines(queries[rows], snapshot.embeddings.double()).nan_to_num(nan=-2.0)
+    cosines = cosines.masked_fill(ids[rows][:, None] == ids, -math.inf)
+    nearest = cosines.topk(min(NEIGHBOURS, len(snapshot)), dim=1)
+    return [
+        [row for row, cosine in zip(found, values, strict=True) if cosine > -math.inf]
+        for found, values in zip(nearest.indices.tolist(), nearest.values.tolist(), strict=True)
+    ]
+
+
+def _group_mean(values: Tensor, groups: Tensor, count: int) -> Tensor:
+    """Mean of (N, ...) values by group, (count, ...); NaN for an empty group."""
+    sums = values.new_zeros(count, *values.shape[1:]).index_add(0, groups, values)
+    sizes = groups.bincount(minlength=count).to(values)
+    return sums / sizes.view(-1, *[1] * (values.ndim - 1))
+
+
+def _group_moments(values: Tensor, groups: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation by group; NaN for groups of fewer than one and two samples."""
+    mean = _group_mean(values, groups, count)
+    sizes = groups.bincount(minlength=count).to(values).view(-1, *[1] * (values.ndim - 1))
+    variance = _group_mean((values - mean[groups]).square(), groups, count)
+    return mean, (variance * (sizes / (sizes - 1))).sqrt()

@@ -1,0 +1,194 @@
+"""What an analysis answers: scalars and tables, and the catalogue that names every scalar."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+ATTRIBUTE_PLACEHOLDER = "{attribute}"
+ATTRIBUTE_NAME = re.compile(r"[a-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """One scalar of the catalogue: everything a reader needs to understand the number.
+
+    Args:
+        key: ``group/name``. The name may hold the placeholder ``{attribute}``.
+        label: a few words for charts, the telling word first.
+        unit: ``deg``, ``share``, ``count``, ``ratio``, ``cosine``, ``s`` or ``1`` (none).
+        better: which direction is good: ``higher``, ``lower``, or ``none`` (it depends).
+        formula: how it is computed, in plain text.
+        source: paper and equation, or ``ours``.
+        plain: one or two sentences for a newcomer.
+    """
+
+    key: str
+    label: str
+    unit: str
+    better: Literal["higher", "lower", "none"]
+    formula: str
+    source: str
+    plain: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Scalars by metric key and tables by name; two findings merge with ``|``.
+
+    Example::
+
+        >>> a = Findings(scalars={"head/rank": 10.0})
+        >>> b = Findings(scalars={"head/null_dim": 118.0})
+        >>> sorted((a | b).scalars)
+        ['head/null_dim', 'head/rank']
+    """
+
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, DataFrame] = field(default_factory=dict)
+
+    def __or__(self, other: Findings) -> Findings:
+        """Merge two findings.
+
+        Raises:
+            ValueError: if both hold the same scalar or table; one would hide the other.
+        """
+        both = (self.scalars.keys() & other.scalars.keys()) | (
+            self.tables.keys() & other.tables.keys()
+        )
+        if both:
+            raise ValueError(
+                f"two analyses report {', '.join(sorted(both))}; give each its own name."
+            )
+        return Findings({**self.scalars, **other.scalars}, {**self.tables, **other.tables})
+
+
+MONITOR_METRICS: tuple[MetricSpec, ...] = (
+    MetricSpec(
+        "monitor/seconds",
+        "Seconds spent by the monitor",
+        "s",
+        "lower",
+        "wall time inside the callback's hooks, from one logged validation to the next",
+        "ours",
+        "What the monitor cost this epoch. The first epoch also embeds the probe images, once.",
+    ),
+    MetricSpec(
+        "monitor/samples",
+        "Samples in the probe",
+        "count",
+        "none",
+        "N",
+        "ours",
+        "How many validation images every score of this epoch stands on.",
+    ),
+    MetricSpec(
+        "monitor/accuracy",
+        "Accuracy on the probe",
+        "share",
+        "higher",
+        "mean of [argmax(W f + b) = label]",
+        "ours",
+        "Share of probe images the model classifies correctly, from the same features.",
+    ),
+    MetricSpec(
+        "monitor/global_step",
+        "Trainer's global step",
+        "count",
+        "none",
+        "trainer.global_step",
+        "Lightning",
+        "Joins a point of a curve to the tables of the same validation, together with the epoch.",
+    ),
+    MetricSpec(
+        "monitor/stage",
+        "Stage",
+        "1",
+        "none",
+        "0 inside fit, 1 for a validation outside fit",
+        "ours",
+        "Tells points of the training history from a later call of trainer.validate.",
+    ),
+    MetricSpec(
+        "monitor/skipped",
+        "Skipped images",
+        "count",
+        "lower",
+        "images that belong to the probe and could not be used",
+        "ours",
+        "Above 0 when an epoch was skipped or images were lost. The warning says why.",
+    ),
+)
+
+
+def expand(specs: Iterable[MetricSpec], attributes: Sequence[str] = ()) -> dict[str, MetricSpec]:
+    """The catalogue by key, each ``{attribute}`` placeholder filled with every attribute's name.
+
+    Raises:
+        ValueError: if an attribute's name holds anything but ``a-z``, ``0-9`` and ``_``, or if
+            two specs share a key.
+    """
+    for attribute in attributes:
+        if not ATTRIBUTE_NAME.fullmatch(attribute):
+            raise ValueError(
+                f"attribute name {attribute!r} cannot be part of a metric key; "
+                "use lower-case letters, digits and underscores, for example 'ink_colour'."
+            )
+    catalogue: dict[str, MetricSpec] = {}
+    for spec in specs:
+        names = attributes if ATTRIBUTE_PLACEHOLDER in spec.key else ("",)
+        for name in names:
+            key = spec.key.replace(ATTRIBUTE_PLACEHOLDER, name)
+            if key in catalogue:
+                raise ValueError(f"the catalogue holds {key!r} twice; rename one of the metrics.")
+            catalogue[key] = spec
+    return catalogue
+
+
+def complete(
+    scalars: Mapping[str, float], specs: Iterable[MetricSpec], attributes: Sequence[str] = ()
+) -> dict[str, float]:
+    """Every key of the catalogue, in its order: the given value, or NaN where there is none.
+
+    The same keys are logged at every validation and on every rank, so nothing may be absent.
+    Infinite values become NaN: MLflow would store them as 1.8e308 and ruin the chart.
+
+    Raises:
+        ValueError: if a scalar is not in the catalogue; a number nobody explains is not logged.
+    """
+    catalogue = expand(specs, attributes)
+    unknown = sorted(scalars.keys() - catalogue.keys())
+    if unknown:
+        raise ValueError(f"not in the metric catalogue: {', '.join(unknown)}; add a MetricSpec.")
+    values = {key: float(scalars.get(key, math.nan)) for key in catalogue}
+    return {key: value if math.isfinite(value) else math.nan for key, value in values.items()}
+
+
+def named_key(key: str, name: str | None) -> str:
+    """The key as a callback called ``name`` logs it: the name joins the group, before the slash.
+
+    Example::
+
+        >>> named_key("sing/image_score", None), named_key("sing/image_score", "aux")
+        ('sing/image_score', 'sing.aux/image_score')
+    """
+    group, _, metric = key.partition("/")
+    return key if name is None else f"{group}.{name}/{metric}"
+
+
+def markdown_table(specs: Iterable[MetricSpec]) -> str:
+    """The catalogue as the README shows it: one row a metric."""
+    arrows = {"higher": "↑", "lower": "↓", "none": ""}
+    rows = [
+        f"| `{spec.key}` | {spec.plain} | {spec.unit} | {arrows[spec.better]} "
+        f"| {spec.formula.replace('|', chr(92) + '|')} | {spec.source} |"
+        for spec in specs
+    ]
+    head = "| metric | what it tells | unit | better | computed as | source |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *rows])

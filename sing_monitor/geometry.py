@@ -1,0 +1,203 @@
+"""What a linear head sees of a feature, and what it cannot see: row space and null space."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# The random baseline of every score: how many subspaces are drawn, and from which seed.
+RANDOM_DRAWS = 3
+RANDOM_SEED = 0
+
+
+@dataclass(frozen=True)
+class HeadGeometry:
+    """Row space and null space of a linear head ``logits = W f + b`` (SING, eqs. 1-3).
+
+    Only the row space is stored: with ``W = U S V'`` and the first ``rank`` columns ``V_p`` of V,
+    ``P_p = V_p V_p'`` projects onto the row space and ``P_n = I - P_p`` onto the null space. No
+    m x m matrix is ever formed. For every v in the null space ``W (f + v) = W f``.
+
+    Args:
+        row_basis: orthonormal basis ``V_p`` of the row space, (m, rank).
+        singular_values: all min(C, m) singular values of W, largest first.
+
+    Example::
+
+        >>> head = HeadGeometry.from_weight(torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]]))
+        >>> head.rank, head.null_dim
+        (2, 1)
+        >>> head.null(torch.tensor([3.0, 4.0, 5.0])).tolist()
+        [0.0, 0.0, 5.0]
+    """
+
+    row_basis: Tensor
+    singular_values: Tensor
+
+    @classmethod
+    def from_weight(
+        cls, weight: Tensor, *, rtol: float | None = None, atol: float | None = None
+    ) -> HeadGeometry:
+        """Decompose a head's weight in float64 (float32 on devices that lack it).
+
+        A singular value counts as zero at or below the tolerance. The default is the spectral
+        norm of the rounding noise of a C x m matrix with the weight's entries,
+        ``eps * (sqrt(C) + sqrt(m)) * |W|_F / sqrt(C m)``, with eps of the dtype in which the
+        weight is *stored*: the usual ``sigma_max * max(C, m) * eps`` gives rank 0 to a bf16 head.
+        It is never below that usual one with eps of the dtype *computed* in, the decomposition's
+        own rounding, which is what counts for weights stored in float64.
+
+        Args:
+            weight: (C, m), any floating dtype.
+            rtol: tolerance relative to the largest singular value, in place of the default.
+            atol: absolute tolerance, in place of the default; the SING authors' code uses 1e-5.
+
+        Raises:
+            TypeError: if the weight is not a floating point tensor.
+            ValueError: if the weight is not a matrix, is empty, holds NaN or infinite entries, or
+                if a tolerance is negative.
+        """
+        _check_weight(weight)
+        matrix = weight.detach().to(_wide_dtype(weight.device))
+        if not torch.isfinite(matrix).all():
+            raise ValueError("the head's weight holds NaN or infinite entries; training diverged.")
+        for name, tolerance in (("rtol", rtol), ("atol", atol)):
+            if tolerance is not None and not tolerance >= 0:
+                raise ValueError(f"{name} must be at least 0, got {tolerance}.")
+        _, singular_values, right = torch.linalg.svd(matrix, full_matrices=False)
+        if rtol is None and atol is None:
+            computed = max(weight.shape) * torch.finfo(matrix.dtype).eps
+            threshold = max(
+                _rounding_noise(matrix, torch.finfo(weight.dtype).eps),
+                computed * float(singular_values[0]),
+            )
+        else:
+            threshold = max(atol or 0.0, (rtol or 0.0) * float(singular_values[0]))
+        rank = int((singular_values > threshold).sum())
+        return cls(right[:rank].T.contiguous(), singular_values)
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features m."""
+        return self.row_basis.shape[0]
+
+    @property
+    def rank(self) -> int:
+        """Dimension r of the row space, 0 to min(C, m)."""
+        return self.row_basis.shape[1]
+
+    @property
+    def null_dim(self) -> int:
+        """Dimension m - r of the null space."""
+        return self.feature_dim - self.rank
+
+    @property
+    def condition(self) -> float:
+        """``sigma_1 / sigma_r``, at least 1; NaN for a head of rank 0."""
+        if self.rank == 0:
+            return math.nan
+        return float(self.singular_values[0] / self.singular_values[self.rank - 1])
+
+    def principal(self, x: Tensor) -> Tensor:
+        """The part the head sees, ``P_p x``; x and the result are (..., m), dtype of x."""
+        _check_features(x, self.feature_dim)
+        if self.null_dim == 0:
+            return x.clone()
+        basis = self.row_basis.to(x)
+        return (x @ basis) @ basis.T
+
+    def null(self, x: Tensor) -> Tensor:
+        """The part the head cannot see, ``P_n x = x - P_p x``; x and the result are (..., m)."""
+        return x - self.principal(x)
+
+    def remove_null(self, x: Tensor, center: Tensor | None = None) -> Tensor:
+        """An equivalent of x: same logits, no null-space part (SING, eq. 9).
+
+        Without a center the equivalent is ``x - P_n x``. With a center mu it is
+        ``x - P_n (x - mu)``: only the *deviation* from mu loses its null part. The mean feature
+        lies almost wholly in the null space, so the first form mostly deletes a constant.
+
+        Args:
+            x: features, (..., m).
+            center: mu, (m,).
+        """
+        if center is None:
+            return self.principal(x)
+        return x - self.null(x - center)
+
+    def drift_from(self, other: HeadGeometry) -> float:
+        """How far the row space turned: ``0.5 |P - P'|_F^2 / min(r_, m - r_)``, in [0, 1].
+
+        ``r_`` is the mean of the two ranks. 0 means the same space; two spaces that fill
+        everything or nothing are the same. Computed from a rank x rank product.
+
+        Raises:
+            ValueError: if the heads read features of different size.
+        """
+        if self.feature_dim != other.feature_dim:
+            raise ValueError(
+                f"drift compares heads on the same features; one reads {self.feature_dim} "
+                f"features, the other {other.feature_dim}."
+            )
+        mean_rank = (self.rank + other.rank) / 2
+        largest = min(mean_rank, self.feature_dim - mean_rank)
+        if largest == 0:
+            return 0.0
+        overlap = (self.row_basis.T @ other.row_basis.to(self.row_basis)).square().sum()
+        return min(1.0, max(0.0, (mean_rank - float(overlap)) / largest))
+
+
+def random_geometries(
+    feature_dim: int, rank: int, *, draws: int, seed: int
+) -> tuple[HeadGeometry, ...]:
+    """Heads of the same rank that look in random directions: the baseline of every score.
+
+    Removing their null space removes a uniformly random subspace of dimension m - rank. Drawn on
+    the CPU from a generator of its own, so that neither the device nor the global random state
+    matters. Singular values are 1.
+
+    Args:
+        feature_dim: m.
+        rank: dimension of the row space that is kept, 0 to m.
+        draws: how many.
+        seed: of the generator.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    bases = (
+        torch.linalg.qr(torch.randn(feature_dim, rank, generator=generator, dtype=torch.float64)).Q
+        for _ in range(draws)
+    )
+    return tuple(HeadGeometry(basis, torch.ones(rank, dtype=basis.dtype)) for basis in bases)
+
+
+def _rounding_noise(matrix: Tensor, eps: float) -> float:
+    rows, columns = matrix.shape
+    root_mean_square = float(torch.linalg.matrix_norm(matrix)) / math.sqrt(rows * columns)
+    return eps * (math.sqrt(rows) + math.sqrt(columns)) * root_mean_square
+
+
+def _wide_dtype(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _check_weight(weight: Tensor) -> None:
+    if not weight.is_floating_point():
+        raise TypeError(
+            f"a head's weight must be a floating point tensor, got {weight.dtype}; "
+            "dequantise it first."
+        )
+    if weight.ndim != 2 or 0 in weight.shape:
+        raise ValueError(
+            f"a head's weight must be a (classes, features) matrix, got {tuple(weight.shape)}."
+        )
+
+
+def _check_features(x: Tensor, feature_dim: int) -> None:
+    if x.shape[-1:] != (feature_dim,):
+        raise ValueError(
+            f"features must have {feature_dim} entries in their last dimension, "
+            f"as the head's weight has; got {tuple(x.shape)}."
+        )

@@ -1,0 +1,201 @@
+"""What one validation pass captured: enough to run every analysis again, offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from os import PathLike
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sing_monitor.geometry import HeadGeometry
+
+SCHEMA = "1"
+_OPTIONAL = ("bias", "image_ids", "sample_index", "thumbnails")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Head, features and embeddings of the probe images at one validation, on the CPU.
+
+    Args:
+        weight: the head's weight, (C, m), in the dtype in which it is stored: the rank
+            tolerance depends on it.
+        bias: the head's bias, (C,), or None.
+        features: what entered the head, (N, m).
+        labels: true classes, (N,) int64.
+        embeddings: raw image embeddings of the semantic space, (N, n), not normalised.
+        class_names: C names.
+        epoch: the trainer's current epoch.
+        step: the trainer's global step.
+        image_ids: content fingerprints, (N,) int64.
+        sample_index: positions in the data set, (N,) int64.
+        thumbnails: (N, 64, 64, 3) uint8.
+        attributes: further ground truth by name: labels (N,) int64 and the names of the values.
+
+    Raises:
+        ValueError: if a shape does not fit the others, or a label names no class or value.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    features: Tensor
+    labels: Tensor
+    embeddings: Tensor
+    class_names: tuple[str, ...]
+    epoch: int = 0
+    step: int = 0
+    image_ids: Tensor | None = None
+    sample_index: Tensor | None = None
+    thumbnails: Tensor | None = None
+    attributes: Mapping[str, tuple[Tensor, tuple[str, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.weight.ndim != 2:
+            raise ValueError(
+                "weight must be a (classes, features) matrix, as in torch.nn.Linear; got "
+                f"{tuple(self.weight.shape)}."
+            )
+        classes, feature_dim = self.weight.shape
+        samples = len(self.features)
+        expected: dict[str, tuple[int, ...]] = {
+            "bias": (classes,),
+            "features": (samples, feature_dim),
+            "labels": (samples,),
+            "embeddings": (samples, self.embeddings.shape[-1]),
+            "image_ids": (samples,),
+            "sample_index": (samples,),
+            "thumbnails": (samples, 64, 64, 3),
+        }
+        for name, shape in expected.items():
+            _check_shape(name, getattr(self, name), shape)
+        _check_labels("labels", self.labels, classes)
+        for name, (labels, values) in self.attributes.items():
+            _check_shape(f"attribute {name!r}", labels, (samples,))
+            _check_labels(f"labels of attribute {name!r}", labels, len(values))
+        if len(self.class_names) != classes:
+            raise ValueError(
+                f"the head has {classes} classes, but {len(self.class_names)} names were given."
+            )
+
+    def __len__(self) -> int:
+        """Number of images N."""
+        return len(self.features)
+
+    @cached_property
+    def geometry(self) -> HeadGeometry:
+        """Row space and null space of the head."""
+        return HeadGeometry.from_weight(self.weight)
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """``W f + b`` in float64, (N, C)."""
+        logits = self.features.double() @ self.weight.double().T
+        return logits if self.bias is None else logits + self.bias.double()
+
+    @cached_property
+    def predictions(self) -> Tensor:
+        """``argmax(W f + b)``, (N,)."""
+        return self.logits.argmax(dim=1)
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Share of images with the right prediction, 0 to 1."""
+        return float((self.predictions == self.labels).double().mean())
+
+    @cached_property
+    def folds(self) -> Tensor:
+        """Which half an image belongs to when translators are cross-fitted, (N,) of 0 and 1.
+
+        The lowest bit of the content fingerprint: independent of order, and copies of one image
+        never stand on both sides. Without fingerprints, by position.
+        """
+        ids = torch.arange(len(self)) if self.image_ids is None else self.image_ids
+        return ids & 1
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write one safetensors file; text and numbers go into its metadata."""
+        tensors = {
+            name: getattr(self, name)
+            for name in ("weight", "features", "labels", "embeddings", *_OPTIONAL)
+            if getattr(self, name) is not None
+        }
+        tensors |= {f"attribute/{name}": labels for name, (labels, _) in self.attributes.items()}
+        metadata = {
+            "schema": SCHEMA,
+            "class_names": json.dumps(self.class_names),
+            "epoch": str(self.epoch),
+            "step": str(self.step),
+            "attributes": json.dumps({name: names for name, (_, names) in self.attributes.items()}),
+        }
+        # Copies, because the format refuses tensors that share memory, say labels and an attribute.
+        save_file(
+            {
+                name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, tensor in tensors.items()
+            },
+            path,
+            metadata,
+        )
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Snapshot:
+        """Read a file written by :meth:`save`.
+
+        Raises:
+            ValueError: if the file is no snapshot, or of a schema this version does not know.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a readable snapshot: {error}.") from error
+        if metadata.get("schema") != SCHEMA:
+            raise ValueError(
+                f"{path} has snapshot schema {metadata.get('schema')}, this version reads "
+                f"{SCHEMA}; save it again with Snapshot.save."
+            )
+        value_names = json.loads(metadata["attributes"])
+        attributes = {
+            name: (tensors.pop(f"attribute/{name}"), tuple(names))
+            for name, names in value_names.items()
+        }
+        optional = {name: tensors.pop(name, None) for name in _OPTIONAL}
+        return cls(
+            **tensors,
+            **optional,
+            class_names=tuple(json.loads(metadata["class_names"])),
+            epoch=int(metadata["epoch"]),
+            step=int(metadata["step"]),
+            attributes=attributes,
+        )
+
+
+def hex_id(image_id: int) -> str:
+    """An image id as 16 hexadecimal digits: no reader rounds it, as some do large integers."""
+    return f"{image_id & 0xFFFFFFFFFFFFFFFF:016x}"
+
+
+def _check_shape(name: str, tensor: Tensor | None, expected: Sequence[int]) -> None:
+    if tensor is not None and tuple(tensor.shape) != tuple(expected):
+        raise ValueError(
+            f"{name} has shape {tuple(tensor.shape)}, expected {tuple(expected)} "
+            "to fit the head's weight and the number of features."
+        )
+
+
+def _check_labels(name: str, labels: Tensor, count: int) -> None:
+    if labels.dtype != torch.int64:
+        raise ValueError(f"{name} must be int64, got {labels.dtype}; convert them with .long().")
+    outside = (labels < 0) | (labels >= count)
+    if outside.any():
+        raise ValueError(
+            f"{name} must be 0 to {count - 1}; {int(outside.sum())} of {len(labels)} are not, for "
+            f"example {int(labels[outside][0])}. Leave those images out of the snapshot."
+        )

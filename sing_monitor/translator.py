@@ -1,0 +1,268 @@
+"""From features to a vision-language space: ridge regression on mergeable sums (SING, eq. 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from sing_monitor.geometry import HeadGeometry
+
+# What is smaller than this share of the sums it was computed from is rounding noise.
+_NOISE = 1e-13
+RIDGE_GRID: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(-12, 3))
+
+
+class LinearTranslator(nn.Module):
+    """The affine map ``T(f) = A f + c`` from features to image embeddings.
+
+    The state dict has the keys ``weight`` (n, m) and ``bias`` (n,), like the checkpoints that the
+    SING authors publish. Nothing in it is trainable.
+
+    Args:
+        weight: A, (n, m).
+        bias: c, (n,).
+
+    Raises:
+        ValueError: if the shapes do not fit each other.
+
+    Example::
+
+        >>> translator = LinearTranslator(torch.eye(2, 3), torch.ones(2))
+        >>> translator(torch.tensor([[1.0, 2.0, 3.0]])).tolist()
+        [[2.0, 3.0]]
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        if weight.ndim != 2 or bias.shape != weight.shape[:1]:
+            raise ValueError(
+                "a translator needs a weight (n, m) and a bias (n,); got "
+                f"{tuple(weight.shape)} and {tuple(bias.shape)}."
+            )
+        self.register_buffer("weight", weight.detach())
+        self.register_buffer("bias", bias.detach())
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> LinearTranslator:
+        """Build from a checkpoint, for example ``torch.load(path, weights_only=True)``.
+
+        Raises:
+            ValueError: if the keys are not exactly ``weight`` and ``bias``.
+        """
+        if set(state) != {"weight", "bias"}:
+            raise ValueError(
+                "a linear translator's checkpoint holds 'weight' and 'bias'; "
+                f"this one holds {sorted(state)}."
+            )
+        return cls(state["weight"], state["bias"])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Translate features (..., m) to embeddings (..., n)."""
+        return nn.functional.linear(features, self.weight, self.bias)
+
+    def null_space_part(self, geometry: HeadGeometry) -> Tensor:
+        """``A P_n``, (n, m): what the translator reads from directions the head cannot see."""
+        return geometry.null(self.weight)
+
+
+@dataclass(frozen=True)
+class RidgeStatistics:
+    """The sums that a ridge regression with intercept needs, in float64.
+
+    Their size depends on m and n, never on the number of samples; the statistics of two sets of
+    samples add up to those of their union.
+
+    Args:
+        n: number of samples.
+        sum_x: sum of features, (m,).
+        sum_z: sum of embeddings, (n,).
+        xx: X'X, (m, m).
+        xz: X'Z, (m, n).
+        zz: sum of ``|z|^2``.
+
+    Example::
+
+        >>> x, z = torch.randn(20, 3), torch.randn(20, 2)
+        >>> joint = RidgeStatistics.zeros(3, 2).update(x, z)
+        >>> halves = RidgeStatistics.zeros(3, 2).update(x[:9], z[:9]).update(x[9:], z[9:])
+        >>> joint.n == halves.n and torch.allclose(joint.xz, halves.xz)
+        True
+    """
+
+    n: int
+    sum_x: Tensor
+    sum_z: Tensor
+    xx: Tensor
+    xz: Tensor
+    zz: float
+
+    @classmethod
+    def zeros(cls, feature_dim: int, embedding_dim: int) -> RidgeStatistics:
+        """Statistics of no sample, for features of size m and embeddings of size n."""
+        return cls(
+            0,
+            torch.zeros(feature_dim, dtype=torch.float64),
+            torch.zeros(embedding_dim, dtype=torch.float64),
+            torch.zeros(feature_dim, feature_dim, dtype=torch.float64),
+            torch.zeros(feature_dim, embedding_dim, dtype=torch.float64),
+            0.0,
+        )
+
+    def update(self, x: Tensor, z: Tensor) -> RidgeStatistics:
+        """Statistics with these samples added.
+
+        Args:
+            x: features, (B, m).
+            z: raw, un-normalised image embeddings, (B, n).
+
+        Raises:
+            ValueError: if the two disagree on B, m or n.
+        """
+        expected = (*x.shape[:1], len(self.sum_x)), (*x.shape[:1], len(self.sum_z))
+        if (tuple(x.shape), tuple(z.shape)) != expected:
+            raise ValueError(
+                f"expected features {expected[0]} and embeddings {expected[1]}, "
+                f"got {tuple(x.shape)} and {tuple(z.shape)}."
+            )
+        x, z = x.to(self.xx), z.to(self.xx)
+        batch = RidgeStatistics(
+            len(x), x.sum(dim=0), z.sum(dim=0), x.T @ x, x.T @ z, float(z.square().sum())
+        )
+        return self + batch
+
+    def __add__(self, other: RidgeStatistics) -> RidgeStatistics:
+        return RidgeStatistics(
+            self.n + other.n,
+            self.sum_x + other.sum_x,
+            self.sum_z + other.sum_z,
+            self.xx + other.xx,
+            self.xz + other.xz,
+            self.zz + other.zz,
+        )
+
+    def project_null(self, geometry: HeadGeometry) -> RidgeStatistics:
+        """Statistics of ``(P_n x, z)``: the part of each feature that the head cannot see.
+
+        A part that does not vary, to the rounding of these sums, counts as constant.
+        """
+        null = RidgeStatistics(
+            self.n,
+            geometry.null(self.sum_x),
+            self.sum_z,
+            geometry.null(geometry.null(self.xx).T),
+            geometry.null(self.xz.T).T,
+            self.zz,
+        )
+        mean = null.sum_x / max(self.n, 1)
+        if float(null.xx.trace() - null.sum_x @ mean) > _NOISE * float(self.xx.trace()):
+            return null
+        return replace(null, xx=torch.outer(null.sum_x, mean), xz=torch.outer(mean, null.sum_z))
+
+    def solve(self, rho: float) -> LinearTranslator:
+        """Ridge regression: ``A = Cov_zx (Cov_xx + rho tr(Cov_xx)/m I)^-1``, ``c = z - A x``.
+
+        The ridge is relative to the mean variance of the features, so it means the same for
+        every model. Features that do not vary give A = 0.
+
+        Raises:
+            ValueError: if there is no sample, or rho is not positive and finite.
+        """
+        if self.n == 0:
+            raise ValueError("a translator cannot be fitted on no sample.")
+        if not (rho > 0 and math.isfinite(rho)):
+            raise ValueError(f"ridge must be positive and finite, got {rho}.")
+        mean_x, mean_z = self.sum_x / self.n, self.sum_z / self.n
+        xx, xz, _ = self._about(mean_x, mean_z)
+        if self._is_constant(xx):
+            return LinearTranslator(torch.zeros_like(xz.T), mean_z)
+        shift = rho * xx.trace() / len(xx)
+        weight = _solve_ridge(xx, xz, shift).T
+        return LinearTranslator(weight.contiguous(), mean_z - weight @ mean_x)
+
+    def squared_error(self, translator: LinearTranslator) -> float:
+        """Sum over the samples of ``|z - T(x)|^2``, from the sums alone."""
+        mean_x = self.sum_x / self.n
+        xx, xz, zz = self._about(mean_x, translator(mean_x))
+        weight = translator.weight
+        return float(zz - 2 * (weight.T * xz).sum() + ((weight @ xx) * weight).sum())
+
+    def squared_deviation(self, center: Tensor) -> float:
+        """Sum over the samples of ``|z - center|^2``; center is (n,)."""
+        deviation = float(self.zz - 2 * self.sum_z @ center + self.n * center @ center)
+        return deviation if deviation > _NOISE * self.zz else 0.0
+
+    def _about(self, x0: Tensor, z0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Second moments, summed, of x - x0 and z - z0: (m, m), (m, n) and a scalar."""
+        cross = torch.outer(self.sum_x, x0)
+        xx = self.xx - cross - cross.T + self.n * torch.outer(x0, x0)
+        shifted_z = self.sum_z - self.n * z0
+        xz = self.xz - torch.outer(self.sum_x, z0) - torch.outer(x0, shifted_z)
+        zz = self.zz - 2 * self.sum_z @ z0 + self.n * z0 @ z0
+        return xx, xz, zz
+
+    def _is_constant(self, scatter: Tensor) -> bool:
+        # Equal features leave a trace of rounding noise, not an exact zero.
+        return float(scatter.trace()) <= _NOISE * float(self.xx.trace())
+
+
+def _solve_ridge(xx: Tensor, xz: Tensor, shift: Tensor) -> Tensor:
+    """``(xx + shift I)^-1 xz``, (m, n), for a scatter that may be singular but for rounding."""
+    factor, failed = torch.linalg.cholesky_ex(xx + shift * torch.eye(len(xx), dtype=xx.dtype))
+    if not failed:
+        return torch.cholesky_solve(xz, factor)
+    # Rounding left eigenvalues below -shift. No scatter has negative ones: they are zeros.
+    eigenvalues, basis = torch.linalg.eigh(xx)
+    return basis @ ((basis.T @ xz) / (eigenvalues.clamp(min=0) + shift)[:, None])
+
+
+def choose_ridge(
+    folds: Sequence[RidgeStatistics], grid: Sequence[float] = RIDGE_GRID
+) -> tuple[float, float]:
+    """The rho of the grid with the best held-out R2; ties go to the larger.
+
+    Each fold is predicted by the translator fitted on the other one. R2 is
+    ``1 - sum SSE / sum SST`` over both folds, SST about the mean of the fold that fitted.
+
+    Args:
+        folds: statistics of the two folds, both with samples.
+        grid: candidates.
+
+    Returns:
+        The chosen rho and its R2 (NaN where the embeddings do not vary).
+    """
+    rhos = torch.tensor(sorted(grid), dtype=torch.float64)
+    errors = torch.zeros_like(rhos)
+    total = 0.0
+    for fit, held_out in ((folds[1], folds[0]), (folds[0], folds[1])):
+        errors += _held_out_errors(fit, held_out, rhos)
+        total += held_out.squared_deviation(fit.sum_z / fit.n)
+    r2 = 1 - errors / total if total > 0 else torch.full_like(rhos, math.nan)
+    best = max(range(len(rhos)), key=lambda i: (round(float(r2[i].nan_to_num()), 9), i))
+    return float(rhos[best]), float(r2[best])
+
+
+def _held_out_errors(fit: RidgeStatistics, held_out: RidgeStatistics, rhos: Tensor) -> Tensor:
+    """Squared error of ``fit.solve(rho)`` on the held-out samples for every rho, (R,).
+
+    One eigendecomposition ``Cov_xx = U L U'`` serves the whole grid: in that basis
+    ``A = B diag(d) U'`` with ``d = 1 / (l + rho tr/m)``, and the error is quadratic in d.
+    """
+    mean_x, mean_z = fit.sum_x / fit.n, fit.sum_z / fit.n
+    xx, xz, _ = fit._about(mean_x, mean_z)
+    held_xx, held_xz, held_zz = held_out._about(mean_x, mean_z)
+    if fit._is_constant(xx):
+        return held_zz.expand(len(rhos))
+    eigenvalues, basis = torch.linalg.eigh(xx)
+    loadings = basis.T @ xz
+    linear = ((basis.T @ held_xz) * loadings).sum(dim=1)
+    quadratic = (loadings @ loadings.T) * (basis.T @ held_xx @ basis)
+    shift = rhos * xx.trace() / len(xx)
+    scale = 1 / (eigenvalues.clamp(min=0) + shift[:, None])
+    return held_zz - 2 * scale @ linear + ((scale @ quadratic) * scale).sum(dim=1)
