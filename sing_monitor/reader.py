@@ -1,0 +1,214 @@
+"""Read back what a monitor stored in one run: curves, tables, thumbnails."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sing_monitor.layout import Layout, load_sheet, monitor_names, parse_validation
+from sing_monitor.runs import metric_history, metric_prefix, own_metrics
+from sing_monitor.snapshot import Snapshot
+from sing_monitor.store import ArtifactNotFoundError, RunNotFoundError, reaching, reason, redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from pandas import DataFrame
+
+GLOBAL_STEP = "monitor/global_step"
+
+
+@dataclass(frozen=True)
+class RunReader:
+    """Reads one monitor's findings from one run. Building it costs nothing and asks nobody.
+
+    Every method raises `StoreError` if the store cannot be reached, `RunNotFoundError` if it has
+    no such run, and ValueError if a file is damaged.
+
+    Args:
+        uri: the tracking URI.
+        run_id: the MLflow run.
+        name: of the monitor, as given to the callback.
+    """
+
+    uri: str
+    run_id: str
+    name: str | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Where the monitor keeps what."""
+        return Layout(self.name)
+
+    def config(self) -> dict[str, Any]:
+        """The settings of the monitor.
+
+        Raises:
+            ArtifactNotFoundError: if none were stored.
+        """
+        with self._artifact(self.layout.config) as path:
+            config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return config
+
+    def validations(self) -> list[tuple[int, int]]:
+        """Epoch and global step of each validation that left tables, in order."""
+        found = (parse_validation(path) for path in self._listing(self.layout.folder))
+        return sorted(pair for pair in found if pair)
+
+    def table(self, table: str, epoch: int, step: int) -> DataFrame:
+        """One table of one validation, as it was written.
+
+        Raises:
+            ValueError: if the table's name holds anything but ``a-z`` and ``_``.
+            ArtifactNotFoundError: if it is not there; the sentence says what is.
+        """
+        import pandas as pd
+
+        with self._artifact(self.layout.table(table, epoch, step)) as path:
+            frame = pd.read_parquet(path)
+        # Parquet brings lists back as arrays.
+        for column, values in frame.items():
+            if values.dtype == object and any(isinstance(value, np.ndarray) for value in values):
+                frame[column] = pd.Series(map(_as_list, values), frame.index, dtype=object)
+        return frame
+
+    def snapshot(self) -> Snapshot:
+        """The last stored snapshot.
+
+        Raises:
+            ArtifactNotFoundError: if none was stored.
+        """
+        with self._artifact(self.layout.snapshot) as path:
+            return Snapshot.load(path)
+
+    def scalars(self, keys: Sequence[str] | None = None, others: Sequence[str] = ()) -> DataFrame:
+        """The curves: one row for each validation, sorted by MLflow's step.
+
+        Columns: epoch, global_step (join tables by these two), step (MLflow's), timestamp (UTC,
+        when it was logged), then one for each metric. NaN stands for what was not logged and for
+        infinities. Where a resumed run logged a step again, the newest value counts.
+
+        Args:
+            keys: of the catalogue; None: all that this monitor logged.
+            others: further metrics of the run at the same steps, from :meth:`other_metrics`.
+        """
+        import pandas as pd
+
+        with reaching(self.uri, self.run_id) as client:
+            run = self._run(client)
+            logged = own_metrics(run, self.layout)
+            wanted = list(logged) if keys is None else list(keys)
+            names = {key: logged.get(key, "") for key in dict.fromkeys((GLOBAL_STEP, *wanted))}
+            prefix = metric_prefix(run, self.layout)
+            names |= {other: prefix + other for other in ("epoch", *others)}
+            history = {
+                key: metric_history(client, run, metric if metric in run.data.metrics else None)
+                for key, metric in names.items()
+            }
+        points = pd.concat([history[key] for key in (GLOBAL_STEP, *wanted)])
+        timestamp = points.groupby("step")["timestamp"].max()
+        counts = {
+            column: history[key]["value"].reindex(timestamp.index).round().astype("Int64")
+            for column, key in (("epoch", "epoch"), ("global_step", GLOBAL_STEP))
+        }
+        frame = pd.DataFrame(
+            {
+                **counts,
+                "step": timestamp.index,
+                "timestamp": pd.to_datetime(timestamp, unit="ms", utc=True),
+            }
+        )
+        values = {key: history[key]["value"] for key in (*wanted, *others)}
+        columns = pd.DataFrame(values, index=frame.index, dtype="float64")
+        return pd.concat([frame, columns], axis=1).reset_index(drop=True)
+
+    def other_metrics(self) -> list[str]:
+        """Metrics of the run that no monitor logged, such as its own accuracy and loss."""
+        with reaching(self.uri, self.run_id) as client:
+            run = self._run(client)
+        ours = {
+            metric
+            for name in {self.name, *monitor_names(run.data.tags)}
+            for metric in own_metrics(run, Layout(name)).values()
+        }
+        prefix = metric_prefix(run, self.layout)
+        names = {metric.removeprefix(prefix) for metric in run.data.metrics.keys() - ours}
+        return sorted(names - {"epoch"})
+
+    def thumbnails(self, ids: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
+        """Images (64, 64, 3) by id. Ids that the run does not hold are absent."""
+        missing = set(ids)
+        found: dict[str, NDArray[np.uint8]] = {}
+        for sheet, on_sheet in self.sheets() if missing else ():
+            here = missing & set(on_sheet)
+            if here:
+                with self._artifact(f"{sheet}.png") as path:
+                    tiles = dict(zip(on_sheet, load_sheet(path), strict=False))
+                found |= {key: tiles[key] for key in here}
+                missing -= here
+            if not missing:
+                break
+        return found
+
+    def sheets(self) -> Iterator[tuple[str, list[str]]]:
+        """The sheets of thumbnails, newest first: path without suffix, ids in tile order."""
+        for listed in reversed(self._listing(self.layout.sprites)):
+            if listed.endswith(".json"):
+                with self._artifact(listed) as path:
+                    ids: list[str] = json.loads(path.read_text(encoding="utf-8"))
+                yield listed.removesuffix(".json"), ids
+
+    def _run(self, client: MlflowClient) -> Run:
+        run = client.get_run(self.run_id)
+        if run.info.lifecycle_stage != "active":
+            raise RunNotFoundError(
+                f"run {self.run_id} in MLflow at {redact(self.uri)} was deleted; "
+                "restore it there, or choose another."
+            )
+        return run
+
+    def _listing(self, folder: str) -> list[str]:
+        with reaching(self.uri, self.run_id) as client:
+            return sorted(info.path for info in client.list_artifacts(self.run_id, folder))
+
+    @contextmanager
+    def _artifact(self, path: str) -> Iterator[Path]:
+        """A local copy of one file of the run, gone after the block."""
+        with tempfile.TemporaryDirectory() as folder:
+            with reaching(self.uri, self.run_id) as client:
+                try:
+                    local = client.download_artifacts(self.run_id, path, folder)
+                except Exception:
+                    self._explain_missing(client, path)
+                    raise
+            try:
+                yield Path(local)
+            except (ValueError, OSError) as error:
+                raise ValueError(
+                    f"{path} of run {self.run_id} cannot be read: {reason(error)}. "
+                    "It is damaged, or another version wrote it."
+                ) from None
+
+    def _explain_missing(self, client: MlflowClient, path: str) -> None:
+        run = self._run(client)
+        folder, _, name = path.rpartition("/")
+        present = [i.path for i in client.list_artifacts(self.run_id, folder)]
+        if path in present:
+            return
+        have = ", ".join(sorted(p.rpartition("/")[2] for p in present)) or "nothing"
+        raise ArtifactNotFoundError(
+            f"run {self.run_id} has no {name} in {folder}; the folder holds {have}. "
+            f"Its files are kept at {redact(run.info.artifact_uri)}."
+        ) from None
+
+
+def _as_list(value: object) -> object:
+    return value.tolist() if isinstance(value, np.ndarray) else value

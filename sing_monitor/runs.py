@@ -1,0 +1,149 @@
+"""Which runs a monitor wrote to, and the metrics they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sing_monitor.layout import MARKER_TAG, Layout, monitor_names
+from sing_monitor.store import NotFoundError, reaching, redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from pandas import DataFrame
+
+RUNS_PER_PAGE = 1000
+_RUN_COLUMNS = (
+    "run_id",
+    "name",
+    "run_name",
+    "experiment",
+    "experiment_id",
+    "status",
+    "start_time",
+    "end_time",
+)
+
+
+def list_runs(uri: str, experiment: str | None = None) -> DataFrame:
+    """Runs that a monitor wrote to, newest first, one row for each monitor of a run.
+
+    Columns: run_id, name (of the monitor, None for the unnamed one), run_name, experiment,
+    experiment_id, status, start_time and end_time (UTC); the monitor's tags as ``sing.<key>``; the
+    latest value of each of its metrics by catalogue key. Deleted runs are absent.
+
+    Args:
+        uri: the tracking URI.
+        experiment: an experiment's name; None: all of them.
+
+    Raises:
+        NotFoundError: if there is no such experiment.
+        StoreError: if the store cannot be reached.
+    """
+    import pandas as pd
+
+    with reaching(uri) as client:
+        experiments = dict(_experiments(client))
+        if experiment is not None:
+            chosen = {key: name for key, name in experiments.items() if name == experiment}
+            if not chosen:
+                raise NotFoundError(
+                    f"MLflow at {redact(uri)} has no experiment {experiment!r}; "
+                    f"it has {', '.join(sorted(experiments.values()))}."
+                )
+            experiments = chosen
+        runs = list(_search(client, list(experiments)))
+    rows = [
+        _run_row(run, name, experiments[run.info.experiment_id])
+        for run in runs
+        for name in monitor_names(run.data.tags)
+    ]
+    others = sorted({column for row in rows for column in row} - set(_RUN_COLUMNS))
+    frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, *others])
+    # pandas would make NaN of None, and NaN is no monitor's name.
+    frame["name"] = pd.Series([row["name"] for row in rows], dtype=object)
+    for column in ("start_time", "end_time"):
+        frame[column] = pd.to_datetime(frame[column], unit="ms", utc=True)
+    return frame
+
+
+def _experiments(client: MlflowClient) -> Iterator[tuple[str, str]]:
+    token = None
+    while token != "":
+        page = client.search_experiments(max_results=RUNS_PER_PAGE, page_token=token)
+        yield from ((found.experiment_id, found.name) for found in page)
+        token = page.token or ""
+
+
+def _search(client: MlflowClient, experiment_ids: list[str]) -> Iterator[Run]:
+    token = None
+    while token != "":
+        page = client.search_runs(
+            experiment_ids,
+            f"tags.`{MARKER_TAG}` = 'true'",
+            max_results=RUNS_PER_PAGE,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token or ""
+
+
+def _run_row(run: Run, name: str | None, experiment: str) -> dict[str, Any]:
+    layout = Layout(name)
+    metrics = own_metrics(run, layout)
+    return {
+        **{key: finite(run.data.metrics[metric]) for key, metric in metrics.items()},
+        **{f"sing.{key}": value for key, value in layout.tags(run.data.tags).items()},
+        "run_id": run.info.run_id,
+        "name": name,
+        "run_name": run.info.run_name,
+        "experiment": experiment,
+        "experiment_id": run.info.experiment_id,
+        "status": run.info.status,
+        "start_time": run.info.start_time,
+        "end_time": run.info.end_time,
+    }
+
+
+def metric_prefix(run: Run, layout: Layout) -> str:
+    """What Lightning's MLFlowLogger put before every metric's name."""
+    prefix = layout.tags(run.data.tags).get("metric_prefix", "")
+    return re.sub(r"[^a-zA-Z0-9_/. -]+", "", prefix) + "-" if prefix else ""
+
+
+def own_metrics(run: Run, layout: Layout) -> dict[str, str]:
+    """Logged names by catalogue key, of the groups that the writer named."""
+    groups = set(layout.tags(run.data.tags).get("groups", "").split(","))
+    prefix = metric_prefix(run, layout)
+    found = {
+        layout.catalogue_key(metric.removeprefix(prefix)): metric
+        for metric in sorted(run.data.metrics)
+        if metric.startswith(prefix)
+    }
+    return {key: metric for key, metric in found.items() if key and key.split("/")[0] in groups}
+
+
+def metric_history(client: MlflowClient, run: Run, metric: str | None) -> DataFrame:
+    """Value and timestamp by step, the newest of each step."""
+    import pandas as pd
+
+    points = client.get_metric_history(run.info.run_id, metric) if metric else []
+    frame = pd.DataFrame(
+        {
+            "value": np.array([finite(point.value) for point in points], dtype=np.float64),
+            "timestamp": np.array([point.timestamp for point in points], dtype=np.int64),
+        },
+        index=pd.Index([point.step for point in points], dtype="int64", name="step"),
+    )
+    newest = frame.sort_values("timestamp", kind="stable")
+    return newest[~newest.index.duplicated(keep="last")].sort_index()
+
+
+def finite(value: float) -> float:
+    """MLflow's databases store infinity as 1.797e308, which would ruin any chart."""
+    return value if abs(value) < 1e300 else np.nan

@@ -1,0 +1,103 @@
+"""Files on their way to MLflow, kept on the local disk until they have arrived."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+ABOUT = "spool.json"
+PATIENCE_SECONDS = 10.0
+
+
+class DeliveryError(OSError):
+    """Something has not reached MLflow. One sentence, without credentials.
+
+    Attributes:
+        pending: how many files wait in the spool.
+    """
+
+    def __init__(self, message: str, pending: int) -> None:
+        super().__init__(message)
+        self.pending = pending
+
+
+class Spool:
+    """A folder of files for one run.
+
+    Whoever dies between two calls leaves a folder that the next process can deliver.
+
+    Args:
+        folder: belongs to this spool alone; created when the first file comes.
+        about: written to ``spool.json``: where the files are to go.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, str | None]) -> None:
+        self.folder = folder
+        self._about = json.dumps(about, indent=2)
+
+    def put(self, name: str, write: Callable[[Path], object]) -> None:
+        """Let ``write`` fill a file; it appears under ``name`` whole or not at all.
+
+        Raises:
+            OSError: if the disk refuses, for example when it is full.
+        """
+        target = self.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        about = self.folder / ABOUT
+        if target != about and not about.exists():
+            self.put(ABOUT, lambda path: path.write_text(self._about, encoding="utf-8"))
+        # Names with a dot in front are not delivered. A second try takes the same name, so that
+        # killed processes do not pile up halves.
+        half = target.with_name(f".{target.name}.part")
+        try:
+            write(half)
+            os.replace(half, target)
+        except BaseException:
+            half.unlink(missing_ok=True)
+            raise
+
+    def files(self) -> list[Path]:
+        """What waits. JSON comes last: where it names another file, that one is there already."""
+        waiting = (
+            path
+            for path in self.folder.rglob("*")
+            if path.is_file() and not path.name.startswith(".") and path.name != ABOUT
+        )
+        return sorted(waiting, key=lambda path: (path.suffix == ".json", path))
+
+    def deliver(self, send: Callable[[Path], None]) -> Exception | None:
+        """Send every file and remove it; a file that fails stays and the others go on.
+
+        After a failure no further file is tried once `PATIENCE_SECONDS` are over.
+
+        Returns:
+            The first failure, or None.
+        """
+        failure: Exception | None = None
+        start = time.monotonic()
+        for path in self.files():
+            if failure is not None and time.monotonic() - start > PATIENCE_SECONDS:
+                break
+            try:
+                send(path)
+            # Every artifact store has exceptions of its own.
+            except Exception as error:
+                # A file that is gone was delivered by another process.
+                if path.exists():
+                    failure = failure or error
+            else:
+                path.unlink(missing_ok=True)
+        if not self.files():
+            self._remove_empty()
+        return failure
+
+    def _remove_empty(self) -> None:
+        (self.folder / ABOUT).unlink(missing_ok=True)
+        folders = [path for path in self.folder.rglob("*") if path.is_dir()]
+        for folder in (*sorted(folders, reverse=True), self.folder):
+            with suppress(OSError):
+                folder.rmdir()
