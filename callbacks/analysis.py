@@ -1,0 +1,116 @@
+"""Rank 0's part: from the rows of all ranks to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor
+
+from sing_monitor.callbacks.capture import no_trace
+from sing_monitor.callbacks.collector import Collector
+from sing_monitor.callbacks.exchange import Outcome, Share
+from sing_monitor.callbacks.probe import ProbeRows
+from sing_monitor.callbacks.watch import Watch
+from sing_monitor.geometry import RANDOM_SEED, HeadGeometry
+
+if TYPE_CHECKING:
+    from sing_monitor.findings import Findings
+    from sing_monitor.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is needed besides the rows.
+
+    Args:
+        epoch: the trainer's current epoch.
+        step: the trainer's global step.
+        ridge: rho, or ``"auto"``.
+        previous_weight: of the last analysed head, or None.
+        n_images: how many movers get neighbours and thumbnails.
+        images: number of validation images.
+        is_rehearsal: the sanity check: say what is used, analyse nothing.
+    """
+
+    epoch: int
+    step: int
+    ridge: float | Literal["auto"]
+    previous_weight: Tensor | None
+    n_images: int
+    images: int
+    is_rehearsal: bool
+
+    def run(
+        self, watch: Watch, shares: Sequence[Share]
+    ) -> tuple[Outcome, Findings | None, Snapshot | None]:
+        """Analyse the rows of all ranks; a fault becomes an outcome, never an exception."""
+        try:
+            for share in shares:
+                if share.failure is not None:
+                    raise (MisconfigurationException if share.is_setup_fault else ValueError)(
+                        share.failure
+                    )
+            if self.is_rehearsal:
+                rank_zero_info(str(watch.report(self.images)))
+                return Outcome(), None, None
+            rows = ProbeRows.joined([share.rows for share in shares if share.rows is not None])
+            with no_trace():
+                return self._analyse(watch.collector, rows)
+        except Exception as error:
+            return failed(error, max(share.expected for share in shares)), None, None
+
+    def _analyse(
+        self, collector: Collector | None, rows: ProbeRows
+    ) -> tuple[Outcome, Findings, Snapshot]:
+        from sing_monitor.analyses import analyze
+        from sing_monitor.findings import Findings
+
+        if collector is None or collector.setup is None:
+            raise ValueError("no validation batch was seen, so there is nothing to analyse.")
+        snapshot = collector.snapshot(rows, epoch=self.epoch, step=self.step)
+        findings = analyze(
+            snapshot,
+            collector.setup.texts(snapshot.embeddings, snapshot.labels),
+            ridge=self.ridge,
+            previous_head=self._previous_head(),
+            seed=RANDOM_SEED,
+            n_images=self.n_images,
+        ) | Findings(
+            {
+                "monitor/samples": float(len(snapshot)),
+                "monitor/accuracy": snapshot.accuracy,
+                "monitor/skipped": 0.0,
+            }
+        )
+        return Outcome(findings.scalars, wanted=_pictured(findings)), findings, snapshot
+
+    def _previous_head(self) -> HeadGeometry | None:
+        weight = self.previous_weight
+        return None if weight is None else HeadGeometry.from_weight(weight)
+
+
+def failed(error: Exception, expected: int) -> Outcome:
+    """The outcome of an epoch without numbers: everything is NaN but the count of what was lost."""
+    return Outcome(
+        {"monitor/skipped": float(expected)},
+        failure=str(error) or type(error).__name__,
+        is_setup_fault=isinstance(error, MisconfigurationException),
+    )
+
+
+def _pictured(findings: Findings) -> tuple[int, ...]:
+    """Ids of the movers and of their neighbours, as the probe knows them (signed)."""
+    images = findings.tables["images"]
+    movers = images[images["mover"]]
+    ids = set(movers["image"])
+    for column in ("neighbours_before", "neighbours_after", "neighbours_after_centered"):
+        ids.update(image for nearest in movers[column] for image in nearest)
+    return tuple(sorted(_signed(int(image, 16)) for image in ids))
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value

@@ -1,0 +1,248 @@
+"""What a batch means: its images, its class indices, and where a data set or model says more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
+
+IMAGE_KEYS = ("image", "images", "pixel_values")
+LABEL_KEYS = ("label", "labels", "target", "targets")
+_ADAPTER_EXAMPLE = "batch_adapter=lambda batch: Batch(images=..., labels=...)"
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One validation batch.
+
+    Args:
+        images: what the model sees, (B, c, H, W) with c 1 or 3, floating or uint8.
+        labels: class indices, (B,) int64.
+        attributes: further ground truth by name ([a-z0-9_]+): value indices (B,) and the names of
+            the values.
+    """
+
+    images: Tensor
+    labels: Tensor
+    attributes: Mapping[str, tuple[Tensor, Sequence[str]]] = field(default_factory=dict)
+
+
+def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> Batch:
+    """Find images and labels in whatever the data loader yields.
+
+    Args:
+        batch: a sequence ``(images, labels, ...)``, a mapping or an object with one of the names
+            image, images, pixel_values and one of label, labels, target, targets, or a `Batch`.
+        adapter: turns any other batch into a `Batch`, a tuple ``(images, labels)`` or
+            ``(images, labels, attributes)``, or a mapping that may hold ``attributes`` too.
+
+    Returns:
+        The checked batch, its labels as int64. No tensor of the given batch is changed.
+
+    Raises:
+        MisconfigurationException: if the batch cannot be read, or holds no class index per image.
+
+    Example:
+        >>> unpack_batch((torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))).labels
+        tensor([0, 1])
+    """
+    if adapter is None:
+        return _checked(*_find_parts(batch, "The batch"))
+    try:
+        adapted = adapter(batch)
+    except Exception as error:
+        raise MisconfigurationException(
+            f"batch_adapter failed with {type(error).__name__}: {error}. It was given "
+            f"{describe(batch)}."
+        ) from error
+    images, labels, attributes = _find_parts(adapted, "What batch_adapter returned")
+    if isinstance(adapted, Mapping):
+        attributes = adapted.get("attributes", {})
+    elif isinstance(adapted, Sequence) and len(adapted) > 2:
+        attributes = adapted[2]
+    return _checked(images, labels, attributes)
+
+
+def check_labels(labels: Tensor, num_classes: int) -> None:
+    """Check that every label, (B,), is an output of the head: 0 to ``num_classes - 1``.
+
+    Raises:
+        MisconfigurationException: naming the worst value and the head's number of outputs.
+    """
+    if labels.numel() == 0:
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if low >= 0 and high < num_classes:
+        return
+    raise MisconfigurationException(
+        f"A label of the validation data is {low if low < 0 else high}, but the head has "
+        f"C={num_classes} outputs, so labels must lie in 0..{num_classes - 1}. Labels that count "
+        "from 1 need 1 subtracted; images without a class must be left out; batch_adapter can do "
+        "both."
+    )
+
+
+def read_attribute(owner: object, name: str) -> Any:
+    """An attribute of someone else's object; None where it is absent or not ready yet."""
+    try:
+        return getattr(owner, name, None)
+    except Exception:  # a property may fail in any way before its owner is set up
+        return None
+
+
+def inner_datasets(dataset: object) -> tuple[object, ...]:
+    """The data sets that a wrapper holds: ``.dataset`` (Subset), ``.datasets`` (ConcatDataset)."""
+    held = read_attribute(dataset, "datasets")
+    if isinstance(held, Mapping):
+        held = tuple(held.values())
+    several = tuple(held) if isinstance(held, (list, tuple)) else ()
+    found = (read_attribute(dataset, "dataset"), *several)
+    return tuple(inner for inner in found if inner is not None and inner is not dataset)
+
+
+def pretrained_configs(model: nn.Module | None) -> Iterator[dict[str, Any]]:
+    """The timm configs (``pretrained_cfg``, ``default_cfg``) found anywhere inside a module."""
+    for module in model.modules() if model is not None else ():
+        for name in ("pretrained_cfg", "default_cfg"):
+            config = getattr(module, name, None)
+            if isinstance(config, Mapping):
+                yield dict(config)
+                break
+
+
+def describe(value: object, depth: int = 2) -> str:
+    """What a value is, for an error message: type, shapes, and one or two levels of content."""
+    if isinstance(value, Tensor):
+        dtype = str(value.dtype).removeprefix("torch.")
+        return f"Tensor {dtype} {tuple(value.shape)}"
+    kind = type(value).__name__
+    if depth and isinstance(value, Mapping):
+        parts = [f"{key!r}: {describe(item, depth - 1)}" for key, item in value.items()]
+    elif depth and isinstance(value, (list, tuple)):
+        parts = [describe(item, depth - 1) for item in value]
+    else:
+        return kind
+    return f"{kind} with [{', '.join(parts[:8])}{', ...' if len(parts) > 8 else ''}]"
+
+
+def _find_parts(batch: object, what: str) -> tuple[Any, Any, Any]:
+    if isinstance(batch, Batch):
+        return batch.images, batch.labels, batch.attributes
+    if not isinstance(batch, (Tensor, str, bytes)):
+        images = _find_named(batch, IMAGE_KEYS, what)
+        labels = _find_named(batch, LABEL_KEYS, what)
+        if images is not None and labels is not None:
+            return images, labels, {}
+        if isinstance(batch, Sequence) and len(batch) >= 2:
+            return batch[0], batch[1], {}
+    raise MisconfigurationException(
+        f"{what} is {describe(batch)}. Expected (images, labels, ...), or a mapping or object with "
+        f"one of {', '.join(IMAGE_KEYS)} and one of {', '.join(LABEL_KEYS)}. For anything else "
+        f"pass {_ADAPTER_EXAMPLE}; Batch is imported from sing_monitor.callbacks.batches."
+    )
+
+
+def _find_named(batch: object, names: tuple[str, ...], what: str) -> Any:
+    if isinstance(batch, Mapping):
+        found = {name: batch[name] for name in names if batch.get(name) is not None}
+    else:
+        values = {name: getattr(batch, name, None) for name in names}
+        found = {name: value for name, value in values.items() if value is not None}
+    if len({id(value) for value in found.values()}) > 1:
+        raise MisconfigurationException(
+            f"{what} has several of {', '.join(names)}: {describe(found)}. Say which one is meant: "
+            f"{_ADAPTER_EXAMPLE}."
+        )
+    return next(iter(found.values()), None)
+
+
+def _checked(images: Any, labels: Any, attributes: Any) -> Batch:
+    _check_images(images)
+    size = len(images)
+    if not isinstance(attributes, Mapping):
+        raise MisconfigurationException(
+            f"The attributes of a batch are {describe(attributes)}; expected a mapping "
+            "name -> (value indices of shape (B,), names of the values)."
+        )
+    checked = {name: _check_attribute(name, item, size) for name, item in attributes.items()}
+    return Batch(images, _class_indices(labels, size, "labels"), checked)
+
+
+def _check_images(images: Any) -> None:
+    reason = None
+    if not isinstance(images, Tensor):
+        reason = "that is no tensor; images of unequal size must be resized and stacked"
+    elif images.dtype != torch.uint8 and not images.is_floating_point():
+        reason = "pixels must be floating or uint8"
+    elif images.ndim == 5:
+        reason = "five axes are video, volumes or several views; the batch needs one image each"
+    elif images.ndim == 3:
+        reason = "the channel axis is missing: images.unsqueeze(1)"
+    elif images.ndim != 4:
+        reason = "flattened or incomplete images must be brought to four axes"
+    elif images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        reason = "the channels stand last: images.permute(0, 3, 1, 2)"
+    elif images.shape[1] not in (1, 3):
+        reason = f"{images.shape[1]} channels; a grey image has 1 and a colour image 3"
+    if reason is not None:
+        raise MisconfigurationException(
+            f"The images are {describe(images)}: {reason}. Expected (B, 1 or 3, H, W). "
+            f"Mend the data set or pass {_ADAPTER_EXAMPLE}."
+        )
+
+
+def _class_indices(labels: Any, size: int, what: str) -> Tensor:
+    """Labels as (B,) int64; booleans become 0 and 1, a last axis of length 1 is dropped."""
+    reason = None
+    if not isinstance(labels, Tensor):
+        reason = "that is no tensor; use torch.tensor(...)"
+    elif labels.is_floating_point() or labels.is_complex():
+        reason = "these are multi-label or soft labels (mixup, label smoothing in the batch)"
+        if labels.ndim == 1:
+            reason += " or targets of a regression; class indices are cast with .long()"
+    elif labels.ndim >= 3:
+        reason = "one label per pixel is dense prediction, which is not supported"
+    elif labels.ndim == 2 and labels.shape[1] != 1:
+        reason = (
+            "these are multi-label or soft labels (mixup, label smoothing in the batch); "
+            "one-hot labels become indices with .argmax(dim=1)"
+        )
+    elif labels.ndim == 0 or len(labels) != size:
+        reason = f"the batch has B={size} images"
+    if reason is not None:
+        raise MisconfigurationException(
+            f"The {what} are {describe(labels)}: {reason}. SING needs one class index per image: "
+            f"an integer tensor of shape (B,). Change the data set or pass {_ADAPTER_EXAMPLE}."
+        )
+    indices: Tensor = labels.reshape(size).to(torch.int64)
+    return indices
+
+
+def _check_attribute(name: Any, item: Any, size: int) -> tuple[Tensor, tuple[str, ...]]:
+    if not isinstance(name, str) or re.fullmatch("[a-z0-9_]+", name) is None:
+        raise MisconfigurationException(
+            f"The attribute name {name!r} becomes part of a metric's key; use only a-z, 0-9 and _."
+        )
+    if not isinstance(item, (tuple, list)) or len(item) != 2 or not _are_words(item[1]):
+        raise MisconfigurationException(
+            f"The attribute {name!r} is {describe(item)}; expected a pair (value indices of shape "
+            "(B,), names of the values such as ['red', 'green'])."
+        )
+    values, names = _class_indices(item[0], size, f"indices of attribute {name!r}"), item[1]
+    if size and (int(values.min()) < 0 or int(values.max()) >= len(names)):
+        raise MisconfigurationException(
+            f"The attribute {name!r} has indices from {int(values.min())} to {int(values.max())}, "
+            f"but {len(names)} value names, so they must lie in 0..{len(names) - 1}."
+        )
+    return values, tuple(names)
+
+
+def _are_words(names: Any) -> bool:
+    if isinstance(names, str) or not isinstance(names, Sequence) or not names:
+        return False
+    return all(isinstance(name, str) and name.strip() for name in names)

@@ -1,0 +1,141 @@
+"""The hook: what is taken from a running validation loop, and how it leaves no trace."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+
+from sing_monitor.head import check_logits, head_features, head_parameters
+
+
+class HeadTap:
+    """Reads what enters a classifier head while it is open, and the head's weight once a pass.
+
+    Weight and features are taken in one forward *pre*-hook: there they belong together even when
+    an averaging callback swaps weights around the validation, and there sharded weights are
+    gathered. A second hook sees the first logits of a pass, to make sure that the head computes
+    W f + b. The hooks never raise and never return anything, so the forward pass is untouched.
+
+    Args:
+        module: the head.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.is_open = False
+        self.weight: Tensor | None = None
+        self.bias: Tensor | None = None
+        self._calls: list[Tensor] = []
+        self.error: Exception | None = None
+        self._logits: Tensor | None = None
+        self._is_known_linear = False
+        self.module = module
+        self._handles = (
+            module.register_forward_pre_hook(_Hook(self, "_read"), with_kwargs=True),
+            module.register_forward_hook(_Hook(self, "_read_logits"), with_kwargs=True),
+        )
+
+    def start_pass(self) -> None:
+        """Forget the weight of the last pass."""
+        self.weight = self.bias = self.error = self._logits = None
+        self._is_known_linear = False
+        self._calls.clear()
+
+    def open(self) -> None:
+        """Listen to the next forward passes."""
+        self._calls.clear()
+        self.is_open = True
+
+    def close(self) -> Tensor:
+        """Stop listening and hand over the features, (B, m).
+
+        Raises:
+            ValueError: if the head was not called since :meth:`open`, or more than once, if its
+                input is no (B, m) matrix, or if it does not compute W f + b.
+        """
+        self.is_open = False
+        calls, self._calls = self._calls, []
+        if self.error is not None:
+            raise self.error
+        if not calls:
+            raise ValueError(
+                "the head was not called in the validation step. A head that is only used through "
+                "its weight, as in F.linear(x, head.weight), cannot be watched: call head(x)."
+            )
+        if len(calls) > 1:
+            raise ValueError(
+                f"the head was called {len(calls)} times in one validation step, so it is not "
+                "clear which features belong to the images. Call it once for each batch."
+            )
+        features = head_features(self.module, calls[0])
+        logits, self._logits = self._logits, None
+        if logits is not None and self.weight is not None:
+            check_logits(self.module, self.weight, self.bias, features, logits)
+        return features
+
+    def remove(self) -> None:
+        """Take the hooks off the head."""
+        self.is_open = False
+        for handle in self._handles:
+            handle.remove()
+
+    def _read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        inputs = args[0] if args else kwargs["input"]
+        if self.weight is None:
+            weight, bias = head_parameters(self.module)
+            self.weight = weight.detach().clone()
+            self.bias = None if bias is None else bias.detach().clone()
+        self._calls.append(inputs.detach().clone())
+
+    def _read_logits(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], logits: Tensor
+    ) -> None:
+        # Once a pass is enough to know what kind of head it is.
+        if not self._is_known_linear:
+            self._logits = logits.detach().clone()
+            self._is_known_linear = True
+
+
+class _Hook:
+    """What the head holds: a weak link to the tap, cut in every copy and pickle of the model."""
+
+    def __init__(self, tap: HeadTap | None = None, method: str = "") -> None:
+        self._tap = weakref.ref(tap) if tap is not None else None
+        self._method = method
+
+    def __call__(self, _module: nn.Module, *seen: Any) -> None:
+        tap = self._tap() if self._tap is not None else None
+        if tap is None or not tap.is_open:
+            return
+        try:
+            getattr(tap, self._method)(*seen)
+        except Exception as error:
+            # Raised in close(): a monitor's fault must not surface inside the forward pass.
+            tap.error = error
+
+    def __deepcopy__(self, _memo: object) -> _Hook:
+        return _Hook()
+
+    def __reduce__(self) -> tuple[type[_Hook], tuple[()]]:
+        return _Hook, ()
+
+
+@contextmanager
+def no_trace() -> Generator[None, None, None]:
+    """Run our code without gradients, and with every random number generator as it was before.
+
+    Also when an exception leaves the block, which ``isolate_rng`` alone does not restore after.
+    """
+    failure: BaseException | None = None
+    with isolate_rng(), torch.inference_mode(False), torch.no_grad():
+        try:
+            yield
+        except BaseException as error:
+            failure = error
+    if failure is not None:
+        raise failure

@@ -1,0 +1,227 @@
+"""The probe: which validation images are scored, and what is kept of each."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from sing_monitor.cache import EmbeddingCache
+from sing_monitor.embeddings import fingerprint, to_uint8
+from sing_monitor.semantics import SemanticSpace
+from sing_monitor.snapshot import hex_id
+
+if TYPE_CHECKING:
+    import numpy as np
+    from tqdm import tqdm
+
+THUMBNAIL = 64
+CHUNK = 256
+_HASHES = 2**63 - 1
+
+
+def probe_threshold(images: int, probe_size: int) -> int:
+    """The largest hash of an image that belongs to the probe.
+
+    Content decides, not position: the choice does not depend on order, shuffling or rank, and is
+    the same every epoch. All images, if there are no more than ``probe_size``.
+    """
+    return _HASHES if images <= probe_size else int(probe_size / images * _HASHES)
+
+
+def in_probe(image_ids: Tensor, threshold: int) -> Tensor:
+    """Which images belong to the probe, (B,) bool; the lowest bit is left to choose the fold."""
+    return ((image_ids >> 1) & _HASHES) <= threshold
+
+
+@dataclass(frozen=True)
+class ProbeRows:
+    """What is kept of some images of the probe, on the CPU.
+
+    Args:
+        image_ids: content fingerprints, (B,).
+        labels: (B,).
+        features: (B, m).
+        embeddings: (B, n).
+        sample_index: positions in the data set, (B,); -1 where they are not known.
+        attributes: value indices (B,) and names of the values, by attribute.
+    """
+
+    image_ids: Tensor
+    labels: Tensor
+    features: Tensor
+    embeddings: Tensor
+    sample_index: Tensor
+    attributes: Mapping[str, tuple[Tensor, tuple[str, ...]]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @classmethod
+    def joined(cls, parts: Sequence[ProbeRows]) -> ProbeRows:
+        """All rows, sorted by image id and position, so that order and rank leave no trace."""
+
+        def column(name: str) -> Tensor:
+            return torch.cat([getattr(part, name) for part in parts])
+
+        image_ids, positions = column("image_ids"), column("sample_index")
+        by_position = positions.argsort(stable=True)
+        order = by_position[image_ids[by_position].argsort(stable=True)]
+        return cls(
+            image_ids[order],
+            column("labels")[order],
+            column("features")[order],
+            column("embeddings")[order],
+            positions[order],
+            {
+                name: (torch.cat([part.attributes[name][0] for part in parts])[order], values)
+                for name, (_, values) in parts[0].attributes.items()
+            },
+        )
+
+
+class ProbeEmbedder:
+    """Embeds each image once, and keeps a small picture of it.
+
+    Args:
+        space: the semantic space.
+        cache: where embeddings are kept.
+        thumbnails: whether to keep pictures.
+    """
+
+    def __init__(self, space: SemanticSpace, cache: EmbeddingCache, *, thumbnails: bool) -> None:
+        self.thumbnails: dict[int, Tensor] = {}
+        self.unknown = 0
+        self._space = space
+        self._cache = cache
+        self._keep_thumbnails = thumbnails
+        self._expected = 0
+        self._encoded = 0
+        self._seconds = 0.0
+        self._bar: tqdm[None] | None = None
+
+    def start_pass(self, expected: int) -> None:
+        """Count anew how many images had to be embedded; ``expected`` are to come."""
+        self.unknown, self._expected = 0, expected
+
+    def embed(self, image_ids: Tensor, pixels: Tensor) -> Tensor:
+        """Embeddings of images, from the cache or from the space.
+
+        Args:
+            image_ids: (B,) int64 on the CPU.
+            pixels: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B, n) float32 on the CPU.
+
+        Raises:
+            ValueError: if the space gives NaN or infinite embeddings.
+        """
+        embeddings, known = self._cache.lookup(image_ids)
+        if self._keep_thumbnails:
+            self._keep(image_ids, pixels)
+        if bool(known.all()):
+            return embeddings
+        missing = (~known).nonzero().flatten()
+        for rows in missing.split(CHUNK):
+            self._start_bar()
+            started = time.perf_counter()
+            found = self._space.encode_images(pixels[rows.to(pixels.device)]).float().cpu()
+            self._seconds += time.perf_counter() - started
+            self._encoded += len(rows)
+            if not bool(found.isfinite().all()):
+                raise ValueError(
+                    f"the semantic space {self._space.name!r} gave NaN or infinite embeddings for "
+                    f"{int((~found.isfinite().all(dim=1)).sum())} images."
+                )
+            embeddings[rows] = found
+            self._cache.add(image_ids[rows], found)
+            self._announce()
+            self.unknown += len(rows)
+            if self._bar is not None:
+                self._bar.update(len(rows))
+        return embeddings
+
+    def pictures(self, wanted: Sequence[int]) -> dict[str, np.ndarray]:
+        """The thumbnails that this rank has, by image id in 16 hexadecimal digits."""
+        return {
+            hex_id(key): self.thumbnails[key].numpy() for key in wanted if key in self.thumbnails
+        }
+
+    def end_pass(self) -> None:
+        """Close the progress bar."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = None
+
+    @property
+    def seconds_per_image(self) -> float | None:
+        """Measured cost of embedding one image; None before the first."""
+        return self._seconds / self._encoded if self._encoded else None
+
+    def _announce(self) -> None:
+        """Say, after the first chunk of a pass, how long a long embedding will take."""
+        remaining = (self.seconds_per_image or 0.0) * (self._expected - CHUNK)
+        if self.unknown == 0 and remaining > 10:
+            rank_zero_info(
+                f"SINGCallback: embedding about {self._expected:,} validation images in "
+                f"{self._space.name} takes about {duration(remaining)}, once; later epochs and "
+                "runs find them in the cache."
+            )
+
+    @rank_zero_only
+    def _start_bar(self) -> None:
+        from tqdm.auto import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(
+                total=self._expected, desc="SING: embedding images", unit="image", leave=False
+            )
+
+    def _keep(self, image_ids: Tensor, pixels: Tensor) -> None:
+        new = [i for i, key in enumerate(image_ids.tolist()) if key not in self.thumbnails]
+        if new:
+            for row, picture in zip(new, thumbnails(pixels[new]), strict=True):
+                self.thumbnails[int(image_ids[row])] = picture
+
+
+def fingerprints(pixels: Tensor) -> Tensor:
+    """Content fingerprints of restored images (B, 3, H, W) in [0, 1]; (B,) on their device."""
+    return fingerprint(to_uint8(pixels))
+
+
+def thumbnails(pixels: Tensor) -> Tensor:
+    """Small pictures of images: the centre square at 64 x 64.
+
+    Args:
+        pixels: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B, 64, 64, 3) uint8 on the CPU.
+    """
+    side = min(pixels.shape[-2:])
+    top, left = ((size - side) // 2 for size in pixels.shape[-2:])
+    square = pixels[..., top : top + side, left : left + side].float()
+    # Enlarged pixels stay crisp; reduced ones are averaged.
+    small = (
+        interpolate(square, THUMBNAIL, mode="nearest")
+        if side <= THUMBNAIL
+        else interpolate(square, THUMBNAIL, mode="bilinear", antialias=True)
+    )
+    return to_uint8(small.clamp(0, 1)).permute(0, 2, 3, 1).contiguous().cpu()
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words a person reads: '40 seconds', '13 minutes', '2.5 hours'."""
+    if seconds < 90:
+        return f"{max(1, math.ceil(seconds))} seconds"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,310 @@
+"""One call of fit or validate under the monitor: passes, faults, and what is logged."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from torch import Tensor, nn
+
+from sing_monitor.callbacks.analysis import Analysis
+from sing_monitor.callbacks.exchange import Outcome, Share, broadcast, gather
+from sing_monitor.callbacks.probe import probe_threshold
+from sing_monitor.callbacks.publish import Publisher, how_to_open, summary
+from sing_monitor.callbacks.settings import Settings
+from sing_monitor.callbacks.setup import dataset_size, pick_loader
+from sing_monitor.callbacks.watch import UNKNOWN_SHARE, Watch
+from sing_monitor.findings import complete, named_key
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+    from sing_monitor.findings import Findings
+    from sing_monitor.snapshot import Snapshot
+
+
+@dataclass
+class Memory:
+    """What a resumed run must know: plain values and one tensor on the CPU.
+
+    Args:
+        ridge: rho as chosen at the first analysed epoch.
+        threshold: of the hashes that belong to the probe.
+        last_epoch: the last analysed epoch.
+        head_weight: the head at that epoch, (C, m).
+    """
+
+    ridge: float | None = None
+    threshold: int | None = None
+    last_epoch: int | None = None
+    head_weight: Tensor | None = None
+
+
+class MonitoredRun:
+    """Takes a trainer's validations one after the other.
+
+    A fault is kept until the end of the pass, where all ranks hear of it. In the sanity check it
+    ends the run, before any training; later it costs the numbers of one epoch, or, if it will come
+    back at every validation, turns the monitor off.
+
+    Args:
+        settings: what the user asked for.
+        watch: on the model.
+        memory: what survives a resume; updated in place.
+    """
+
+    def __init__(self, settings: Settings, watch: Watch, memory: Memory) -> None:
+        self._settings = settings
+        self._watch = watch
+        self._memory = memory
+        self._publisher: Publisher | None = None
+        self._failure: Exception | None = None
+        self._is_proved = False  # a validation, or the sanity check, has gone well
+        self._is_off = False
+        self._is_due = False
+        self._started = 0  # validations, the sanity check apart
+        self._passes = 0  # of these, those that were analysed
+        self._images = 0
+        self._seconds = 0.0
+        self._warned: set[str] = set()
+        self._last: Mapping[str, float] = {}
+
+    def start(self, trainer: pl.Trainer, model: nn.Module) -> None:
+        """Begin a validation."""
+        self._failure = None
+        self._started += not trainer.sanity_checking
+        self._is_due = not self._is_off and self._is_epoch_due(trainer)
+        if self._is_due:
+            with self._timed(), self._guarded():
+                self._start_pass(trainer, model)
+
+    def before_batch(self, dataloader_idx: int) -> None:
+        """Listen to the head for one batch."""
+        if self._is_listening(dataloader_idx):
+            self._watch.tap.open()
+
+    def after_batch(self, trainer: pl.Trainer, batch: Any, dataloader_idx: int) -> None:
+        """Take the rows of a batch."""
+        if self._is_listening(dataloader_idx):
+            with self._timed(), self._guarded():
+                self._watch.add(batch)
+                self._refuse_augmented(trainer)
+
+    def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Analyse and log.
+
+        Raises:
+            MisconfigurationException: for a fault in the sanity check, or with
+                ``on_error="raise"``; on every rank.
+        """
+        outcome = self._conclude(trainer) if self._is_due else Outcome()
+        if not trainer.sanity_checking:
+            self._log(trainer, pl_module, outcome.scalars)
+
+    def say_what_was_found(self, trainer: pl.Trainer) -> None:
+        """One line at the end of fit, and a last try to deliver what MLflow did not take."""
+        if self._publisher is not None:
+            self._publisher.flush()
+        if self._last:
+            rank_zero_info(f"SINGCallback: {summary(self._last)} {how_to_open(trainer)}")
+        elif self._started == 0:
+            rank_zero_warn(
+                "SINGCallback analysed nothing, because no validation ran. Give fit a validation "
+                "loader, and check limit_val_batches and check_val_every_n_epoch."
+            )
+
+    def release(self) -> None:
+        """Take the hook off the model."""
+        self._watch.release()
+
+    def _is_epoch_due(self, trainer: pl.Trainer) -> bool:
+        if trainer.sanity_checking or not is_fitting(trainer) or self._memory.last_epoch is None:
+            return True
+        passed = trainer.current_epoch - self._memory.last_epoch
+        return passed == 0 or passed >= self._settings.every_n_epochs
+
+    def _is_listening(self, dataloader_idx: int) -> bool:
+        is_ours = dataloader_idx == self._settings.dataloader_idx
+        return self._is_due and is_ours and self._failure is None
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Keep a fault for the end of the pass, where all ranks hear of it."""
+        try:
+            yield
+        except Exception as error:
+            self._failure = error
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds += time.perf_counter() - started
+
+    def _start_pass(self, trainer: pl.Trainer, model: nn.Module) -> None:
+        index = self._settings.dataloader_idx
+        loader = pick_loader(trainer.val_dataloaders, index)
+        batches = trainer.num_val_batches[index]
+        self._images = dataset_size(loader, batches, trainer.world_size)
+        if trainer.sanity_checking:
+            batches = trainer.num_sanity_val_batches[index]
+        if self._memory.threshold is None:
+            self._memory.threshold = probe_threshold(self._images, self._settings.probe_size)
+        in_this_pass = dataset_size(loader, batches, trainer.world_size)
+        self._watch.start(
+            model,
+            loader,
+            threshold=self._memory.threshold,
+            expected=min(in_this_pass, self._settings.probe_size),
+        )
+
+    @property
+    def _expected_images(self) -> int:
+        return min(self._images, self._settings.probe_size)
+
+    def _refuse_augmented(self, trainer: pl.Trainer) -> None:
+        if self._settings.allow_augmented or trainer.sanity_checking or self._passes != 1:
+            return
+        unknown = self._watch.embedder.unknown * trainer.world_size
+        if unknown > UNKNOWN_SHARE * self._expected_images:
+            raise MisconfigurationException(
+                f"{unknown} of about {self._expected_images} validation images were not seen "
+                "before: the validation set changes from pass to pass (random augmentation, or "
+                "shuffling with limit_val_batches), so epochs cannot be compared. Validate on "
+                "fixed images, or pass SINGCallback(allow_augmented=True) to embed anew each time."
+            )
+
+    def _conclude(self, trainer: pl.Trainer) -> Outcome:
+        """End a pass. Every rank takes part in every exchange, whatever went wrong before."""
+        with self._timed():
+            shares = gather(trainer, self._share())
+            outcome, findings, snapshot = Outcome(), None, None
+            if trainer.is_global_zero:
+                outcome, findings, snapshot = self._analysis(trainer).run(self._watch, shares)
+            outcome = broadcast(trainer, outcome)
+            pictures = gather(trainer, self._watch.embedder.pictures(outcome.wanted))
+            if findings is not None:
+                self._publish(trainer, findings, snapshot, pictures)
+            self._remember(trainer, outcome)
+        return outcome
+
+    def _share(self) -> Share:
+        rows = None
+        with self._guarded():
+            rows = self._watch.finish()
+        if self._failure is None:
+            return Share(rows, expected=self._expected_images)
+        return Share(
+            failure=str(self._failure) or type(self._failure).__name__,
+            is_setup_fault=isinstance(self._failure, MisconfigurationException),
+            expected=self._expected_images,
+        )
+
+    def _analysis(self, trainer: pl.Trainer) -> Analysis:
+        memory, ridge = self._memory, self._settings.ridge
+        if ridge == "auto" and memory.ridge is not None:
+            ridge = memory.ridge
+        return Analysis(
+            epoch=trainer.current_epoch,
+            step=trainer.global_step,
+            ridge=ridge,
+            previous_weight=memory.head_weight if is_fitting(trainer) else None,
+            n_images=self._settings.n_images,
+            images=self._images,
+            is_rehearsal=trainer.sanity_checking,
+        )
+
+    def _publish(
+        self,
+        trainer: pl.Trainer,
+        findings: Findings,
+        snapshot: Snapshot | None,
+        pictures: Sequence[Mapping[str, Any]],
+    ) -> None:
+        try:
+            if self._publisher is None:
+                threshold = self._memory.threshold or 0
+                config, tags = self._watch.describe(threshold=threshold, images=self._images)
+                self._publisher = Publisher(self._settings.name, config, tags)
+            self._publisher.publish(
+                trainer,
+                findings,
+                epoch=trainer.current_epoch,
+                step=trainer.global_step,
+                thumbnails={key: value for part in pictures for key, value in part.items()},
+                snapshot=snapshot if self._settings.save_snapshots else None,
+            )
+        except Exception as error:
+            self._warn_once(f"no tables for epoch {trainer.current_epoch}: {error}")
+
+    def _remember(self, trainer: pl.Trainer, outcome: Outcome) -> None:
+        if outcome.failure is not None:
+            self._complain(trainer, outcome)
+            return
+        self._is_proved = True
+        if trainer.sanity_checking:
+            return
+        self._passes += 1
+        self._last = outcome.scalars
+        if outcome.scalars["head/null_dim"] == 0:
+            self._warn_once(
+                "the head has no null space (as many independent classes as features): AS and IS "
+                "are 0 by definition and their ratio is undefined."
+            )
+        if is_fitting(trainer):
+            self._memory.last_epoch = trainer.current_epoch
+            self._memory.head_weight = self._watch.weight
+            if math.isfinite(outcome.scalars["translator/ridge"]):
+                self._memory.ridge = outcome.scalars["translator/ridge"]
+
+    def _complain(self, trainer: pl.Trainer, outcome: Outcome) -> None:
+        if trainer.sanity_checking or self._settings.on_error == "raise":
+            raise MisconfigurationException(outcome.failure) from self._failure
+        if outcome.is_setup_fault or not self._is_proved:
+            self._is_off = True
+            self._warn_once(f"turned off for this run: {outcome.failure}")
+        else:
+            self._warn_once(f"no scores for epoch {trainer.current_epoch}: {outcome.failure}")
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            rank_zero_warn(f"SINGCallback: {message}")
+
+    def _log(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, scalars: Mapping[str, float]
+    ) -> None:
+        from sing_monitor.analyses import CATALOGUE
+
+        own = {
+            "monitor/seconds": self._seconds,
+            "monitor/global_step": float(trainer.global_step),
+            "monitor/stage": 0.0 if is_fitting(trainer) else 1.0,
+        }
+        self._seconds = 0.0
+        values = complete({**scalars, **own}, CATALOGUE, self._watch.attributes)
+        device = pl_module.device
+        # Lightning keeps what it is given: float32 would round a large global_step.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        pl_module.log_dict(
+            {
+                named_key(key, self._settings.name): torch.tensor(value, dtype=dtype, device=device)
+                for key, value in values.items()
+            },
+            sync_dist=trainer.world_size > 1,
+        )
+
+
+def is_fitting(trainer: pl.Trainer) -> bool:
+    """Whether this validation belongs to the history of a training."""
+    return trainer.state.fn == TrainerFn.FITTING

@@ -1,0 +1,156 @@
+"""SINGCallback's settings and its trainer, checked at once; each error names the fix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from sing_monitor.callbacks.setup import Prompts
+from sing_monitor.findings import ATTRIBUTE_NAME
+from sing_monitor.semantics import SemanticSpace
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+GROUPS = ("sing", "attribute", "head", "translator", "collapse", "monitor")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for; :class:`SINGCallback` documents each of them.
+
+    Raises:
+        MisconfigurationException: for a value that cannot be used.
+    """
+
+    space: str | SemanticSpace
+    head: str | None
+    class_names: Any
+    prompts: Prompts
+    probe_size: int
+    every_n_epochs: int
+    dataloader_idx: int
+    pixel_stats: Any
+    batch_adapter: Callable[[Any], Any] | None
+    ridge: float | Literal["auto"]
+    n_images: int
+    allow_augmented: bool
+    cache_dir: Path | None
+    save_snapshots: bool
+    name: str | None
+    on_error: Literal["warn", "raise"]
+
+    def __post_init__(self) -> None:
+        _check_templates(self.prompts.classes)
+        _check_attribute_prompts(self.prompts.attributes)
+        _check_concepts(self.prompts.concepts)
+        _check_count("probe_size", self.probe_size, 2)
+        _check_count("every_n_epochs", self.every_n_epochs, 1)
+        _check_count("dataloader_idx", self.dataloader_idx, 0)
+        _check_count("n_images", self.n_images, 0)
+        _check_ridge(self.ridge)
+        _check_name(self.name)
+        if self.on_error not in ("warn", "raise"):
+            raise MisconfigurationException(
+                f"SINGCallback(on_error={self.on_error!r}): expected 'warn' or 'raise'."
+            )
+
+
+def warn_about_early_stopping(trainer: pl.Trainer, name: str | None) -> None:
+    """Say so where EarlyStopping would end a run because one of our metrics is undefined."""
+    suffix = "" if name is None else f".{name}"
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if not isinstance(callback, EarlyStopping) or not callback.check_finite:
+            continue
+        group = str(callback.monitor).partition("/")[0]
+        if group in {f"{known}{suffix}" for known in GROUPS}:
+            rank_zero_warn(
+                f"EarlyStopping(monitor={callback.monitor!r}) stops the run as soon as the metric "
+                "is NaN, and ours are NaN where they are undefined or skipped. "
+                "Pass check_finite=False to go on."
+            )
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    """Refuse anything but an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise MisconfigurationException(
+            f"SINGCallback({name}={value!r}): expected an integer of at least {least}."
+        )
+
+
+def _check_template(name: str, template: Any) -> None:
+    """Refuse a prompt that has no single place for a name."""
+    if not isinstance(template, str) or template.count("{}") != 1:
+        raise MisconfigurationException(
+            f"SINGCallback({name}={template!r}): a prompt holds '{{}}' exactly once, where the "
+            "name goes, as in 'an image of a {}'."
+        )
+
+
+def _check_templates(prompt: Any) -> None:
+    """Refuse class prompts that are no template and no list of them."""
+    several = isinstance(prompt, Sequence) and not isinstance(prompt, str)
+    if several and not prompt:
+        raise MisconfigurationException("SINGCallback(prompt=[]): give at least one template.")
+    for template in prompt if several else [prompt]:
+        _check_template("prompt", template)
+
+
+def _check_attribute_prompts(prompts: Any) -> None:
+    """Refuse anything but templates by attribute name."""
+    if not isinstance(prompts, Mapping):
+        raise MisconfigurationException(
+            f"SINGCallback(attribute_prompts={prompts!r}): expected a mapping, such as "
+            "{'colour': 'an image of a {} digit'}."
+        )
+    for name, template in prompts.items():
+        if not isinstance(name, str) or not ATTRIBUTE_NAME.fullmatch(name):
+            raise MisconfigurationException(
+                f"SINGCallback(attribute_prompts=...): the attribute {name!r} becomes part of a "
+                "metric key; use lower-case letters, digits and underscores."
+            )
+        _check_template(f"attribute_prompts[{name!r}]", template)
+
+
+def _check_concepts(concepts: Any) -> None:
+    """Refuse a vocabulary that is no list of words and no mapping from words to prompts."""
+    if concepts is None:
+        return
+    if isinstance(concepts, str) or not isinstance(concepts, (Mapping, Sequence)):
+        raise MisconfigurationException(
+            f"SINGCallback(concepts={concepts!r}): expected a list of words, such as "
+            "['red', 'striped'], a mapping from words to prompts, or None for the default "
+            "vocabulary."
+        )
+    wrong = [word for word in concepts if not isinstance(word, str) or not word.strip()]
+    if wrong:
+        raise MisconfigurationException(
+            f"SINGCallback(concepts=...): {wrong[0]!r} is not a word; every concept is a text."
+        )
+
+
+def _check_ridge(ridge: Any) -> None:
+    """Refuse anything but "auto" and a positive number."""
+    is_number = isinstance(ridge, (int, float)) and not isinstance(ridge, bool)
+    if ridge != "auto" and not (is_number and 0 < ridge < float("inf")):
+        raise MisconfigurationException(
+            f"SINGCallback(ridge={ridge!r}): expected 'auto' or a positive number, such as 1e-3; "
+            "it is relative to the mean variance of the features."
+        )
+
+
+def _check_name(name: Any) -> None:
+    """Refuse a callback name that cannot be part of a metric key and a folder."""
+    if name is not None and not (isinstance(name, str) and re.fullmatch(r"[a-z0-9_]+", name)):
+        raise MisconfigurationException(
+            f"SINGCallback(name={name!r}): use lower-case letters, digits and underscores, as in "
+            "name='aux'; it becomes part of every metric key."
+        )

@@ -1,0 +1,282 @@
+"""What the monitor understood of a model and its validation data, and how it says so."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
+from torch.utils.data import DistributedSampler, SequentialSampler
+
+from sing_monitor.cache import EmbeddingCache
+from sing_monitor.callbacks.batches import Batch, check_labels
+from sing_monitor.callbacks.class_names import ClassNames, find_class_names
+from sing_monitor.callbacks.pixels import PixelScale, find_pixel_scale
+from sing_monitor.callbacks.probe import duration
+from sing_monitor.embeddings import Texts, TextSet, concept_set, prototypes, text_set
+from sing_monitor.geometry import HeadGeometry
+from sing_monitor.head import Head
+from sing_monitor.semantics import SemanticSpace
+
+TEXT, PROTOTYPE = "text", "prototype"
+ANY_IMAGE = "an image of {}"
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The texts that scores refer to.
+
+    Args:
+        classes: one template or several, each with ``{}`` for the class name.
+        concepts: the vocabulary: words, or prompts by name; None for the default one.
+        attributes: a template for each annotated attribute.
+    """
+
+    classes: str | Sequence[str]
+    concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None
+    attributes: Mapping[str, str]
+
+    def class_prompt(self, name: str) -> str:
+        """The first prompt of a class, as an example."""
+        template = self.classes if isinstance(self.classes, str) else self.classes[0]
+        return template.replace("{}", name)
+
+
+@dataclass(frozen=True)
+class MonitorSetup:
+    """Everything that is settled once, at the first validation batch.
+
+    Args:
+        head: the classifier head.
+        pixels: how the model's input becomes pixels again.
+        classes: names of the classes.
+        class_texts: their embeddings; None where scores refer to class prototypes.
+        concepts: embeddings of the vocabulary, or None.
+        attributes: embeddings of the values of each annotated attribute.
+    """
+
+    head: Head
+    pixels: PixelScale
+    classes: ClassNames
+    class_texts: TextSet | None
+    concepts: TextSet | None
+    attributes: Mapping[str, TextSet]
+
+    @property
+    def reference(self) -> str:
+        """``text`` or ``prototype``: scores of the two are never comparable."""
+        return PROTOTYPE if self.class_texts is None else TEXT
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """C names; the indices where no names were found."""
+        return self.classes.names or tuple(str(i) for i in range(self.head.num_classes))
+
+    def texts(self, embeddings: Tensor, labels: Tensor) -> Texts:
+        """The texts of one validation; prototypes are means of its own images."""
+        classes = self.class_texts or prototypes(embeddings, labels, self.class_names)
+        return Texts(classes, self.concepts, self.attributes)
+
+
+def settle(
+    batch: Batch,
+    *,
+    head: Head,
+    space: SemanticSpace,
+    prompts: Prompts,
+    pixel_stats: Any = None,
+    class_names: Any = None,
+    datamodule: object = None,
+    dataset: object = None,
+    model: nn.Module | None = None,
+    text_cache: EmbeddingCache | None = None,
+) -> MonitorSetup:
+    """Settle what the first validation batch tells about pixels, classes and attributes.
+
+    Raises:
+        MisconfigurationException: where an answer is missing or contradicts the head.
+    """
+    check_labels(batch.labels, head.num_classes)
+    unknown = sorted(set(prompts.attributes) - set(batch.attributes))
+    if unknown:
+        raise MisconfigurationException(
+            f"attribute_prompts names {', '.join(unknown)}, but the batches carry "
+            f"{', '.join(batch.attributes) or 'no attributes'}. Hand attributes over in "
+            "batch_adapter: Batch(images, labels, attributes={name: (indices, value_names)})."
+        )
+    pixels = find_pixel_scale(pixel_stats, dataset, batch.images, model)
+    classes = find_class_names(
+        class_names, head.num_classes, datamodule=datamodule, dataset=dataset, model=model
+    )
+    class_texts = None
+    if classes.names is not None:
+        class_texts = text_set(space, classes.names, prompts.classes, text_cache)
+    attributes = {
+        name: text_set(space, values, prompts.attributes.get(name, ANY_IMAGE), text_cache)
+        for name, (_, values) in batch.attributes.items()
+    }
+    concepts = concept_set(space, prompts.concepts, text_cache)
+    return MonitorSetup(head, pixels, classes, class_texts, concepts, attributes)
+
+
+@dataclass(frozen=True)
+class SetupReport:
+    """What would be used, in words, and one image as the semantic space will see it.
+
+    Args:
+        text: several lines.
+        image: (3, h, w) in [0, 1].
+    """
+
+    text: str
+    image: Tensor
+
+    def save_image(self, folder: Path | None = None) -> Path:
+        """Write the image as PNG, by default into the temporary folder, and return its path."""
+        from torchvision.transforms.v2.functional import to_pil_image
+
+        path = (folder or Path(tempfile.gettempdir())) / "sing_monitor_check.png"
+        to_pil_image(self.image).save(path)
+        return path
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def report(
+    setup: MonitorSetup,
+    *,
+    weight: Tensor,
+    image: Tensor,
+    space: SemanticSpace,
+    prompts: Prompts,
+    images: int,
+    probe_size: int,
+    seconds_per_image: float,
+) -> SetupReport:
+    """Describe a settled set-up.
+
+    Args:
+        setup: what was settled.
+        weight: of the head, (C, m).
+        image: one restored image, (3, H, W) in [0, 1].
+        space: the semantic space.
+        prompts: the texts that were asked for.
+        images: number of validation images.
+        probe_size: the most that are scored.
+        seconds_per_image: measured cost of one embedding.
+    """
+    geometry = HeadGeometry.from_weight(weight)
+    names, probe = setup.class_names, min(images, probe_size)
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    null = f"{geometry.null_dim} of {geometry.feature_dim} dimensions"
+    if geometry.null_dim == 0:
+        null += ": this head sees everything, so AS and IS are 0 by definition"
+    lines = {
+        "head": str(setup.head),
+        "null space": null,
+        "space": f"{space.name} ({space.dim} dimensions)",
+        "pixels": f"{setup.pixels.source}; mean {_short(setup.pixels.mean)}, "
+        f"std {_short(setup.pixels.std)}",
+        "classes": f"{len(names)} from {setup.classes.source}: {shown}",
+        "prompt": f'"{prompts.class_prompt(names[0])}"'
+        if setup.reference == TEXT
+        else "none: scores refer to class prototypes",
+        "concepts": str(len(setup.concepts.names)) if setup.concepts else "none",
+        "attributes": "; ".join(
+            f"{name}: {', '.join(texts.names)}" for name, texts in setup.attributes.items()
+        )
+        or "none",
+        "probe": f"{probe:,} of {images:,} validation images",
+        "embedding": f"about {duration(probe * seconds_per_image)}, once; cached afterwards",
+    }
+    width = max(map(len, lines))
+    text = "\n".join(f"  {key:<{width}}  {value}" for key, value in lines.items())
+    seen = space.crop(image[None])[0] if hasattr(space, "crop") else image
+    return SetupReport(f"SINGCallback will use\n{text}", seen.detach().float().cpu())
+
+
+def _short(values: Sequence[float]) -> str:
+    distinct = values if len(set(values)) > 1 else values[:1]
+    return " ".join(f"{value:.3g}" for value in distinct)
+
+
+def pick_loader(loaders: Any, index: int) -> Any:
+    """One of the trainer's validation loaders, which may be a single one, a list or a mapping.
+
+    Raises:
+        MisconfigurationException: if there is none of that index.
+    """
+    if isinstance(loaders, Mapping):
+        loaders = list(loaders.values())
+    several = list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
+    if index >= len(several):
+        raise MisconfigurationException(
+            f"SINGCallback(dataloader_idx={index}), but there are {len(several)} validation "
+            f"loaders; choose 0 to {len(several) - 1}."
+        )
+    return several[index]
+
+
+def dataset_size(loader: Any, batches: float, world_size: int) -> int:
+    """Number of images that a validation over a loader sees, on all ranks together.
+
+    Args:
+        loader: the validation data loader.
+        batches: how many of its batches a rank runs; may be infinite.
+        world_size: number of ranks.
+
+    Raises:
+        MisconfigurationException: if neither the data set nor the limit has a length.
+    """
+    try:
+        images = float(len(loader.dataset))
+    except (AttributeError, TypeError, NotImplementedError):
+        images = float("inf")
+    batch_size = getattr(loader, "batch_size", None)
+    if batch_size:
+        images = min(images, batches * batch_size * world_size)
+    if images == float("inf"):
+        raise MisconfigurationException(
+            "the validation data set has no length, so the share of its images that makes up the "
+            "probe is unknown. Give the data set a __len__, or set "
+            "Trainer(limit_val_batches=<number of batches>)."
+        )
+    return int(images)
+
+
+def first_batch(loader: Any, device: torch.device) -> Any:
+    """The first batch of a loader, on a device.
+
+    Raises:
+        MisconfigurationException: if the loader is empty.
+    """
+    from lightning.fabric.utilities import move_data_to_device
+
+    for batch in loader:
+        return move_data_to_device(batch, device)
+    raise MisconfigurationException("the loader is empty; check needs one batch.")
+
+
+def sample_positions(loader: Any) -> Callable[[int, int], Tensor]:
+    """How to tell an image's index in the data set from its place in this rank's order.
+
+    Known for loaders that go through the data in order, on one rank or spread over several.
+    """
+    sampler = getattr(loader, "sampler", None)
+    if type(sampler) is SequentialSampler:
+        return lambda start, count: torch.arange(start, start + count)
+    if type(sampler) is DistributedSampler and not sampler.shuffle:
+        length, rank, ranks = len(loader.dataset), sampler.rank, sampler.num_replicas
+        return lambda start, count: (rank + ranks * torch.arange(start, start + count)) % length
+    return unknown_positions
+
+
+def unknown_positions(_start: int, count: int) -> Tensor:
+    """The positions of images in an order that is not known, (count,) of -1."""
+    return torch.full((count,), -1)

@@ -1,0 +1,253 @@
+"""SINGCallback: what a classifier's head ignores, measured while the model trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from torch import nn
+from typing_extensions import override
+
+from sing_monitor.cache import default_cache_dir
+from sing_monitor.callbacks.capture import no_trace
+from sing_monitor.callbacks.run import Memory, MonitoredRun
+from sing_monitor.callbacks.settings import Settings, warn_about_early_stopping
+from sing_monitor.callbacks.setup import Prompts, SetupReport
+from sing_monitor.callbacks.watch import Watch, check
+from sing_monitor.semantics import SemanticSpace, resolve_space
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+DEFAULT_SPACE = "ViT-B-32/laion2b_s34b_b79k"
+
+
+class SINGCallback(Callback):
+    """Logs, at every validation, what the classifier's head ignores and what that means.
+
+    Features, labels and images are taken from the validation batches that run anyway; the trained
+    model is never run a second time, and never changed. Scalars go through ``log_dict``, so that
+    ``ModelCheckpoint`` and ``EarlyStopping`` can watch them; tables go to every ``MLFlowLogger``.
+    The README lists all metrics, with unit and direction.
+
+    Args:
+        space: ``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`.
+        head: dotted name of the classifier head; found by itself in most models.
+        class_names: C words; by default those of the datamodule or the validation data set.
+        concepts: vocabulary for the concept tables: words, or prompts by name. None: about 60
+            everyday concepts; an empty list: none.
+        prompt: template for classes, or several that are averaged.
+        attribute_prompts: templates for annotated attributes, by name.
+        probe_size: the most validation images that are scored.
+        every_n_epochs: score every n-th epoch; in between all metrics are NaN.
+        dataloader_idx: which validation loader is watched.
+        pixel_stats: ``(mean, std)`` that the images were normalised with; found by itself for
+            torchvision's ``Normalize``, images in [0, 1] and timm models.
+        batch_adapter: turns a batch of another form into a :class:`Batch`.
+        ridge: of the translator, relative to the mean variance of the features; ``"auto"``
+            chooses it at the first analysed epoch and keeps it.
+        n_images: how many images, those that moved most, are stored as thumbnails (with their
+            nearest neighbours). 0: no picture leaves the process.
+        allow_augmented: accept validation images that differ from epoch to epoch.
+        cache_dir: where embeddings are kept; ``"auto"`` for the user's cache folder, None for
+            memory only.
+        save_snapshots: store features and embeddings of the last validation in the run.
+        name: for several callbacks in one trainer, each its own (Lightning refuses two of one
+            name): ``name="aux"`` logs ``sing.aux/...``.
+        on_error: ``"warn"``: a fault costs one epoch's numbers and never the run; ``"raise"``.
+
+    Raises:
+        MisconfigurationException: for an argument that cannot be used; in ``setup`` or in the
+            sanity check for a model, a data set or a space that cannot.
+
+    Example::
+
+        >>> from sing_monitor import SINGCallback
+        >>> callback = SINGCallback(class_names=["cat", "dog"], every_n_epochs=2)
+        >>> # trainer = L.Trainer(
+        >>> #     logger=MLFlowLogger(tracking_uri="sqlite:///mlflow.db"), callbacks=[callback]
+        >>> # )
+    """
+
+    def __init__(
+        self,
+        space: str | SemanticSpace = DEFAULT_SPACE,
+        *,
+        head: str | None = None,
+        class_names: Sequence[str] | Mapping[str, int] | None = None,
+        concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None,
+        prompt: str | Sequence[str] = "an image of a {}",
+        attribute_prompts: Mapping[str, str] | None = None,
+        probe_size: int = 10_000,
+        every_n_epochs: int = 1,
+        dataloader_idx: int = 0,
+        pixel_stats: tuple[Any, Any] | None = None,
+        batch_adapter: Callable[[Any], Any] | None = None,
+        ridge: float | Literal["auto"] = "auto",
+        n_images: int = 64,
+        allow_augmented: bool = False,
+        cache_dir: str | PathLike[str] | None = "auto",
+        save_snapshots: bool = False,
+        name: str | None = None,
+        on_error: Literal["warn", "raise"] = "warn",
+    ) -> None:
+        super().__init__()
+        self.settings = Settings(
+            space=space,
+            head=head,
+            class_names=class_names,
+            prompts=Prompts(prompt, concepts, attribute_prompts or {}),
+            probe_size=probe_size,
+            every_n_epochs=every_n_epochs,
+            dataloader_idx=dataloader_idx,
+            pixel_stats=pixel_stats,
+            batch_adapter=batch_adapter,
+            ridge=ridge,
+            n_images=n_images,
+            allow_augmented=allow_augmented,
+            cache_dir=_folder(cache_dir),
+            save_snapshots=save_snapshots,
+            name=name,
+            on_error=on_error,
+        )
+        self._space: SemanticSpace | None = None
+        self._memory = Memory()
+        self._run: MonitoredRun | None = None
+
+    @property
+    @override
+    def state_key(self) -> str:
+        return self._generate_state_key(name=self.settings.name)
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return vars(self._memory).copy()
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name in vars(self._memory):
+            setattr(self._memory, name, state_dict.get(name))
+
+    @override
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage not in ("fit", "validate"):
+            return
+        if trainer.barebones:
+            rank_zero_warn("SINGCallback does nothing under Trainer(barebones=True).")
+            return
+        warn_about_early_stopping(trainer, self.settings.name)
+        with no_trace():
+            space = self._open_space(trainer)
+            watch = Watch(self.settings, space, getattr(trainer, "datamodule", None))
+        try:
+            watch.attach(pl_module)
+        except (ValueError, TypeError) as error:
+            # Layers that configure_model will make do not exist yet.
+            if not is_overridden("configure_model", pl_module):
+                raise MisconfigurationException(str(error)) from error
+        self._run = MonitoredRun(self.settings, watch, self._memory)
+
+    @override
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._run is not None:
+            self._run.start(trainer, pl_module)
+
+    @override
+    def on_validation_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._run is not None:
+            self._run.before_batch(dataloader_idx)
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._run is not None:
+            self._run.after_batch(trainer, batch, dataloader_idx)
+
+    @override
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._run is not None:
+            self._run.end(trainer, pl_module)
+
+    @override
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._run is not None and trainer.is_global_zero:
+            self._run.say_what_was_found(trainer)
+
+    @override
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self._release()
+
+    @override
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._release()
+
+    def check(self, model: nn.Module, loader: Any) -> SetupReport:
+        """Say what would be used on a model and its validation loader, before any training.
+
+        Runs the model on one batch. Weights, modes and random number generators stay as they are.
+
+        Args:
+            model: a LightningModule, or any module that maps images to logits.
+            loader: the validation data loader.
+
+        Returns:
+            The report, which is also logged; its ``image`` is one image as the space will see it.
+
+        Raises:
+            MisconfigurationException: with the same sentences as the sanity check.
+        """
+        try:
+            with no_trace():
+                self._space = self._space or resolve_space(self.settings.space)
+            found = check(self.settings, self._space, model, loader)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise MisconfigurationException(str(error)) from error
+        rank_zero_info(f"{found}\n  one image as the space sees it: {found.save_image()}")
+        return found
+
+    def _release(self) -> None:
+        if self._run is not None:
+            self._run.release()
+        self._run = None
+
+    def _open_space(self, trainer: pl.Trainer) -> SemanticSpace:
+        """Load the space; rank 0 first, so that weights are downloaded once."""
+        failure: Exception | None = None
+        for is_my_turn in (trainer.is_global_zero, not trainer.is_global_zero):
+            if is_my_turn and self._space is None:
+                try:
+                    self._space = resolve_space(self.settings.space)
+                except (ValueError, TypeError, RuntimeError) as error:
+                    failure = error
+            trainer.strategy.barrier()
+        if self._space is None:
+            raise MisconfigurationException(str(failure)) from failure
+        return self._space
+
+
+def _folder(cache_dir: str | PathLike[str] | None) -> Path | None:
+    if cache_dir == "auto":
+        return default_cache_dir()
+    return None if cache_dir is None else Path(cache_dir)

@@ -1,0 +1,246 @@
+"""One model under watch: its head, the semantic space, and what each batch adds to the probe."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import Tensor, nn
+
+import sing_monitor
+from sing_monitor.cache import EmbeddingCache
+from sing_monitor.callbacks.batches import pretrained_configs, unpack_batch
+from sing_monitor.callbacks.capture import HeadTap, no_trace
+from sing_monitor.callbacks.collector import Collector
+from sing_monitor.callbacks.probe import ProbeEmbedder, ProbeRows
+from sing_monitor.callbacks.settings import Settings
+from sing_monitor.callbacks.setup import (
+    SetupReport,
+    dataset_size,
+    first_batch,
+    report,
+    sample_positions,
+    settle,
+)
+from sing_monitor.geometry import RANDOM_DRAWS
+from sing_monitor.geometry import RANDOM_SEED as SEED
+from sing_monitor.head import Head
+from sing_monitor.head_search import find_head
+from sing_monitor.semantics import SemanticSpace
+
+UNKNOWN_SHARE = 0.2
+_EVERYTHING = 2**63 - 1
+
+
+class Watch:
+    """Listens to a model's head and collects the probe, for one call of fit or validate.
+
+    Args:
+        settings: what the user asked for.
+        space: the semantic space.
+        datamodule: of the trainer, or None.
+    """
+
+    def __init__(self, settings: Settings, space: SemanticSpace, datamodule: object) -> None:
+        self.collector: Collector | None = None
+        self._settings = settings
+        self._space = space
+        self._datamodule = datamodule
+        self._tap: HeadTap | None = None
+        self._head: Head | None = None
+        self._model_name = ""
+        image_cache, text_cache = (
+            EmbeddingCache(space.name, kind, space.dim, settings.cache_dir)
+            for kind in ("images", "texts")
+        )
+        self._text_cache = text_cache
+        self.embedder = ProbeEmbedder(space, image_cache, thumbnails=settings.n_images > 0)
+
+    def attach(self, model: nn.Module) -> None:
+        """Listen to the model's head; anew where the model has replaced it.
+
+        Raises:
+            ValueError: if there is no head, or more than one.
+            TypeError: if the head cannot be read.
+        """
+        head = find_head(model, self._settings.head)
+        self._model_name = _model_name(model)
+        if self._tap is None or self._tap.module is not head.module:
+            self.release()
+            self._tap = HeadTap(head.module)
+        self._head = head
+
+    def start(self, model: nn.Module, loader: Any, *, threshold: int, expected: int) -> None:
+        """Begin a validation pass over a loader."""
+        self.attach(model)
+        if self.collector is None:
+            understand = partial(
+                settle,
+                head=self.head,
+                space=self._space,
+                prompts=self._settings.prompts,
+                pixel_stats=self._settings.pixel_stats,
+                class_names=self._settings.class_names,
+                datamodule=self._datamodule,
+                dataset=getattr(loader, "dataset", None),
+                model=model,
+                text_cache=self._text_cache,
+            )
+            self.collector = Collector(
+                self.tap, self.embedder, understand, self._settings.batch_adapter
+            )
+        self.tap.start_pass()
+        self.collector.start(
+            threshold=threshold, expected=expected, positions=sample_positions(loader)
+        )
+
+    def add(self, batch: Any) -> None:
+        """Take the rows of one batch, whose features the tap has just seen."""
+        if self.collector is None:
+            raise RuntimeError("the watch was not started.")
+        self.collector.add(batch)
+
+    def finish(self) -> ProbeRows | None:
+        """End the pass; the rows of this rank, or None."""
+        return None if self.collector is None else self.collector.finish()
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the annotated attributes: those of the batches, once one was seen."""
+        setup = self.collector.setup if self.collector is not None else None
+        return tuple(self._settings.prompts.attributes if setup is None else setup.attributes)
+
+    @property
+    def weight(self) -> Tensor | None:
+        """The head's weight in the last pass, (C, m), on the CPU."""
+        return None if self.tap.weight is None else self.tap.weight.cpu()
+
+    def describe(self, *, threshold: int, images: int) -> tuple[dict[str, Any], dict[str, str]]:
+        """What a run's config and tags say about how its scores come about."""
+        setup = self.collector.setup if self.collector is not None else None
+        if setup is None:
+            raise RuntimeError("the watch has seen no batch.")
+        settings, prompts = self._settings, self._settings.prompts
+        tags = {
+            "reference": setup.reference,
+            "space": self._space.name,
+            "head": self.head.name,
+            "model": self._model_name,
+        }
+        config = tags | {
+            "version": sing_monitor.__version__,
+            "num_classes": self.head.num_classes,
+            "feature_dim": self.head.feature_dim,
+            "class_names": list(setup.class_names),
+            "class_names_source": setup.classes.source,
+            "prompt": prompts.classes if isinstance(prompts.classes, str) else [*prompts.classes],
+            "attributes": {name: list(texts.names) for name, texts in setup.attributes.items()},
+            "attribute_prompts": dict(prompts.attributes),
+            "concepts": list(setup.concepts.names) if setup.concepts is not None else [],
+            "pixels": {
+                "mean": list(setup.pixels.mean),
+                "std": list(setup.pixels.std),
+                "source": setup.pixels.source,
+            },
+            "validation_images": images,
+            "probe_size": settings.probe_size,
+            "probe_threshold": threshold,
+            "every_n_epochs": settings.every_n_epochs,
+            "dataloader_idx": settings.dataloader_idx,
+            "ridge": settings.ridge,
+            "random_seed": SEED,
+            "random_draws": RANDOM_DRAWS,
+        }
+        return config, tags
+
+    @property
+    def head(self) -> Head:
+        """The classifier head; only after :meth:`attach`."""
+        if self._head is None:
+            raise RuntimeError("the watch is not attached to a model.")
+        return self._head
+
+    @property
+    def tap(self) -> HeadTap:
+        """The hook on the head; only after :meth:`attach`."""
+        if self._tap is None:
+            raise RuntimeError("the watch is not attached to a model.")
+        return self._tap
+
+    def release(self) -> None:
+        """Take the hook off the model."""
+        if self._tap is not None:
+            self._tap.remove()
+        self._tap = self.collector = None
+
+    def report(self, images: int) -> SetupReport:
+        """What is used, after the first batch.
+
+        Args:
+            images: number of validation images.
+        """
+        collector, weight = self.collector, self.weight
+        if collector is None or collector.setup is None or weight is None:
+            raise MisconfigurationException("no validation batch was seen.")
+        with no_trace():
+            return report(
+                collector.setup,
+                weight=weight,
+                image=collector.example,
+                space=self._space,
+                prompts=self._settings.prompts,
+                images=images,
+                probe_size=self._settings.probe_size,
+                seconds_per_image=self._seconds_per_image(collector.example),
+            )
+
+    def _seconds_per_image(self, example: torch.Tensor) -> float:
+        measured = self.embedder.seconds_per_image
+        if measured is not None:
+            return measured
+        started = time.perf_counter()
+        self._space.encode_images(example[None])
+        return time.perf_counter() - started
+
+
+def check(settings: Settings, space: SemanticSpace, model: nn.Module, loader: Any) -> SetupReport:
+    """Run a model on one batch and report what would be used; nothing of the model changes."""
+    training = {module: module.training for module in model.modules()}
+    watch = Watch(settings, space, None)
+    try:
+        with no_trace():
+            images = dataset_size(loader, math.inf, 1)
+            watch.start(
+                model, loader, threshold=_EVERYTHING, expected=min(images, settings.probe_size)
+            )
+            device = next((p.device for p in model.parameters()), torch.device("cpu"))
+            batch = first_batch(loader, device)
+            watch.tap.open()
+            _run(model.eval(), batch, settings)
+            watch.collector.add(batch)  # type: ignore[union-attr]
+            return watch.report(images)
+    finally:
+        watch.release()
+        for module, mode in training.items():
+            module.training = mode
+
+
+def _run(model: nn.Module, batch: Any, settings: Settings) -> None:
+    if isinstance(model, LightningModule) and not is_overridden("forward", model, LightningModule):
+        model.validation_step(batch, 0)
+    else:
+        model(unpack_batch(batch, settings.batch_adapter).images)
+
+
+def _model_name(model: nn.Module) -> str:
+    """Timm's name of the architecture, where there is one; else the class's name."""
+    for config in pretrained_configs(model):
+        if config.get("architecture"):
+            return str(config["architecture"])
+    return type(model).__name__
