@@ -12,7 +12,7 @@ BENCHMARKS := $(wildcard tests/benchmarks/bench_*.py)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format mypy-tree bench app mlflow clean
+.PHONY: help install demo test lint format mypy-tree readme bench app mlflow clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ mypy-tree:
 	@rm -rf .mypy_tree
 	@mkdir -p $(TREE)
 	@ln -s "$(CURDIR)"/sing_monitor/* "$(CURDIR)/callbacks" "$(CURDIR)/app" $(TREE)/
+
+readme: $(STAMP) ## write the README's table of metrics anew
+	$(BIN)/python -m tests.readme_table
 
 bench: $(STAMP) ## run every benchmark and print its ratios
 	@test -n "$(BENCHMARKS)" || { echo "tests/benchmarks holds no bench_*.py"; exit 1; }
