@@ -66,7 +66,11 @@ class ProbeRows:
 
     @classmethod
     def joined(cls, parts: Sequence[ProbeRows]) -> ProbeRows:
-        """All rows, sorted by image id and position, so that order and rank leave no trace."""
+        """All rows, sorted by image id and position, so that order and rank leave no trace.
+
+        A sampler that shares images out evenly repeats some of them; a repeated position counts
+        once. Where positions are not known, a repetition cannot be told from a true copy.
+        """
 
         def column(name: str) -> Tensor:
             return torch.cat([getattr(part, name) for part in parts])
@@ -74,6 +78,9 @@ class ProbeRows:
         image_ids, positions = column("image_ids"), column("sample_index")
         by_position = positions.argsort(stable=True)
         order = by_position[image_ids[by_position].argsort(stable=True)]
+        repeated = (image_ids[order].diff() == 0) & (positions[order].diff() == 0)
+        is_first = torch.cat([torch.ones(1, dtype=torch.bool), ~repeated])
+        order = order[is_first | (positions[order] < 0)]
         return cls(
             image_ids[order],
             column("labels")[order],
