@@ -245,7 +245,7 @@ class MonitoredRun:
                 snapshot=snapshot if self._settings.save_snapshots else None,
             )
         except Exception as error:
-            self._warn_once(f"no tables for epoch {trainer.current_epoch}: {error}")
+            self._warn_once(str(error), f"no tables for epoch {trainer.current_epoch}: ")
 
     def _remember(self, trainer: pl.Trainer, outcome: Outcome) -> None:
         if outcome.failure is not None:
@@ -274,12 +274,12 @@ class MonitoredRun:
             self._is_off = True
             self._warn_once(f"turned off for this run: {outcome.failure}")
         else:
-            self._warn_once(f"no scores for epoch {trainer.current_epoch}: {outcome.failure}")
+            self._warn_once(outcome.failure, f"no scores for epoch {trainer.current_epoch}: ")
 
-    def _warn_once(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            rank_zero_warn(f"SINGCallback: {message}")
+    def _warn_once(self, reason: str, context: str = "") -> None:
+        if reason not in self._warned:
+            self._warned.add(reason)
+            rank_zero_warn(f"SINGCallback: {context}{reason}")
 
     def _log(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, scalars: Mapping[str, float]

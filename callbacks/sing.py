@@ -142,6 +142,8 @@ class SINGCallback(Callback):
             rank_zero_warn("SINGCallback does nothing under Trainer(barebones=True).")
             return
         warn_about_early_stopping(trainer, self.settings.name)
+        if stage == "fit" and trainer.current_epoch == 0:
+            self._memory = Memory()  # a new training; a resumed one loads its state after setup
         with no_trace():
             space = self._open_space(trainer)
             watch = Watch(self.settings, space, getattr(trainer, "datamodule", None))

@@ -189,6 +189,14 @@ def test_a_resumed_run_goes_on_with_its_ridge_and_its_last_head(tmp_path: Path) 
     assert 0 < float(second.callback_metrics["head/drift"]) < 1
 
 
+def test_a_second_training_starts_afresh(tmp_path: Path) -> None:
+    callback = tiny.callback(every_n_epochs=2)
+    for _ in range(2):
+        metrics = fit(tmp_path, callback, max_epochs=1).callback_metrics
+        assert metrics["sing/image_score"].isfinite()
+        assert metrics["head/drift"].isnan()
+
+
 def test_only_every_nth_epoch_is_scored_and_the_others_are_nan(tmp_path: Path) -> None:
     logger = tiny.mlflow_logger(tmp_path)
     fit(tmp_path, tiny.callback(every_n_epochs=2), logger=logger, max_epochs=4)
