@@ -1,0 +1,691 @@
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sing_monitor.analyses import CATALOGUE, analyze, analyze_invariants
+from sing_monitor.analyses.invariants import RANDOM_DRAWS
+from sing_monitor.embeddings import Texts, TextSet
+from sing_monitor.findings import Findings, complete, expand
+from sing_monitor.geometry import HeadGeometry, random_geometries
+from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
+from sing_monitor.scores import angle, attribute_score, image_score, retention
+from sing_monitor.snapshot import Snapshot
+from tests.helpers import (
+    class_texts,
+    generator,
+    make_snapshot,
+    make_texts,
+    normal,
+    orthogonal,
+    reorder,
+)
+
+RIDGE = 0.01
+SUFFIXES = ("", "_centered", "_random")
+# What a random subspace, drawn in fixed coordinates, has a part in.
+BASELINE = ("_random", "sing/image_score_relative")
+
+
+def planted(weight: Tensor, seen: float = 1.0) -> Snapshot:
+    """Three features that are translated as they are: class on two axes, 0.5 or 1.5 on the third.
+
+    Every combination stands once in each fold, so the translator is exact.
+    """
+    features, labels = [], []
+    for label in (0, 1):
+        for third in (0.5, 1.5):
+            for _ in range(2):
+                features.append([seen * (label == 0), seen * (label == 1), third])
+                labels.append(label)
+    return Snapshot(
+        weight=weight,
+        bias=None,
+        features=torch.tensor(features, dtype=torch.float64),
+        labels=torch.tensor(labels),
+        embeddings=torch.tensor(features, dtype=torch.float64),
+        class_names=("first", "second"),
+        image_ids=torch.arange(8),
+    )
+
+
+def direct(snapshot: Snapshot, ridge: float = RIDGE) -> tuple[CrossFit, Tensor, TranslatedPairs]:
+    features = snapshot.features.double()
+    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
+    center = features.mean(dim=0)
+    return fit, center, fit.translate(features, snapshot.geometry, center)
+
+
+def assert_scalars_agree(
+    a: Findings, b: Findings, *, skip: tuple[str, ...] = (), tolerance: float = 1e-7
+) -> None:
+    assert a.scalars.keys() == b.scalars.keys()
+    for key, value in a.scalars.items():
+        if not any(part in key for part in skip):
+            assert b.scalars[key] == pytest.approx(value, rel=tolerance, abs=tolerance, nan_ok=True)
+
+
+def by_image(findings: Findings) -> pd.DataFrame:
+    table = findings.tables["images"].set_index("image").sort_index()
+    assert isinstance(table, pd.DataFrame)
+    return table
+
+
+def test_class_on_seen_axes_by_hand() -> None:
+    weight = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
+    texts = class_texts(torch.eye(3)[:2])
+    findings = analyze_invariants(planted(weight), texts, ridge=1e-11)
+    low, high = math.degrees(math.atan(0.5)), math.degrees(math.atan(1.5))
+    expected = {
+        # The third feature is deleted, and nothing but the class is left.
+        "sing/attribute_score": (low + high) / 2,
+        "sing/attribute_score_abs": (low + high) / 2,
+        "sing/image_score": (low + high) / 2,
+        "sing/score_ratio": 1,
+        "sing/image_score_std": (high - low) / 2 * math.sqrt(8 / 7),
+        # The third feature goes to its mean, 1, and the angle to 45 degrees.
+        "sing/attribute_score_centered": (low + high) / 2 - 45,
+        "sing/attribute_score_abs_centered": (high - low) / 2,
+        "sing/image_score_centered": (high - low) / 2,
+        "sing/attribute_share": (low + high - 90) / (high - low),
+        "sing/zero_shot": 1,
+        "sing/zero_shot_centered": 1,
+        "sing/retention": 1,
+        "head/rank": 2,
+        "head/null_dim": 1,
+        "head/condition": 2,
+        "head/null_energy": 1.25 / 2.25,  # mean of 0.25 and 2.25 over that and 1
+        "head/null_energy_centered": 0.25 / 0.75,
+        "head/mean_share": 1 / 1.25,
+        "head/null_angle": (low + high) / 2,
+        "translator/cosine": 1,
+        "translator/r2": 1,
+        "translator/ridge": 1e-11,
+    }
+    for key, value in expected.items():
+        assert findings.scalars[key] == pytest.approx(value, abs=1e-6), key
+    assert math.isnan(findings.scalars["head/drift"])
+    # The third feature explains itself, a quarter of three quarters.
+    assert findings.scalars["translator/r2_null"] == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_class_hidden_from_the_head_by_hand() -> None:
+    snapshot = planted(torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]))
+    findings = analyze_invariants(snapshot, class_texts(torch.eye(3)[:2]), ridge=1e-11)
+    # The class goes to the middle of both, (0.5, 0.5, third): every image moves away from its own.
+    score = distance = 0.0
+    for third in (0.5, 1.5):
+        length, middle = math.hypot(1, third), math.hypot(0.5, 0.5, third)
+        score += math.degrees(math.acos(1 / length) - math.acos(0.5 / middle)) / 2
+        cosine = (0.5 + third**2) / (length * middle)
+        distance += math.degrees(math.acos(cosine)) / 2
+    assert score < -20
+    for suffix in ("", "_centered"):
+        assert findings.scalars[f"sing/attribute_score{suffix}"] == pytest.approx(score, abs=1e-6)
+        assert findings.scalars[f"sing/image_score{suffix}"] == pytest.approx(distance, abs=1e-6)
+    np.testing.assert_allclose(findings.tables["classes"]["attribute_score"], score, atol=1e-6)
+    assert findings.scalars["sing/zero_shot"] == 1
+
+
+@pytest.mark.parametrize("dimensions", [(7, 12), (3, 3), (12, 40)])
+def test_scalars_of_the_scores_equal_direct_ones(dimensions: tuple[int, int]) -> None:
+    snapshot = make_snapshot(classes=dimensions[0], feature_dim=dimensions[1])
+    texts = make_texts(snapshot)
+    findings = analyze_invariants(snapshot, texts, ridge=RIDGE, seed=5)
+    fit, center, pairs = direct(snapshot)
+    geometry = snapshot.geometry
+    text = texts.classes.embeddings[snapshot.labels]
+    baselines = random_geometries(dimensions[1], geometry.rank, draws=RANDOM_DRAWS, seed=5)
+    drawn = [fit.translate(snapshot.features, each, center).centered for each in baselines]
+    kinds = {"": [pairs.removed], "_centered": [pairs.centered], "_random": drawn}
+    for suffix, equivalents in kinds.items():
+        toward = [attribute_score(pairs.original, each, text) for each in equivalents]
+        moved = [image_score(pairs.original, each) for each in equivalents]
+        expected = {
+            "attribute_score": [float(each.mean()) for each in toward],
+            "attribute_score_abs": [float(each.abs().mean()) for each in toward],
+            "attribute_score_std": [float(each.std()) for each in toward],
+            "image_score": [float(each.mean()) for each in moved],
+            "image_score_std": [float(each.std()) for each in moved],
+        }
+        for name, values in expected.items():
+            value = findings.scalars[f"sing/{name}{suffix}"]
+            assert value == pytest.approx(sum(values) / len(values), abs=1e-9), name
+    for baseline in baselines:
+        assert baseline.null_dim == geometry.null_dim == findings.scalars["head/null_dim"]
+
+
+def test_the_random_baseline_follows_the_seed_and_nothing_else() -> None:
+    snapshot = make_snapshot()
+    texts = make_texts(snapshot)
+    state = torch.get_rng_state()
+    first = analyze_invariants(snapshot, texts, ridge=RIDGE, seed=0)
+    torch.rand(3)
+    again = analyze_invariants(snapshot, texts, ridge=RIDGE, seed=0)
+    other = analyze_invariants(snapshot, texts, ridge=RIDGE, seed=1)
+    torch.set_rng_state(state)
+    analyze_invariants(snapshot, texts, ridge="auto")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert first.scalars == pytest.approx(again.scalars, nan_ok=True, rel=0, abs=0)
+    assert first.scalars["sing/image_score_random"] != other.scalars["sing/image_score_random"]
+    assert_scalars_agree(first, other, skip=BASELINE, tolerance=0)
+
+
+def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
+    snapshot = make_snapshot()
+    findings = analyze(snapshot, make_texts(snapshot), previous_head=snapshot.geometry)
+    keys = expand(CATALOGUE, ["colour"]).keys()
+    expected = {key for key in keys if not key.startswith("monitor/")}
+    assert findings.scalars.keys() == expected
+    values = complete(findings.scalars, CATALOGUE, ["colour"])
+    assert values.keys() == keys
+    assert all(math.isnan(values[key]) for key in keys if key.startswith("monitor/"))
+    assert all(math.isfinite(values[key]) for key in expected - {"attribute/colour_retention"})
+    assert findings.tables.keys() == {
+        "classes",
+        "images",
+        "spectrum",
+        "concepts",
+        "class_concepts",
+    }
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**20))
+def test_attribute_score_never_exceeds_image_score(seed: int) -> None:
+    snapshot = make_snapshot(seed=seed, samples=30)
+    images = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["images"]
+    for suffix in SUFFIXES:
+        toward, moved = images[f"attribute_score{suffix}"], images[f"image_score{suffix}"]
+        assert (toward.abs() <= moved + 1e-9).all()
+        assert (moved > 0).all()
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**20))
+def test_scores_depend_on_neither_frame_nor_scale_of_the_head(seed: int) -> None:
+    snapshot = make_snapshot(seed=seed)
+    assert snapshot.bias is not None
+    texts = make_texts(snapshot)
+    previous = HeadGeometry.from_weight(normal(4, 12, seed=seed))
+    before = analyze(snapshot, texts, ridge=RIDGE, previous_head=previous)
+    turn = orthogonal(12, seed=seed + 1)
+    turned = analyze(
+        replace(snapshot, features=snapshot.features @ turn, weight=snapshot.weight @ turn),
+        texts,
+        ridge=RIDGE,
+        previous_head=HeadGeometry.from_weight(normal(4, 12, seed=seed) @ turn),
+    )
+    assert_scalars_agree(before, turned, skip=BASELINE)
+    scaled = analyze(
+        replace(snapshot, weight=300 * snapshot.weight, bias=300 * snapshot.bias),
+        texts,
+        ridge=RIDGE,
+        previous_head=previous,
+    )
+    assert_scalars_agree(before, scaled)
+    images, turned_images = before.tables["images"], turned.tables["images"]
+    for name in ("attribute_score", "image_score_centered"):
+        np.testing.assert_allclose(turned_images[name], images[name], atol=1e-7)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**20))
+def test_scores_do_not_depend_on_the_order_of_the_classes(seed: int) -> None:
+    snapshot = make_snapshot(seed=seed)
+    assert snapshot.bias is not None
+    texts = make_texts(snapshot)
+    order = torch.randperm(4, generator=generator(seed))
+    names = tuple(snapshot.class_names[c] for c in order.tolist())
+    permuted = replace(
+        snapshot,
+        weight=snapshot.weight[order],
+        bias=snapshot.bias[order],
+        labels=order.argsort()[snapshot.labels],
+        class_names=names,
+    )
+    permuted_texts = replace(texts, classes=TextSet(names, texts.classes.embeddings[order]))
+    before = analyze(snapshot, texts, ridge=RIDGE)
+    after = analyze(permuted, permuted_texts, ridge=RIDGE)
+    assert_scalars_agree(before, after)
+    for name, keys in {
+        "classes": ["class_name"],
+        "class_concepts": ["class_name", "concept"],
+    }.items():
+        tables = [
+            findings.tables[name].drop(columns="class_index").set_index(keys).sort_index()
+            for findings in (before, after)
+        ]
+        pd.testing.assert_frame_equal(*tables, atol=1e-7)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**20), st.sampled_from([RIDGE, "auto"]))
+def test_scores_do_not_depend_on_the_order_of_the_images(seed: int, ridge) -> None:
+    snapshot = make_snapshot(seed=seed)
+    texts = make_texts(snapshot)
+    shuffled = reorder(snapshot, torch.randperm(60, generator=generator(seed)))
+    before = analyze(snapshot, texts, ridge=ridge, n_images=10)
+    after = analyze(shuffled, texts, ridge=ridge, n_images=10)
+    assert_scalars_agree(before, after)
+    pd.testing.assert_frame_equal(by_image(before), by_image(after), atol=1e-7)
+    for name in ("classes", "concepts", "class_concepts", "spectrum"):
+        pd.testing.assert_frame_equal(before.tables[name], after.tables[name], atol=1e-7)
+
+
+def test_the_class_table_groups_the_images() -> None:
+    snapshot = make_snapshot(samples=50, classes=4)
+    keep = (snapshot.labels != 2) | (torch.arange(50) == 2)  # one image of class 2
+    snapshot = reorder(snapshot, keep.nonzero().squeeze(1))
+    findings = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE)
+    classes = findings.tables["classes"].set_index("class_index")
+    images = findings.tables["images"]
+    groups = images.groupby("label")
+    assert classes["class_name"].tolist() == list(snapshot.class_names)
+    assert classes["n"].tolist() == groups.size().tolist()
+    correct = (images["label"] == images["prediction"]).groupby(images["label"]).mean()
+    np.testing.assert_allclose(classes["accuracy"], correct)
+    for suffix in SUFFIXES:
+        for name in (f"attribute_score{suffix}", f"image_score{suffix}"):
+            np.testing.assert_allclose(classes[name], groups[name].mean(), atol=1e-9)
+    for suffix in ("", "_centered"):
+        toward, moved = f"attribute_score{suffix}", f"image_score{suffix}"
+        magnitude = images[toward].abs().groupby(images["label"]).mean()
+        np.testing.assert_allclose(classes[f"attribute_score_abs{suffix}"], magnitude, atol=1e-9)
+        np.testing.assert_allclose(
+            classes[f"attribute_score_std{suffix}"], groups[toward].std(), atol=1e-9
+        )
+        np.testing.assert_allclose(
+            classes[f"image_score_std{suffix}"], groups[moved].std(), atol=1e-9
+        )
+    assert math.isnan(classes.loc[2, "image_score_std"])
+
+
+def test_the_classes_average_to_the_model_for_every_pair() -> None:
+    snapshot = make_snapshot(samples=60, classes=4)
+    findings = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE)
+    classes = findings.tables["classes"]
+    for suffix in SUFFIXES:
+        for name in ("attribute_score", "attribute_score_abs", "image_score"):
+            value = findings.scalars[f"sing/{name}{suffix}"]
+            assert classes[f"{name}{suffix}"].mean() == pytest.approx(value, abs=1e-9)
+
+
+def test_concept_tables_equal_direct_scores() -> None:
+    snapshot = make_snapshot(samples=40, classes=5)
+    snapshot = reorder(snapshot, (snapshot.labels != 3).nonzero().squeeze(1))
+    texts = make_texts(snapshot, concepts=4)
+    assert texts.concepts is not None
+    findings = analyze_invariants(snapshot, texts, ridge=RIDGE)
+    _, _, pairs = direct(snapshot)
+    groups: dict[int | None, Tensor] = {None: torch.arange(len(snapshot))}
+    groups |= {c: (snapshot.labels == c).nonzero().squeeze(1) for c in (0, 1, 2, 4)}
+    by_class = findings.tables["class_concepts"]
+    assert len(by_class) == 4 * 4
+    for c, rows in groups.items():
+        table = findings.tables["concepts"]
+        if c is not None:
+            table = by_class[by_class["class_index"] == c]
+            assert set(table["class_name"]) == {snapshot.class_names[c]}
+        table = table.set_index("concept")
+        assert table.index.tolist() == list(texts.concepts.names)
+        assert set(table["n"]) == {len(rows)}
+        for name, text in zip(texts.concepts.names, texts.concepts.embeddings, strict=True):
+            before, after = pairs.original[rows], pairs.removed[rows]
+            centered = pairs.centered[rows]
+            score = attribute_score(before, after, text)
+            centered_score = attribute_score(before, centered, text)
+            expected = {
+                "angle_before": angle(before, text).mean(),
+                "angle_after": angle(after, text).mean(),
+                "attribute_score": score.mean(),
+                "attribute_score_std": score.std(),
+                "angle_after_centered": angle(centered, text).mean(),
+                "attribute_score_centered": centered_score.mean(),
+                "attribute_score_std_centered": centered_score.std(),
+            }
+            for column, value in expected.items():
+                assert table.loc[name, column] == pytest.approx(float(value), abs=1e-7), column
+
+
+def test_without_concepts_there_are_no_concept_tables() -> None:
+    snapshot = make_snapshot()
+    texts = replace(make_texts(snapshot), concepts=None)
+    tables = analyze_invariants(snapshot, texts, ridge=RIDGE).tables
+    assert tables.keys() == {"classes", "images", "spectrum"}
+
+
+def test_neighbours_are_the_nearest_other_images() -> None:
+    snapshot = make_snapshot()
+    findings = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=12)
+    images = findings.tables["images"]
+    _, _, pairs = direct(snapshot)
+    unit = torch.nn.functional.normalize(snapshot.embeddings, dim=1)
+    queries = {
+        "before": pairs.original,
+        "after": pairs.removed,
+        "after_centered": pairs.centered,
+    }
+    assert images["mover"].sum() == 12
+    for row, mover in enumerate(images["mover"]):
+        for name, query in queries.items():
+            others = (unit @ query[row]).argsort(descending=True).tolist()
+            others.remove(row)
+            expected = [images["image"][other] for other in others[:3]] if mover else []
+            assert images[f"neighbours_{name}"][row] == expected
+
+
+def test_a_copy_of_an_image_is_not_its_neighbour() -> None:
+    snapshot = make_snapshot(samples=20)
+    twice = reorder(snapshot, torch.arange(20).repeat(2))
+    images = analyze_invariants(twice, make_texts(twice), ridge=RIDGE, n_images=40).tables["images"]
+    for own, found in zip(images["image"], images["neighbours_before"], strict=True):
+        assert len(found) == 3
+        assert own not in found
+
+
+def test_movers_are_half_by_attribute_and_half_by_image_score() -> None:
+    snapshot = make_snapshot()
+    images = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=9).tables[
+        "images"
+    ]
+    by_attribute = images["attribute_score_centered"].abs().nlargest(4).index
+    by_image = images["image_score_centered"].drop(by_attribute).nlargest(5).index
+    assert set(images.index[images["mover"]]) == {*by_attribute, *by_image}
+
+
+@pytest.mark.parametrize(("n_images", "movers"), [(0, 0), (1, 1), (7, 7), (60, 60), (1000, 60)])
+def test_there_are_as_many_movers_as_asked_for(n_images: int, movers: int) -> None:
+    snapshot = make_snapshot()
+    findings = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=n_images)
+    assert findings.tables["images"]["mover"].sum() == movers
+
+
+def test_the_image_table_says_what_is_known_of_an_image() -> None:
+    snapshot = make_snapshot()
+    images = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["images"]
+    assert snapshot.image_ids is not None
+    assert snapshot.sample_index is not None
+    colours, names = snapshot.attributes["colour"]
+    # Two's complement, sixteen digits.
+    assert [int(each, 16) for each in images["image"]] == [
+        each % 2**64 for each in snapshot.image_ids.tolist()
+    ]
+    assert set(images["image"].str.len()) == {16}
+    assert images["label"].tolist() == snapshot.labels.tolist()
+    assert images["prediction"].tolist() == snapshot.predictions.tolist()
+    assert images["fold"].tolist() == snapshot.folds.tolist()
+    assert images["sample_index"].tolist() == snapshot.sample_index.tolist()
+    assert images["attribute:colour"].tolist() == [names[c] for c in colours.tolist()]
+
+
+def test_the_spectrum_tells_what_counts_toward_the_rank() -> None:
+    snapshot = replace(make_snapshot(), weight=normal(4, 2, seed=0) @ normal(2, 12, seed=1))
+    spectrum = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["spectrum"]
+    assert spectrum["in_row_space"].tolist() == [True, True, False, False]
+    np.testing.assert_allclose(
+        spectrum["singular_value"], torch.linalg.svdvals(snapshot.weight), atol=1e-12
+    )
+
+
+def test_attributes_by_hand() -> None:
+    # The head reads the class; the colour, on the third feature, is all in the null space.
+    snapshot = planted(torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    snapshot = replace(
+        snapshot,
+        features=snapshot.features.repeat(5, 1),
+        embeddings=snapshot.embeddings.repeat(5, 1),
+        labels=snapshot.labels.repeat(5),
+        image_ids=torch.arange(40),
+    )
+    bright = (snapshot.features[:, 2] > 1).long()
+    snapshot = replace(snapshot, attributes={"ink": (bright, ("dark", "bright"))})
+    values = torch.tensor([[1.0, 1.0, 0.9], [0.1, 0.1, 2.0]])
+    texts = Texts(
+        TextSet(snapshot.class_names, torch.eye(3)[:2]),
+        attributes={"ink": TextSet(("dark", "bright"), values)},
+    )
+    scalars = analyze_invariants(snapshot, texts, ridge=1e-11).scalars
+    before = snapshot.features
+    after = torch.cat([before[:, :2], torch.ones(40, 1)], dim=1)
+    expected = attribute_score(before, after, values.double()[bright])
+    assert scalars["attribute/ink_score"] == pytest.approx(float(expected.mean()), abs=1e-6)
+    assert float(expected.mean()) < -4
+    assert scalars["attribute/ink_zero_shot"] == 1
+    # With the third feature at 1, every image looks alike: one of the two values is right.
+    assert scalars["attribute/ink_zero_shot_centered"] == 0.5
+    assert scalars["attribute/ink_retention"] == pytest.approx(0)
+
+
+def test_an_attribute_without_texts_is_left_to_the_catalogue() -> None:
+    snapshot = make_snapshot()
+    texts = replace(make_texts(snapshot), attributes={})
+    scalars = analyze_invariants(snapshot, texts, ridge=RIDGE).scalars
+    assert not any(key.startswith("attribute/") for key in scalars)
+
+
+@pytest.mark.parametrize("classes", [12, 30])
+def test_without_a_null_space_scores_are_exactly_0(classes: int) -> None:
+    snapshot = make_snapshot(samples=90, classes=classes, feature_dim=12)
+    scalars = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE).scalars
+    assert scalars["head/null_dim"] == 0
+    for suffix in SUFFIXES:
+        for name in ("attribute_score", "attribute_score_abs", "image_score", "image_score_std"):
+            assert scalars[f"sing/{name}{suffix}"] == 0
+        assert math.isnan(scalars[f"sing/score_ratio{suffix}"])
+    for name in ("image_score_relative", "attribute_share", "attribute_share_random"):
+        assert math.isnan(scalars[f"sing/{name}"])
+    assert scalars["sing/zero_shot"] == scalars["sing/zero_shot_centered"]
+    for name in ("null_energy", "null_energy_centered", "null_energy_random", "null_angle"):
+        assert scalars[f"head/{name}"] == 0
+    assert math.isnan(scalars["head/mean_share"])
+    assert scalars["translator/r2_null"] == 0
+
+
+def test_a_head_of_zeros_hides_everything() -> None:
+    snapshot = make_snapshot()
+    snapshot = replace(snapshot, weight=torch.zeros_like(snapshot.weight))
+    scalars = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE).scalars
+    assert (scalars["head/rank"], scalars["head/null_energy"]) == (0, 1)
+    assert scalars["head/null_angle"] == 90
+    assert scalars["translator/r2_null"] == pytest.approx(scalars["translator/r2"])
+    assert scalars["sing/image_score_relative"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("missing", [0, 3])
+def test_a_class_may_be_missing_from_the_probe(missing: int) -> None:
+    snapshot = make_snapshot()
+    snapshot = reorder(snapshot, (snapshot.labels != missing).nonzero().squeeze(1))
+    texts = make_texts(snapshot)
+    findings = analyze(snapshot, texts, ridge=RIDGE)
+    row = findings.tables["classes"].loc[missing]
+    assert row["n"] == 0
+    assert all(math.isnan(row[name]) for name in ("accuracy", "image_score", "attribute_score"))
+    assert len(findings.tables["classes"]) == 4
+    undefined = {"head/drift", "attribute/colour_retention"}
+    for key, value in findings.scalars.items():
+        assert math.isfinite(value) or key in undefined, key
+    # Without an embedding for the missing class, as with prototypes, the rest stands.
+    embeddings = texts.classes.embeddings.clone()
+    embeddings[missing] = math.nan
+    prototypes = replace(texts, classes=TextSet(snapshot.class_names, embeddings))
+    fewer = analyze(snapshot, prototypes, ridge=RIDGE)
+    before, after = (fewer.scalars[f"sing/{key}"] for key in ("zero_shot", "zero_shot_centered"))
+    kept = retention(before, after, choices=3, samples=45)
+    assert fewer.scalars["sing/retention"] == pytest.approx(kept)
+    for key in ("sing/attribute_score", "sing/image_score", "sing/zero_shot"):
+        assert math.isfinite(fewer.scalars[key])
+
+
+def test_one_image_has_a_head_but_no_scores() -> None:
+    snapshot = reorder(make_snapshot(), torch.tensor([4]))
+    findings = analyze(snapshot, make_texts(snapshot))
+    for key in ("rank", "null_dim", "null_energy", "mean_share", "null_angle", "condition"):
+        assert math.isfinite(findings.scalars[f"head/{key}"])
+    for key, value in findings.scalars.items():
+        assert key.startswith("head/") or math.isnan(value), key
+    images = findings.tables["images"]
+    assert images["neighbours_before"].tolist() == [[]]
+    assert images["mover"].tolist() == [False]
+    assert findings.tables["concepts"]["angle_before"].isna().all()
+
+
+def test_an_empty_fold_has_no_scores() -> None:
+    snapshot = make_snapshot()
+    assert snapshot.image_ids is not None
+    snapshot = replace(snapshot, image_ids=2 * snapshot.image_ids)
+    findings = analyze(snapshot, make_texts(snapshot), ridge=RIDGE)
+    for key, value in findings.scalars.items():
+        if key.startswith(("sing/", "translator/", "attribute/")):
+            assert math.isnan(value), key
+    assert math.isfinite(findings.scalars["collapse/nc1"])
+    assert math.isfinite(findings.scalars["head/null_energy_random"])
+    assert not findings.tables["images"]["mover"].any()
+    assert findings.tables["classes"]["n"].tolist() == [15] * 4
+
+
+def test_drift_is_that_of_the_heads() -> None:
+    snapshot = make_snapshot()
+    texts = make_texts(snapshot)
+    previous = HeadGeometry.from_weight(normal(4, 12, seed=9))
+    findings = analyze_invariants(snapshot, texts, ridge=RIDGE, previous_head=previous)
+    assert findings.scalars["head/drift"] == snapshot.geometry.drift_from(previous) > 0.1
+    other = HeadGeometry.from_weight(normal(4, 13, seed=9))
+    findings = analyze_invariants(snapshot, texts, ridge=RIDGE, previous_head=other)
+    assert math.isnan(findings.scalars["head/drift"])
+
+
+def test_a_zero_feature_has_no_null_angle() -> None:
+    snapshot = planted(torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]]))
+    texts = class_texts(torch.eye(3)[:2])
+    expected = analyze_invariants(snapshot, texts, ridge=RIDGE).scalars["head/null_angle"]
+    more = Snapshot(
+        weight=snapshot.weight,
+        bias=None,
+        features=torch.cat([snapshot.features, torch.zeros(2, 3)]),
+        labels=torch.cat([snapshot.labels, torch.tensor([0, 1])]),
+        embeddings=torch.cat([snapshot.embeddings, torch.ones(2, 3)]),
+        class_names=snapshot.class_names,
+    )
+    scalars = analyze_invariants(more, texts, ridge=RIDGE).scalars
+    assert scalars["head/null_angle"] == pytest.approx(expected)
+
+
+def test_auto_picks_a_ridge_and_warns_at_the_edge(caplog) -> None:
+    snapshot = make_snapshot(noise=9)
+    texts = make_texts(snapshot)
+    with caplog.at_level(logging.WARNING, "sing_monitor"):
+        scalars = analyze_invariants(snapshot, texts).scalars
+        assert caplog.text == ""
+        again = analyze_invariants(snapshot, texts, ridge=scalars["translator/ridge"])
+        assert_scalars_agree(again, Findings(scalars), tolerance=0)
+        noise = replace(snapshot, embeddings=normal(60, 8, seed=5))
+        assert analyze_invariants(noise, texts).scalars["translator/ridge"] == 10
+    assert "at the edge of the grid" in caplog.text
+
+
+def test_a_common_mean_of_float32_features_does_not_disturb_the_scores() -> None:
+    snapshot = make_snapshot(samples=200, classes=4, feature_dim=12)
+    assert snapshot.bias is not None
+    texts = make_texts(snapshot)
+    shift = 1e4 * normal(12, seed=3)
+    far = (snapshot.features + shift).float()
+    bias = snapshot.bias - snapshot.weight @ shift
+    shifted = replace(snapshot, features=far, bias=bias)
+    near = replace(snapshot, features=far.double() - shift)
+    before, after = (analyze(each, texts, ridge=1e-3) for each in (near, shifted))
+    # The paper's pair and the raw energies do follow the mean; nothing else may.
+    for key, value in before.scalars.items():
+        if key.endswith(("_centered", "_random", "r2", "cosine")) or key.startswith("collapse/"):
+            assert after.scalars[key] == pytest.approx(value, abs=1e-5, rel=1e-5), key
+    assert after.scalars["translator/r2_null"] == pytest.approx(
+        before.scalars["translator/r2_null"], abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_features_of_any_precision_are_analysed_in_float64(dtype: torch.dtype) -> None:
+    snapshot = make_snapshot()
+    texts = make_texts(snapshot)
+    narrow = replace(
+        snapshot, features=snapshot.features.to(dtype), embeddings=snapshot.embeddings.to(dtype)
+    )
+    wide = replace(
+        snapshot, features=narrow.features.double(), embeddings=narrow.embeddings.double()
+    )
+    assert_scalars_agree(
+        analyze(narrow, texts, ridge=RIDGE), analyze(wide, texts, ridge=RIDGE), tolerance=0
+    )
+
+
+@pytest.mark.parametrize("features", [torch.full((60, 12), 0.1), torch.zeros(60, 12)])
+def test_features_that_do_not_vary_do_not_move(features: Tensor) -> None:
+    snapshot = make_snapshot()
+    snapshot = replace(snapshot, features=features)
+    scalars = analyze(snapshot, make_texts(snapshot)).scalars
+    for suffix in SUFFIXES:
+        assert scalars[f"sing/image_score{suffix}"] == pytest.approx(0, abs=1e-12)
+    assert scalars["translator/r2"] == pytest.approx(0, abs=1e-12)
+    assert not any(math.isinf(value) for value in scalars.values())
+
+
+@pytest.mark.parametrize("samples", [2, 3, 8])
+def test_fewer_images_than_features_are_analysed(samples: int) -> None:
+    snapshot = replace(make_snapshot(samples=samples, feature_dim=40), image_ids=None)
+    scalars = analyze(snapshot, make_texts(snapshot)).scalars
+    assert math.isfinite(scalars["sing/image_score"])
+    assert math.isfinite(scalars["translator/r2_null"])
+
+
+@pytest.mark.parametrize("name", ["features", "embeddings"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_values_that_are_not_finite_are_counted(name: str, value: float) -> None:
+    snapshot = make_snapshot()
+    texts = make_texts(snapshot)
+    broken = getattr(snapshot, name).clone()
+    broken[[3, 3, 50], [0, 1, 2]] = value
+    with pytest.raises(ValueError, match=f"{name} of 2 of 60 images hold NaN or infinite"):
+        analyze_invariants(replace(snapshot, **{name: broken}), texts)
+
+
+def test_a_probe_without_images_is_refused() -> None:
+    snapshot = make_snapshot()
+    texts = make_texts(snapshot)
+    with pytest.raises(ValueError, match="the probe holds no image"):
+        analyze_invariants(reorder(snapshot, torch.zeros(0).long()), texts)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"classes": TextSet(tuple("abc"), torch.ones(3, 8))},
+            "classes: the snapshot names 4, but there are 3 texts",
+        ),
+        (
+            {"attributes": {"colour": TextSet(tuple("ab"), torch.ones(2, 8))}},
+            "attribute 'colour': the snapshot names 3, but there are 2 texts",
+        ),
+        (
+            {
+                "classes": TextSet(tuple("abcd"), torch.ones(4, 7)),
+                "concepts": None,
+                "attributes": {},
+            },
+            "texts have 7 dimensions, image embeddings 8",
+        ),
+    ],
+)
+def test_texts_that_do_not_fit_are_refused(change, message: str) -> None:
+    snapshot = make_snapshot()
+    with pytest.raises(ValueError, match=message):
+        analyze_invariants(snapshot, replace(make_texts(snapshot), **change))

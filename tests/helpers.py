@@ -1,0 +1,96 @@
+"""Builders of small planted problems, shared by the tests of the method."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sing_monitor.embeddings import Texts, TextSet
+from sing_monitor.snapshot import Snapshot
+
+COLOURS = ("red", "green", "blue")
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
+
+
+def orthogonal(size: int, seed: int) -> Tensor:
+    return torch.linalg.qr(normal(size, size, seed=seed)).Q
+
+
+def make_snapshot(
+    *,
+    samples: int = 60,
+    classes: int = 4,
+    feature_dim: int = 12,
+    embedding_dim: int = 8,
+    noise: float = 0.3,
+    seed: int = 0,
+) -> Snapshot:
+    """Classes around random means; embeddings are an affine map of the features, plus noise."""
+    g = generator(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=g, dtype=torch.float64)
+
+    labels = torch.arange(samples) % classes
+    features = 2 * draw(classes, feature_dim)[labels] + draw(samples, feature_dim) + 1
+    embeddings = features @ draw(feature_dim, embedding_dim) + draw(embedding_dim)
+    colours = torch.randint(0, len(COLOURS), (samples,), generator=g)
+    return Snapshot(
+        weight=draw(classes, feature_dim),
+        bias=draw(classes),
+        features=features,
+        labels=labels,
+        embeddings=embeddings + noise * draw(samples, embedding_dim),
+        class_names=tuple(f"class {c}" for c in range(classes)),
+        epoch=3,
+        step=70,
+        # Distinct, of both signs and both parities, in no order.
+        image_ids=(torch.randperm(samples, generator=g) - samples // 2) * 0x123456789,
+        sample_index=torch.randperm(samples, generator=g),
+        attributes={"colour": (colours, COLOURS)},
+    )
+
+
+def make_texts(snapshot: Snapshot, *, concepts: int = 5, seed: int = 1) -> Texts:
+    """Class texts at the mean embedding of the class, off by noise; the rest at random."""
+    dim = snapshot.embeddings.shape[1]
+    classes = normal(len(snapshot.class_names), dim, seed=seed)
+    for label in snapshot.labels.unique().tolist():
+        classes[label] += snapshot.embeddings[snapshot.labels == label].double().mean(dim=0)
+    return Texts(
+        classes=TextSet(snapshot.class_names, classes),
+        concepts=TextSet(
+            tuple(f"concept {k}" for k in range(concepts)), normal(concepts, dim, seed=seed + 1)
+        ),
+        attributes={"colour": TextSet(COLOURS, normal(len(COLOURS), dim, seed=seed + 2))},
+    )
+
+
+def class_texts(embeddings: Tensor) -> Texts:
+    return Texts(TextSet(tuple(f"class {c}" for c in range(len(embeddings))), embeddings))
+
+
+def reorder(snapshot: Snapshot, order: Tensor) -> Snapshot:
+    """The same probe with its images in another order, or only some of them."""
+    assert snapshot.image_ids is not None
+    assert snapshot.sample_index is not None
+    return replace(
+        snapshot,
+        features=snapshot.features[order],
+        labels=snapshot.labels[order],
+        embeddings=snapshot.embeddings[order],
+        image_ids=snapshot.image_ids[order],
+        sample_index=snapshot.sample_index[order],
+        attributes={
+            name: (labels[order], values) for name, (labels, values) in snapshot.attributes.items()
+        },
+    )

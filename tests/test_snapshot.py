@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sing_monitor.snapshot import Snapshot
+from tests.helpers import make_snapshot, normal
+
+FIELDS = ("weight", "features", "labels", "embeddings")
+OPTIONAL = ("bias", "image_ids", "sample_index", "thumbnails")
+
+
+def same(a: Tensor | None, b: Tensor | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.dtype == b.dtype and torch.equal(a, b)
+
+
+def assert_same(loaded: Snapshot, saved: Snapshot) -> None:
+    for name in (*FIELDS, *OPTIONAL):
+        assert same(getattr(loaded, name), getattr(saved, name)), name
+    assert loaded.class_names == saved.class_names
+    assert (loaded.epoch, loaded.step) == (saved.epoch, saved.step)
+    assert loaded.attributes.keys() == saved.attributes.keys()
+    for name, (labels, values) in saved.attributes.items():
+        assert same(loaded.attributes[name][0], labels)
+        assert loaded.attributes[name][1] == values
+
+
+def full() -> Snapshot:
+    snapshot = make_snapshot(samples=6)
+    return replace(
+        snapshot,
+        weight=snapshot.weight.bfloat16(),
+        features=snapshot.features.bfloat16(),
+        embeddings=snapshot.embeddings.half(),
+        thumbnails=torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8),
+        class_names=("naïve café", "猫", "a/b: {c}", ""),
+        attributes={
+            **snapshot.attributes,
+            "texture": (torch.tensor([0, 1, 0, 1, 0, 1]), ("gestreift ≠ kariert", "punktiert")),
+        },
+    )
+
+
+def bare() -> Snapshot:
+    return replace(
+        make_snapshot(samples=5),
+        bias=None,
+        image_ids=None,
+        sample_index=None,
+        attributes={},
+        epoch=0,
+        step=0,
+    )
+
+
+@pytest.mark.parametrize("make", [full, bare])
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_snapshot_survives_its_file(make, as_text: bool, tmp_path) -> None:
+    snapshot, path = make(), tmp_path / "snapshot.safetensors"
+    snapshot.save(str(path) if as_text else path)
+    assert_same(Snapshot.load(str(path) if as_text else path), snapshot)
+
+
+def test_views_and_shared_tensors_can_be_saved(tmp_path) -> None:
+    snapshot = make_snapshot(samples=8)
+    both = torch.cat([snapshot.features, snapshot.embeddings], dim=1)
+    snapshot = replace(
+        snapshot,
+        weight=snapshot.weight.T.contiguous().T.requires_grad_(),
+        features=both[:, :12],
+        embeddings=both[:, 12:],
+        sample_index=snapshot.image_ids,
+        attributes={"digit": (snapshot.labels, snapshot.class_names)},
+    )
+    snapshot.save(tmp_path / "shared.safetensors")
+    assert_same(Snapshot.load(tmp_path / "shared.safetensors"), snapshot)
+
+
+def test_the_rank_of_a_half_precision_head_survives_its_file(tmp_path) -> None:
+    product = make_snapshot(classes=10, feature_dim=64).weight[:, :5] @ normal(5, 64, seed=1)
+    snapshot = replace(make_snapshot(classes=10, feature_dim=64), weight=product.to(torch.bfloat16))
+    snapshot.save(tmp_path / "half.safetensors")
+    assert Snapshot.load(tmp_path / "half.safetensors").geometry.rank == 5
+
+
+def test_another_schema_is_refused(tmp_path) -> None:
+    path = tmp_path / "future.safetensors"
+    make_snapshot().save(path)
+    save_file(load_file(path), path, {"schema": "999", "class_names": json.dumps(["a"])})
+    with pytest.raises(ValueError, match="schema 999, this version reads 1"):
+        Snapshot.load(path)
+
+
+def test_a_safetensors_file_of_other_origin_is_refused(tmp_path) -> None:
+    save_file({"weight": torch.ones(2, 2)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="schema None, this version reads 1"):
+        Snapshot.load(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a snapshot", b"\xff" * 64])
+def test_a_garbage_file_is_refused(content: bytes, tmp_path) -> None:
+    path = tmp_path / "garbage.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"garbage\.safetensors is not a readable snapshot"):
+        Snapshot.load(path)
+
+
+def test_a_truncated_file_is_refused(tmp_path) -> None:
+    path = tmp_path / "half.safetensors"
+    make_snapshot().save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="not a readable snapshot"):
+        Snapshot.load(path)
+
+
+def test_a_missing_file_is_missing(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Snapshot.load(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("weight", torch.ones(12), r"\(classes, features\) matrix"),
+        ("weight", torch.ones(4, 12, 1, 1), r"\(classes, features\) matrix"),
+        ("weight", torch.ones(4, 11), r"features has shape \(60, 12\), expected \(60, 11\)"),
+        ("weight", torch.ones(5, 12), r"bias has shape \(4,\), expected \(5,\)"),
+        ("bias", torch.ones(5), r"bias has shape \(5,\), expected \(4,\)"),
+        ("features", torch.ones(60, 12, 1), r"features has shape \(60, 12, 1\)"),
+        ("features", torch.ones(59, 12), r"labels has shape \(60,\), expected \(59,\)"),
+        ("labels", torch.ones(60, 4), r"labels has shape \(60, 4\), expected \(60,\)"),
+        ("labels", torch.ones(60), "labels must be int64, got torch.float32"),
+        ("labels", torch.full((60,), 4), "labels must be 0 to 3; 60 of 60 are not"),
+        ("labels", torch.arange(60) % 4 - 1, r"15 of 60 are not, for example -1"),
+        ("embeddings", torch.ones(60), r"embeddings has shape \(60,\)"),
+        ("embeddings", torch.ones(61, 8), r"embeddings has shape \(61, 8\), expected \(60, 8\)"),
+        ("image_ids", torch.arange(3), r"image_ids has shape \(3,\)"),
+        ("sample_index", torch.arange(3), r"sample_index has shape \(3,\)"),
+        ("thumbnails", torch.ones(60, 3, 64, 64), r"expected \(60, 64, 64, 3\)"),
+        ("class_names", ("a", "b"), "4 classes, but 2 names"),
+        ("attributes", {"ink": (torch.zeros(3).long(), ("x",))}, r"attribute 'ink' has shape"),
+        (
+            "attributes",
+            {"ink": (torch.arange(60) % 2, ("x",))},
+            "labels of attribute 'ink' must be 0 to 0; 30 of 60",
+        ),
+    ],
+)
+def test_a_field_that_does_not_fit_is_refused(field: str, value, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(make_snapshot(), **{field: value})
+
+
+def test_what_follows_from_the_fields() -> None:
+    snapshot = Snapshot(
+        weight=torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+        bias=torch.tensor([0.0, 0.5]),
+        features=torch.tensor([[1.0, 0.0, 9.0], [0.0, 1.0, 9.0], [0.4, 0.0, 9.0]]),
+        labels=torch.tensor([0, 1, 0]),
+        embeddings=torch.ones(3, 2),
+        class_names=("left", "right"),
+    )
+    assert len(snapshot) == 3
+    assert snapshot.logits.dtype == torch.float64
+    torch.testing.assert_close(
+        snapshot.logits, torch.tensor([[1, 0.5], [0, 1.5], [0.4, 0.5]]), check_dtype=False
+    )
+    assert snapshot.predictions.tolist() == [0, 1, 1]
+    assert snapshot.accuracy == pytest.approx(2 / 3)
+    assert snapshot.geometry.null_dim == 1
+    assert replace(snapshot, bias=None).accuracy == 1
+
+
+def test_folds_follow_the_fingerprint_or_else_the_position() -> None:
+    snapshot = make_snapshot(samples=5)
+    ids = torch.tensor([-1, -2, 2**63 - 1, -(2**63), 7])
+    assert replace(snapshot, image_ids=ids).folds.tolist() == [1, 0, 1, 0, 1]
+    assert replace(snapshot, image_ids=None).folds.tolist() == [0, 1, 0, 1, 0]
