@@ -190,14 +190,19 @@ def _head_scalars(
     null_mean = geometry.null(center)
     # The projection is linear, so P_n (f - mu) needs no second product.
     null_deviations = (features - principal) - null_mean
-    random = [_energy(baseline.null(deviations)) for baseline in baselines]
+    total = _energy(deviations)
+    # By Pythagoras, in half the products; the difference would leave noise in place of a 0.
+    random = [
+        total - _energy(deviations @ each.row_basis) if each.null_dim > 0 else 0.0
+        for each in baselines
+    ]
     comparable = previous_head is not None and previous_head.feature_dim == geometry.feature_dim
     return {
         "head/rank": float(geometry.rank),
         "head/null_dim": float(geometry.null_dim),
         "head/null_energy": _ratio(null_energy, _energy(features)),
-        "head/null_energy_centered": _ratio(_energy(null_deviations), _energy(deviations)),
-        "head/null_energy_random": _ratio(sum(random) / len(random), _energy(deviations)),
+        "head/null_energy_centered": _ratio(_energy(null_deviations), total),
+        "head/null_energy_random": _ratio(sum(random) / len(random), total),
         "head/mean_share": _ratio(len(features) * _energy(null_mean), null_energy),
         "head/null_angle": _null_angle(features, principal),
         "head/drift": geometry.drift_from(previous_head)
