@@ -249,7 +249,7 @@ class MonitoredRun:
 
     def _remember(self, trainer: pl.Trainer, outcome: Outcome) -> None:
         if outcome.failure is not None:
-            self._complain(trainer, outcome)
+            self._complain(trainer, outcome.failure, outcome.is_setup_fault)
             return
         self._is_proved = True
         if trainer.sanity_checking:
@@ -267,14 +267,14 @@ class MonitoredRun:
             if math.isfinite(outcome.scalars["translator/ridge"]):
                 self._memory.ridge = outcome.scalars["translator/ridge"]
 
-    def _complain(self, trainer: pl.Trainer, outcome: Outcome) -> None:
+    def _complain(self, trainer: pl.Trainer, reason: str, is_setup_fault: bool) -> None:
         if trainer.sanity_checking or self._settings.on_error == "raise":
-            raise MisconfigurationException(outcome.failure) from self._failure
-        if outcome.is_setup_fault or not self._is_proved:
+            raise MisconfigurationException(reason) from self._failure
+        if is_setup_fault or not self._is_proved:
             self._is_off = True
-            self._warn_once(f"turned off for this run: {outcome.failure}")
+            self._warn_once(reason, "turned off for this run: ")
         else:
-            self._warn_once(outcome.failure, f"no scores for epoch {trainer.current_epoch}: ")
+            self._warn_once(reason, f"no scores for epoch {trainer.current_epoch}: ")
 
     def _warn_once(self, reason: str, context: str = "") -> None:
         if reason not in self._warned:
