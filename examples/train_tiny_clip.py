@@ -2,7 +2,7 @@
 
     python examples/train_tiny_clip.py
 
-Two to three minutes on two cores. A batch either mixes everything or holds one ink colour or one
+About six minutes on one core. A batch either mixes everything or holds one ink colour or one
 background only. Without such batches the model tells images apart by colour alone and never
 learns the digits.
 """
