@@ -1,0 +1,134 @@
+"""Cached reads of the MLflow store, all through :mod:`sing_monitor.tracking`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from sing_monitor.tracking import RunReader, StoreError, list_runs
+
+REFRESH_SECONDS = 10
+_KEEP = "1h"
+_TABLES = 256
+_CURVES = 2048
+
+
+@dataclass(frozen=True)
+class Source:
+    """One monitor of one run, as it stands: the key under which reads are kept.
+
+    Args:
+        uri: the tracking URI; two servers may hold the same run id.
+        run_id: the MLflow run.
+        monitor: its name, None for the unnamed one.
+        state: changes when the run ends or is taken up again.
+        progress: changes with every validation.
+    """
+
+    uri: str
+    run_id: str
+    monitor: str | None
+    state: str
+    progress: str = ""
+
+    @property
+    def reader(self) -> RunReader:
+        """Reads the run from the store."""
+        return RunReader(self.uri, self.run_id, self.monitor)
+
+
+def listing(uri: str) -> pd.DataFrame:
+    """Runs that a monitor wrote to, newest first; the columns of `list_runs`.
+
+    Raises:
+        StoreError: if the store cannot be reached.
+    """
+    found = _listing(uri)
+    if isinstance(found, str):
+        raise StoreError(found)
+    return found
+
+
+@st.cache_data(ttl=REFRESH_SECONDS - 1, max_entries=8, show_spinner="Looking for runs …")
+def _listing(uri: str) -> pd.DataFrame | str:
+    # A failure is kept too: a server that does not answer would be waited for at every click.
+    try:
+        return list_runs(uri)
+    except StoreError as error:
+        return str(error)
+
+
+def scalars(source: Source, keys: Iterable[str], others: Iterable[str] = ()) -> pd.DataFrame:
+    """Curves of one run, as `RunReader.scalars` gives them.
+
+    Raises:
+        StoreError: if the store cannot be reached.
+        RunNotFoundError: if the run was deleted.
+    """
+    return _scalars(source, tuple(keys), tuple(others))
+
+
+@st.cache_data(ttl=_KEEP, max_entries=_CURVES, show_spinner=False)
+def _scalars(source: Source, keys: tuple[str, ...], others: tuple[str, ...]) -> pd.DataFrame:
+    return source.reader.scalars(keys, others)
+
+
+@st.cache_data(ttl=_KEEP, max_entries=_CURVES, show_spinner=False)
+def other_metrics(source: Source) -> list[str]:
+    """Metrics of the run that no monitor logged. Raises as `scalars` does."""
+    return source.reader.other_metrics()
+
+
+# Tables may arrive later than the scalars of their validation.
+@st.cache_data(ttl=60, max_entries=_CURVES, show_spinner=False)
+def validations(source: Source) -> list[tuple[int, int]]:
+    """Epoch and global step of each validation with tables, in order. Raises as `scalars` does."""
+    return source.reader.validations()
+
+
+def table(source: Source, name: str, epoch: int, step: int) -> pd.DataFrame:
+    """One table of one validation; written once, so a growing run need not be asked again.
+
+    Raises:
+        ArtifactNotFoundError: if the validation has no such table.
+        ValueError: if the file is damaged.
+        StoreError: if the store cannot be reached.
+        RunNotFoundError: if the run was deleted.
+    """
+    return _table(replace(source, progress=""), name, epoch, step)
+
+
+@st.cache_data(ttl=_KEEP, max_entries=_TABLES, show_spinner=False)
+def _table(source: Source, name: str, epoch: int, step: int) -> pd.DataFrame:
+    return source.reader.table(name, epoch, step)
+
+
+def config(source: Source) -> dict[str, Any]:
+    """The settings of the monitor. Raises as `table` does."""
+    return _config(replace(source, progress=""))
+
+
+@st.cache_data(ttl=_KEEP, max_entries=_TABLES, show_spinner=False)
+def _config(source: Source) -> dict[str, Any]:
+    return source.reader.config()
+
+
+def thumbnails(source: Source, ids: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
+    """Images (64, 64, 3) by id; those that the run does not hold are absent. Raises as `table`."""
+    return _thumbnails(source, tuple(sorted(set(ids))))
+
+
+@st.cache_data(ttl=_KEEP, max_entries=_TABLES, show_spinner=False)
+def _thumbnails(source: Source, ids: tuple[str, ...]) -> dict[str, NDArray[np.uint8]]:
+    return source.reader.thumbnails(ids)
+
+
+def forget() -> None:
+    """Read everything anew."""
+    st.cache_data.clear()

@@ -1,0 +1,59 @@
+"""Put a chart on the page; building it again for the same data costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+# Streamlit knows a frame of up to 50,000 rows by all its values, a larger one by a sample.
+_MOST_ROWS = 50_000
+
+alt.data_transformers.disable_max_rows()
+
+
+def draw(
+    build: Callable[..., alt.TopLevelMixin],
+    *arguments: Any,
+    key: str,
+    alt_text: str,
+    on_select: Literal["ignore", "rerun"] = "ignore",
+) -> Any:
+    """Draw ``build(*arguments)`` over the full width.
+
+    Altair takes a good part of a second to make and check one chart, so what it made is kept as
+    long as the arguments are the same.
+
+    Args:
+        build: a pure function of this project, known by its name.
+        arguments: data frames, frozen dataclasses, plain values and sequences of them.
+        key: unique on the page.
+        alt_text: what the chart shows, for those who cannot see it.
+        on_select: as for `st.vega_lite_chart`.
+
+    Returns:
+        With ``on_select="rerun"`` the selections of the chart.
+    """
+    is_large = any(isinstance(a, pd.DataFrame) and len(a) > _MOST_ROWS for a in arguments)
+    if is_large:
+        spec = _build(build, arguments)
+    else:
+        spec = _kept(f"{build.__module__}.{build.__qualname__}", arguments, build)
+    return st.vega_lite_chart(spec=spec, key=key, alt=alt_text, on_select=on_select)
+
+
+@st.cache_data(ttl="1h", max_entries=512, show_spinner=False)
+def _kept(
+    name: str, arguments: tuple[Any, ...], _build_chart: Callable[..., alt.TopLevelMixin]
+) -> dict[str, Any]:
+    return _build(_build_chart, arguments)
+
+
+def _build(build: Callable[..., alt.TopLevelMixin], arguments: tuple[Any, ...]) -> dict[str, Any]:
+    spec: dict[str, Any] = build(*arguments).to_dict()
+    # Altair's own theme fixes the size of every chart.
+    spec.get("config", {}).pop("view", None)
+    return spec

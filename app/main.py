@@ -1,0 +1,30 @@
+"""The app: ``streamlit run app/main.py -- --tracking-uri sqlite:///mlflow.db``."""
+
+from __future__ import annotations
+
+import os
+
+import streamlit as st
+
+from sing_monitor.app import selection, sidebar
+
+# Read when MLflow is first used; the app sends no usage statistics anywhere.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+# Drawn here: Streamlit would fetch an icon of its set from the internet.
+_ICON = """\
+<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBox="0 0 32 32">
+<path d="M4 26 L16 5 L28 26 Z" fill="none" stroke="#0078b4" stroke-width="3.5"/>
+<path d="M16 5 L16 26" stroke="#d25a00" stroke-width="3.5" stroke-dasharray="5 3"/></svg>"""
+
+st.set_page_config("sing-monitor", _ICON, layout="wide")
+page = st.navigation(
+    [
+        st.Page("views/runs.py", title="Runs", icon=":material/table_rows:", default=True),
+        st.Page("views/evolution.py", title="Evolution", icon=":material/show_chart:"),
+        st.Page("views/guide.py", title="Guide", icon=":material/menu_book:"),
+    ]
+)
+sidebar.draw()
+selection.write_address()
+page.run()

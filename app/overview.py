@@ -1,0 +1,166 @@
+"""The table of all runs, and what the last numbers of a run say in words; pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+import pandas as pd
+
+from sing_monitor.app.charts.common import Series, swatch
+from sing_monitor.app.curves import best_row
+from sing_monitor.app.metrics import label, show, spec_of
+from sing_monitor.app.text import one_line
+from sing_monitor.tracking import redact
+
+KEY_METRICS = (
+    "sing/attribute_score_centered",
+    "sing/image_score_centered",
+    "sing/score_ratio_centered",
+    "sing/retention",
+    "monitor/accuracy",
+)
+CURVES = ("sing/attribute_score_centered", "sing/image_score_centered", "monitor/accuracy")
+BEST = ("sing/score_ratio_centered", "sing/retention", "monitor/accuracy")
+# Cards show these; the sentence below them needs the rest.
+HEADLINE = (
+    "sing/attribute_score_centered",
+    "sing/image_score_relative",
+    "sing/retention",
+    "monitor/accuracy",
+)
+_BARELY = 3.0
+_POOR_TRANSLATION = 0.2
+
+
+def matching(listing: pd.DataFrame, words: str) -> pd.DataFrame:
+    """Rows that hold every word, in any case, in name, id, experiment, status or tags."""
+    columns = ["run_name", "run_id", "experiment", "status"]
+    columns += [column for column in listing if str(column).startswith("sing.")]
+    text = listing[columns].fillna("").astype(str).agg(" ".join, axis=1).str.lower()
+    keep = pd.Series(True, index=listing.index)
+    for word in words.lower().split():
+        keep &= text.str.contains(word, regex=False)
+    return listing[keep]
+
+
+def runs_table(
+    listing: pd.DataFrame,
+    histories: Mapping[str, pd.DataFrame],
+    series: Iterable[Series],
+    links: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """One row for each run, as the page Runs shows it; column names are keys of its settings.
+
+    Args:
+        listing: rows to show, with ``label``.
+        histories: by run id, from `training_history`; runs without one show last values only.
+        series: the picked runs.
+        links: address of each run in the MLflow UI.
+    """
+    strokes = {each.key: swatch(each.colour, each.is_baseline, height=28) for each in series}
+    rows = [
+        _row(row, histories.get(row["run_id"]), strokes, links) for _, row in listing.iterrows()
+    ]
+    return pd.DataFrame(rows, index=listing.index)
+
+
+def _row(
+    row: pd.Series,
+    history: pd.DataFrame | None,
+    strokes: Mapping[str, str],
+    links: Mapping[str, str] | None,
+) -> dict[str, object]:
+    found: dict[str, object] = {
+        "colour": strokes.get(row["run_id"], ""),
+        "run": row["label"],
+        "status": str(row["status"]).lower(),
+        "started": row["start_time"],
+        "model": _tag(row, "model"),
+        "epochs": None if history is None or history.empty else int(history["epoch"].nunique()),
+    }
+    for key in KEY_METRICS:
+        found[f"{key} last"] = row.get(key, math.nan)
+        curve = None if history is None or key not in history else history.dropna(subset=key)
+        if key in CURVES:
+            # The table draws no gaps, and takes a missing number for an error.
+            found[f"{key} curve"] = [] if curve is None else curve[key].tolist()
+        if spec_of(key).better != "none":
+            best = (
+                None
+                if curve is None
+                else best_row(curve.assign(value=curve[key]), spec_of(key).better)
+            )
+            found[f"{key} best"] = math.nan if best is None else best["value"]
+    for tag in ("model", "head", "space", "reference"):
+        value = row.get(f"sing.{tag}")
+        found[tag] = one_line(value) if isinstance(value, str) else ""
+    found["experiment"] = one_line(str(row["experiment"]))
+    found["monitor"] = row["name"] or ""
+    if links:
+        found["mlflow"] = links.get(row["run_id"], "")
+    return found
+
+
+def _tag(row: pd.Series, key: str) -> str:
+    value = row.get(f"sing.{key}")
+    return one_line(value) if isinstance(value, str) else ""
+
+
+def mlflow_links(uri: str, listing: pd.DataFrame) -> dict[str, str]:
+    """Where the MLflow UI shows each run; nothing unless the store is a web server.
+
+    A name and password in the URI are left out: the page must not show them.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return {}
+    root = redact(uri).rstrip("/")
+    return {
+        row["run_id"]: f"{root}/#/experiments/{quote(str(row['experiment_id']), safe='')}"
+        f"/runs/{quote(row['run_id'], safe='')}"
+        for _, row in listing.iterrows()
+    }
+
+
+def reading(values: Mapping[str, object]) -> str:
+    """The last numbers of a run in one or two plain sentences.
+
+    The bound is the paper's: below about 3 degrees of AS a change is barely visible.
+
+    Args:
+        values: latest values by catalogue key; others are ignored.
+    """
+    known = {key: float(v) for key, v in values.items() if isinstance(v, int | float)}
+    attribute = known.get("sing/attribute_score_centered", math.nan)
+    if known.get("head/null_dim") == 0:
+        return "The head reads every direction of the features: it has no null space."
+    if not math.isfinite(attribute):
+        return "The scores of the last validation are undefined."
+    return f"{_movement(known)}; {_verdict(attribute)}.{_doubt(known)}"
+
+
+def _movement(known: Mapping[str, float]) -> str:
+    key, baseline = "sing/image_score_centered", "sing/image_score_random"
+    moved = show(key, known.get(key, math.nan))
+    random = known.get(baseline, math.nan)
+    beside = f" (a random subspace: {show(baseline, random)})" if math.isfinite(random) else ""
+    return f"What the head cannot see moves the meaning by {moved}{beside}"
+
+
+def _verdict(attribute: float) -> str:
+    key = "sing/attribute_score_centered"
+    if abs(attribute) < _BARELY:
+        return f"the class barely changes ({show(key, attribute, sign=True)})"
+    size = show(key, abs(attribute))
+    if attribute < 0:
+        return f"{size} of class meaning are lost with it: it was hidden from the head"
+    return f"without it, images are {size} nearer to their class"
+
+
+def _doubt(known: Mapping[str, float]) -> str:
+    key = "translator/r2"
+    r2 = known.get(key, math.nan)
+    if not r2 < _POOR_TRANSLATION:
+        return ""
+    return f" The translation is poor ({label(key)}: {show(key, r2)}), so trust no score."

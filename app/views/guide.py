@@ -1,0 +1,115 @@
+"""What the numbers mean: an introduction for newcomers, and every metric of the catalogue."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from sing_monitor.analyses import CATALOGUE
+from sing_monitor.app.metrics import DIRECTIONS, GROUPS, UNITS
+from sing_monitor.app.text import count, plain
+from sing_monitor.findings import MetricSpec
+
+INTRODUCTION = """\
+A classifier ends in a **head**, a matrix that turns features into class scores. A head with fewer
+classes than features cannot see every direction: whatever lies in its **null space** changes no
+class score at all. Here you see what the features keep there, in words that a vision-language
+model such as CLIP understands.
+
+**How it is measured.** Each image of the validation set gives a feature. Remove the part that
+the head cannot see: the new feature gets exactly the same class scores. A linear **translator**
+takes both into the space of the vision-language model, where angles stand for meaning, and two
+angles are measured:
+
+- **Image Score (IS)**: how far the meaning of the image moved. Large: the head tolerates much.
+- **Attribute Score (AS)**: how much nearer the meaning came to the text of its own class.
+  Negative: class meaning was removed, so it had been *hidden from the head*. Near 0: the class
+  stayed where it was, which is what one hopes for.
+
+AS is never larger than IS: it is the part of the movement that goes toward or away from the class.
+A change of less than about 3° in AS or 10° in IS is barely visible."""
+
+TABLE = """\
+| AS, centered | IS, centered | what it says |
+|---|---|---|
+| near 0 | large | Good: the head ignores much, and none of it is the class. |
+| well below 0 | large | Class meaning lies where the head cannot see it. |
+| well above 0 | large | What the head ignores pulled images away from their class. |
+| near 0 | near 0 | The null space holds little that has a meaning, or the translator is poor. |"""
+
+ADVICE = """\
+**Read every score against the random subspace.** A null space of 500 directions moves the meaning
+farther than one of 10, whatever is in it. So the same measurement is made with a random subspace
+of the same size, the thin grey line. An IS *below* it: the null space moves the meaning less than
+any subspace of its size would. An AS *on* it: removing any subspace would have done the same to the
+class. How much of the features' variance each holds is the null energy.
+
+**Prefer the centered scores.** All features share a mean, and usually most of it lies in the null
+space. The paper's pair removes it too, and then mostly measures one constant vector. The centered
+pair keeps the mean and removes what differs from image to image.
+
+**Look at the translator first.** If its R2 or cosine is low, features do not translate, and no
+score means anything. Scores of different semantic spaces or references do not compare."""
+
+
+def matches(spec: MetricSpec, words: str) -> bool:
+    """Whether a metric holds every word, in any case."""
+    text = " ".join((spec.key, spec.label, spec.plain, spec.formula, spec.source)).lower()
+    return all(word in text for word in words.lower().split())
+
+
+def body() -> None:
+    """Introduction, then the searchable catalogue."""
+    st.title("Guide", anchor=False)
+    st.caption("What the numbers mean and how to read them.")
+    with st.expander("New here? How to read AS and IS", expanded=True):
+        st.markdown(INTRODUCTION)
+        st.markdown(TABLE)
+        st.markdown(ADVICE)
+    st.subheader("Every metric", anchor=False)
+    words = st.text_input(
+        "Search the metrics",
+        key="about",
+        bind="query-params",
+        placeholder="Search: centered, shortcut, angle, rank, …",
+        label_visibility="collapsed",
+        icon=":material/search:",
+    )
+    group = st.pills(
+        "Group",
+        list(GROUPS.values()),
+        default=GROUPS["sing"],
+        key="group",
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+        disabled=bool(words),
+    )
+    found = [
+        spec
+        for spec in CATALOGUE
+        if (matches(spec, words) if words else GROUPS[spec.key.partition("/")[0]] == group)
+    ]
+    if not found:
+        st.info(f"No metric matches {plain(words or '')}.", icon=":material/search_off:")
+        return
+    st.caption(f"{count(len(found), 'metric')} of {len(CATALOGUE)}")
+    with st.grid(min_column_width=380, border=True) as grid:
+        for spec in found:
+            with grid.cell():
+                _card(spec)
+
+
+def _card(spec: MetricSpec) -> None:
+    st.markdown(f"**{plain(spec.label)}**")
+    with st.container(horizontal=True, gap="xsmall"):
+        if UNITS[spec.unit]:
+            st.badge(UNITS[spec.unit], color="gray")
+        if spec.better != "none":
+            arrow = "arrow_upward" if spec.better == "higher" else "arrow_downward"
+            st.badge(DIRECTIONS[spec.better], icon=f":material/{arrow}:", color="green")
+    st.markdown(plain(spec.plain))
+    st.code(spec.formula, language=None, wrap_lines=True)
+    st.caption(f"`{spec.key}` · {plain(spec.source)}")
+
+
+body()

@@ -1,0 +1,188 @@
+"""Every monitored run in one table; the place to pick runs and a baseline."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pandas as pd
+import streamlit as st
+
+from sing_monitor.app import curves, data, metrics, page, selection, states
+from sing_monitor.app.overview import (
+    BEST,
+    CURVES,
+    HEADLINE,
+    KEY_METRICS,
+    matching,
+    mlflow_links,
+    reading,
+    runs_table,
+)
+from sing_monitor.app.selection import Picks, Run, Selection
+from sing_monitor.app.sidebar import offered_runs
+from sing_monitor.app.text import count, plain
+from sing_monitor.tracking import NotFoundError, StoreError
+
+# Each of them costs the store a handful of questions when it is first seen.
+_WITH_CURVES = 30
+_CARDS = 6
+_TABLE = "runs_table"
+_CHANGED = "runs_table_changed"
+
+
+def body(chosen: Selection) -> None:
+    """Cards of the picked runs, then the table."""
+    # The sidebar and the address are drawn outside this part of the page.
+    if st.session_state.pop(_CHANGED, False):
+        st.rerun()
+    picks = selection.picks(chosen.listing)
+    if chosen.runs:
+        _cards(chosen)
+    st.subheader("All runs", anchor=False)
+    words = st.text_input(
+        "Search",
+        key="find",
+        bind="query-params",
+        placeholder="Search by name, model, space, status or id",
+        label_visibility="collapsed",
+        icon=":material/search:",
+    )
+    offered = chosen.listing[chosen.listing["run_id"].isin(offered_runs(chosen.listing, picks))]
+    shown = matching(offered, words or "").reset_index(drop=True)
+    if shown.empty:
+        st.info(f"No run matches {plain(words or '')}.", icon=":material/search_off:")
+        return
+    _table(chosen, shown)
+
+
+def _cards(chosen: Selection) -> None:
+    """The last numbers of each picked run, with their difference to the baseline."""
+    st.subheader("Picked runs", anchor=False)
+    links = mlflow_links(chosen.uri, chosen.listing)
+    for run in chosen.runs[:_CARDS]:
+        with st.container(border=True):
+            with st.container(horizontal=True, horizontal_alignment="distribute"):
+                page.legend([run.series])
+                if run.run_id in links:
+                    st.link_button(
+                        "Open in MLflow",
+                        links[run.run_id],
+                        type="tertiary",
+                        icon=":material/open_in_new:",
+                    )
+            against = None if run.is_baseline else chosen.baseline
+            with st.grid(4, min_column_width=150):
+                for key in HEADLINE:
+                    _card(key, run, against, comparable=not chosen.caveat(key))
+            st.caption(plain(reading(run.row.to_dict())))
+    if len(chosen.runs) > _CARDS:
+        st.caption(f"The first {_CARDS} of {len(chosen.runs)} picked runs; the table holds all.")
+
+
+def _card(key: str, run: Run, against: Run | None, *, comparable: bool) -> None:
+    value = run.row.get(key, float("nan"))
+    delta = None
+    if against is not None and comparable:
+        difference = value - against.row.get(key, float("nan"))
+        delta = metrics.show(key, difference, sign=True) if pd.notna(difference) else None
+    better = metrics.better(key)
+    colours: dict[str, Literal["normal", "inverse", "off"]] = {
+        "higher": "normal",
+        "lower": "inverse",
+        "none": "off",
+    }
+    st.metric(
+        metrics.short_label(key),
+        metrics.show(key, value),
+        delta,
+        delta_color=colours[better],
+        delta_arrow="off" if better == "none" else "auto",
+        delta_description="to the baseline" if delta else None,
+        help=metrics.explanation(key),
+    )
+
+
+def _table(chosen: Selection, shown: pd.DataFrame) -> None:
+    wanted = [*shown["run_id"].head(_WITH_CURVES), *(run.run_id for run in chosen.runs)]
+    histories = _histories(chosen, shown[shown["run_id"].isin(wanted)])
+    links = mlflow_links(chosen.uri, shown)
+    table = runs_table(shown, histories, chosen.series, links)
+    order = shown["run_id"].tolist()
+    picked = {run.run_id for run in chosen.runs}
+    ticked = [place for place, run in enumerate(order) if run in picked]
+    st.session_state[_TABLE] = {"selection": {"rows": ticked, "columns": [], "cells": []}}
+    st.dataframe(
+        table,
+        key=_TABLE,
+        hide_index=True,
+        on_select=lambda: _pick(selection.picks(chosen.listing), order),
+        selection_mode="multi-row",
+        column_config=_columns(table),
+        placeholder=metrics.MISSING,
+        alt=f"Table of {count(len(shown), 'run')}",
+    )
+    notes = ["Tick runs to look at them on every page; choose the baseline in the sidebar."]
+    if len(shown) > _WITH_CURVES:
+        notes.append(
+            f"Curves and best values are read for the {_WITH_CURVES} newest of "
+            f"{count(len(shown), 'run')} and for those picked; search to see others."
+        )
+    st.caption(" ".join(notes))
+
+
+def _pick(picks: Picks, shown: list[str]) -> None:
+    """Take over what was ticked; picked runs that the search hides stay picked."""
+    ticked = {shown[row] for row in st.session_state[_TABLE]["selection"]["rows"]}
+    kept = [run for run in picks.runs if run in ticked or run not in shown]
+    picks.pick([*kept, *(run for run in shown if run in ticked - {*kept})])
+    st.session_state[_CHANGED] = True
+
+
+def _histories(chosen: Selection, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Curves of the key metrics. A run that cannot be read just now has none in the table."""
+    found: dict[str, pd.DataFrame] = {}
+    keys = (*KEY_METRICS, curves.STAGE)
+    with st.spinner("Reading curves …"):
+        for _, row in rows.iterrows():
+            source = selection.source(chosen.uri, row)
+            try:
+                found[source.run_id] = curves.training_history(data.scalars(source, keys))
+            except NotFoundError:
+                continue
+            except StoreError as error:
+                states.problem(error)
+                break
+    return found
+
+
+def _columns(table: pd.DataFrame) -> dict[str, Any]:
+    config = st.column_config
+    columns: dict[str, Any] = {
+        "colour": config.ImageColumn("", width=44, pinned=True, help="Colour in all charts"),
+        "run": config.TextColumn("Run", width="medium", pinned=True),
+        "status": config.TextColumn("Status", width="small"),
+        "started": config.DatetimeColumn("Started", format="YYYY-MM-DD HH:mm", help="UTC"),
+        "epochs": config.NumberColumn("Epochs", width="small", help="Epochs that were analysed"),
+        "mlflow": config.LinkColumn("MLflow", display_text="open", width="small"),
+        "monitor": config.TextColumn("Monitor") if table["monitor"].any() else None,
+    }
+    for key in KEY_METRICS:
+        name, tip = metrics.short_label(key), metrics.explanation(key)
+        digits = f"%{metrics.number_format(key)}"
+        columns[f"{key} last"] = config.NumberColumn(name, format=digits, help=tip)
+        if key in CURVES:
+            columns[f"{key} curve"] = config.LineChartColumn(f"{name}: curve", width=130, help=tip)
+        if key in BEST:
+            columns[f"{key} best"] = config.NumberColumn(f"{name}: best", format=digits, help=tip)
+    for tag in ("model", "head", "space", "reference", "experiment"):
+        columns[tag] = config.TextColumn(tag.capitalize())
+    return columns
+
+
+page.show(
+    "Runs",
+    "Every run that a monitor watched. What does its classifier head ignore, and does that carry "
+    "meaning it should not ignore?",
+    body,
+    needs_picks=False,
+)

@@ -1,0 +1,35 @@
+"""Widgets that several pages share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+
+def epoch_slider(epochs: Sequence[int], *, label: str = "At epoch", key: str = "epoch") -> int:
+    """Choose one of the epochs; part of the address, and absent where there is no choice.
+
+    It stands at the last epoch, and follows it while a run grows, until somebody moves it.
+
+    Args:
+        epochs: sorted, at least one.
+        label: of the slider.
+        key: its name in the address; pages that share one share the choice.
+    """
+    last = epochs[-1]
+    chosen, seen = st.session_state.get(key), f"{key} last"
+    must_move = (
+        chosen is not None
+        and chosen != last
+        and (chosen not in epochs or chosen == st.session_state.get(seen))
+    )
+    if must_move:
+        st.session_state[key] = last
+    st.session_state[seen] = last
+    if len(epochs) < 2:
+        return last
+    # Streamlit takes a default and a set value for a mistake.
+    default: dict[str, Any] = {} if must_move else {"value": last}
+    return int(st.select_slider(label, epochs, key=key, bind="query-params", **default))

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sing_monitor.app.charts.common import Series
+from sing_monitor.app.charts.evolution import Panel, bands, curves, x_domain
+
+SERIES = [Series("a", "run a", "#111111", is_baseline=True), Series("b", "run b", "#222222")]
+PANEL = Panel("AS", "degrees", "higher is better", ".2f", "epoch", (-0.5, 3.5))
+
+
+def values(a: list[float], b: list[float] | None = None, sign: float = 1.0) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame(
+            {
+                "series": key,
+                "label": f"run {key}",
+                "epoch": range(len(found)),
+                "x": [float(i) for i in range(len(found))],
+                "value": [sign * value for value in found],
+                "difference": math.nan,
+            }
+        )
+        for key, found in (("a", a), ("b", b or []))
+        if found
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def marks(chart: dict[str, Any]) -> list[dict[str, Any]]:
+    inner = chart.get("layer")
+    return [chart] if inner is None else [mark for each in inner for mark in marks(each)]
+
+
+def of_type(chart: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [mark for mark in marks(chart) if mark["mark"]["type"] == kind]
+
+
+def data(spec: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = spec["datasets"][name]
+    return rows
+
+
+def main_rows(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return data(spec, spec["data"]["name"])
+
+
+def test_a_line_for_each_run_in_its_colour_with_a_dashed_baseline() -> None:
+    spec = curves(values([1, 2], [3, 4]), PANEL, SERIES).to_dict()
+    (line,) = of_type(spec, "line")
+    assert line["encoding"]["color"]["scale"]["range"] == ["#111111", "#222222"]
+    assert line["encoding"]["strokeDash"]["scale"]["range"] == [[6, 4], [1, 0]]
+    assert line["encoding"]["x"]["scale"]["domain"] == [-0.5, 3.5]
+    assert line["encoding"]["y"]["title"] == "degrees"
+    assert spec["title"]["text"] == "AS"
+    assert spec["title"]["subtitle"] == ["degrees · higher is better"]
+
+
+def test_missing_values_are_gaps_and_stand_in_the_data() -> None:
+    spec = curves(values([1, math.nan, 3]), PANEL, SERIES[:1]).to_dict()
+    (line,) = of_type(spec, "line")
+    assert line["mark"]["invalid"] == "break-paths-show-domains"
+    assert [row["value"] for row in main_rows(spec)] == [1, None, 3]
+    assert [row["alone"] for row in main_rows(spec)] == [True, False, True]
+
+
+def test_every_value_has_a_point_until_there_are_many() -> None:
+    few = curves(values([1.0] * 40), PANEL, SERIES[:1]).to_dict()
+    many = curves(values([1.0] * 41), PANEL, SERIES[:1]).to_dict()
+    assert "transform" not in of_type(few, "point")[0]
+    assert of_type(many, "point")[0]["transform"] == [{"filter": "datum.alone"}]
+
+
+def test_a_single_epoch_is_a_point() -> None:
+    spec = curves(values([1.0]), PANEL, SERIES[:1]).to_dict()
+    assert [row["value"] for row in main_rows(spec)] == [1.0]
+    assert of_type(spec, "point")
+
+
+@pytest.mark.parametrize(("sign_of_b", "rules"), [(1, 0), (-1, 1)])
+def test_zero_is_marked_where_the_sign_is_the_message(sign_of_b: int, rules: int) -> None:
+    spec = curves(values([1, 2], [3 * sign_of_b, 4]), PANEL, SERIES).to_dict()
+    zero = [mark for mark in of_type(spec, "rule") if "y" in mark["encoding"]]
+    assert len(zero) == rules
+
+
+def test_the_random_subspace_lies_behind_thin_and_grey() -> None:
+    random = values([5, 6], [7, 9])
+    spec = curves(values([1, 2], [3, 4]), PANEL, SERIES, random).to_dict()
+    first, second = of_type(spec, "line")
+    assert first["mark"]["strokeWidth"] < second["mark"]["strokeWidth"]
+    assert first["encoding"]["color"] == {"value": "#757b85"}
+    (name,) = of_type(spec, "text")
+    (row,) = data(spec, name["data"]["name"])
+    assert (row["x"], row["value"], row["name"]) == (1.0, 9.0, "random subspace")
+
+
+def test_an_unknown_random_subspace_is_not_drawn() -> None:
+    nothing = values([math.nan, math.nan])
+    for random in (None, nothing, nothing.iloc[:0]):
+        spec = curves(values([1, 2]), PANEL, SERIES[:1], random).to_dict()
+        assert len(of_type(spec, "line")) == 1
+        assert not of_type(spec, "text")
+
+
+def test_a_caveat_stands_on_the_chart_itself() -> None:
+    panel = Panel("AS", "degrees", "", ".2f", "epoch", (0, 1), caveat="other space")
+    subtitle = curves(values([1, 2]), panel, SERIES[:1]).to_dict()["title"]["subtitle"]
+    assert subtitle == ["degrees", "⚠ other space"]
+
+
+def test_differences_are_named_and_stand_in_the_tooltip() -> None:
+    frame = values([1, 2]).assign(difference=[0.5, math.nan])
+    spec = curves(frame, PANEL, SERIES[:1]).to_dict()
+    near = next(mark for mark in of_type(spec, "point") if "tooltip" in mark["encoding"])
+    assert near["encoding"]["tooltip"][-1]["title"] == "to the baseline"
+    assert [row["change"] for row in main_rows(spec)] == ["+0.50", "\N{EN DASH}"]
+    shown = Panel("AS", "degrees", "", ".2f", "epoch", (0, 1), is_difference=True)
+    spec = curves(frame, shown, SERIES[:1]).to_dict()
+    assert of_type(spec, "line")[0]["encoding"]["y"]["title"] == "difference to the baseline"
+
+
+def test_names_with_any_signs_stay_data() -> None:
+    frame = values([1, 2]).assign(label="a.b[0] 'x' <i>", series="a")
+    spec = curves(frame, PANEL, SERIES[:1]).to_dict()
+    assert {row["label"] for row in main_rows(spec)} == {"a.b[0] 'x' <i>"}
+    assert "<i>" not in str({key: spec[key] for key in ("layer", "title")})
+
+
+def test_a_band_reaches_from_the_smallest_to_the_largest() -> None:
+    frame = values([2, 3]).assign(low=[1, 2], high=[3, 4], n=2)
+    spec = bands(frame, PANEL, SERIES[:1]).to_dict()
+    (area,) = of_type(spec, "area")
+    assert (area["encoding"]["y"]["field"], area["encoding"]["y2"]["field"]) == ("low", "high")
+
+
+def test_the_same_data_give_the_same_chart() -> None:
+    one, other = (curves(values([1, 2]), PANEL, SERIES[:1]).to_dict() for _ in range(2))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        ([0.0, 10.0], (-0.3, 10.3)),
+        ([4.0], (3.5, 4.5)),
+        ([math.nan], (-0.03, 1.03)),
+        ([], (-0.03, 1.03)),
+    ],
+)
+def test_the_axis_leaves_room_at_both_ends(x: list[float], expected: tuple[float, float]) -> None:
+    assert x_domain(pd.Series(x, dtype=float)) == pytest.approx(expected)

@@ -1,0 +1,122 @@
+"""The store is asked once for what does not change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pandas as pd
+import pytest
+import streamlit as st
+from mlflow import MlflowClient
+
+from sing_monitor.app import data
+from sing_monitor.app.selection import source
+from sing_monitor.findings import Findings
+from sing_monitor.tracking import ArtifactNotFoundError, StoreError
+from tests.app.conftest import Opened, Runs
+from tests.app.stores import Store, plausible
+
+ASKING = (
+    "get_run",
+    "get_metric_history",
+    "search_runs",
+    "search_experiments",
+    "list_artifacts",
+    "download_artifacts",
+)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Counts the questions that MLflow really gets."""
+    counts: Counter[str] = Counter()
+
+    def counted(name: str) -> None:
+        original = getattr(MlflowClient, name)
+
+        def call(self: MlflowClient, *args: object, **kwargs: object) -> object:
+            counts[name] += 1
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(MlflowClient, name, call)
+
+    for name in ASKING:
+        counted(name)
+    st.cache_data.clear()
+    yield counts
+    st.cache_data.clear()
+
+
+def row(store: Store, run_id: str) -> pd.Series:
+    listing = data.listing(store.uri)
+    return listing[listing["run_id"] == run_id].iloc[0]
+
+
+def test_a_page_asks_once(open_page: Opened, runs: Runs, asked: Counter[str]) -> None:
+    app = open_page("evolution", runs=[runs.healthy, runs.shortcut])
+    assert asked["search_runs"] == 1
+    # Ten keys, the stage, the step, the epoch and two metrics of the training, for each run.
+    assert asked["get_metric_history"] <= 2 * 15
+    asked.clear()
+    app.run()
+    app.switch_page("views/guide.py").run()
+    app.switch_page("views/evolution.py").run()
+    assert not asked
+
+
+def test_the_table_of_runs_asks_in_proportion(open_page: Opened, asked: Counter[str]) -> None:
+    app = open_page("runs")
+    shown = len(app.dataframe[0].value)
+    assert asked["search_runs"] == 1
+    assert asked["get_metric_history"] <= 8 * shown
+    asked.clear()
+    app.run()
+    assert not asked
+
+
+def test_a_failure_is_kept_for_a_moment(dead_port: int) -> None:
+    uri = f"http://127.0.0.1:{dead_port}"
+    with pytest.raises(StoreError) as first:
+        data.listing(uri)
+    with pytest.raises(StoreError) as second:
+        data.listing(uri)
+    assert str(first.value) == str(second.value)
+
+
+def test_a_growing_run_is_read_again_after_a_validation(store: Store) -> None:
+    run = store.run("growing", [plausible(0)], status=None)
+    before = source(store.uri, row(store, run))
+    assert len(data.scalars(before, ["sing/retention"])) == 1
+    for key, value in {"sing/retention": 0.5, "monitor/global_step": 200.0, "epoch": 1.0}.items():
+        store.client.log_metric(run, key, value, step=199)
+    data.forget()
+    after = source(store.uri, row(store, run))
+    assert after != before
+    assert len(data.scalars(after, ["sing/retention"])) == 2
+    store.client.set_terminated(run)
+    data.forget()
+    assert source(store.uri, row(store, run)) != after
+    store.client.delete_run(run)
+
+
+def test_tables_are_read_once_even_while_the_run_grows(store: Store, asked: Counter[str]) -> None:
+    frame = pd.DataFrame({"class_name": ["a", "<b>"], "n": [1, 2]})
+    run = store.run("tables", [plausible(0)], status=None, tables=Findings({}, {"classes": frame}))
+    found = source(store.uri, row(store, run))
+    assert data.validations(found) == [(0, 100)]
+    asked.clear()
+    for progress in ("1", "2"):
+        grown = data.Source(found.uri, run, None, found.state, progress)
+        pd.testing.assert_frame_equal(data.table(grown, "classes", 0, 100), frame)
+    assert asked["download_artifacts"] == 1
+    with pytest.raises(ArtifactNotFoundError, match=r"no images\.parquet"):
+        data.table(found, "images", 0, 100)
+    assert data.config(found) == {"prompt": "an image of a {}"}
+    assert data.thumbnails(found, ["0" * 16]) == {}
+    store.client.delete_run(run)
+
+
+def test_two_stores_do_not_share_what_was_read(store: Store, empty_store: Store) -> None:
+    assert len(data.listing(store.uri)) > 0
+    assert data.listing(empty_store.uri).empty
