@@ -36,7 +36,7 @@ def short(text: str, length: int = 40) -> str:
     Example::
 
         >>> short("resnet50-with-a-very-long-name-seed-3", 20)
-        'resnet50-wi…e-seed-3'
+        'resnet50-wit…-seed-3'
     """
     line = one_line(text)
     if len(line) <= length:
