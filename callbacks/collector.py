@@ -11,13 +11,14 @@ from torch import Tensor
 
 from sing_monitor.callbacks.batches import Batch, check_labels, unpack_batch
 from sing_monitor.callbacks.capture import HeadTap, no_trace
+from sing_monitor.callbacks.loaders import unknown_positions
 from sing_monitor.callbacks.probe import (
     ProbeEmbedder,
     ProbeRows,
     fingerprints,
     in_probe,
 )
-from sing_monitor.callbacks.setup import MonitorSetup, unknown_positions
+from sing_monitor.callbacks.setup import MonitorSetup
 from sing_monitor.snapshot import Snapshot
 
 

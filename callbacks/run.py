@@ -6,21 +6,21 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
-from torch import Tensor, nn
+from torch import nn
 
 from sing_monitor.callbacks.analysis import Analysis
 from sing_monitor.callbacks.exchange import Outcome, Share, broadcast, gather
+from sing_monitor.callbacks.loaders import dataset_size, pick_loader
+from sing_monitor.callbacks.memory import Memory
 from sing_monitor.callbacks.probe import probe_threshold
 from sing_monitor.callbacks.publish import Publisher, how_to_open, summary
 from sing_monitor.callbacks.settings import Settings
-from sing_monitor.callbacks.setup import dataset_size, pick_loader
 from sing_monitor.callbacks.watch import UNKNOWN_SHARE, Watch
 from sing_monitor.findings import complete, named_key
 
@@ -29,23 +29,6 @@ if TYPE_CHECKING:
 
     from sing_monitor.findings import Findings
     from sing_monitor.snapshot import Snapshot
-
-
-@dataclass
-class Memory:
-    """What a resumed run must know: plain values and one tensor on the CPU.
-
-    Args:
-        ridge: rho as chosen at the first analysed epoch.
-        threshold: of the hashes that belong to the probe.
-        last_epoch: the last analysed epoch.
-        head_weight: the head at that epoch, (C, m).
-    """
-
-    ridge: float | None = None
-    threshold: int | None = None
-    last_epoch: int | None = None
-    head_weight: Tensor | None = None
 
 
 class MonitoredRun:
@@ -126,7 +109,7 @@ class MonitoredRun:
         self._watch.release()
 
     def _is_epoch_due(self, trainer: pl.Trainer) -> bool:
-        if trainer.sanity_checking or not is_fitting(trainer) or self._memory.last_epoch is None:
+        if trainer.sanity_checking or not _is_fitting(trainer) or self._memory.last_epoch is None:
             return True
         passed = trainer.current_epoch - self._memory.last_epoch
         return passed == 0 or passed >= self._settings.every_n_epochs
@@ -218,7 +201,7 @@ class MonitoredRun:
             epoch=trainer.current_epoch,
             step=trainer.global_step,
             ridge=ridge,
-            previous_weight=memory.head_weight if is_fitting(trainer) else None,
+            previous_weight=memory.head_weight if _is_fitting(trainer) else None,
             n_images=self._settings.n_images,
             images=self._images,
             is_rehearsal=trainer.sanity_checking,
@@ -261,7 +244,7 @@ class MonitoredRun:
                 "the head has no null space (as many independent classes as features): AS and IS "
                 "are 0 by definition and their ratio is undefined."
             )
-        if is_fitting(trainer):
+        if _is_fitting(trainer):
             self._memory.last_epoch = trainer.current_epoch
             self._memory.head_weight = self._watch.weight
             if math.isfinite(outcome.scalars["translator/ridge"]):
@@ -289,7 +272,7 @@ class MonitoredRun:
         own = {
             "monitor/seconds": self._seconds,
             "monitor/global_step": float(trainer.global_step),
-            "monitor/stage": 0.0 if is_fitting(trainer) else 1.0,
+            "monitor/stage": 0.0 if _is_fitting(trainer) else 1.0,
         }
         self._seconds = 0.0
         values = complete({**scalars, **own}, CATALOGUE, self._watch.attributes)
@@ -305,6 +288,6 @@ class MonitoredRun:
         )
 
 
-def is_fitting(trainer: pl.Trainer) -> bool:
+def _is_fitting(trainer: pl.Trainer) -> bool:
     """Whether this validation belongs to the history of a training."""
     return trainer.state.fn == TrainerFn.FITTING

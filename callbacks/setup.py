@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
-from torch.utils.data import DistributedSampler, SequentialSampler
 
 from sing_monitor.cache import EmbeddingCache
 from sing_monitor.callbacks.batches import Batch, check_labels
@@ -204,79 +202,3 @@ def report(
 def _short(values: Sequence[float]) -> str:
     distinct = values if len(set(values)) > 1 else values[:1]
     return " ".join(f"{value:.3g}" for value in distinct)
-
-
-def pick_loader(loaders: Any, index: int) -> Any:
-    """One of the trainer's validation loaders, which may be a single one, a list or a mapping.
-
-    Raises:
-        MisconfigurationException: if there is none of that index.
-    """
-    if isinstance(loaders, Mapping):
-        loaders = list(loaders.values())
-    several = list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
-    if index >= len(several):
-        raise MisconfigurationException(
-            f"SINGCallback(dataloader_idx={index}), but there are {len(several)} validation "
-            f"loaders; choose 0 to {len(several) - 1}."
-        )
-    return several[index]
-
-
-def dataset_size(loader: Any, batches: float, world_size: int) -> int:
-    """Number of images that a validation over a loader sees, on all ranks together.
-
-    Args:
-        loader: the validation data loader.
-        batches: how many of its batches a rank runs; may be infinite.
-        world_size: number of ranks.
-
-    Raises:
-        MisconfigurationException: if neither the data set nor the limit has a length.
-    """
-    try:
-        images = float(len(loader.dataset))
-    except (AttributeError, TypeError, NotImplementedError):
-        images = float("inf")
-    batch_size = getattr(loader, "batch_size", None)
-    if batch_size:
-        images = min(images, batches * batch_size * world_size)
-    if images == float("inf"):
-        raise MisconfigurationException(
-            "the validation data set has no length, so the share of its images that makes up the "
-            "probe is unknown. Give the data set a __len__, or set "
-            "Trainer(limit_val_batches=<number of batches>)."
-        )
-    return int(images)
-
-
-def first_batch(loader: Any, device: torch.device) -> Any:
-    """The first batch of a loader, on a device.
-
-    Raises:
-        MisconfigurationException: if the loader is empty.
-    """
-    from lightning.fabric.utilities import move_data_to_device
-
-    for batch in loader:
-        return move_data_to_device(batch, device)
-    raise MisconfigurationException("the loader is empty; check needs one batch.")
-
-
-def sample_positions(loader: Any) -> Callable[[int, int], Tensor]:
-    """How to tell an image's index in the data set from its place in this rank's order.
-
-    Known for loaders that go through the data in order, on one rank or spread over several.
-    """
-    sampler = getattr(loader, "sampler", None)
-    if type(sampler) is SequentialSampler:
-        return lambda start, count: torch.arange(start, start + count)
-    if type(sampler) is DistributedSampler and not sampler.shuffle:
-        length, rank, ranks = len(loader.dataset), sampler.rank, sampler.num_replicas
-        return lambda start, count: (rank + ranks * torch.arange(start, start + count)) % length
-    return unknown_positions
-
-
-def unknown_positions(_start: int, count: int) -> Tensor:
-    """The positions of images in an order that is not known, (count,) of -1."""
-    return torch.full((count,), -1)

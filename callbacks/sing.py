@@ -16,7 +16,8 @@ from typing_extensions import override
 
 from sing_monitor.cache import default_cache_dir
 from sing_monitor.callbacks.capture import no_trace
-from sing_monitor.callbacks.run import Memory, MonitoredRun
+from sing_monitor.callbacks.memory import Memory
+from sing_monitor.callbacks.run import MonitoredRun
 from sing_monitor.callbacks.settings import Settings, warn_about_early_stopping
 from sing_monitor.callbacks.setup import Prompts, SetupReport
 from sing_monitor.callbacks.watch import Watch, check

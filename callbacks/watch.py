@@ -18,14 +18,12 @@ from sing_monitor.cache import EmbeddingCache
 from sing_monitor.callbacks.batches import pretrained_configs, unpack_batch
 from sing_monitor.callbacks.capture import HeadTap, no_trace
 from sing_monitor.callbacks.collector import Collector
+from sing_monitor.callbacks.loaders import dataset_size, first_batch, sample_positions
 from sing_monitor.callbacks.probe import ProbeEmbedder, ProbeRows
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.setup import (
     SetupReport,
-    dataset_size,
-    first_batch,
     report,
-    sample_positions,
     settle,
 )
 from sing_monitor.geometry import RANDOM_DRAWS
