@@ -22,6 +22,11 @@ page = st.navigation(
     [
         st.Page("views/runs.py", title="Runs", icon=":material/table_rows:", default=True),
         st.Page("views/evolution.py", title="Evolution", icon=":material/show_chart:"),
+        st.Page("views/tradeoff.py", title="Trade-off", icon=":material/scatter_plot:"),
+        st.Page("views/classes.py", title="Classes", icon=":material/category:"),
+        st.Page("views/concepts.py", title="Concepts", icon=":material/translate:"),
+        st.Page("views/images.py", title="Images", icon=":material/image:"),
+        st.Page("views/geometry.py", title="Geometry", icon=":material/straighten:"),
         st.Page("views/guide.py", title="Guide", icon=":material/menu_book:"),
     ]
 )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sing_monitor.app.charts.common import Series, swatch
 from sing_monitor.app.curves import best_row
-from sing_monitor.app.metrics import label, show, spec_of
+from sing_monitor.app.metrics import better, label, show
 from sing_monitor.app.text import one_line
 from sing_monitor.tracking import redact
 
@@ -86,16 +86,11 @@ def _row(
         if key in CURVES:
             # The table draws no gaps, and takes a missing number for an error.
             found[f"{key} curve"] = [] if curve is None else curve[key].tolist()
-        if spec_of(key).better != "none":
-            best = (
-                None
-                if curve is None
-                else best_row(curve.assign(value=curve[key]), spec_of(key).better)
-            )
+        if key in BEST:
+            rows = None if curve is None else curve.assign(value=curve[key])
+            best = None if rows is None else best_row(rows, better(key))
             found[f"{key} best"] = math.nan if best is None else best["value"]
-    for tag in ("model", "head", "space", "reference"):
-        value = row.get(f"sing.{tag}")
-        found[tag] = one_line(value) if isinstance(value, str) else ""
+    found |= {tag: _tag(row, tag) for tag in ("head", "space", "reference")}
     found["experiment"] = one_line(str(row["experiment"]))
     found["monitor"] = row["name"] or ""
     if links:

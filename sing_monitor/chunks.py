@@ -206,7 +206,7 @@ class ChunkFolder:
         self.unreadable += 1
         removed = isinstance(error, SafetensorError) and _remove_if_stale(path)
         self._warn(
-            "broken",
+            "removed" if removed else "passed over",
             f"{path} is no readable part of the embedding cache and was "
             f"{'removed' if removed else 'passed over'}: {error}. What it held is computed again. "
             "Further such files are not mentioned.",

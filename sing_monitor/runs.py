@@ -33,8 +33,9 @@ def list_runs(uri: str, experiment: str | None = None) -> DataFrame:
     """Runs that a monitor wrote to, newest first, one row for each monitor of a run.
 
     Columns: run_id, name (of the monitor, None for the unnamed one), run_name, experiment,
-    experiment_id, status, start_time and end_time (UTC); the monitor's tags as ``sing.<key>``; the
-    latest value of each of its metrics by catalogue key. Deleted runs are absent.
+    experiment_id, status, start_time and end_time (UTC); the monitor's tags as ``sing.<key>`` and
+    the run's parameters as ``param.<key>``; the latest value of each of the monitor's metrics by
+    catalogue key. Deleted runs are absent.
 
     Args:
         uri: the tracking URI.
@@ -99,6 +100,7 @@ def _run_row(run: Run, name: str | None, experiment: str) -> dict[str, Any]:
     return {
         **{key: finite(run.data.metrics[metric]) for key, metric in metrics.items()},
         **{f"sing.{key}": value for key, value in layout.tags(run.data.tags).items()},
+        **{f"param.{key}": value for key, value in run.data.params.items()},
         "run_id": run.info.run_id,
         "name": name,
         "run_name": run.info.run_name,

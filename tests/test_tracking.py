@@ -227,6 +227,13 @@ def test_two_monitors_of_one_run_do_not_meet(store: Store) -> None:
     assert found["head/rank"].tolist() == [1.0, 2.0]
 
 
+def test_parameters_of_the_run_stand_in_the_list(store: Store) -> None:
+    run_id = store.run()
+    store.writer(run_id).describe({}, {})
+    store.client.log_param(run_id, "learning_rate", 0.1)
+    assert list_runs(store.uri, store.experiment)["param.learning_rate"].tolist() == ["0.1"]
+
+
 # Thumbnails
 
 

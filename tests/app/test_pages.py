@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from tests.app.conftest import Opened, Runs
 from tests.app.stores import Store, plausible
 
-OF_RUNS = ("runs", "evolution")
+OF_RUNS = ("runs", "evolution", "tradeoff", "classes", "concepts", "images", "geometry")
 
 
 def texts(app: AppTest) -> str:
@@ -61,6 +61,9 @@ def test_the_table_shows_runs_of_every_kind(open_page: Opened, runs: Runs) -> No
     assert not app.error
     table = app.dataframe[0].value.set_index("run")
     assert len(table) == 14
+    settings = json.loads(app.dataframe[0].proto.columns)
+    named = {column for column, about in settings.items() if {"label", "hidden"} & about.keys()}
+    assert {*table.columns} <= named
     assert table.loc["nan", "status"] == "failed"
     assert table.loc["running", "status"] == "running"
     assert table.loc["resumed", "sing/image_score_centered last"] == 77.0

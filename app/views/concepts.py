@@ -1,0 +1,245 @@
+"""About what the null space speaks: angles to concepts before and after its removal."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from sing_monitor.app import data, metrics, page, states
+from sing_monitor.app.charts import classes as class_charts
+from sing_monitor.app.charts import concepts as charts
+from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.downloads import csv_button
+from sing_monitor.app.drawing import draw
+from sing_monitor.app.selection import Run, Selection
+from sing_monitor.app.text import plain
+from sing_monitor.app.widgets import epoch_slider
+
+_PAIRS = {"Centered": "_centered", "Raw": ""}
+_EPOCHS, _RUNS = "Two epochs", "Two runs"
+Tables = dict[int, pd.DataFrame]
+
+
+def body(chosen: Selection) -> None:
+    """Controls, arrows and heat map, then what moved most."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        run = _run(chosen)
+        read = _tables(run, "class_concepts")
+        name = _class(read)
+        pair = st.segmented_control(
+            "Null removal",
+            list(_PAIRS),
+            default="Centered",
+            key="removal",
+            bind="query-params",
+            required=True,
+            help="What stands for the image without its null part. The page Guide explains it.",
+        )
+        tables = _of_class(run, read, name)
+        if tables:
+            epoch = epoch_slider(sorted(tables))
+    if not tables:
+        _no_tables(run)
+        return
+    suffix = _PAIRS[pair or "Centered"]
+    wanted = ["concept", "n", "angle_before", f"angle_after{suffix}", f"attribute_score{suffix}"]
+    if not states.has_columns(tables[epoch], wanted, "concepts"):
+        return
+    if len(tables) == 1:
+        states.one_epoch()
+    rows = charts.ordered(tables[epoch], suffix)
+    if rows["value"].isna().all():
+        states.no_values("AS toward the concepts")
+        return
+    shown = rows.head(charts.MOST)
+    if len(rows) > len(shown):
+        st.caption(
+            f"The {len(shown)} concepts with the largest |AS| are drawn; "
+            f"{len(rows) - len(shown):,} more are in the tables below and in the CSV file."
+        )
+    _charts(run, shown, charts.history(_readable(tables, wanted), suffix), name)
+    _movers(chosen, run, name, _readable(tables, wanted), epoch, suffix)
+    st.subheader(f"All concepts at epoch {epoch}", anchor=False)
+    _table(
+        rows,
+        {"before": "Angle before", "after": "Angle after", "value": "AS"},
+        "Angles to every concept before and after null removal, and AS",
+    )
+    csv_button("This table as CSV", "concepts.csv", rows.rename(columns={"value": "AS"}))
+
+
+def _run(chosen: Selection) -> Run:
+    """The run whose concepts are shown: the newest pick that is not the baseline."""
+    labels = {run.label: run for run in chosen.runs}
+    if len(labels) == 1:
+        return chosen.runs[0]
+    first = next(run for run in chosen.runs if not run.is_baseline)
+    names = list(labels)
+    name = st.selectbox("Run", names, index=names.index(first.label), key="of", bind="query-params")
+    return labels.get(name or "", first)
+
+
+def _class(read: Tables) -> str | None:
+    """The chosen class, None for all."""
+    names = list(dict.fromkeys(name for table in read.values() for name in table["name"]))
+    return st.selectbox(
+        "Class",
+        names,
+        index=None,
+        key="class",
+        bind="query-params",
+        placeholder="All classes",
+        disabled=not names,
+    )
+
+
+def _tables(run: Run, kind: str) -> Tables:
+    """A table of concepts for every epoch that has one."""
+    tables = {}
+    with st.spinner("Reading tables …"):
+        for epoch, step in states.attempt(partial(data.validations, run.source), run) or []:
+            table = states.quietly(partial(data.table, run.source, kind, epoch, step))
+            if table is None or table.empty:
+                continue
+            if kind == "concepts":
+                tables[epoch] = table
+            elif {"class_index", "class_name"} <= set(table.columns):
+                tables[epoch] = class_charts.named(table)
+    return tables
+
+
+def _of_class(run: Run, read: Tables, name: str | None) -> Tables:
+    """The concepts of one class, or of all images."""
+    if name is None:
+        return _tables(run, "concepts")
+    of_class = {epoch: table[table["name"] == name] for epoch, table in read.items()}
+    return {epoch: table for epoch, table in of_class.items() if not table.empty}
+
+
+def _readable(tables: Tables, wanted: list[str]) -> list[tuple[int, pd.DataFrame]]:
+    return [(epoch, table) for epoch, table in tables.items() if set(wanted) <= set(table)]
+
+
+def _charts(run: Run, shown: pd.DataFrame, history: pd.DataFrame, name: str | None) -> None:
+    whose = name or "all classes"
+    with st.grid(min_column_width=400, gap="medium") as grid:
+        with grid.cell():
+            said = alt_text("Angle to each concept before and after null removal", [run.series])
+            draw(charts.arrows, shown, f"Concepts of {whose}", key="arrows", alt_text=said)
+        with grid.cell():
+            said = alt_text("AS toward each concept, concept by epoch", [run.series])
+            cells, names = history[["name", "epoch", "value"]], shown["name"].tolist()
+            draw(_heat_map, cells, names, key="heat", alt_text=said)
+
+
+def _heat_map(cells: pd.DataFrame, names: list[str]) -> alt.Chart:
+    return class_charts.heat_map(
+        cells, names, "AS", "blue: nearer after null removal, orange: farther", kind="concept"
+    )
+
+
+def _movers(
+    chosen: Selection,
+    run: Run,
+    name: str | None,
+    tables: list[tuple[int, pd.DataFrame]],
+    epoch: int,
+    suffix: str,
+) -> None:
+    """What changed most, between two epochs or two runs."""
+    st.subheader("Biggest movers", anchor=False)
+    by_epoch = dict(tables)
+    others = [each for each in chosen.runs if each is not run]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        between = _EPOCHS
+        if others:
+            kinds = [_EPOCHS, _RUNS]
+            between = (
+                st.segmented_control(
+                    "Between",
+                    kinds,
+                    default=_EPOCHS,
+                    key="between",
+                    bind="query-params",
+                    required=True,
+                )
+                or _EPOCHS
+            )
+        if between == _EPOCHS:
+            earlier = [each for each in by_epoch if each != epoch]
+            if not earlier:
+                st.caption("A second validated epoch is needed to compare with.")
+                return
+            start = st.selectbox(
+                "Epoch to compare with", earlier, key="from", bind="query-params", width=220
+            )
+            base, label = by_epoch[start], f"epoch {start}"
+            here = f"epoch {epoch}"
+        else:
+            other = next((each for each in others if each.is_baseline), others[0])
+            there = _of_class(other, _tables(other, "class_concepts"), name)
+            if epoch not in there or f"attribute_score{suffix}" not in there[epoch]:
+                st.caption(f"{plain(other.label)} has no concepts at epoch {epoch}.")
+                return
+            base, label, here = there[epoch], other.label, run.label
+    if between == _RUNS and (caveat := chosen.caveat(f"sing/attribute_score{suffix}")):
+        st.caption(f"⚠ {plain(caveat)}")
+    moved = charts.movers(charts.ordered(base, suffix), charts.ordered(by_epoch[epoch], suffix))
+    _table(
+        moved,
+        {"before": f"AS, {label}", "after": f"AS, {here}", "difference": "Difference"},
+        "Concepts whose AS differs most",
+    )
+    csv_button(
+        "The differences as CSV",
+        "concept_movers.csv",
+        moved.rename(columns={"before": f"AS {label}", "after": f"AS {here}"}),
+    )
+
+
+def _table(rows: pd.DataFrame, columns: dict[str, str], said: str) -> None:
+    config = st.column_config
+    signed = ("difference", "value")
+    st.dataframe(
+        rows,
+        hide_index=True,
+        column_order=["name", *columns],
+        placeholder=metrics.MISSING,
+        alt=said,
+        column_config={
+            "name": config.TextColumn("Concept", width="medium"),
+            **{
+                key: config.NumberColumn(title, format="%+.2f" if key in signed else "%.2f")
+                for key, title in columns.items()
+            },
+        },
+    )
+
+
+def _no_tables(run: Run) -> None:
+    """Either nobody asked for concepts, or nothing was validated."""
+    config = states.quietly(partial(data.config, run.source)) or {}
+    with st.container(border=True):
+        if config.get("concepts"):
+            st.subheader(":material/table_chart: No table of concepts yet", anchor=False)
+            st.markdown(
+                f"{plain(run.label)} watches concepts, but no validation has stored a table of "
+                "them. The first monitored epoch writes one."
+            )
+            return
+        st.subheader(":material/sell: This run watches no concepts", anchor=False)
+        st.markdown(
+            f"{plain(run.label)} was monitored without concepts. Name those that matter for your "
+            "images, in plain words; the next run shows how null removal moves images to them:"
+        )
+        st.code('SINGCallback(concepts=["red", "striped", "in the snow"])', language="python")
+
+
+page.show(
+    "Concepts",
+    "About what does the null space speak: which words do images move to when it is removed?",
+    body,
+)

@@ -1,0 +1,150 @@
+"""The head as linear algebra: what it reads, what it ignores, and how features collapse."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from sing_monitor.app import at_epoch, curves, metrics, page, states
+from sing_monitor.app.charts import evolution
+from sing_monitor.app.charts import geometry as charts
+from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.downloads import csv_button
+from sing_monitor.app.drawing import draw
+from sing_monitor.app.selection import Selection
+from sing_monitor.app.text import count
+from sing_monitor.app.widgets import epoch_slider
+
+_SECTIONS = {
+    "Head and null space": (
+        "head/rank",
+        "head/null_dim",
+        "head/null_energy",
+        "head/null_energy_centered",
+        "head/mean_share",
+        "head/null_angle",
+        "head/drift",
+        "head/condition",
+    ),
+    "Neural collapse": (
+        "collapse/nc1",
+        "collapse/nc2_equinorm",
+        "collapse/nc2_equiangle",
+        "collapse/nc3",
+        "collapse/nc4",
+    ),
+    "Where the null space lies": (
+        "collapse/null_share_between",
+        "collapse/null_share_within",
+    ),
+}
+_ABOUT = {
+    "Head and null space": "The head reads as many directions of a feature as its rank; the others "
+    "change no logit. Null energy is how much of the features lies in those.",
+    "Neural collapse": "Late in training the features of a class often shrink to a point, and the "
+    "points stand as far apart as they can. All of these go to 0 then.",
+    "Where the null space lies": "The share of the differences between class means, and of those "
+    "within a class, that the head cannot see.",
+}
+_COLUMNS = ("index", "singular_value", "in_row_space")
+
+
+def body(chosen: Selection) -> None:
+    """Curves in three sections, and the spectrum of the head."""
+    keys = [key for section in _SECTIONS.values() for key in section]
+    randoms = {key: random for key in keys if (random := metrics.random_of(key))}
+    histories = page.histories(chosen.runs, [*keys, *randoms.values()])
+    labels = {run.run_id: run.label for run in chosen.runs}
+    long = curves.long_table(histories, [*keys, *randoms.values()], labels=labels)
+    if long.empty:
+        states.no_validation()
+        return
+    if long.groupby("series")["epoch"].nunique().max() == 1:
+        states.one_epoch()
+    long = curves.add_difference(long, chosen.baseline.run_id if chosen.baseline else None)
+    long = long.drop(columns=["timestamp", "global_step"])
+    page.legend(chosen.series, with_random=bool(randoms))
+    domain = evolution.x_domain(long["x"])
+    for name, section in _SECTIONS.items():
+        st.subheader(name, anchor=False)
+        st.caption(_ABOUT[name])
+        with st.grid(min_column_width=360, gap="medium") as grid:
+            for key in section:
+                with grid.cell(), st.container(gap="xxsmall"):
+                    _panel(chosen, long, key, randoms.get(key), domain)
+        if name == "Head and null space":
+            # A fragment of its own: moving the slider redraws no curve.
+            st.fragment(_spectrum)(chosen)
+    csv_button("All curves as CSV", "geometry.csv", long.drop(columns="x"))
+
+
+def _panel(
+    chosen: Selection,
+    long: pd.DataFrame,
+    key: str,
+    random: str | None,
+    domain: tuple[float, float],
+) -> None:
+    values = long[long["metric"] == key]
+    if values["value"].isna().all():
+        states.no_values(metrics.label(key))
+        return
+    panel = evolution.Panel(
+        title=metrics.label(key),
+        unit=metrics.unit(key),
+        direction=metrics.DIRECTIONS[metrics.better(key)],
+        number_format=metrics.number_format(key),
+        x_title="epoch",
+        x_domain=domain,
+        caveat=chosen.caveat(key),
+    )
+    draw(
+        evolution.curves,
+        values,
+        panel,
+        chosen.series,
+        long[long["metric"] == random] if random else None,
+        key=f"panel {key}",
+        alt_text=alt_text(f"{panel.title} against epoch", chosen.series),
+    )
+    st.caption("How to read this", help=metrics.explanation(key))
+
+
+def _spectrum(chosen: Selection) -> None:
+    known = at_epoch.validations(chosen.runs)
+    epochs = sorted({epoch for pairs in known.values() for epoch, _ in pairs})
+    if not epochs:
+        st.info(
+            "The picked runs hold no tables so far, so there are no singular values to show.",
+            icon=":material/hourglass_empty:",
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        epoch = epoch_slider(epochs, label="Singular values at epoch")
+        is_log = st.toggle("Logarithmic", value=False, key="log", bind="query-params")
+    values = at_epoch.tables(chosen.runs, "spectrum", _COLUMNS, epoch, known)
+    if not values["singular_value"].notna().any():
+        states.no_values("Singular values of the head")
+        return
+    about = f"epoch {epoch} · hollow and grey: beyond the rank, of no use to the head"
+    what = f"Singular values of the head at epoch {epoch}"
+    draw(
+        charts.spectrum,
+        values,
+        about,
+        bool(is_log),
+        chosen.series,
+        key="spectrum",
+        alt_text=alt_text(what, chosen.series),
+    )
+    hidden = int((values["singular_value"] <= 0).sum()) if is_log else 0
+    if hidden:
+        st.caption(f"{count(hidden, 'value')} at 0 left out: a logarithmic axis has no place.")
+    csv_button("Spectrum as CSV", "spectrum.csv", values.assign(epoch=epoch))
+
+
+page.show(
+    "Geometry",
+    "What the head reads of the features, what it cannot see, and how that changes.",
+    body,
+)

@@ -1,0 +1,270 @@
+"""The images that moved most: what the head takes them for, once what it ignores is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import cast
+
+import pandas as pd
+import streamlit as st
+
+from sing_monitor.app import data, image_cards, metrics, page, states
+from sing_monitor.app.charts import images as charts
+from sing_monitor.app.charts.images import Pair, Score
+from sing_monitor.app.downloads import csv_button
+from sing_monitor.app.drawing import draw
+from sing_monitor.app.image_cards import View
+from sing_monitor.app.selection import Run, Selection
+from sing_monitor.app.text import count, one_line, plain, short
+from sing_monitor.app.widgets import epoch_slider
+
+_NEEDED = ("image", "label", "prediction")
+_ALL, _RIGHT, _WRONG = "All", "Right", "Wrong"
+_COUNTS = (12, 24, 48)
+_ABOUT = {
+    "AS": "in degrees; above zero: toward the true class once the null part is gone",
+    "IS": "in degrees; how far the meaning of the image moves",
+}
+
+
+def body(chosen: Selection) -> None:
+    """Controls, the cards, one image in detail, the table."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        run = _run(chosen)
+        score = st.segmented_control(
+            "Largest",
+            list(charts.SCORES),
+            format_func=lambda name: "|AS|" if name == "AS" else name,
+            default="AS",
+            key="score",
+            bind="query-params",
+            required=True,
+            help=metrics.explanation("sing/attribute_score_centered"),
+        )
+        pair = st.segmented_control(
+            "Null removal",
+            ["Centered", "Raw"],
+            default="Centered",
+            key="removal",
+            bind="query-params",
+            required=True,
+            help="Centered keeps the mean of the null part, raw takes it away too, as in the "
+            "paper.",
+        )
+    validations = states.attempt(partial(data.validations, run.source), run)
+    if validations is None:
+        return
+    if not validations:
+        st.info(
+            f"{plain(run.label)} holds no tables of images so far. They are written after each "
+            "validation.",
+            icon=":material/hourglass_empty:",
+        )
+        return
+    # After a resume the newest of the validations of an epoch counts.
+    steps = dict(validations)
+    epoch = epoch_slider(sorted(steps))
+    table = states.attempt(partial(data.table, run.source, "images", epoch, steps[epoch]), run)
+    if table is None:
+        return
+    view = View(
+        run,
+        epoch,
+        score or "AS",
+        cast(Pair, (pair or "Centered").lower()),
+        _names(run, epoch, steps[epoch]),
+    )
+    if states.has_columns(table, [*_NEEDED, *view.columns.values()], "images"):
+        _images(view, table, steps)
+
+
+def _run(chosen: Selection) -> Run:
+    """The run whose images are shown: the newest pick that is not the baseline."""
+    labels = {run.label: run for run in chosen.runs}
+    if len(labels) == 1:
+        return chosen.runs[0]
+    first = next(run for run in chosen.runs if not run.is_baseline)
+    names = list(labels)
+    name = st.selectbox("Run", names, index=names.index(first.label), key="of", bind="query-params")
+    return labels.get(name or "", first)
+
+
+def _names(run: Run, epoch: int, step: int) -> dict[int, str]:
+    """Class names by index; two classes of one name keep their number."""
+    table = states.quietly(partial(data.table, run.source, "classes", epoch, step))
+    if table is None or not {"class_index", "class_name"} <= set(table.columns):
+        return {}
+    names = table["class_name"].map(one_line)
+    is_double = names.duplicated(keep=False) | (names == "")
+    numbers = table["class_index"].astype(str)
+    unique = names.where(~is_double, names + " (" + numbers + ")")
+    return dict(zip(table["class_index"].tolist(), unique.tolist(), strict=True))
+
+
+def _images(view: View, table: pd.DataFrame, steps: Mapping[int, int]) -> None:
+    found = charts.ranked(table, view.column)
+    if found.empty:
+        st.info(
+            f"No image has a score at epoch {view.epoch}: the head ignores nothing there, or its "
+            "features were not finite.",
+            icon=":material/block:",
+        )
+        return
+    movers = table["mover"].astype(bool) if "mover" in table else pd.Series(False, table.index)
+    shown, number = _filtered(view, found, movers)
+    without = len(table) - len(found)
+    st.caption(
+        f"{min(number, len(shown))} of {count(len(shown), 'image')} that match, of "
+        f"{len(table):,} in the probe{f'; {without:,} have no score' if without else ''}. The row "
+        "*after* says what the head takes the image for, once what it ignores is gone."
+    )
+    top = shown.head(number)
+    if shown.empty:
+        st.info("No image matches; choose another class or show all.", icon=":material/filter_alt:")
+    elif movers.any():
+        image_cards.draw(view, top, table)
+    else:
+        st.info(
+            "No pictures are stored for this validation: the run was monitored with n_images=0. "
+            "SINGCallback(n_images=64) keeps the pictures of the images that move most. Ids and "
+            "numbers are below.",
+            icon=":material/hide_image:",
+        )
+    _one_image(view, top, table, steps)
+    if len(shown):
+        _table(view, shown)
+
+
+def _filtered(view: View, found: pd.DataFrame, movers: pd.Series) -> tuple[pd.DataFrame, int]:
+    """The rows that the user asked for, and how many of them to draw."""
+    options = [view.name(index) for index in sorted(found["label"].unique().tolist())]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        name = st.selectbox(
+            "Class", options, index=None, placeholder="All", key="class", bind="query-params"
+        )
+        verdict = st.segmented_control(
+            "Prediction",
+            [_ALL, _RIGHT, _WRONG],
+            default=_ALL,
+            key="verdict",
+            bind="query-params",
+            required=True,
+        )
+        number = st.segmented_control(
+            "Cards", _COUNTS, default=_COUNTS[0], key="cards", bind="query-params", required=True
+        )
+        has_picture = movers.any() and st.toggle(
+            "Only with pictures",
+            value=True,
+            key="pictures",
+            bind="query-params",
+            help="Pictures and nearest images are stored for the images that moved most.",
+        )
+    keep = pd.Series(True, found.index)
+    if has_picture:
+        keep &= movers.loc[found.index]
+    if name is not None:
+        keep &= found["label"].map(view.name) == name
+    if verdict in (_RIGHT, _WRONG):
+        keep &= (found["label"] == found["prediction"]) == (verdict == _RIGHT)
+    return found[keep], number or _COUNTS[0]
+
+
+def _one_image(
+    view: View, top: pd.DataFrame, table: pd.DataFrame, steps: Mapping[int, int]
+) -> None:
+    """The history of one image; the shown ones and the one of the link are offered."""
+    asked = st.session_state.get("image") or st.query_params.get("image")
+    rows = table.drop_duplicates("image").set_index("image")
+    offered = list(dict.fromkeys(top["image"]))
+    if asked in rows.index and asked not in offered:
+        offered.append(asked)
+
+    st.subheader("One image over training", anchor=False)
+    if asked and asked not in rows.index:
+        st.info(
+            f"The link names an image that {plain(view.run.label)} does not hold at epoch "
+            f"{view.epoch}. Choose another one.",
+            icon=":material/link_off:",
+        )
+    image = st.selectbox(
+        "Image",
+        offered,
+        index=None,
+        key="image",
+        bind="query-params",
+        placeholder="Choose an image to see its scores at every epoch",
+    )
+    if image is None:
+        return
+    names = (plain(short(view.name(rows[key].get(image, -1)), 40)) for key in _NEEDED[1:])
+    st.caption("Class {}, taken for {} at epoch {}.".format(*names, view.epoch))
+    with st.spinner("Reading its history …"):
+        values = _history(view.run.source, image, tuple(steps.items()))
+    if values["epoch"].nunique() == 1:
+        states.one_epoch()
+    values["prediction"] = values["prediction"].map(view.name)
+    with st.grid(min_column_width=360, gap="medium") as grid:
+        for score, column in view.columns.items():
+            with grid.cell():
+                if column not in values or values[column].isna().all():
+                    states.no_values(score)
+                    continue
+                said = Score(column, f"{score} of this image, {view.pair}", _ABOUT[score])
+                what = f"{said.title}, against epoch; run {view.run.label}"
+                draw(
+                    charts.history,
+                    values,
+                    said,
+                    view.run.colour,
+                    view.epoch,
+                    key=f"history {score}",
+                    alt_text=what,
+                )
+    csv_button("Its history as CSV", "image_history.csv", values)
+
+
+@st.cache_data(ttl="1h", max_entries=64, show_spinner=False)
+def _history(
+    source: data.Source, image: str, validations: tuple[tuple[int, int], ...]
+) -> pd.DataFrame:
+    tables = {}
+    for epoch, step in validations:
+        table = states.quietly(partial(data.table, source, "images", epoch, step))
+        if table is not None and set(_NEEDED) <= set(table.columns):
+            tables[epoch] = table
+    return charts.history_of(image, tables)
+
+
+def _table(view: View, shown: pd.DataFrame) -> None:
+    st.subheader("Numbers", anchor=False)
+    numbers = shown[list(_NEEDED)].assign(
+        label=shown["label"].map(view.name),
+        prediction=shown["prediction"].map(view.name),
+        right=shown["label"] == shown["prediction"],
+        **{score: shown[column] for score, column in view.columns.items()},
+    )
+    config = st.column_config
+    st.dataframe(
+        numbers,
+        hide_index=True,
+        height="auto",
+        alt="Label, prediction and scores of the images that match",
+        column_config={
+            "image": config.TextColumn("Image"),
+            "label": config.TextColumn("Class"),
+            "prediction": config.TextColumn("Prediction"),
+            "right": config.CheckboxColumn("Right"),
+            "AS": config.NumberColumn("AS in degrees", format="%+.2f"),
+            "IS": config.NumberColumn("IS in degrees", format="%.2f"),
+        },
+    )
+    csv_button("These images as CSV", "images.csv", numbers.rename(columns={"label": "class"}))
+
+
+page.show(
+    "Images",
+    "Which images carry the most meaning that the head ignores, and what remains without it?",
+    body,
+)
