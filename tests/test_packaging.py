@@ -86,7 +86,7 @@ def imported(folder: str) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.split(".")[0])
-    siblings = {path.stem for path in (ROOT / folder).glob("*.py")}
+    siblings = {path.stem for place in (folder, "examples") for path in (ROOT / place).glob("*.py")}
     return names - siblings - sys.stdlib_module_names - {"sing_monitor", "tests"}
 
 

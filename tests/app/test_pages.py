@@ -246,7 +246,7 @@ def test_seeds_become_one_line(open_page: Opened, runs: Runs) -> None:
 
 
 def test_markup_in_names_stays_text(open_page: Opened, runs: Runs) -> None:
-    for page in OF_RUNS:
+    for page in ("runs", "evolution", "geometry"):
         legend = next(
             m.value for m in open_page(page, runs=[runs.markup]).markdown if "bold" in m.value
         )
