@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from sing_monitor.app.charts.common import Series
 from sing_monitor.app.charts.geometry import spectrum
 from sing_monitor.findings import Findings
-from tests.app.conftest import Opened, Runs
+from tests.app.conftest import Opened, Runs, copy_of
 from tests.app.stores import Store, history
 
 SERIES = [Series("a", "run a", "#111111", is_baseline=True)]
@@ -81,6 +81,12 @@ def test_a_logarithmic_axis_leaves_zeros_out() -> None:
     spec = spectrum(values(), "epoch 2", True, SERIES).to_dict()
     assert spec["layer"][0]["encoding"]["y"]["scale"]["type"] == "log"
     assert [row["singular_value"] for row in rows(spec)] == [3.0, 1.5, 1e-9]
+
+
+@pytest.fixture(scope="module")
+def store(filled: tuple[Store, Runs], tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A copy of the common database: the runs that are added here are seen here alone."""
+    return copy_of(filled[0], tmp_path_factory.mktemp("geometry"))
 
 
 @pytest.fixture(scope="module")

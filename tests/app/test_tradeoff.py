@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from sing_monitor.app.charts.common import Series
 from sing_monitor.app.charts.tradeoff import Bars, Plane, bars, ellipse, plane, ranges, sample
 from sing_monitor.findings import Findings
-from tests.app.conftest import Opened, Runs
+from tests.app.conftest import Opened, Runs, copy_of
 from tests.app.stores import Store, history
 
 SERIES = [Series("a", "run a", "#111111", is_baseline=True), Series("b", "it's b", "#222222")]
@@ -174,6 +174,12 @@ def test_bars_write_their_number_and_name_the_run_whatever_it_is_called() -> Non
     assert tick["transform"] == [{"filter": "isValid(datum.random)"}]
     assert number["encoding"]["text"]["field"] == "text"
     assert spec["title"]["subtitle"] == ["epoch 2", "⚠ other space"]
+
+
+@pytest.fixture(scope="module")
+def store(filled: tuple[Store, Runs], tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A copy of the common database: the runs that are added here are seen here alone."""
+    return copy_of(filled[0], tmp_path_factory.mktemp("tradeoff"))
 
 
 @pytest.fixture(scope="module")
