@@ -7,6 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from sing_monitor.app.selection import Run, Selection
+
 
 def epoch_slider(epochs: Sequence[int], *, label: str = "At epoch", key: str = "epoch") -> int:
     """Choose one of the epochs; part of the address, and absent where there is no choice.
@@ -33,3 +35,14 @@ def epoch_slider(epochs: Sequence[int], *, label: str = "At epoch", key: str = "
     # Streamlit takes a default and a set value for a mistake.
     default: dict[str, Any] = {} if must_move else {"value": last}
     return int(st.select_slider(label, epochs, key=key, bind="query-params", **default))
+
+
+def run_box(chosen: Selection) -> Run:
+    """Choose one of the picked runs; at first the newest that is not the baseline."""
+    labels = {run.label: run for run in chosen.runs}
+    if len(labels) == 1:
+        return chosen.runs[0]
+    first = next(run for run in chosen.runs if not run.is_baseline)
+    names = list(labels)
+    name = st.selectbox("Run", names, index=names.index(first.label), key="of", bind="query-params")
+    return labels.get(name or "", first)

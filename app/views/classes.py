@@ -17,7 +17,7 @@ from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.selection import Run, Selection
 from sing_monitor.app.text import plain
-from sing_monitor.app.widgets import epoch_slider
+from sing_monitor.app.widgets import epoch_slider, run_box
 
 _PAIRS = {"Centered": "_centered", "Raw": "", "Random": "_random"}
 _MOST_IMAGES = 16
@@ -55,7 +55,7 @@ class View:
 def body(chosen: Selection) -> None:
     """Controls, distribution and heat map, the comparison, one class, the table."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        run = _run(chosen)
+        run = run_box(chosen)
         pair = st.segmented_control(
             "Null removal",
             list(_PAIRS),
@@ -92,17 +92,6 @@ def body(chosen: Selection) -> None:
     _charts(chosen, view, shown, tables)
     _one_class(chosen, view, found, tables, images)
     _table(view, spread[spread["name"].isin(found)])
-
-
-def _run(chosen: Selection) -> Run:
-    """The run whose classes are shown: the newest pick that is not the baseline."""
-    labels = {run.label: run for run in chosen.runs}
-    if len(labels) == 1:
-        return chosen.runs[0]
-    first = next(run for run in chosen.runs if not run.is_baseline)
-    names = list(labels)
-    name = st.selectbox("Run", names, index=names.index(first.label), key="of", bind="query-params")
-    return labels.get(name or "", first)
 
 
 def _other(chosen: Selection, run: Run) -> Run | None:

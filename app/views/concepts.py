@@ -16,7 +16,7 @@ from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.selection import Run, Selection
 from sing_monitor.app.text import plain
-from sing_monitor.app.widgets import epoch_slider
+from sing_monitor.app.widgets import epoch_slider, run_box
 
 _PAIRS = {"Centered": "_centered", "Raw": ""}
 _EPOCHS, _RUNS = "Two epochs", "Two runs"
@@ -26,7 +26,7 @@ Tables = dict[int, pd.DataFrame]
 def body(chosen: Selection) -> None:
     """Controls, arrows and heat map, then what moved most."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        run = _run(chosen)
+        run = run_box(chosen)
         read = _tables(run, "class_concepts")
         name = _class(read)
         pair = st.segmented_control(
@@ -69,17 +69,6 @@ def body(chosen: Selection) -> None:
         "Angles to every concept before and after null removal, and AS",
     )
     csv_button("This table as CSV", "concepts.csv", rows.rename(columns={"value": "AS"}))
-
-
-def _run(chosen: Selection) -> Run:
-    """The run whose concepts are shown: the newest pick that is not the baseline."""
-    labels = {run.label: run for run in chosen.runs}
-    if len(labels) == 1:
-        return chosen.runs[0]
-    first = next(run for run in chosen.runs if not run.is_baseline)
-    names = list(labels)
-    name = st.selectbox("Run", names, index=names.index(first.label), key="of", bind="query-params")
-    return labels.get(name or "", first)
 
 
 def _class(read: Tables) -> str | None:

@@ -17,7 +17,7 @@ from sing_monitor.app.drawing import draw
 from sing_monitor.app.image_cards import View
 from sing_monitor.app.selection import Run, Selection
 from sing_monitor.app.text import count, one_line, plain, short
-from sing_monitor.app.widgets import epoch_slider
+from sing_monitor.app.widgets import epoch_slider, run_box
 
 _NEEDED = ("image", "label", "prediction")
 _ALL, _RIGHT, _WRONG = "All", "Right", "Wrong"
@@ -31,7 +31,7 @@ _ABOUT = {
 def body(chosen: Selection) -> None:
     """Controls, the cards, one image in detail, the table."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        run = _run(chosen)
+        run = run_box(chosen)
         score = st.segmented_control(
             "Largest",
             list(charts.SCORES),
@@ -77,17 +77,6 @@ def body(chosen: Selection) -> None:
     )
     if states.has_columns(table, [*_NEEDED, *view.columns.values()], "images"):
         _images(view, table, steps)
-
-
-def _run(chosen: Selection) -> Run:
-    """The run whose images are shown: the newest pick that is not the baseline."""
-    labels = {run.label: run for run in chosen.runs}
-    if len(labels) == 1:
-        return chosen.runs[0]
-    first = next(run for run in chosen.runs if not run.is_baseline)
-    names = list(labels)
-    name = st.selectbox("Run", names, index=names.index(first.label), key="of", bind="query-params")
-    return labels.get(name or "", first)
 
 
 def _names(run: Run, epoch: int, step: int) -> dict[int, str]:
