@@ -101,6 +101,21 @@ class HeadTap:
             self._is_known_linear = True
 
 
+def retrace(model: nn.Module) -> None:
+    """Have ``torch.compile`` trace a model anew, where it is compiled.
+
+    Compiled code does not look whether hooks were added after it was traced (pytorch#117758), and
+    is shared by all models of one architecture: without this, the hooks of a second fit, or of a
+    second model, would silently never be called.
+    """
+    is_compiled = getattr(model, "_compiler_ctx", None) is not None or any(
+        "_orig_mod" in module._modules or module._compiled_call_impl is not None
+        for module in model.modules()
+    )
+    if is_compiled:
+        torch.compiler.reset()
+
+
 class _Hook:
     """What the head holds: a weak link to the tap, cut in every copy and pickle of the model."""
 
