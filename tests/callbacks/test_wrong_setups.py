@@ -60,9 +60,12 @@ class TwoHeads(tiny.Classifier):
         self.other = nn.Sequential(nn.Linear(5, 3), nn.Linear(3, 4))
 
 
-class CalledTwice(tiny.Classifier):
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images) + self.network(images.flip(-1))
+class CalledOnHalves(tiny.Classifier):
+    """A second call for a part of the batch, as some do to log pictures."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        super().validation_step(batch, batch_idx)
+        self(batch[0][:5])
 
 
 class CosineHead(nn.Linear):
@@ -124,7 +127,7 @@ SETUPS: dict[str, tuple[dict[str, Any], Any, Any, str]] = {
     "several heads": ({}, TwoHeads, None, r'SINGCallback\(head="'),
     "F.linear head": ({}, Functional, None, "call head"),
     "cosine head": ({}, Cosine, None, r"does not compute W f \+ b"),
-    "head called twice": ({}, CalledTwice, None, "called 2 times"),
+    "head called on parts": ({}, CalledOnHalves, None, r"2 times.*16, 5 rows.*probe="),
     "dense prediction": ({}, Dense, None, "one feature vector"),
     "one-hot labels": (
         {},
