@@ -208,8 +208,11 @@ def test_a_data_set_without_length_needs_a_limit(tmp_path: Path) -> None:
 
 
 def test_two_callbacks_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="more than one stateful callback"):
-        tiny.trainer(tmp_path, tiny.callback(), tiny.callback())
+    data = tiny.loader(tiny.Blobs())
+    for name in (None, "aux"):
+        trainer = tiny.trainer(tmp_path, tiny.callback(name=name), tiny.callback(name=name))
+        with pytest.raises(MisconfigurationException, match=r"2 SINGCallbacks.*name='aux'"):
+            trainer.fit(tiny.Classifier(), data, data)
 
 
 def test_randomly_augmented_validation_images_are_named(tmp_path: Path) -> None:
