@@ -69,7 +69,8 @@ class HeadTap:
         if not calls:
             raise ValueError(
                 "the head was not called in the validation step. A head that is only used through "
-                "its weight, as in F.linear(x, head.weight), cannot be watched: call head(x)."
+                "its weight, as in F.linear(x, head.weight), cannot be watched: call head(x). If a "
+                "function of yours is compiled and ran before, call torch.compiler.reset() first."
             )
         rows = [len(call) for call in calls]
         if len(set(rows)) > 1:

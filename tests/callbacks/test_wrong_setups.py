@@ -183,13 +183,17 @@ def test_a_wrong_setup_is_named_before_any_training(case: str, tmp_path: Path) -
     assert not any(part._forward_pre_hooks for part in module.modules())
 
 
+@pytest.mark.parametrize("case", ["F.linear head", "wrong number of names"])
 def test_without_a_sanity_check_the_monitor_turns_itself_off_and_training_goes_on(
-    tmp_path: Path,
+    case: str, tmp_path: Path
 ) -> None:
-    callback = tiny.callback(on_error="warn", class_names=["cat", "dog"])
+    changes, model, _, sentence = SETUPS[case]
+    callback = tiny.callback(**{**changes, "on_error": "warn"})
     trainer = tiny.trainer(tmp_path, callback, num_sanity_val_steps=0)
-    with pytest.warns(UserWarning, match=r"turned off.*C=4") as warnings:
-        trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))
+    with pytest.warns(UserWarning, match=rf"turned off.*{sentence}") as warnings:
+        trainer.fit(
+            (model or tiny.Classifier)(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs())
+        )
     assert sum("turned off" in str(warning.message) for warning in warnings) == 1
     assert trainer.current_epoch == 2
     assert trainer.callback_metrics["sing/image_score"].isnan()
