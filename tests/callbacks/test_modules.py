@@ -140,6 +140,12 @@ MODULES: dict[str, tuple[Callable[[], Any], dict[str, Any], dict[str, Any], floa
     "compiled module": (compiled_module, {}, {}, 1e-5),
     "bf16-mixed": (tiny.Classifier, {"precision": "bf16-mixed"}, {}, 2e-2),
     "bf16-true": (tiny.Classifier, {"precision": "bf16-true"}, {}, 2e-2),
+    "bf16-true with a probe of its own": (
+        tiny.Classifier,
+        {"precision": "bf16-true"},
+        {"probe": tiny.loader(tiny.Blobs())},
+        2e-2,
+    ),
     # Trainer(precision="16-mixed") alone falls back to bf16 on a CPU.
     "16-mixed": (tiny.Classifier, {"plugins": MixedPrecision("16-mixed", "cpu")}, {}, 2e-2),
     "64-true": (tiny.Classifier, {"precision": "64-true"}, {}, 1e-9),
