@@ -116,7 +116,7 @@ class Publisher:
             yield
         except Exception as error:
             if isinstance(error, DeliveryError) and not error.is_loss:
-                self._warn(_BEHIND, str(error))
+                self._warn(_BEHIND, f"{error} What waits at the end, `sing-monitor sync` delivers.")
             else:
                 self._lost += isinstance(error, DeliveryError)
                 self._warn(_LOST, str(error) or type(error).__name__)

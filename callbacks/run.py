@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -280,8 +281,10 @@ class MonitoredRun:
             self._warn_once(reason, f"no scores for epoch {trainer.current_epoch}: ")
 
     def _warn_once(self, reason: str, context: str = "") -> None:
-        if reason not in self._warned:
-            self._warned.add(reason)
+        # Counts differ from epoch to epoch, and the reason is still the same.
+        topic = re.sub(r"\d+", "#", reason)
+        if topic not in self._warned:
+            self._warned.add(topic)
             rank_zero_warn(f"SINGCallback: {context}{reason}")
 
     def _log(
