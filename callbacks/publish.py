@@ -94,7 +94,7 @@ class Publisher:
                     f"`sing-monitor sync {writer.spool_dir}` delivers them."
                 )
         if self._lost:
-            rank_zero_info(f"SINGCallback: of {self._lost} validations, tables were lost.")
+            rank_zero_info(f"SINGCallback: validations whose tables were lost: {self._lost}.")
 
     def _writer(self, trainer: pl.Trainer, logger: MLFlowLogger) -> RunWriter:
         from sing_monitor.tracking import RunWriter

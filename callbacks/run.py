@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -60,6 +61,7 @@ class MonitoredRun:
         self._seconds = 0.0
         self._warned: set[str] = set()
         self._last: Mapping[str, float] = {}
+        self._attributes = tuple(settings.prompts.attributes)
 
     def start(self, trainer: pl.Trainer, model: nn.Module) -> None:
         """Begin a validation."""
@@ -180,7 +182,10 @@ class MonitoredRun:
             outcome, findings, snapshot = Outcome(), None, None
             if trainer.is_global_zero:
                 outcome, findings, snapshot = self._analysis(trainer).run(self._watch, shares)
+                seen = max((share.attributes for share in shares), key=len)
+                outcome = replace(outcome, attributes=seen or self._attributes)
             outcome = broadcast(trainer, outcome)
+            self._attributes = outcome.attributes
             pictures = gather(trainer, self._watch.embedder.pictures(outcome.wanted))
             if findings is not None:
                 self._publish(trainer, findings, snapshot, pictures)
@@ -192,11 +197,12 @@ class MonitoredRun:
         with self._guarded():
             rows = self._watch.finish()
         if self._failure is None:
-            return Share(rows, expected=self._expected_images)
+            return Share(rows, expected=self._expected_images, attributes=self._watch.attributes)
         return Share(
             failure=str(self._failure) or type(self._failure).__name__,
             is_setup_fault=isinstance(self._failure, MisconfigurationException),
             expected=self._expected_images,
+            attributes=self._watch.attributes,
         )
 
     def _analysis(self, trainer: pl.Trainer) -> Analysis:
@@ -210,6 +216,7 @@ class MonitoredRun:
             previous_weight=memory.head_weight if _is_fitting(trainer) else None,
             n_images=self._settings.n_images,
             images=self._images,
+            ranks=trainer.world_size,
             is_rehearsal=trainer.sanity_checking,
         )
 
@@ -256,6 +263,8 @@ class MonitoredRun:
             self._complain(trainer, outcome.failure, outcome.is_setup_fault)
             return
         self._is_proved = True
+        for note in outcome.notes:
+            self._warn_once(note)
         if trainer.sanity_checking:
             return
         self._passes += 1
@@ -298,7 +307,7 @@ class MonitoredRun:
             "monitor/stage": 0.0 if _is_fitting(trainer) else 1.0,
         }
         self._seconds = 0.0
-        values = complete({**scalars, **own}, CATALOGUE, self._watch.attributes)
+        values = complete({**scalars, **own}, CATALOGUE, self._attributes)
         with self._timed():
             self._keep_scalars(trainer, values)
         device = pl_module.device
