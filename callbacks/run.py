@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,6 +64,7 @@ class MonitoredRun:
         self._seconds = 0.0
         self._warned: set[str] = set()
         self._last: Mapping[str, float] = {}
+        self._attributes = tuple(settings.prompts.attributes)
 
     def begin_training(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Where no validation loop will run: rehearse on the user's own probe, or warn."""
@@ -127,8 +130,7 @@ class MonitoredRun:
 
     def say_what_was_found(self, trainer: pl.Trainer) -> None:
         """One line at the end of fit, and a last try to deliver what MLflow did not take."""
-        if self._publisher is not None:
-            self._publisher.flush()
+        self._flush()
         if self._last:
             rank_zero_info(f"SINGCallback: {summary(self._last)} {how_to_open(trainer)}")
         elif self._started == 0 and trainer.enable_validation:
@@ -138,8 +140,14 @@ class MonitoredRun:
             )
 
     def release(self) -> None:
-        """Take the hook off the model."""
+        """Take the hook off the model, and try a last time to deliver what MLflow has not."""
         self._watch.release()
+        self._flush()
+
+    def _flush(self) -> None:
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            publisher.flush()
 
     def _is_epoch_due(self, trainer: pl.Trainer) -> bool:
         if self._is_rehearsal or not _is_fitting(trainer) or self._memory.last_epoch is None:
@@ -212,7 +220,10 @@ class MonitoredRun:
             outcome, findings, snapshot = Outcome(), None, None
             if trainer.is_global_zero:
                 outcome, findings, snapshot = self._analysis(trainer).run(self._watch, shares)
+                seen = max((share.attributes for share in shares), key=len)
+                outcome = replace(outcome, attributes=seen or self._attributes)
             outcome = broadcast(trainer, outcome)
+            self._attributes = outcome.attributes
             pictures = gather(trainer, self._watch.embedder.pictures(outcome.wanted))
             if findings is not None:
                 self._publish(trainer, findings, snapshot, pictures)
@@ -226,11 +237,12 @@ class MonitoredRun:
         if self._settings.probe is not None and not trainer.is_global_zero:
             rows = None  # every rank has run the whole probe
         if self._failure is None:
-            return Share(rows, expected=self._expected_images)
+            return Share(rows, expected=self._expected_images, attributes=self._watch.attributes)
         return Share(
             failure=str(self._failure) or type(self._failure).__name__,
             is_setup_fault=isinstance(self._failure, MisconfigurationException),
             expected=self._expected_images,
+            attributes=self._watch.attributes,
         )
 
     def _analysis(self, trainer: pl.Trainer) -> Analysis:
@@ -244,6 +256,7 @@ class MonitoredRun:
             previous_weight=memory.head_weight if _is_fitting(trainer) else None,
             n_images=self._settings.n_images,
             images=self._images,
+            ranks=1 if self._source is None else self._source.ranks,
             is_rehearsal=self._is_rehearsal,
         )
 
@@ -255,11 +268,7 @@ class MonitoredRun:
         pictures: Sequence[Mapping[str, Any]],
     ) -> None:
         try:
-            if self._publisher is None:
-                threshold = self._memory.threshold or 0
-                config, tags = self._watch.describe(threshold=threshold, images=self._images)
-                self._publisher = Publisher(self._settings.name, config, tags)
-            self._publisher.publish(
+            self._open_publisher().publish(
                 trainer,
                 findings,
                 epoch=trainer.current_epoch,
@@ -270,11 +279,32 @@ class MonitoredRun:
         except Exception as error:
             self._warn_once(str(error), f"no tables for epoch {trainer.current_epoch}: ")
 
+    def _open_publisher(self) -> Publisher:
+        if self._publisher is None:
+            threshold = self._memory.threshold or 0
+            config, tags = self._watch.describe(threshold=threshold, images=self._images)
+            self._publisher = Publisher(self._settings.name, config, tags)
+        return self._publisher
+
+    def _keep_scalars(self, trainer: pl.Trainer, scalars: Mapping[str, float]) -> None:
+        """A logger that writes in a thread of its own may lose what it is given."""
+        # Before the first batch is understood there is nothing to say of the run.
+        if not trainer.is_global_zero or not self._watch.is_settled:
+            return
+        try:
+            self._open_publisher().keep_scalars(
+                trainer, scalars, epoch=trainer.current_epoch, step=trainer.global_step
+            )
+        except Exception as error:
+            self._warn_once(str(error), f"no copy of epoch {trainer.current_epoch}'s scalars: ")
+
     def _remember(self, trainer: pl.Trainer, outcome: Outcome) -> None:
         if outcome.failure is not None:
             self._complain(trainer, outcome.failure, outcome.is_setup_fault)
             return
         self._is_proved = True
+        for note in outcome.notes:
+            self._warn_once(note)
         if self._is_rehearsal:
             return
         self._passes += 1
@@ -300,8 +330,10 @@ class MonitoredRun:
             self._warn_once(reason, f"no scores for epoch {trainer.current_epoch}: ")
 
     def _warn_once(self, reason: str, context: str = "") -> None:
-        if reason not in self._warned:
-            self._warned.add(reason)
+        # Counts differ from epoch to epoch, and the reason is still the same.
+        topic = re.sub(r"\d+", "#", reason)
+        if topic not in self._warned:
+            self._warned.add(topic)
             rank_zero_warn(f"SINGCallback: {context}{reason}")
 
     def _log(
@@ -315,7 +347,9 @@ class MonitoredRun:
             "monitor/stage": 0.0 if _is_fitting(trainer) else 1.0,
         }
         self._seconds = 0.0
-        values = complete({**scalars, **own}, CATALOGUE, self._watch.attributes)
+        values = complete({**scalars, **own}, CATALOGUE, self._attributes)
+        with self._timed():
+            self._keep_scalars(trainer, values)
         device = pl_module.device
         # Lightning keeps what it is given: float32 would round a large global_step.
         dtype = torch.float32 if device.type == "mps" else torch.float64
