@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sing_monitor.geometry import HeadGeometry, random_geometries
-from tests.helpers import normal
+from tests.helpers import normal, orthogonal
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31))
