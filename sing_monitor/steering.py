@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.scores import angle, attribute_score, image_score
-from sing_monitor.translator import LinearTranslator
+from sing_monitor.translator import LinearTranslator, in_float64
 
 # The paper's table 1 compares models at this Image Score, in degrees.
 TABLE_IMAGE_SCORE = 40.0
@@ -59,12 +59,12 @@ def null_direction(
     Returns:
         (N, m), float64; rows of NaN where the gradient has no null-space part.
     """
-    weight, translated = translator.weight.double(), _translate(translator, features.double())
+    translated = in_float64(translator)(features.double())
     length = torch.linalg.vector_norm(translated, dim=1, keepdim=True)
     image = translated / length
     target = torch.nn.functional.normalize(text.double(), dim=-1)
     cosine = (image * target).sum(dim=1, keepdim=True)
-    gradient = ((target - cosine * image) / length) @ weight
+    gradient = ((target - cosine * image) / length) @ translator.weight.double()
     null = geometry.null(gradient)
     sizes = torch.linalg.vector_norm(torch.stack((null, gradient)), dim=2)
     has_direction = sizes[0] > _NOISE * sizes[1]
@@ -108,7 +108,7 @@ def steer(
         raise ValueError(f"a wanted Image Score lies between 0 and 180 degrees, got {wanted}.")
     features = features.double()
     direction = null_direction(features, translator, geometry, text)
-    original = _translate(translator, features)
+    original = in_float64(translator)(features)
     movement = direction @ translator.weight.double().T
     limit = angle(original, movement)
     length, stride = (torch.linalg.vector_norm(x, dim=1) for x in (original, movement))
@@ -154,9 +154,3 @@ def steer_image(
             f"below {float(one.limit):.4g}. Ask for less."
         )
     return one
-
-
-def _translate(translator: LinearTranslator, features: Tensor) -> Tensor:
-    return torch.nn.functional.linear(
-        features, translator.weight.to(features), translator.bias.to(features)
-    )
