@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.findings import ATTRIBUTE_NAME
+from sing_monitor.geometry import Invariance
 from sing_monitor.semantics import SemanticSpace
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Settings:
     batch_adapter: Callable[[Any], Any] | None
     ridge: float | Literal["auto"]
     n_images: int
+    invariance: Invariance
     allow_augmented: bool
     cache_dir: Path | None
     save_snapshots: bool
@@ -57,6 +59,10 @@ class Settings:
         _check_count("n_images", self.n_images, 0)
         _check_ridge(self.ridge)
         _check_name(self.name)
+        if self.invariance not in get_args(Invariance):
+            raise MisconfigurationException(
+                f"SINGCallback(invariance={self.invariance!r}): expected 'logits' or 'softmax'."
+            )
         if self.on_error not in ("warn", "raise"):
             raise MisconfigurationException(
                 f"SINGCallback(on_error={self.on_error!r}): expected 'warn' or 'raise'."
