@@ -74,8 +74,8 @@ class LinearTranslator(nn.Module):
 
 
 def in_float64(translator: nn.Module) -> nn.Module:
-    """A copy of a translator of any kind that computes in float64, without dropout."""
-    return copy.deepcopy(translator).double().eval()
+    """A frozen copy of a translator of any kind that computes in float64, without dropout."""
+    return copy.deepcopy(translator).double().eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
