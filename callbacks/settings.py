@@ -20,7 +20,16 @@ from sing_monitor.semantics import SemanticSpace
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-GROUPS = ("sing", "attribute", "head", "translator", "collapse", "monitor")
+GROUPS = (
+    "sing",
+    "attribute",
+    "head",
+    "translator",
+    "collapse",
+    "steer",
+    "perturb",
+    "monitor",
+)
 
 
 @dataclass(frozen=True)
