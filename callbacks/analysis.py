@@ -15,7 +15,7 @@ from sing_monitor.callbacks.collector import Collector
 from sing_monitor.callbacks.exchange import Outcome, Share
 from sing_monitor.callbacks.probe import ProbeRows
 from sing_monitor.callbacks.watch import Watch
-from sing_monitor.geometry import RANDOM_SEED, HeadGeometry
+from sing_monitor.geometry import RANDOM_SEED, HeadGeometry, Invariance
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings
@@ -32,6 +32,7 @@ class Analysis:
         ridge: rho, or ``"auto"``.
         previous_weight: of the last analysed head, or None.
         n_images: how many movers get neighbours and thumbnails.
+        invariance: what the null space leaves unchanged.
         images: number of validation images.
         ranks: number of processes that the images were shared out to.
         is_rehearsal: the sanity check: say what is used, analyse nothing.
@@ -42,6 +43,7 @@ class Analysis:
     ridge: float | Literal["auto"]
     previous_weight: Tensor | None
     n_images: int
+    invariance: Invariance
     images: int
     ranks: int
     is_rehearsal: bool
@@ -73,7 +75,9 @@ class Analysis:
 
         if collector is None or collector.setup is None:
             raise ValueError("no validation batch was seen, so there is nothing to analyse.")
-        snapshot = collector.snapshot(rows, epoch=self.epoch, step=self.step)
+        snapshot = collector.snapshot(
+            rows, epoch=self.epoch, step=self.step, invariance=self.invariance
+        )
         findings = analyze(
             snapshot,
             collector.setup.texts(snapshot.embeddings, snapshot.labels),
@@ -107,7 +111,7 @@ class Analysis:
         weight = self.previous_weight
         if weight is None or weight.shape[1] != feature_dim:
             return None
-        return HeadGeometry.from_weight(weight)
+        return HeadGeometry.from_weight(weight, invariance=self.invariance)
 
 
 def failed(error: Exception, expected: int) -> Outcome:
