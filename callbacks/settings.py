@@ -19,7 +19,7 @@ from sing_monitor.semantics import SemanticSpace
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-GROUPS = ("sing", "attribute", "head", "translator", "collapse", "monitor")
+GROUPS = ("sing", "attribute", "head", "translator", "support", "collapse", "monitor")
 
 
 @dataclass(frozen=True)
