@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
+from sing_monitor.analyses.intervals import analyze_intervals
 from sing_monitor.analyses.invariants import analyze_invariants
 from sing_monitor.analyses.metrics import INVARIANTS_METRICS
 from sing_monitor.analyses.support import SUPPORT_METRICS, analyze_support
@@ -19,6 +20,7 @@ __all__ = [
     "Translation",
     "analyze",
     "analyze_collapse",
+    "analyze_intervals",
     "analyze_invariants",
     "analyze_support",
     "translate",
@@ -55,8 +57,10 @@ def analyze(
         ValueError: as :func:`translate` does.
     """
     translation = translate(snapshot, texts, ridge=ridge, seed=seed)
+    invariants = analyze_invariants(translation, previous_head=previous_head, n_images=n_images)
     return (
-        analyze_invariants(translation, previous_head=previous_head, n_images=n_images)
+        invariants
+        | analyze_intervals(translation, invariants.scalars)
         | analyze_support(translation)
         | analyze_collapse(snapshot)
     )

@@ -208,6 +208,7 @@ def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
         "spectrum",
         "concepts",
         "class_concepts",
+        "intervals",
         "support",
         "class_support",
     }
