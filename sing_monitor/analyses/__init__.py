@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from sing_monitor.analyses.classes import CLASS_METRICS
 from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
 from sing_monitor.analyses.intervals import analyze_intervals
 from sing_monitor.analyses.invariants import analyze_invariants
@@ -28,6 +29,7 @@ __all__ = [
 
 CATALOGUE: tuple[MetricSpec, ...] = (
     *INVARIANTS_METRICS,
+    *CLASS_METRICS,
     *SUPPORT_METRICS,
     *COLLAPSE_METRICS,
     *MONITOR_METRICS,

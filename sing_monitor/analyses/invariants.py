@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.analyses import tables
+from sing_monitor.analyses.classes import add_evidence, evidence_scalars
 from sing_monitor.findings import Findings
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.pairs import mean_cosine
@@ -42,16 +43,18 @@ def analyze_invariants(
         are NaN where one fold of the probe is empty.
     """
     snapshot, texts, pairs = translation.snapshot, translation.texts, translation.pairs
+    classes = add_evidence(tables.class_table(snapshot, translation.scores), translation)
     scalars = (
         _score_scalars(translation.scores)
         | _reading_scalars(translation.readings)
         | _head_scalars(translation, previous_head)
         | _translator_scalars(translation)
+        | evidence_scalars(classes)
     )
     return Findings(
         scalars,
         {
-            "classes": tables.class_table(snapshot, translation.scores),
+            "classes": classes,
             "images": tables.image_table(snapshot, translation.scores, pairs, n_images),
             "spectrum": tables.spectrum_table(translation.geometry),
             **tables.concept_tables(snapshot, pairs, texts.concepts),
