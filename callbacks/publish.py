@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from sing_monitor.alerts import format_fired
+
 if TYPE_CHECKING:
     import lightning.pytorch as pl
     import numpy as np
@@ -48,6 +50,7 @@ class Publisher:
         step: int,
         thumbnails: Mapping[str, np.ndarray],
         snapshot: Snapshot | None,
+        fired: Mapping[str, int],
     ) -> None:
         """Write the tables of one validation to every run; what fails stays in the local spool."""
         for logger in mlflow_loggers(trainer):
@@ -56,6 +59,8 @@ class Publisher:
                 writer.write(findings, epoch=epoch, step=step, thumbnails=thumbnails)
                 if snapshot is not None:
                     writer.write_snapshot(snapshot)
+                if fired:
+                    writer.write_tags({"alerts": format_fired(fired)})
             except Exception as error:
                 self._warn(str(error) or type(error).__name__)
 

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 
+from sing_monitor.callbacks.alerting import raise_alerts
 from sing_monitor.callbacks.analysis import Analysis
 from sing_monitor.callbacks.exchange import Outcome, Share, broadcast, gather
 from sing_monitor.callbacks.loaders import dataset_size, pick_loader
@@ -175,6 +176,13 @@ class MonitoredRun:
             if trainer.is_global_zero:
                 outcome, findings, snapshot = self._analysis(trainer).run(self._watch, shares)
             outcome = broadcast(trainer, outcome)
+            if outcome.scalars and outcome.failure is None and _is_fitting(trainer):
+                raise_alerts(
+                    self._settings.alerts,
+                    self._memory,
+                    epoch=trainer.current_epoch,
+                    scalars=outcome.scalars,
+                )
             pictures = gather(trainer, self._watch.embedder.pictures(outcome.wanted))
             if findings is not None:
                 self._publish(trainer, findings, snapshot, pictures)
@@ -226,6 +234,7 @@ class MonitoredRun:
                 step=trainer.global_step,
                 thumbnails={key: value for part in pictures for key, value in part.items()},
                 snapshot=snapshot if self._settings.save_snapshots else None,
+                fired=self._memory.fired or {},
             )
         except Exception as error:
             self._warn_once(str(error), f"no tables for epoch {trainer.current_epoch}: ")

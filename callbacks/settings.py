@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from sing_monitor.alerts import Alert
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.semantics import SemanticSpace
@@ -45,6 +46,7 @@ class Settings:
     cache_dir: Path | None
     save_snapshots: bool
     name: str | None
+    alerts: tuple[Alert, ...]
     on_error: Literal["warn", "raise"]
 
     def __post_init__(self) -> None:

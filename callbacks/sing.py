@@ -14,7 +14,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 from typing_extensions import override
 
+from sing_monitor.alerts import DEFAULT_ALERTS, Alert
 from sing_monitor.cache import default_cache_dir
+from sing_monitor.callbacks.alerting import usable_alerts
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.memory import Memory
 from sing_monitor.callbacks.run import MonitoredRun
@@ -59,6 +61,8 @@ class SINGCallback(Callback):
         cache_dir: where embeddings are kept; ``"auto"`` for the user's cache folder, None for
             memory only.
         save_snapshots: store features and embeddings of the last validation in the run.
+        alerts: rules that warn once and mark the run; None for none. Three by default: see
+            :data:`sing_monitor.alerts.DEFAULT_ALERTS`.
         name: for several callbacks in one trainer, each its own (Lightning refuses two of one
             name): ``name="aux"`` logs ``sing.aux/...``.
         on_error: ``"warn"``: a fault costs one epoch's numbers and never the run; ``"raise"``.
@@ -95,6 +99,7 @@ class SINGCallback(Callback):
         allow_augmented: bool = False,
         cache_dir: str | PathLike[str] | None = "auto",
         save_snapshots: bool = False,
+        alerts: Sequence[Alert] | None = DEFAULT_ALERTS,
         name: str | None = None,
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
@@ -114,6 +119,7 @@ class SINGCallback(Callback):
             allow_augmented=allow_augmented,
             cache_dir=_folder(cache_dir),
             save_snapshots=save_snapshots,
+            alerts=usable_alerts(alerts),
             name=name,
             on_error=on_error,
         )

@@ -112,8 +112,8 @@ class RunWriter:
         Args:
             config: settings that JSON can hold.
             tags: key -> value, stored as ``sing.<key>``, cut to MLflow's limit. Known keys are
-                ``reference``, ``space``, ``head``, ``model`` and ``metric_prefix`` (the ``prefix``
-                of the MLFlowLogger, without which the reader cannot find the curves).
+                ``reference``, ``space``, ``head``, ``model``, ``alerts`` and ``metric_prefix`` (the
+                ``prefix`` of the MLFlowLogger, without which the reader cannot find the curves).
         """
         text = json.dumps(config, indent=2, ensure_ascii=False)
 
@@ -165,6 +165,10 @@ class RunWriter:
             f"the snapshot of epoch {snapshot.epoch}",
             lambda: self._put(self.layout.snapshot, snapshot.save),
         )
+
+    def write_tags(self, tags: Mapping[str, str]) -> None:
+        """Store further tags of the run: key -> value, as in :meth:`describe`."""
+        self._keep_and_deliver("the tags", lambda: self._put_tags(tags))
 
     @property
     def pending(self) -> int:
