@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sing_monitor.scores import attribute_score, image_score
-
 VARIANCE = 0.95
 # Equal embeddings differ by their rounding.
 _NOISE = 1e-13
@@ -78,13 +76,13 @@ def percentiles(values: Tensor, reference: Tensor) -> Tensor:
         reference: (M,).
 
     Returns:
-        (N,), 0 to 1.
+        (N,), float64, 0 to 1.
     """
     below = torch.searchsorted(reference.sort().values, values)
-    return (below.to(values) / len(reference)).where(~values.isnan(), torch.nan)
+    return (below.double() / len(reference)).where(~values.isnan(), torch.nan)
 
 
-def split_movement(original: Tensor, equivalent: Tensor, pole: Tensor) -> tuple[Tensor, Tensor]:
+def split_movement(before: Tensor, after: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
     """Split IS into a part toward or away from a pole, and a rotation about it.
 
     By the haversine formula of the sphere, with ``hav x = sin^2(x / 2)``,
@@ -95,15 +93,15 @@ def split_movement(original: Tensor, equivalent: Tensor, pole: Tensor) -> tuple[
     (positive) or more special, and the rotation how far it turned into another one.
 
     Args:
-        original: T f, (N, n).
-        equivalent: T f~, (N, n).
-        pole: (n,).
+        before: angle(T f, pole), degrees, (N,).
+        after: angle(T f~, pole), degrees, (N,).
+        distance: IS, degrees, (N,).
 
     Returns:
         The radial part, -180 to 180, and the rotation, 0 to 180: degrees, each (N,).
     """
-    radial = attribute_score(original, equivalent, pole)
-    left = _haversine(image_score(original, equivalent)) - _haversine(radial)
+    radial = before - after
+    left = _haversine(distance) - _haversine(radial)
     return radial, torch.rad2deg(2 * torch.asin(left.clamp(0, 1).sqrt()))
 
 

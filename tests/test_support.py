@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
-from sing_monitor.scores import image_score
+from sing_monitor.scores import angle, image_score
 from sing_monitor.support import Whitening, percentiles, split_movement
 from tests.helpers import normal, orthogonal
 
@@ -44,7 +45,7 @@ def test_fewer_embeddings_than_dimensions_will_do() -> None:
 
 
 @pytest.mark.parametrize("z", [torch.zeros(0, 3), torch.ones(1, 3), torch.full((7, 3), 0.3)])
-def test_embeddings_that_do_not_vary_are_refused(z: torch.Tensor) -> None:
+def test_embeddings_that_do_not_vary_are_refused(z: Tensor) -> None:
     with pytest.raises(ValueError, match=f"embeddings that vary; got {len(z)} of them"):
         Whitening.of(z.double())
 
@@ -57,27 +58,32 @@ def test_percentiles_are_shares_of_the_reference() -> None:
     assert found[4].isnan()
 
 
+def split(original: Tensor, equivalent: Tensor, pole: Tensor) -> tuple[Tensor, Tensor]:
+    distance = image_score(original, equivalent)
+    return split_movement(angle(original, pole), angle(equivalent, pole), distance)
+
+
 def test_a_movement_toward_the_pole_is_all_radial() -> None:
     pole = torch.tensor([0.0, 0.0, 2.0])
     original, equivalent = torch.tensor([[1.0, 0.0, 1.0]]), torch.tensor([[1.0, 0.0, 3**0.5]])
-    radial, rotation = split_movement(original.double(), equivalent.double(), pole.double())
+    radial, rotation = split(original.double(), equivalent.double(), pole.double())
     assert float(radial) == pytest.approx(15)
     assert float(rotation) == pytest.approx(0, abs=1e-5)
-    back, _ = split_movement(equivalent.double(), original.double(), pole.double())
+    back, _ = split(equivalent.double(), original.double(), pole.double())
     assert float(back) == pytest.approx(-15)
 
 
 def test_a_movement_about_the_pole_is_all_rotation() -> None:
     pole = torch.tensor([0.0, 0.0, 2.0]).double()
     original, equivalent = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]).double().split(1)
-    radial, rotation = split_movement(original, equivalent, pole)
+    radial, rotation = split(original, equivalent, pole)
     assert float(radial) == pytest.approx(0, abs=1e-12)
     assert float(rotation) == pytest.approx(60)
 
 
 def test_both_parts_together_are_the_movement() -> None:
     original, equivalent, pole = normal(50, 6, seed=0), normal(50, 6, seed=1), normal(6, seed=2)
-    radial, rotation = split_movement(original, equivalent, pole)
+    radial, rotation = split(original, equivalent, pole)
     distance = image_score(original, equivalent)
     hav = [torch.sin(torch.deg2rad(part) / 2) ** 2 for part in (radial, rotation, distance)]
     torch.testing.assert_close(hav[0] + hav[1], hav[2])

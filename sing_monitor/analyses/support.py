@@ -11,6 +11,7 @@ from torch.nn.functional import cosine_similarity
 
 from sing_monitor.analyses.tables import image_ids
 from sing_monitor.findings import Findings, MetricSpec
+from sing_monitor.scores import to_degrees
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.support import Whitening, do_vary, percentiles, split_movement
 from sing_monitor.translation import Translation
@@ -130,12 +131,14 @@ def analyze_support(translation: Translation) -> Findings:
         no two different ones.
     """
     snapshot, pairs = translation.snapshot, translation.pairs
+    # Single precision, in which the embeddings come: a place among images needs no more.
     embeddings = {
-        "_real": snapshot.embeddings.to(pairs.original),
-        "_translated": pairs.original,
-        "": pairs.removed,
-        "_centered": pairs.centered,
+        "_real": snapshot.embeddings.float(),
+        "_translated": pairs.original.float(),
+        "": pairs.removed.float(),
+        "_centered": pairs.centered.float(),
     }
+    distances = {suffix: translation.scores[suffix][0].image for suffix in ("", "_centered")}
     unknown = pairs.original.new_full((len(snapshot),), math.nan)
     columns = {
         spec.key.removeprefix("support/"): unknown.clone()
@@ -150,7 +153,8 @@ def analyze_support(translation: Translation) -> Findings:
         whitening = Whitening.of(reference)
         dimensions.append(whitening.directions.shape[1])
         rows = {suffix: vectors[own] for suffix, vectors in embeddings.items()}
-        for name, values in _of_images(rows, whitening):
+        moved = {suffix: values[own] for suffix, values in distances.items()}
+        for name, values in _of_images(rows, moved, whitening):
             columns[name][own] = values
     scalars = {name: float(values.mean()) for name, values in columns.items()}
     scalars["dimensions"] = sum(dimensions) / len(dimensions) if dimensions else math.nan
@@ -160,18 +164,21 @@ def analyze_support(translation: Translation) -> Findings:
 
 
 def _of_images(
-    embeddings: Mapping[str, Tensor], whitening: Whitening
+    embeddings: Mapping[str, Tensor], distances: Mapping[str, Tensor], whitening: Whitening
 ) -> Iterator[tuple[str, Tensor]]:
     """Everything that is said of single images, by name, each (N,)."""
     real = whitening.norm(embeddings["_real"])
     for suffix in _KINDS:
         place = percentiles(whitening.norm(embeddings[suffix]), real)
         yield f"percentile{suffix}", place
-        yield f"outside{suffix}", (place > OUTSIDE).to(place).where(~place.isnan(), math.nan)
+        yield f"outside{suffix}", (place > OUTSIDE).double().where(~place.isnan(), math.nan)
+    angles = {}
     for suffix, vectors in embeddings.items():
-        yield f"conformity{suffix}", cosine_similarity(vectors, whitening.mean[None], dim=1)
-    for suffix in ("", "_centered"):
-        parts = split_movement(embeddings["_translated"], embeddings[suffix], whitening.mean)
+        cosines = cosine_similarity(vectors, whitening.mean[None], dim=1).double()
+        angles[suffix] = to_degrees(cosines)
+        yield f"conformity{suffix}", cosines
+    for suffix, distance in distances.items():
+        parts = split_movement(angles["_translated"], angles[suffix], distance)
         yield from zip((f"radial{suffix}", f"rotation{suffix}"), parts, strict=True)
 
 
