@@ -9,6 +9,7 @@ from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
 from sing_monitor.analyses.intervals import analyze_intervals
 from sing_monitor.analyses.invariants import analyze_invariants
 from sing_monitor.analyses.metrics import INVARIANTS_METRICS
+from sing_monitor.analyses.ridge import analyze_ridge
 from sing_monitor.analyses.support import SUPPORT_METRICS, analyze_support
 from sing_monitor.embeddings import Texts
 from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
@@ -23,6 +24,7 @@ __all__ = [
     "analyze_collapse",
     "analyze_intervals",
     "analyze_invariants",
+    "analyze_ridge",
     "analyze_support",
     "translate",
 ]
@@ -64,5 +66,6 @@ def analyze(
         invariants
         | analyze_intervals(translation, invariants.scalars)
         | analyze_support(translation)
+        | analyze_ridge(translation)
         | analyze_collapse(snapshot)
     )

@@ -209,6 +209,7 @@ def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
         "concepts",
         "class_concepts",
         "intervals",
+        "ridge",
         "support",
         "class_support",
     }
