@@ -67,6 +67,7 @@ class Analysis:
         self, collector: Collector | None, rows: ProbeRows
     ) -> tuple[Outcome, Findings, Snapshot]:
         from sing_monitor.analyses import analyze
+        from sing_monitor.analyses.classes import poor_classes
         from sing_monitor.findings import Findings
 
         if collector is None or collector.setup is None:
@@ -86,7 +87,12 @@ class Analysis:
                 "monitor/skipped": 0.0,
             }
         )
-        return Outcome(findings.scalars, wanted=_pictured(findings)), findings, snapshot
+        outcome = Outcome(
+            findings.scalars,
+            wanted=_pictured(findings),
+            poor_classes=poor_classes(findings.tables["classes"]),
+        )
+        return outcome, findings, snapshot
 
     def _previous_head(self) -> HeadGeometry | None:
         weight = self.previous_weight

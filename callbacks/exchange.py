@@ -42,12 +42,14 @@ class Outcome:
         failure: why there are none, or None.
         is_setup_fault: whether the monitor is turned off for good.
         wanted: ids of the images whose thumbnails are to be stored.
+        poor_classes: those whose scores mean nothing, because the translator fails on them.
     """
 
     scalars: Mapping[str, float] = field(default_factory=dict)
     failure: str | None = None
     is_setup_fault: bool = False
     wanted: Sequence[int] = ()
+    poor_classes: Sequence[str] = ()
 
 
 def gather(trainer: pl.Trainer, value: T) -> list[T]:

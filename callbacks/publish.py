@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sing_monitor.tracking import RunWriter
 
 SPOOL = ".sing_spool"
+_NAMED = 3
 
 
 class Publisher:
@@ -113,6 +114,19 @@ def summary(scalars: Mapping[str, float]) -> str:
     if math.isfinite(retained):
         sentence += f"; {retained:.0%} of the class's zero-shot accuracy is retained"
     return f"{sentence}."
+
+
+def named(classes: Sequence[str]) -> str:
+    """A few names, and how many more there are.
+
+    Example::
+
+        >>> named(["cat"]), named(["cat", "dog", "ship", "tree", "car"])
+        ("class 'cat'", "classes 'cat', 'dog', 'ship' and 2 more")
+    """
+    names = ", ".join(repr(name) for name in classes[:_NAMED])
+    more = f" and {len(classes) - _NAMED} more" if len(classes) > _NAMED else ""
+    return f"{'class' if len(classes) == 1 else 'classes'} {names}{more}"
 
 
 def how_to_open(trainer: pl.Trainer) -> str:

@@ -20,7 +20,7 @@ from sing_monitor.callbacks.exchange import Outcome, Share, broadcast, gather
 from sing_monitor.callbacks.loaders import dataset_size, pick_loader
 from sing_monitor.callbacks.memory import Memory
 from sing_monitor.callbacks.probe import probe_threshold
-from sing_monitor.callbacks.publish import Publisher, how_to_open, summary
+from sing_monitor.callbacks.publish import Publisher, how_to_open, named, summary
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.watch import UNKNOWN_SHARE, Watch
 from sing_monitor.findings import complete, named_key
@@ -252,6 +252,13 @@ class MonitoredRun:
             self._warn_once(
                 "the head has no null space (as many independent classes as features): AS and IS "
                 "are 0 by definition and their ratio is undefined."
+            )
+        if outcome.poor_classes:
+            self._warn_once(
+                "the translator predicts their images no better than one constant vector (held-out "
+                "R2 at most 0), so their scores mean nothing. More images, or a space that knows "
+                "such images, may help; the table of classes has every translator_r2.",
+                f"epoch {trainer.current_epoch}, {named(outcome.poor_classes)}: ",
             )
         if _is_fitting(trainer):
             self._memory.last_epoch = trainer.current_epoch

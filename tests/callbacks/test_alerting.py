@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,11 @@ import lightning as L
 import pytest
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 
 from sing_monitor import SINGCallback
 from sing_monitor.alerts import Alert, above, parse_fired, rises
+from sing_monitor.embeddings import fingerprint, to_uint8
 from sing_monitor.tracking import RunReader, list_runs
 from tests.callbacks import tiny
 
@@ -55,6 +58,29 @@ def test_an_alert_is_said_once_marks_the_run_and_survives_a_resume(tmp_path: Pat
     assert reader.alerts() == {"null_space": 1, "later": 3}
     row = list_runs(uri).iloc[0]
     assert parse_fired(row["sing.alerts"]) == reader.alerts()
+
+
+class Blind(tiny.HashSpace):
+    """A space that sees one image in two as the opposite of what the other half shows."""
+
+    name = "blind"
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        noise = fingerprint(to_uint8(images)).remainder(2) * 2.0 - 1
+        return super().encode_images(images) * noise[:, None]
+
+
+def test_classes_that_the_translator_fails_on_are_named_once(tmp_path: Path) -> None:
+    callback = tiny.callback(space=Blind(), alerts=None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tiny.trainer(tmp_path, callback).fit(
+            tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs())
+        )
+    texts = [str(warning.message) for warning in caught]
+    said = [text for text in texts if "their scores mean nothing" in text]
+    assert len(said) == 1
+    assert re.search(r"epoch 0, class(es)? '(cat|dog|ship|tree)'", said[0])
 
 
 @pytest.mark.parametrize("alerts", [None, ()])
