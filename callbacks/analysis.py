@@ -71,6 +71,7 @@ class Analysis:
         self, collector: Collector | None, rows: ProbeRows
     ) -> tuple[Outcome, Findings, Snapshot]:
         from sing_monitor.analyses import analyze
+        from sing_monitor.analyses.classes import poor_classes
         from sing_monitor.findings import Findings
 
         if collector is None or collector.setup is None:
@@ -93,7 +94,10 @@ class Analysis:
             }
         )
         outcome = Outcome(
-            findings.scalars, wanted=_pictured(findings), notes=self._notes(rows.doubtful)
+            findings.scalars,
+            wanted=_pictured(findings),
+            notes=self._notes(rows.doubtful),
+            poor_classes=poor_classes(findings.tables["classes"]),
         )
         return outcome, findings, snapshot
 

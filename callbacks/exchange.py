@@ -47,6 +47,7 @@ class Outcome:
         attributes: names of the annotated attributes. They are part of the metrics' keys, which
             must be the same on every rank.
         notes: what the user should know about these scalars.
+        poor_classes: those whose scores mean nothing, because the translator fails on them.
     """
 
     scalars: Mapping[str, float] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Outcome:
     wanted: Sequence[int] = ()
     attributes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    poor_classes: Sequence[str] = ()
 
 
 def gather(trainer: pl.Trainer, value: T) -> list[T]:

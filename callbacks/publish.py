@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
+from sing_monitor.alerts import format_fired
 from sing_monitor.spool import SPOOL_DIR, DeliveryError
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sing_monitor.findings import Findings
     from sing_monitor.snapshot import Snapshot
     from sing_monitor.tracking import RunWriter
+
+_NAMED = 3
 
 
 class Publisher:
@@ -51,6 +54,7 @@ class Publisher:
         step: int,
         thumbnails: Mapping[str, np.ndarray],
         snapshot: Snapshot | None,
+        fired: Mapping[str, int],
     ) -> None:
         """Write the tables of one validation to every run; what fails stays in the local spool."""
         for logger in mlflow_loggers(trainer):
@@ -61,6 +65,8 @@ class Publisher:
                     writer.write(findings, epoch=epoch, step=step, thumbnails=thumbnails)
                     if snapshot is not None:
                         writer.write_snapshot(snapshot)
+                    if fired:
+                        writer.write_tags({"alerts": format_fired(fired)})
                 self._say_that_all_arrived(id(logger))
 
     def keep_scalars(
@@ -158,6 +164,19 @@ def summary(scalars: Mapping[str, float]) -> str:
     if math.isfinite(retained):
         sentence += f"; {retained:.0%} of the class's zero-shot accuracy is retained"
     return f"{sentence}."
+
+
+def named(classes: Sequence[str]) -> str:
+    """A few names, and how many more there are.
+
+    Example::
+
+        >>> named(["cat"]), named(["cat", "dog", "ship", "tree", "car"])
+        ("class 'cat'", "classes 'cat', 'dog', 'ship' and 2 more")
+    """
+    names = ", ".join(repr(name) for name in classes[:_NAMED])
+    more = f" and {len(classes) - _NAMED} more" if len(classes) > _NAMED else ""
+    return f"{'class' if len(classes) == 1 else 'classes'} {names}{more}"
 
 
 def how_to_open(trainer: pl.Trainer) -> str:

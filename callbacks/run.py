@@ -16,11 +16,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 
+from sing_monitor.callbacks.alerting import raise_alerts
 from sing_monitor.callbacks.analysis import Analysis
 from sing_monitor.callbacks.exchange import Outcome, Share, broadcast, gather
 from sing_monitor.callbacks.memory import Memory
 from sing_monitor.callbacks.probe import probe_threshold
-from sing_monitor.callbacks.publish import Publisher, how_to_open, summary
+from sing_monitor.callbacks.publish import Publisher, how_to_open, named, summary
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.source import Source, find_source, run_own_probe
 from sing_monitor.callbacks.watch import UNKNOWN_SHARE, Watch
@@ -224,6 +225,13 @@ class MonitoredRun:
                 outcome = replace(outcome, attributes=seen or self._attributes)
             outcome = broadcast(trainer, outcome)
             self._attributes = outcome.attributes
+            if outcome.scalars and outcome.failure is None and _is_fitting(trainer):
+                raise_alerts(
+                    self._settings.alerts,
+                    self._memory,
+                    epoch=trainer.current_epoch,
+                    scalars=outcome.scalars,
+                )
             pictures = gather(trainer, self._watch.embedder.pictures(outcome.wanted))
             if findings is not None:
                 self._publish(trainer, findings, snapshot, pictures)
@@ -276,6 +284,7 @@ class MonitoredRun:
                 step=trainer.global_step,
                 thumbnails={key: value for part in pictures for key, value in part.items()},
                 snapshot=snapshot if self._settings.save_snapshots else None,
+                fired=self._memory.fired or {},
             )
         except Exception as error:
             self._warn_once(str(error), f"no tables for epoch {trainer.current_epoch}: ")
@@ -314,6 +323,13 @@ class MonitoredRun:
             self._warn_once(
                 "the head has no null space (as many independent classes as features): AS and IS "
                 "are 0 by definition and their ratio is undefined."
+            )
+        if outcome.poor_classes:
+            self._warn_once(
+                "the translator predicts their images no better than one constant vector (held-out "
+                "R2 at most 0), so their scores mean nothing. More images, or a space that knows "
+                "such images, may help; the table of classes has every translator_r2.",
+                f"epoch {trainer.current_epoch}, {named(outcome.poor_classes)}: ",
             )
         if _is_fitting(trainer):
             self._memory.last_epoch = trainer.current_epoch

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader
 
+from sing_monitor.alerts import Alert
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.geometry import Invariance
@@ -26,6 +27,7 @@ GROUPS = (
     "attribute",
     "head",
     "translator",
+    "support",
     "collapse",
     "steer",
     "perturb",
@@ -58,6 +60,7 @@ class Settings:
     cache_dir: Path | None
     save_snapshots: bool
     name: str | None
+    alerts: tuple[Alert, ...]
     on_error: Literal["warn", "raise"]
 
     def __post_init__(self) -> None:

@@ -15,7 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from sing_monitor.alerts import DEFAULT_ALERTS, Alert
 from sing_monitor.cache import default_cache_dir
+from sing_monitor.callbacks.alerting import usable_alerts
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.check import check
 from sing_monitor.callbacks.memory import Memory
@@ -71,6 +73,8 @@ class SINGCallback(Callback):
         cache_dir: where embeddings are kept; ``"auto"`` for the user's cache folder, None for
             memory only.
         save_snapshots: store features and embeddings of the last validation in the run.
+        alerts: rules that warn once and mark the run; None for none. Three by default: see
+            :data:`sing_monitor.alerts.DEFAULT_ALERTS`.
         name: for several callbacks in one trainer, each its own: ``name="aux"`` logs
             ``sing.aux/...``.
         on_error: ``"warn"``: a fault costs one epoch's numbers and never the run; ``"raise"``.
@@ -109,6 +113,7 @@ class SINGCallback(Callback):
         allow_augmented: bool = False,
         cache_dir: str | PathLike[str] | None = "auto",
         save_snapshots: bool = False,
+        alerts: Sequence[Alert] | None = DEFAULT_ALERTS,
         name: str | None = None,
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
@@ -130,6 +135,7 @@ class SINGCallback(Callback):
             allow_augmented=allow_augmented,
             cache_dir=_folder(cache_dir),
             save_snapshots=save_snapshots,
+            alerts=usable_alerts(alerts),
             name=name,
             on_error=on_error,
         )

@@ -156,6 +156,7 @@ class Watch:
             "every_n_epochs": settings.every_n_epochs,
             "dataloader_idx": settings.dataloader_idx,
             "ridge": settings.ridge,
+            "alerts": {alert.name: alert.message for alert in settings.alerts},
             "random_seed": SEED,
             "random_draws": RANDOM_DRAWS,
         }

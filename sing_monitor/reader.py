@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sing_monitor.alerts import parse_fired
 from sing_monitor.layout import Layout, load_sheet, monitor_names, parse_validation
 from sing_monitor.runs import metric_history, metric_prefix, own_metrics
 from sing_monitor.snapshot import Snapshot
@@ -132,6 +133,12 @@ class RunReader:
         stage = history[STAGE]["value"].reindex(frame.index)
         frame = pd.concat([frame, columns], axis=1)[_is_newest(frame.assign(stage=stage))]
         return frame.reset_index(drop=True)
+
+    def alerts(self) -> dict[str, int]:
+        """The alerts that fired, by name, and in which epoch; the config has their messages."""
+        with reaching(self.uri, self.run_id) as client:
+            tags = self.layout.tags(self._run(client).data.tags)
+        return parse_fired(tags.get("alerts"))
 
     def other_metrics(self) -> list[str]:
         """Metrics of the run that no monitor logged, such as its own accuracy and loss."""

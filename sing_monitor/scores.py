@@ -47,6 +47,23 @@ def score_pairs(
     return scores
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A question with one true answer for every image, before and after centered removal.
+
+    Args:
+        attribute: AS toward the true answer, degrees, (N,).
+        before: whether the text of the true answer is the nearest to ``T f``, (N,) of 1 and 0.
+        after: the same for the centered equivalent.
+        choices: how many answers there are to choose from.
+    """
+
+    attribute: Tensor
+    before: Tensor
+    after: Tensor
+    choices: int
+
+
 def angle(x: Tensor, y: Tensor) -> Tensor:
     """Angle between vectors, ``arccos(x.y / |x||y|)``, in degrees, 0 to 180 (SING, eq. 5).
 

@@ -109,8 +109,8 @@ class RunWriter:
         Args:
             config: settings that JSON can hold.
             tags: key -> value, stored as ``sing.<key>``, cut to MLflow's limit. Known keys are
-                ``reference``, ``space``, ``head``, ``model`` and ``metric_prefix`` (the ``prefix``
-                of the MLFlowLogger, without which the reader cannot find the curves).
+                ``reference``, ``space``, ``head``, ``model``, ``alerts`` and ``metric_prefix`` (the
+                ``prefix`` of the MLFlowLogger, without which the reader cannot find the curves).
         """
         text = json.dumps(config, indent=2, ensure_ascii=False)
 
@@ -200,6 +200,10 @@ class RunWriter:
     def together(self) -> AbstractContextManager[None]:
         """Write several things in a block and deliver at its end: a server is asked only once."""
         return self._delivery.together()
+
+    def write_tags(self, tags: Mapping[str, str]) -> None:
+        """Store further tags of the run: key -> value, as in :meth:`describe`."""
+        self._delivery.keep("the tags", lambda: self._put_tags(tags))
 
     @property
     def pending(self) -> int:

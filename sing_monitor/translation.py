@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from torch import Tensor
@@ -18,7 +19,14 @@ from sing_monitor.geometry import (
     random_geometries,
 )
 from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
-from sing_monitor.scores import PairScores, score_pairs
+from sing_monitor.scores import (
+    PairScores,
+    Reading,
+    attribute_score,
+    score_pairs,
+    text_cosines,
+    zero_shot_correct,
+)
 from sing_monitor.snapshot import Snapshot
 
 
@@ -44,6 +52,28 @@ class Translation:
     baselines: tuple[HeadGeometry, ...]
     scores: Mapping[str, Sequence[PairScores]]
     random_energy: float
+
+    @cached_property
+    def readings(self) -> Mapping[str, Reading]:
+        """Class and annotated attributes, read before and after; by prefix of their metrics."""
+        pairs, texts = self.pairs, self.texts
+        class_texts = texts.classes.embeddings.double()
+        own = self.scores["_centered"][0].attribute
+        readings = {"sing/": self._read(own, class_texts, self.snapshot.labels)}
+        for name, (labels, _) in self.snapshot.attributes.items():
+            if name in texts.attributes:
+                values = texts.attributes[name].embeddings.double()
+                toward = attribute_score(pairs.original, pairs.centered, values[labels])
+                readings[f"attribute/{name}_"] = self._read(toward, values, labels)
+        return readings
+
+    def _read(self, attribute: Tensor, texts: Tensor, labels: Tensor) -> Reading:
+        before, after = (
+            zero_shot_correct(text_cosines(embeddings, texts), labels).double()
+            for embeddings in (self.pairs.original, self.pairs.centered)
+        )
+        choices = int((~texts.isnan().any(dim=1)).sum())
+        return Reading(attribute, before, after, choices)
 
     @property
     def geometry(self) -> HeadGeometry:

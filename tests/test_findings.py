@@ -110,6 +110,7 @@ def test_the_catalogue_is_complete_and_every_entry_tells_what_it_is() -> None:
         "attribute",
         "head",
         "translator",
+        "support",
         "collapse",
         "steer",
         "perturb",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+from sing_monitor.analyses.classes import CLASS_METRICS
 from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
+from sing_monitor.analyses.intervals import analyze_intervals
 from sing_monitor.analyses.invariants import analyze_invariants
 from sing_monitor.analyses.metrics import INVARIANTS_METRICS
 from sing_monitor.analyses.perturbation import PERTURBATION_METRICS, analyze_perturbations
+from sing_monitor.analyses.ridge import analyze_ridge
 from sing_monitor.analyses.steering import STEERING_METRICS, analyze_steering
+from sing_monitor.analyses.support import SUPPORT_METRICS, analyze_support
 from sing_monitor.embeddings import Texts
 from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
 from sing_monitor.geometry import RANDOM_SEED, HeadGeometry
@@ -20,14 +24,19 @@ __all__ = [
     "Translation",
     "analyze",
     "analyze_collapse",
+    "analyze_intervals",
     "analyze_invariants",
     "analyze_perturbations",
+    "analyze_ridge",
     "analyze_steering",
+    "analyze_support",
     "translate",
 ]
 
 CATALOGUE: tuple[MetricSpec, ...] = (
     *INVARIANTS_METRICS,
+    *CLASS_METRICS,
+    *SUPPORT_METRICS,
     *COLLAPSE_METRICS,
     *STEERING_METRICS,
     *PERTURBATION_METRICS,
@@ -58,8 +67,12 @@ def analyze(
         ValueError: as :func:`translate` does.
     """
     translation = translate(snapshot, texts, ridge=ridge, seed=seed)
+    invariants = analyze_invariants(translation, previous_head=previous_head, n_images=n_images)
     return (
-        analyze_invariants(translation, previous_head=previous_head, n_images=n_images)
+        invariants
+        | analyze_intervals(translation, invariants.scalars)
+        | analyze_support(translation)
+        | analyze_ridge(translation)
         | analyze_collapse(snapshot)
         | analyze_steering(translation)
         | analyze_perturbations(translation, seed=seed)

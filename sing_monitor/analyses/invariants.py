@@ -13,19 +13,16 @@ import torch
 from torch import Tensor
 
 from sing_monitor.analyses import tables
+from sing_monitor.analyses.classes import add_evidence, evidence_scalars
 from sing_monitor.blocks import energy
-from sing_monitor.embeddings import TextSet
 from sing_monitor.findings import Findings
 from sing_monitor.geometry import HeadGeometry, null_energy
-from sing_monitor.pairs import TranslatedPairs, mean_cosine
+from sing_monitor.pairs import mean_cosine
 from sing_monitor.scores import (
     PairScores,
-    attribute_score,
+    Reading,
     retention,
-    text_cosines,
-    zero_shot_correct,
 )
-from sing_monitor.snapshot import Snapshot
 from sing_monitor.translation import Translation
 
 
@@ -47,17 +44,18 @@ def analyze_invariants(
         are NaN where one fold of the probe is empty.
     """
     snapshot, texts, pairs = translation.snapshot, translation.texts, translation.pairs
+    classes = add_evidence(tables.class_table(snapshot, translation.scores), translation)
     scalars = (
         _score_scalars(translation.scores)
-        | _zero_shot_scalars("sing/", pairs, texts.classes.embeddings, snapshot.labels)
-        | _attribute_scalars(pairs, snapshot, texts.attributes)
+        | _reading_scalars(translation.readings)
         | _head_scalars(translation, previous_head)
         | _translator_scalars(translation)
+        | evidence_scalars(classes)
     )
     return Findings(
         scalars,
         {
-            "classes": tables.class_table(snapshot, translation.scores),
+            "classes": classes,
             "images": tables.image_table(snapshot, translation.scores, pairs, n_images),
             "spectrum": tables.spectrum_table(translation.geometry),
             **tables.concept_tables(snapshot, pairs, texts.concepts),
@@ -100,31 +98,19 @@ def _summary(scores: PairScores) -> dict[str, float]:
     }
 
 
-def _zero_shot_scalars(
-    prefix: str, pairs: TranslatedPairs, texts: Tensor, labels: Tensor
-) -> dict[str, float]:
+def _reading_scalars(readings: Mapping[str, Reading]) -> dict[str, float]:
     """Zero-shot accuracy before and after centered removal, and what is retained of it."""
-    before = _mean(zero_shot_correct(text_cosines(pairs.original, texts), labels))
-    after = _mean(zero_shot_correct(text_cosines(pairs.centered, texts), labels))
-    choices = int((~texts.isnan().any(dim=1)).sum())
-    return {
-        f"{prefix}zero_shot": before,
-        f"{prefix}zero_shot_centered": after,
-        f"{prefix}retention": retention(before, after, choices=choices, samples=len(labels)),
-    }
-
-
-def _attribute_scalars(
-    pairs: TranslatedPairs, snapshot: Snapshot, attributes: Mapping[str, TextSet]
-) -> dict[str, float]:
     scalars: dict[str, float] = {}
-    for name, (labels, _) in snapshot.attributes.items():
-        if name not in attributes:
-            continue
-        texts = attributes[name].embeddings.to(pairs.original)
-        scores = attribute_score(pairs.original, pairs.centered, texts[labels])
-        scalars |= _zero_shot_scalars(f"attribute/{name}_", pairs, texts, labels)
-        scalars[f"attribute/{name}_score"] = _mean(scores)
+    for prefix, reading in readings.items():
+        before, after = _mean(reading.before), _mean(reading.after)
+        retained = retention(before, after, choices=reading.choices, samples=len(reading.before))
+        scalars |= {
+            f"{prefix}zero_shot": before,
+            f"{prefix}zero_shot_centered": after,
+            f"{prefix}retention": retained,
+        }
+        if prefix.startswith("attribute/"):
+            scalars[f"{prefix}score"] = _mean(reading.attribute)
     return scalars
 
 

@@ -210,6 +210,10 @@ def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
         "spectrum",
         "concepts",
         "class_concepts",
+        "intervals",
+        "ridge",
+        "support",
+        "class_support",
         "steering",
     }
 

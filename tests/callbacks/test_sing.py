@@ -100,14 +100,7 @@ def test_tables_read_back_equal_the_analysis_of_the_stored_snapshot(tmp_path: Pa
     ridge = float(trainer.callback_metrics["translator/ridge"])
     findings = analyze(snapshot, texts, ridge=ridge)
     assert (snapshot.epoch, snapshot.step) == (1, 6)
-    assert set(findings.tables) == {
-        "classes",
-        "images",
-        "spectrum",
-        "concepts",
-        "class_concepts",
-        "steering",
-    }
+    assert {"classes", "images", "concepts", "support"} <= set(findings.tables)
     for name, written in findings.tables.items():
         pd.testing.assert_frame_equal(reader.table(name, 1, 6), written)
     for key, value in findings.scalars.items():
