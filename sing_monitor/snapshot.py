@@ -12,8 +12,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import linear
 
-from sing_monitor.geometry import HeadGeometry
+from sing_monitor.blocks import working
+from sing_monitor.geometry import HeadGeometry, coordinates
 
 SCHEMA = "1"
 _OPTIONAL = ("bias", "image_ids", "sample_index", "thumbnails")
@@ -93,10 +95,21 @@ class Snapshot:
         return HeadGeometry.from_weight(self.weight)
 
     @cached_property
+    def center(self) -> Tensor:
+        """Mean feature mu of the probe, (m,) float64."""
+        return self.features.mean(dim=0, dtype=torch.float64)
+
+    @cached_property
+    def seen(self) -> Tensor:
+        """What the head sees of f - mu: its coordinates in the row space, (N, r)."""
+        return coordinates(self.features, self.geometry, self.center)
+
+    @property
     def logits(self) -> Tensor:
-        """``W f + b`` in float64, (N, C)."""
-        logits = self.features.double() @ self.weight.double().T
-        return logits if self.bias is None else logits + self.bias.double()
+        """``W f + b``, (N, C), in the features' precision, single at least."""
+        features = working(self.features)
+        bias = None if self.bias is None else self.bias.to(features)
+        return linear(features, self.weight.to(features), bias)
 
     @cached_property
     def predictions(self) -> Tensor:

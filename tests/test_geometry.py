@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sing_monitor.geometry import HeadGeometry, random_geometries
-from tests.helpers import normal
+from tests.helpers import normal, orthogonal
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31))
@@ -247,3 +247,21 @@ def test_features_of_another_size_are_refused() -> None:
         head.principal(torch.ones(4, 2))
     with pytest.raises(ValueError, match="one reads 3 features, the other 2"):
         head.drift_from(HeadGeometry.from_weight(torch.eye(2)))
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (12, 5), (7, 7)])
+@pytest.mark.parametrize("spread", [1.0, 3.0, 9.0])
+def test_the_decomposition_is_the_singular_value_decomposition(
+    shape: tuple[int, int], spread: float
+) -> None:
+    """Through the Gram matrix or not: the condition goes from 10 to 1e9."""
+    rows, columns = shape
+    size = min(shape)
+    values = torch.logspace(0, -spread, size, dtype=torch.float64)
+    left, right = orthogonal(rows, 1)[:, :size], orthogonal(columns, 2)[:, :size]
+    head = HeadGeometry.from_weight(left * values @ right.T)
+    assert head.rank == size
+    torch.testing.assert_close(head.singular_values, values, rtol=1e-9, atol=1e-15)
+    identity = torch.eye(size, dtype=torch.float64)
+    torch.testing.assert_close(head.row_basis.T @ head.row_basis, identity, rtol=0, atol=1e-11)
+    torch.testing.assert_close((head.row_basis.T @ right).det().abs(), identity[0, 0])

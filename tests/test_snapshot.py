@@ -168,7 +168,7 @@ def test_what_follows_from_the_fields() -> None:
         class_names=("left", "right"),
     )
     assert len(snapshot) == 3
-    assert snapshot.logits.dtype == torch.float64
+    assert snapshot.logits.dtype == torch.float32
     torch.testing.assert_close(
         snapshot.logits, torch.tensor([[1, 0.5], [0, 1.5], [0.4, 0.5]]), check_dtype=False
     )
