@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch.utils.data import DataLoader
 
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.findings import ATTRIBUTE_NAME
@@ -37,6 +38,7 @@ class Settings:
     probe_size: int
     every_n_epochs: int
     dataloader_idx: int
+    probe: DataLoader[Any] | None
     pixel_stats: Any
     batch_adapter: Callable[[Any], Any] | None
     ridge: float | Literal["auto"]
@@ -55,6 +57,7 @@ class Settings:
         _check_count("every_n_epochs", self.every_n_epochs, 1)
         _check_count("dataloader_idx", self.dataloader_idx, 0)
         _check_count("n_images", self.n_images, 0)
+        _check_probe(self.probe, self.dataloader_idx)
         _check_ridge(self.ridge)
         _check_name(self.name)
         if self.on_error not in ("warn", "raise"):
@@ -83,6 +86,22 @@ def _check_count(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise MisconfigurationException(
             f"SINGCallback({name}={value!r}): expected an integer of at least {least}."
+        )
+
+
+def _check_probe(probe: Any, dataloader_idx: int) -> None:
+    """Refuse anything but a loader, and a choice of validation loader beside it."""
+    if probe is None:
+        return
+    if not isinstance(probe, DataLoader):
+        raise MisconfigurationException(
+            f"SINGCallback(probe={type(probe).__name__}): expected a DataLoader, such as "
+            "DataLoader(dataset, batch_size=64)."
+        )
+    if dataloader_idx:
+        raise MisconfigurationException(
+            f"SINGCallback(probe=..., dataloader_idx={dataloader_idx}): the probe takes the place "
+            "of the validation loaders. Give one of the two."
         )
 
 

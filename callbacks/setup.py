@@ -154,6 +154,7 @@ def report(
     space: SemanticSpace,
     prompts: Prompts,
     images: int,
+    own_probe: bool,
     probe_size: int,
     seconds_per_image: float,
 ) -> SetupReport:
@@ -165,12 +166,16 @@ def report(
         image: one restored image, (3, H, W) in [0, 1].
         space: the semantic space.
         prompts: the texts that were asked for.
-        images: number of validation images.
+        images: number of images that the probe is taken from.
+        own_probe: whether they come from a loader of the user's own.
         probe_size: the most that are scored.
         seconds_per_image: measured cost of one embedding.
     """
     geometry = HeadGeometry.from_weight(weight)
     names, probe = setup.class_names, min(images, probe_size)
+    origin = (
+        "images of probe=, on which the model runs once more" if own_probe else "validation images"
+    )
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     null = f"{geometry.null_dim} of {geometry.feature_dim} dimensions"
     if geometry.null_dim == 0:
@@ -190,7 +195,7 @@ def report(
             f"{name}: {', '.join(texts.names)}" for name, texts in setup.attributes.items()
         )
         or "none",
-        "probe": f"{probe:,} of {images:,} validation images",
+        "probe": f"{probe:,} of {images:,} {origin}",
         "embedding": f"about {duration(probe * seconds_per_image)}, once; cached afterwards",
     }
     width = max(map(len, lines))

@@ -12,15 +12,18 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
+from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from sing_monitor.cache import default_cache_dir
 from sing_monitor.callbacks.capture import no_trace
+from sing_monitor.callbacks.check import check
 from sing_monitor.callbacks.memory import Memory
 from sing_monitor.callbacks.run import MonitoredRun
 from sing_monitor.callbacks.settings import Settings, warn_about_early_stopping
 from sing_monitor.callbacks.setup import Prompts, SetupReport
-from sing_monitor.callbacks.watch import Watch, check
+from sing_monitor.callbacks.source import check_own_probe
+from sing_monitor.callbacks.watch import Watch
 from sing_monitor.semantics import SemanticSpace, resolve_space
 
 if TYPE_CHECKING:
@@ -33,9 +36,9 @@ class SINGCallback(Callback):
     """Logs, at every validation, what the classifier's head ignores and what that means.
 
     Features, labels and images are taken from the validation batches that run anyway; the trained
-    model is never run a second time, and never changed. Scalars go through ``log_dict``, so that
-    ``ModelCheckpoint`` and ``EarlyStopping`` can watch them; tables go to every ``MLFlowLogger``.
-    The README lists all metrics, with unit and direction.
+    model is never changed and, unless ``probe`` is given, never run a second time. Scalars go
+    through ``log_dict``, so that ``ModelCheckpoint`` and ``EarlyStopping`` can watch them; tables
+    go to every ``MLFlowLogger``. The README lists all metrics, with unit and direction.
 
     Args:
         space: ``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`.
@@ -48,6 +51,11 @@ class SINGCallback(Callback):
         probe_size: the most validation images that are scored.
         every_n_epochs: score every n-th epoch; in between all metrics are NaN.
         dataloader_idx: which validation loader is watched.
+        probe: a loader of your own, measured instead of the validation batches. It costs one
+            extra pass of the model over it for every analysed epoch, in eval mode and without
+            gradients, on every rank the whole loader. With a validation loop it is measured at
+            each validation, with none at the end of the training epoch. The module's ``forward``
+            must map images to logits.
         pixel_stats: ``(mean, std)`` that the images were normalised with; found by itself for
             torchvision's ``Normalize``, images in [0, 1] and timm models.
         batch_adapter: turns a batch of another form into a :class:`Batch`.
@@ -88,6 +96,7 @@ class SINGCallback(Callback):
         probe_size: int = 10_000,
         every_n_epochs: int = 1,
         dataloader_idx: int = 0,
+        probe: DataLoader[Any] | None = None,
         pixel_stats: tuple[Any, Any] | None = None,
         batch_adapter: Callable[[Any], Any] | None = None,
         ridge: float | Literal["auto"] = "auto",
@@ -107,6 +116,7 @@ class SINGCallback(Callback):
             probe_size=probe_size,
             every_n_epochs=every_n_epochs,
             dataloader_idx=dataloader_idx,
+            probe=probe,
             pixel_stats=pixel_stats,
             batch_adapter=batch_adapter,
             ridge=ridge,
@@ -145,6 +155,12 @@ class SINGCallback(Callback):
         warn_about_early_stopping(trainer, self.settings.name)
         if stage == "fit" and trainer.current_epoch == 0:
             self._memory = Memory()  # a new training; a resumed one loads its state after setup
+        if self.settings.probe is not None:
+            check_own_probe(pl_module)
+            rank_zero_info(
+                "SINGCallback: the model runs once more over the loader given as probe= for every "
+                "analysed epoch, in eval mode and without gradients."
+            )
         with no_trace():
             space = self._open_space(trainer)
             watch = Watch(self.settings, space, getattr(trainer, "datamodule", None))
@@ -157,9 +173,14 @@ class SINGCallback(Callback):
         self._run = MonitoredRun(self.settings, watch, self._memory)
 
     @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._run is not None:
+            self._run.begin_training(trainer, pl_module)
+
+    @override
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._run is not None:
-            self._run.start(trainer, pl_module)
+            self._run.start(trainer, pl_module, is_rehearsal=trainer.sanity_checking)
 
     @override
     def on_validation_batch_start(
@@ -171,7 +192,7 @@ class SINGCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self._run is not None:
-            self._run.before_batch(dataloader_idx)
+            self._run.before_batch(trainer, pl_module, dataloader_idx)
 
     @override
     def on_validation_batch_end(
@@ -190,6 +211,11 @@ class SINGCallback(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._run is not None:
             self._run.end(trainer, pl_module)
+
+    @override
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._run is not None and self._run.measures_training_epochs(trainer):
+            self._run.measure(trainer, pl_module)
 
     @override
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

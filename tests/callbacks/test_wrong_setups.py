@@ -34,6 +34,8 @@ from tests.callbacks import tiny
         ({"n_images": -1}, "at least 0"),
         ({"ridge": 0}, "positive number"),
         ({"ridge": "best"}, "'auto' or a positive"),
+        ({"probe": tiny.Blobs()}, r"DataLoader\(dataset"),
+        ({"probe": tiny.loader(tiny.Blobs()), "dataloader_idx": 1}, "one of the two"),
         ({"name": "My head"}, "name='aux'"),
         ({"on_error": "ignore"}, "'warn' or 'raise'"),
     ],
@@ -233,7 +235,7 @@ def test_a_run_without_validation_is_told_so(tmp_path: Path) -> None:
             return torch.optim.SGD(self.parameters(), 0.1)
 
     trainer = tiny.trainer(tmp_path, tiny.callback(), max_epochs=1)
-    with pytest.warns(UserWarning, match="no validation ran"):
+    with pytest.warns(UserWarning, match=r"none will run.*probe=DataLoader"):
         trainer.fit(NoValidation(), tiny.loader(tiny.Blobs()))
 
 

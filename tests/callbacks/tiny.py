@@ -39,7 +39,8 @@ class HashSpace:
         self.images += len(images)
         # Noise that is drawn and thrown away: the callback must guard the generators.
         torch.rand(3)
-        return interpolate(images, SIDE).flatten(1) @ self._map.to(images)
+        # In double precision the other images of a batch leave no rounding.
+        return interpolate(images, SIDE).flatten(1).double() @ self._map.to(images.device).double()
 
     def encode_texts(self, texts: list[str]) -> Tensor:
         torch.rand(3)
