@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader
 
+from sing_monitor.cache import default_cache_dir
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.semantics import SemanticSpace
@@ -64,6 +66,13 @@ class Settings:
             raise MisconfigurationException(
                 f"SINGCallback(on_error={self.on_error!r}): expected 'warn' or 'raise'."
             )
+
+
+def cache_folder(cache_dir: str | PathLike[str] | None) -> Path | None:
+    """The folder that ``cache_dir=`` means; None: memory alone."""
+    if cache_dir == "auto":
+        return default_cache_dir()
+    return None if cache_dir is None else Path(cache_dir)
 
 
 def warn_about_early_stopping(trainer: pl.Trainer, name: str | None) -> None:
