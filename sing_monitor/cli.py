@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from sing_monitor.commands import app, cache, concepts
+from sing_monitor.commands import analyze, app, cache, concepts
 
 # Each module is named after its command.
-COMMANDS = (app, cache, concepts)
+COMMANDS = (app, analyze, concepts, cache)
 
 _DESCRIPTION = """\
 Shows, epoch by epoch, what an image classifier's head ignores and what that means.

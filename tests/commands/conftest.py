@@ -1,10 +1,12 @@
-"""A finished run with a snapshot, for the commands that add to it or read it."""
+"""A finished run with a snapshot and checkpoints, for the commands that look at it again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from sing_monitor.tracking import RunReader
 from tests.callbacks import tiny
@@ -16,6 +18,7 @@ class FinishedRun:
 
     uri: str
     run_id: str
+    checkpoints: Path
 
     @property
     def reader(self) -> RunReader:
@@ -24,10 +27,20 @@ class FinishedRun:
 
 @pytest.fixture(scope="session")
 def run_with_snapshot(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """Two epochs that watch the concepts red and striped."""
+    """Three epochs that watch the concepts red and striped."""
     folder = tmp_path_factory.mktemp("run_with_snapshot")
     logger = tiny.mlflow_logger(folder)
     monitor = tiny.callback(save_snapshots=True)
-    trainer = tiny.trainer(folder, monitor, logger=logger, max_epochs=2, num_sanity_val_steps=0)
+    saver = ModelCheckpoint(folder / "checkpoints", save_top_k=-1, save_last=True)
+    trainer = tiny.trainer(
+        folder,
+        monitor,
+        saver,
+        logger=logger,
+        max_epochs=3,
+        num_sanity_val_steps=0,
+        enable_checkpointing=True,
+    )
     trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))
-    return FinishedRun(f"sqlite:///{folder / 'mlflow.db'}", str(logger.run_id))
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    return FinishedRun(uri, str(logger.run_id), folder / "checkpoints")
