@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import MLFlowLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+
+from sing_monitor.spool import SPOOL_DIR, DeliveryError
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from sing_monitor.snapshot import Snapshot
     from sing_monitor.tracking import RunWriter
 
-SPOOL = ".sing_spool"
+_BEHIND, _LOST = "behind", "lost"
 
 
 class Publisher:
@@ -37,7 +40,8 @@ class Publisher:
         self._config = config
         self._tags = tags
         self._writers: dict[int, RunWriter] = {}
-        self._warned: set[str] = set()
+        self._said: set[str] = set()
+        self._lost = 0
 
     def publish(
         self,
@@ -51,40 +55,81 @@ class Publisher:
     ) -> None:
         """Write the tables of one validation to every run; what fails stays in the local spool."""
         for logger in mlflow_loggers(trainer):
-            try:
+            with self._reported():
                 writer = self._writer(trainer, logger)
-                writer.write(findings, epoch=epoch, step=step, thumbnails=thumbnails)
-                if snapshot is not None:
-                    writer.write_snapshot(snapshot)
-            except Exception as error:
-                self._warn(str(error) or type(error).__name__)
+                with writer.together():
+                    self._describe(writer, logger)
+                    writer.write(findings, epoch=epoch, step=step, thumbnails=thumbnails)
+                    if snapshot is not None:
+                        writer.write_snapshot(snapshot)
+                self._say_that_all_arrived(writer)
+
+    def keep_scalars(
+        self, trainer: pl.Trainer, scalars: Mapping[str, float], *, epoch: int, step: int
+    ) -> None:
+        """Keep what Lightning is about to log, until it is seen in the run."""
+        # The step of Lightning's own LearningRateMonitor; no public name leads there.
+        mlflow_step = trainer.fit_loop.epoch_loop._batches_that_stepped
+        for logger in mlflow_loggers(trainer):
+            with self._reported():
+                writer = self._writer(trainer, logger)
+                writer.keep_scalars(
+                    scalars,
+                    epoch=epoch,
+                    step=step,
+                    mlflow_step=mlflow_step,
+                    metric_prefix=logger._prefix,
+                )
+                self._describe(writer, logger)
 
     def flush(self) -> None:
-        """Try once more to deliver what is still in the spool."""
+        """Deliver what is still in the spool, and say what stays there."""
         for writer in self._writers.values():
-            try:
-                writer.deliver()
-            except Exception as error:
-                self._warn(str(error) or type(error).__name__)
+            with self._reported():
+                writer.deliver(last=True)
+                self._say_that_all_arrived(writer)
+            if writer.pending:
+                rank_zero_info(
+                    f"SINGCallback: {writer.pending} files have not reached MLflow. "
+                    f"`sing-monitor sync {writer.spool_dir}` delivers them."
+                )
+        if self._lost:
+            rank_zero_info(f"SINGCallback: of {self._lost} validations, tables were lost.")
 
     def _writer(self, trainer: pl.Trainer, logger: MLFlowLogger) -> RunWriter:
         from sing_monitor.tracking import RunWriter
 
         if id(logger) not in self._writers:
             client, run_id = logger.experiment, str(logger.run_id)
-            spool = Path(trainer.default_root_dir) / SPOOL
-            writer = RunWriter(client, run_id, spool, name=self._name)
-            writer.describe(self._config, {**self._tags, "metric_prefix": logger._prefix})
-            self._writers[id(logger)] = writer
+            spool = Path(trainer.default_root_dir) / SPOOL_DIR
+            self._writers[id(logger)] = RunWriter(client, run_id, spool, name=self._name)
         return self._writers[id(logger)]
 
-    def _warn(self, reason: str) -> None:
-        if reason not in self._warned:
-            self._warned.add(reason)
-            rank_zero_warn(
-                f"SINGCallback could not write its tables to MLflow: {reason} They are kept in "
-                f"the folder {SPOOL} and written at the next chance; training goes on."
-            )
+    def _describe(self, writer: RunWriter, logger: MLFlowLogger) -> None:
+        if not writer.is_described:
+            writer.describe(self._config, {**self._tags, "metric_prefix": logger._prefix})
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Turn faults into warnings: a dead server or a full disk is said once, not each epoch."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, DeliveryError) and not error.is_loss:
+                self._warn(_BEHIND, str(error))
+            else:
+                self._lost += isinstance(error, DeliveryError)
+                self._warn(_LOST, str(error) or type(error).__name__)
+
+    def _say_that_all_arrived(self, writer: RunWriter) -> None:
+        if _BEHIND in self._said:
+            self._said.remove(_BEHIND)
+            rank_zero_info("SINGCallback: what waited for MLflow has been delivered.")
+
+    def _warn(self, topic: str, reason: str) -> None:
+        if topic not in self._said:
+            self._said.add(topic)
+            rank_zero_warn(f"SINGCallback could not write to MLflow: {reason} Training goes on.")
 
 
 def mlflow_loggers(trainer: pl.Trainer) -> list[MLFlowLogger]:

@@ -127,8 +127,7 @@ class MonitoredRun:
 
     def say_what_was_found(self, trainer: pl.Trainer) -> None:
         """One line at the end of fit, and a last try to deliver what MLflow did not take."""
-        if self._publisher is not None:
-            self._publisher.flush()
+        self._flush()
         if self._last:
             rank_zero_info(f"SINGCallback: {summary(self._last)} {how_to_open(trainer)}")
         elif self._started == 0 and trainer.enable_validation:
@@ -138,8 +137,14 @@ class MonitoredRun:
             )
 
     def release(self) -> None:
-        """Take the hook off the model."""
+        """Take the hook off the model, and try a last time to deliver what MLflow has not."""
         self._watch.release()
+        self._flush()
+
+    def _flush(self) -> None:
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            publisher.flush()
 
     def _is_epoch_due(self, trainer: pl.Trainer) -> bool:
         if self._is_rehearsal or not _is_fitting(trainer) or self._memory.last_epoch is None:
@@ -255,11 +260,7 @@ class MonitoredRun:
         pictures: Sequence[Mapping[str, Any]],
     ) -> None:
         try:
-            if self._publisher is None:
-                threshold = self._memory.threshold or 0
-                config, tags = self._watch.describe(threshold=threshold, images=self._images)
-                self._publisher = Publisher(self._settings.name, config, tags)
-            self._publisher.publish(
+            self._open_publisher().publish(
                 trainer,
                 findings,
                 epoch=trainer.current_epoch,
@@ -269,6 +270,25 @@ class MonitoredRun:
             )
         except Exception as error:
             self._warn_once(str(error), f"no tables for epoch {trainer.current_epoch}: ")
+
+    def _open_publisher(self) -> Publisher:
+        if self._publisher is None:
+            threshold = self._memory.threshold or 0
+            config, tags = self._watch.describe(threshold=threshold, images=self._images)
+            self._publisher = Publisher(self._settings.name, config, tags)
+        return self._publisher
+
+    def _keep_scalars(self, trainer: pl.Trainer, scalars: Mapping[str, float]) -> None:
+        """A logger that writes in a thread of its own may lose what it is given."""
+        # Before the first batch is understood there is nothing to say of the run.
+        if not trainer.is_global_zero or not self._watch.is_settled:
+            return
+        try:
+            self._open_publisher().keep_scalars(
+                trainer, scalars, epoch=trainer.current_epoch, step=trainer.global_step
+            )
+        except Exception as error:
+            self._warn_once(str(error), f"no copy of epoch {trainer.current_epoch}'s scalars: ")
 
     def _remember(self, trainer: pl.Trainer, outcome: Outcome) -> None:
         if outcome.failure is not None:
@@ -316,6 +336,8 @@ class MonitoredRun:
         }
         self._seconds = 0.0
         values = complete({**scalars, **own}, CATALOGUE, self._watch.attributes)
+        with self._timed():
+            self._keep_scalars(trainer, values)
         device = pl_module.device
         # Lightning keeps what it is given: float32 would round a large global_step.
         dtype = torch.float32 if device.type == "mps" else torch.float64

@@ -105,6 +105,11 @@ class Watch:
         return None if self.collector is None else self.collector.finish()
 
     @property
+    def is_settled(self) -> bool:
+        """Whether a batch was seen and understood."""
+        return self.collector is not None and self.collector.setup is not None
+
+    @property
     def attributes(self) -> tuple[str, ...]:
         """Names of the annotated attributes: those of the batches, once one was seen."""
         setup = self.collector.setup if self.collector is not None else None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sing_monitor.analyses import CATALOGUE
 from sing_monitor.findings import Findings, complete
+from sing_monitor.kept_scalars import KeptScalars
 from sing_monitor.layout import MARKER_TAG, Layout
 from sing_monitor.runs import monitored_runs
 from sing_monitor.store import StoreError, check_answers, reason, redact, short_waits
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from sing_monitor.snapshot import Snapshot
 
 _SOURCE = "source"
-_METRICS_PER_CALL = 1000
 
 
 class History:
@@ -94,10 +94,11 @@ class History:
         Raises:
             DeliveryError: if tables could not be sent; they wait in the spool.
         """
-        self._writer.describe(config, {**tags, _SOURCE: self._source})
-        self._writer.write(findings, epoch=epoch, step=step, thumbnails=thumbnails)
-        if snapshot is not None:
-            self._writer.write_snapshot(snapshot)
+        with self._writer.together():
+            self._writer.describe(config, {**tags, _SOURCE: self._source})
+            self._writer.write(findings, epoch=epoch, step=step, thumbnails=thumbnails)
+            if snapshot is not None:
+                self._writer.write_snapshot(snapshot)
         own = {
             "monitor/seconds": seconds,
             "monitor/global_step": float(step),
@@ -105,19 +106,13 @@ class History:
             "monitor/stage": 0.0,
         }
         values = complete({**findings.scalars, **own}, CATALOGUE, attributes)
-        self._log({"epoch": float(epoch), **values}, step)
+        logged = {"epoch": float(epoch), **values}
+        kept = KeptScalars(logged, step, round(1000 * time.time()), "monitor/global_step")
+        kept.send(self._client, self.run_id)
 
     def finish(self, status: str = "FINISHED") -> None:
         """Say how it ended: FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.run_id, status)
-
-    def _log(self, values: Mapping[str, float], step: int) -> None:
-        from mlflow.entities import Metric
-
-        now = round(1000 * time.time())
-        metrics = [Metric(key, value, now, step) for key, value in values.items()]
-        for start in range(0, len(metrics), _METRICS_PER_CALL):
-            self._client.log_batch(self.run_id, metrics[start : start + _METRICS_PER_CALL])
 
 
 def _find_or_create(client: MlflowClient, experiment: str, source: str, run_name: str) -> str:

@@ -37,6 +37,7 @@ from sing_monitor.tracking import (
     StoreError,
     list_runs,
 )
+from tests.databases import empty_database
 
 Images = dict[str, NDArray[np.uint8]]
 
@@ -74,9 +75,7 @@ class Store:
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    uri = f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
-    MlflowClient(uri).search_experiments()
-    return uri
+    return empty_database(tmp_path_factory.mktemp("store") / "mlflow.db")
 
 
 @pytest.fixture

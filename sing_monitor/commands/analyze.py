@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sing_monitor.commands.images import Images
 from sing_monitor.commands.loading import add_space, load_callable, load_space
 from sing_monitor.commands.options import add_command, add_tracking_uri, tracking_uri
+from sing_monitor.spool import SPOOL_DIR
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +35,6 @@ examples:
       --data train:val_loader
   sing-monitor analyze output/train/resnet50 --timm resnet50 --data imagenet/val
   sing-monitor analyze zoo --each model --data imagenet/val --experiment zoo"""
-_SPOOL = Path(".sing_spool")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -107,7 +107,10 @@ def _analyze(arguments: argparse.Namespace) -> int:
     client = MlflowClient(tracking_uri(arguments))
     with tqdm(total=sum(len(group) for *_, group in jobs), desc="checkpoints", unit="file") as bar:
         for source, name, group in jobs:
-            history, failed = History(client, arguments.experiment, source, name, _SPOOL), 0
+            history, failed = (
+                History(client, arguments.experiment, source, name, Path(SPOOL_DIR)),
+                0,
+            )
             status = "KILLED"
             try:
                 for result in series.fill(history, group):

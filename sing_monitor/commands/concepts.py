@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sing_monitor.commands.loading import add_space, load_space
 from sing_monitor.commands.options import add_command, add_tracking_uri, tracking_uri
+from sing_monitor.spool import SPOOL_DIR
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         _check_class(arguments.class_name, config)
         space = _open_space(arguments.space, config)
         cache = EmbeddingCache(space.name, "texts", space.dim, default_cache_dir())
-        writer = RunWriter(MlflowClient(uri), arguments.run_id, Path(".sing_spool"), arguments.name)
+        writer = RunWriter(MlflowClient(uri), arguments.run_id, Path(SPOOL_DIR), arguments.name)
         added = add_concepts(reader, writer, space, concepts, cache)
     except (ValueError, TypeError, RuntimeError, OSError, LookupError) as error:
         sys.stderr.write(f"{error}\n")
