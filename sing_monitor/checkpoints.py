@@ -150,7 +150,7 @@ def timm_model(checkpoint: Checkpoint, architecture: str | None = None) -> nn.Mo
             for key, value in checkpoint.state.items()
             if isinstance(head, str) and f".{key}".endswith(f".{head}.weight")
         ]
-        classes = {"num_classes": outputs[0]} if outputs else {}
+        classes: dict[str, Any] = {"num_classes": outputs[0]} if outputs else {}
         model: nn.Module = timm.create_model(name, **classes)
     except (RuntimeError, TypeError, ValueError) as error:
         near = difflib.get_close_matches(name, timm.list_models(), n=3)

@@ -220,7 +220,7 @@ def _builder(arguments: argparse.Namespace) -> Callable[[Checkpoint], nn.Module]
             raise ValueError(
                 f"{arguments.model} builds no model for it: {type(error).__name__}: {error}"
             ) from error
-        return model  # type: ignore[no-any-return]
+        return model
 
     return build
 

@@ -57,7 +57,7 @@ def load_callable(text: str) -> Callable[..., Any]:
             f"{text!r}: {named['module']} has no function {named['name']!r}; it has "
             f"{', '.join(sorted(public)) or 'none'}."
         )
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def load_space(text: str) -> SemanticSpace:
