@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """AS toward the true class and IS of every image, degrees, each (N,)."""
+
+    attribute: Tensor
+    image: Tensor
+
+    @classmethod
+    def of(cls, original: Tensor, equivalent: Tensor, text: Tensor) -> PairScores:
+        """Scores of one kind of pair; embeddings and texts are (N, n)."""
+        return cls(attribute_score(original, equivalent, text), image_score(original, equivalent))
 
 
 def angle(x: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The analyses: each is one function from a snapshot to findings. They are listed here."""
+"""The analyses: each is one function from a translated snapshot to findings, listed here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,16 @@ from sing_monitor.embeddings import Texts
 from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
 from sing_monitor.geometry import RANDOM_SEED, HeadGeometry
 from sing_monitor.snapshot import Snapshot
+from sing_monitor.translation import Translation, translate
 
-__all__ = ["CATALOGUE", "analyze", "analyze_collapse", "analyze_invariants"]
+__all__ = [
+    "CATALOGUE",
+    "Translation",
+    "analyze",
+    "analyze_collapse",
+    "analyze_invariants",
+    "translate",
+]
 
 CATALOGUE: tuple[MetricSpec, ...] = (*INVARIANTS_METRICS, *COLLAPSE_METRICS, *MONITOR_METRICS)
 
@@ -26,7 +34,20 @@ def analyze(
     seed: int = RANDOM_SEED,
     n_images: int = 64,
 ) -> Findings:
-    """Every analysis of one snapshot; the arguments are those of :func:`analyze_invariants`."""
+    """Every analysis of one snapshot, on one translation of it.
+
+    Args:
+        snapshot: of one validation.
+        texts: as for :func:`translate`.
+        ridge: as for :func:`translate`.
+        previous_head: as for :func:`analyze_invariants`.
+        seed: as for :func:`translate`.
+        n_images: as for :func:`analyze_invariants`.
+
+    Raises:
+        ValueError: as :func:`translate` does.
+    """
+    translation = translate(snapshot, texts, ridge=ridge, seed=seed)
     return analyze_invariants(
-        snapshot, texts, ridge=ridge, previous_head=previous_head, seed=seed, n_images=n_images
+        translation, previous_head=previous_head, n_images=n_images
     ) | analyze_collapse(snapshot)

@@ -8,120 +8,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sing_monitor.analyses import tables
-from sing_monitor.embeddings import Texts, TextSet
+from sing_monitor.embeddings import TextSet
 from sing_monitor.findings import Findings
-from sing_monitor.geometry import RANDOM_DRAWS, RANDOM_SEED, HeadGeometry, random_geometries
-from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit, mean_cosine
+from sing_monitor.geometry import HeadGeometry
+from sing_monitor.pairs import TranslatedPairs, mean_cosine
 from sing_monitor.scores import (
+    PairScores,
     attribute_score,
-    image_score,
     retention,
     text_cosines,
     zero_shot_correct,
 )
 from sing_monitor.snapshot import Snapshot
-
-
-@dataclass(frozen=True)
-class PairScores:
-    """AS toward the true class and IS of every image, degrees, each (N,)."""
-
-    attribute: Tensor
-    image: Tensor
-
-    @classmethod
-    def of(cls, original: Tensor, equivalent: Tensor, text: Tensor) -> PairScores:
-        """Scores of one kind of pair; embeddings and texts are (N, n)."""
-        return cls(attribute_score(original, equivalent, text), image_score(original, equivalent))
-
-    def scalars(self) -> dict[str, float]:
-        """Mean, spread and ratio, by the name they have in the catalogue."""
-        magnitude, distance = _mean(self.attribute.abs()), _mean(self.image)
-        return {
-            "attribute_score": _mean(self.attribute),
-            "attribute_score_abs": magnitude,
-            "attribute_score_std": _std(self.attribute),
-            "image_score": distance,
-            "image_score_std": _std(self.image),
-            "score_ratio": _ratio(distance, magnitude),
-        }
+from sing_monitor.translation import Translation
 
 
 def analyze_invariants(
-    snapshot: Snapshot,
-    texts: Texts,
-    *,
-    ridge: float | Literal["auto"] = "auto",
-    previous_head: HeadGeometry | None = None,
-    seed: int = RANDOM_SEED,
-    n_images: int = 64,
+    translation: Translation, *, previous_head: HeadGeometry | None = None, n_images: int = 64
 ) -> Findings:
     """Scores of the paper's pair, of the centered pair and of a random subspace of the same size.
 
     Every image is scored by a translator fitted on the other half of the probe.
 
     Args:
-        snapshot: head, features (N, m), labels and embeddings (N, n) of one validation.
-        texts: embeddings of the class texts, in the order of the head's rows, and optionally of
-            concepts and of the values of annotated attributes.
-        ridge: rho of the translator, or ``"auto"`` to choose it by held-out R2.
+        translation: one validation, translated.
         previous_head: the last analysed head, for ``head/drift``.
-        seed: of the random subspaces.
         n_images: for how many images, those that moved most, neighbours are looked up.
 
     Returns:
         Scalars ``sing/*``, ``attribute/*``, ``head/*`` and ``translator/*``; tables ``classes``,
         ``images``, ``spectrum`` and, with concepts, ``concepts`` and ``class_concepts``. Scores
         are NaN where one fold of the probe is empty.
-
-    Raises:
-        ValueError: if there is no image, if features or embeddings hold NaN or infinite values,
-            or if the texts do not fit the snapshot's classes, attributes or embeddings.
     """
-    _check_samples(snapshot)
-    _check_texts(snapshot, texts)
-    features = snapshot.features.double()
-    center = features.mean(dim=0)
-    geometry = snapshot.geometry
-    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
-    pairs = fit.translate(features, geometry, center)
-    baselines = random_geometries(
-        geometry.feature_dim, geometry.rank, draws=RANDOM_DRAWS, seed=seed
-    )
-    class_texts = texts.classes.embeddings.double()
-    true_texts = class_texts[snapshot.labels]
-    equivalents = {
-        "": [pairs.removed],
-        "_centered": [pairs.centered],
-        "_random": [fit.translate(features, each, center).centered for each in baselines],
-    }
-    scores = {
-        suffix: [PairScores.of(pairs.original, each, true_texts) for each in draws]
-        for suffix, draws in equivalents.items()
-    }
+    snapshot, texts, pairs = translation.snapshot, translation.texts, translation.pairs
     scalars = (
-        _score_scalars(scores)
-        | _zero_shot_scalars("sing/", pairs, class_texts, snapshot.labels)
+        _score_scalars(translation.scores)
+        | _zero_shot_scalars("sing/", pairs, texts.classes.embeddings.double(), snapshot.labels)
         | _attribute_scalars(pairs, snapshot, texts.attributes)
-        | _head_scalars(features, center, geometry, baselines, previous_head)
-        | _translator_scalars(fit, pairs, snapshot)
+        | _head_scalars(translation, previous_head)
+        | _translator_scalars(translation)
     )
-    by_suffix = {
-        suffix: [(draw.attribute, draw.image) for draw in draws] for suffix, draws in scores.items()
-    }
     return Findings(
         scalars,
         {
-            "classes": tables.class_table(snapshot, by_suffix),
-            "images": tables.image_table(snapshot, by_suffix, pairs, n_images),
-            "spectrum": tables.spectrum_table(geometry),
+            "classes": tables.class_table(snapshot, translation.scores),
+            "images": tables.image_table(snapshot, translation.scores, pairs, n_images),
+            "spectrum": tables.spectrum_table(translation.geometry),
             **tables.concept_tables(snapshot, pairs, texts.concepts),
         },
     )
@@ -132,7 +69,7 @@ def _score_scalars(scores: Mapping[str, Sequence[PairScores]]) -> dict[str, floa
     # images' scores first would shrink |AS| and the spreads.
     summaries = {}
     for suffix, draws in scores.items():
-        by_draw = [draw.scalars() for draw in draws]
+        by_draw = [_summary(draw) for draw in draws]
         summaries[suffix] = {
             name: sum(draw[name] for draw in by_draw) / len(by_draw) for name in by_draw[0]
         }
@@ -146,6 +83,19 @@ def _score_scalars(scores: Mapping[str, Sequence[PairScores]]) -> dict[str, floa
         "sing/image_score_relative": _ratio(centered["image_score"], random["image_score"]),
         "sing/attribute_share": _ratio(centered["attribute_score"], centered["image_score"]),
         "sing/attribute_share_random": _ratio(random["attribute_score"], random["image_score"]),
+    }
+
+
+def _summary(scores: PairScores) -> dict[str, float]:
+    """Mean, spread and ratio, by the name they have in the catalogue."""
+    magnitude, distance = _mean(scores.attribute.abs()), _mean(scores.image)
+    return {
+        "attribute_score": _mean(scores.attribute),
+        "attribute_score_abs": magnitude,
+        "attribute_score_std": _std(scores.attribute),
+        "image_score": distance,
+        "image_score_std": _std(scores.image),
+        "score_ratio": _ratio(distance, magnitude),
     }
 
 
@@ -177,13 +127,9 @@ def _attribute_scalars(
     return scalars
 
 
-def _head_scalars(
-    features: Tensor,
-    center: Tensor,
-    geometry: HeadGeometry,
-    baselines: Sequence[HeadGeometry],
-    previous_head: HeadGeometry | None,
-) -> dict[str, float]:
+def _head_scalars(translation: Translation, previous_head: HeadGeometry | None) -> dict[str, float]:
+    geometry, center = translation.geometry, translation.center
+    features, baselines = translation.snapshot.features.double(), translation.baselines
     principal = geometry.principal(features)
     null_energy = _energy(features - principal)
     deviations = features - center
@@ -221,47 +167,16 @@ def _null_angle(features: Tensor, principal: Tensor) -> float:
     return _mean(torch.rad2deg(torch.atan2(*legs))[features.any(dim=1)])
 
 
-def _translator_scalars(
-    fit: CrossFit, pairs: TranslatedPairs, snapshot: Snapshot
-) -> dict[str, float]:
+def _translator_scalars(translation: Translation) -> dict[str, float]:
+    fit = translation.fit
     return {
-        "translator/cosine": mean_cosine(pairs.original, snapshot.embeddings),
+        "translator/cosine": mean_cosine(
+            translation.pairs.original, translation.snapshot.embeddings
+        ),
         "translator/r2": fit.r2(),
-        "translator/r2_null": fit.r2_null(snapshot.geometry),
+        "translator/r2_null": fit.r2_null(translation.geometry),
         "translator/ridge": fit.ridge,
     }
-
-
-def _check_samples(snapshot: Snapshot) -> None:
-    if len(snapshot) == 0:
-        raise ValueError("the probe holds no image; validate on at least two.")
-    for name in ("features", "embeddings"):
-        rows = getattr(snapshot, name).isfinite().all(dim=1)
-        if not rows.all():
-            raise ValueError(
-                f"{name} of {int((~rows).sum())} of {len(rows)} images hold NaN or infinite "
-                "values; the scores of this epoch are undefined."
-            )
-
-
-def _check_texts(snapshot: Snapshot, texts: Texts) -> None:
-    expected = {"classes": (texts.classes, snapshot.class_names)} | {
-        f"attribute {name!r}": (texts.attributes[name], values)
-        for name, (_, values) in snapshot.attributes.items()
-        if name in texts.attributes
-    }
-    for name, (found, names) in expected.items():
-        if len(found.names) != len(names):
-            raise ValueError(
-                f"{name}: the snapshot names {len(names)}, but there are {len(found.names)} texts; "
-                "give one text for each, in the same order."
-            )
-    dims = texts.classes.embeddings.shape[1], snapshot.embeddings.shape[1]
-    if dims[0] != dims[1]:
-        raise ValueError(
-            f"texts have {dims[0]} dimensions, image embeddings {dims[1]}; "
-            "embed both with the same semantic space."
-        )
 
 
 def _energy(x: Tensor) -> float:
