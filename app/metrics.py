@@ -27,10 +27,12 @@ GROUPS = {
     "head": "Head",
     "translator": "Translator",
     "collapse": "Neural collapse",
+    "steer": "Steering",
+    "perturb": "Perturbations",
     "monitor": "Monitor",
 }
 # Scores of these groups are angles in a semantic space; the others need none.
-IN_SPACE = ("sing", "attribute", "translator")
+IN_SPACE = ("sing", "attribute", "translator", "steer", "perturb")
 # They place a point on a curve and are no curve themselves.
 BOOKKEEPING = ("monitor/global_step", "monitor/stage")
 

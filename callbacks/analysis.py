@@ -15,7 +15,7 @@ from sing_monitor.callbacks.collector import Collector
 from sing_monitor.callbacks.exchange import Outcome, Share
 from sing_monitor.callbacks.probe import ProbeRows
 from sing_monitor.callbacks.watch import Watch
-from sing_monitor.geometry import RANDOM_SEED, HeadGeometry
+from sing_monitor.geometry import RANDOM_SEED, HeadGeometry, Invariance
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings
@@ -32,6 +32,7 @@ class Analysis:
         ridge: rho, or ``"auto"``.
         previous_weight: of the last analysed head, or None.
         n_images: how many movers get neighbours and thumbnails.
+        invariance: what the null space leaves unchanged.
         images: number of validation images.
         is_rehearsal: the sanity check: say what is used, analyse nothing.
     """
@@ -41,6 +42,7 @@ class Analysis:
     ridge: float | Literal["auto"]
     previous_weight: Tensor | None
     n_images: int
+    invariance: Invariance
     images: int
     is_rehearsal: bool
 
@@ -76,7 +78,9 @@ class Analysis:
 
         if collector is None or collector.setup is None:
             raise ValueError("no validation batch was seen, so there is nothing to analyse.")
-        snapshot = collector.snapshot(rows, epoch=self.epoch, step=self.step)
+        snapshot = collector.snapshot(
+            rows, epoch=self.epoch, step=self.step, invariance=self.invariance
+        )
         findings = analyze(
             snapshot,
             collector.setup.texts(snapshot.embeddings, snapshot.labels),
@@ -95,7 +99,9 @@ class Analysis:
 
     def _previous_head(self) -> HeadGeometry | None:
         weight = self.previous_weight
-        return None if weight is None else HeadGeometry.from_weight(weight)
+        if weight is None:
+            return None
+        return HeadGeometry.from_weight(weight, invariance=self.invariance)
 
 
 def failed(error: Exception, expected: int) -> Outcome:

@@ -19,6 +19,7 @@ from sing_monitor.callbacks.probe import (
     in_probe,
 )
 from sing_monitor.callbacks.setup import MonitorSetup
+from sing_monitor.geometry import Invariance
 from sing_monitor.snapshot import Snapshot
 
 
@@ -129,7 +130,9 @@ class Collector:
         rows = sum(map(len, self._parts))
         return self._embedder.unknown / rows if rows else 0.0
 
-    def snapshot(self, rows: ProbeRows, *, epoch: int, step: int) -> Snapshot:
+    def snapshot(
+        self, rows: ProbeRows, *, epoch: int, step: int, invariance: Invariance
+    ) -> Snapshot:
         """Rows of all ranks as a snapshot, with the head's weight as the features met it."""
         if self.setup is None or self._tap.weight is None:
             raise ValueError("no validation batch was seen, so there is nothing to analyse.")
@@ -146,4 +149,5 @@ class Collector:
             image_ids=rows.image_ids,
             sample_index=rows.sample_index if known else None,
             attributes=rows.attributes,
+            invariance=invariance,
         )

@@ -20,6 +20,7 @@ from sing_monitor.callbacks.probe import probe_threshold
 from sing_monitor.callbacks.settings import Settings, cache_folder
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.geometry import Invariance
 from sing_monitor.pairs import cross_fit
 from sing_monitor.semantics import DEFAULT_SPACE, SemanticSpace, resolve_space
 
@@ -91,6 +92,7 @@ def analyze(
     batch_adapter: Callable[[Any], Any] | None = None,
     ridge: float | Literal["auto"] = "auto",
     n_images: int = 64,
+    invariance: Invariance = "logits",
     cache_dir: str | PathLike[str] | None = "auto",
     epoch: int = 0,
     step: int = 0,
@@ -115,6 +117,7 @@ def analyze(
         batch_adapter: turns a batch of another form into a :class:`Batch`.
         ridge: of the translator, or ``"auto"``.
         n_images: for how many images, those that moved most, neighbours are looked up.
+        invariance: what removing the null space must leave unchanged.
         cache_dir: where embeddings are kept.
         epoch: of the weights, where they belong to a training.
         step: the global step of the weights.
@@ -149,6 +152,7 @@ def analyze(
             batch_adapter=batch_adapter,
             ridge=ridge,
             n_images=n_images,
+            invariance=invariance,
             allow_augmented=True,
             cache_dir=cache_folder(cache_dir),
             save_snapshots=False,
@@ -164,6 +168,7 @@ def analyze(
             ridge=ridge,
             previous_weight=previous_weight,
             n_images=n_images,
+            invariance=invariance,
             images=images,
             is_rehearsal=False,
         )

@@ -248,6 +248,7 @@ class MonitoredRun:
             ridge=ridge,
             previous_weight=memory.head_weight if _is_fitting(trainer) else None,
             n_images=self._settings.n_images,
+            invariance=self._settings.invariance,
             images=self._images,
             is_rehearsal=self._is_rehearsal,
         )

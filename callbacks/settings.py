@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -17,12 +17,22 @@ from torch.utils.data import DataLoader
 from sing_monitor.cache import default_cache_dir
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.findings import ATTRIBUTE_NAME
+from sing_monitor.geometry import Invariance
 from sing_monitor.semantics import SemanticSpace
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-GROUPS = ("sing", "attribute", "head", "translator", "collapse", "monitor")
+GROUPS = (
+    "sing",
+    "attribute",
+    "head",
+    "translator",
+    "collapse",
+    "steer",
+    "perturb",
+    "monitor",
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Settings:
     batch_adapter: Callable[[Any], Any] | None
     ridge: float | Literal["auto"]
     n_images: int
+    invariance: Invariance
     allow_augmented: bool
     cache_dir: Path | None
     save_snapshots: bool
@@ -62,6 +73,10 @@ class Settings:
         _check_probe(self.probe, self.dataloader_idx)
         _check_ridge(self.ridge)
         _check_name(self.name)
+        if self.invariance not in get_args(Invariance):
+            raise MisconfigurationException(
+                f"SINGCallback(invariance={self.invariance!r}): expected 'logits' or 'softmax'."
+            )
         if self.on_error not in ("warn", "raise"):
             raise MisconfigurationException(
                 f"SINGCallback(on_error={self.on_error!r}): expected 'warn' or 'raise'."

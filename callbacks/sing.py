@@ -22,6 +22,7 @@ from sing_monitor.callbacks.settings import Settings, cache_folder, warn_about_e
 from sing_monitor.callbacks.setup import Prompts, SetupReport
 from sing_monitor.callbacks.source import check_own_probe
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.geometry import Invariance
 from sing_monitor.semantics import DEFAULT_SPACE, SemanticSpace, resolve_space
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class SINGCallback(Callback):
             chooses it at the first analysed epoch and keeps it.
         n_images: how many images, those that moved most, are stored as thumbnails (with their
             nearest neighbours). 0: no picture leaves the process.
+        invariance: what removing the null space must leave unchanged: ``"logits"``, as in the
+            paper, or ``"softmax"``, which ignores a constant added to all logits and so has one
+            null dimension more. Scores of the two do not compare.
         allow_augmented: accept validation images that differ from epoch to epoch.
         cache_dir: where embeddings are kept; ``"auto"`` for the user's cache folder, None for
             memory only.
@@ -97,6 +101,7 @@ class SINGCallback(Callback):
         batch_adapter: Callable[[Any], Any] | None = None,
         ridge: float | Literal["auto"] = "auto",
         n_images: int = 64,
+        invariance: Invariance = "logits",
         allow_augmented: bool = False,
         cache_dir: str | PathLike[str] | None = "auto",
         save_snapshots: bool = False,
@@ -117,6 +122,7 @@ class SINGCallback(Callback):
             batch_adapter=batch_adapter,
             ridge=ridge,
             n_images=n_images,
+            invariance=invariance,
             allow_augmented=allow_augmented,
             cache_dir=cache_folder(cache_dir),
             save_snapshots=save_snapshots,

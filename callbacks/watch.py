@@ -128,6 +128,7 @@ class Watch:
         settings, prompts = self._settings, self._settings.prompts
         tags = {
             "reference": setup.reference,
+            "invariance": settings.invariance,
             "space": self._space.name,
             "head": self.head.name,
             "model": self._model_name,
@@ -192,6 +193,7 @@ class Watch:
             return report(
                 collector.setup,
                 weight=weight,
+                invariance=self._settings.invariance,
                 image=collector.example,
                 space=self._space,
                 prompts=self._settings.prompts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 # The random baseline of every score: how many subspaces are drawn, and from which seed.
 RANDOM_DRAWS = 3
 RANDOM_SEED = 0
+# What a null space leaves unchanged: the logits, or only the probabilities.
+Invariance = Literal["logits", "softmax"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,12 @@ class HeadGeometry:
 
     @classmethod
     def from_weight(
-        cls, weight: Tensor, *, rtol: float | None = None, atol: float | None = None
+        cls,
+        weight: Tensor,
+        *,
+        invariance: Invariance = "logits",
+        rtol: float | None = None,
+        atol: float | None = None,
     ) -> HeadGeometry:
         """Decompose a head's weight in float64 (float32 on devices that lack it).
 
@@ -52,13 +60,17 @@ class HeadGeometry:
 
         Args:
             weight: (C, m), any floating dtype.
+            invariance: what must not change: the ``"logits"``, or only the ``"softmax"``, which
+                also ignores a constant added to all logits. Then the class-centred head
+                ``W - mean row`` is decomposed: one null dimension more where the rank is full
+                (ours).
             rtol: tolerance relative to the largest singular value, in place of the default.
             atol: absolute tolerance, in place of the default; the SING authors' code uses 1e-5.
 
         Raises:
             TypeError: if the weight is not a floating point tensor.
-            ValueError: if the weight is not a matrix, is empty, holds NaN or infinite entries, or
-                if a tolerance is negative.
+            ValueError: if the weight is not a matrix, is empty, holds NaN or infinite entries, if
+                a tolerance is negative, or for an unknown invariance.
         """
         _check_weight(weight)
         matrix = weight.detach().to(_wide_dtype(weight.device))
@@ -67,13 +79,14 @@ class HeadGeometry:
         for name, tolerance in (("rtol", rtol), ("atol", atol)):
             if tolerance is not None and not tolerance >= 0:
                 raise ValueError(f"{name} must be at least 0, got {tolerance}.")
-        _, singular_values, right = torch.linalg.svd(matrix, full_matrices=False)
+        # The rounding is that of the stored entries, however much of them is one common row.
+        noise = _rounding_noise(matrix, torch.finfo(weight.dtype).eps)
+        _, singular_values, right = torch.linalg.svd(
+            effective_weight(matrix, invariance), full_matrices=False
+        )
         if rtol is None and atol is None:
             computed = max(weight.shape) * torch.finfo(matrix.dtype).eps
-            threshold = max(
-                _rounding_noise(matrix, torch.finfo(weight.dtype).eps),
-                computed * float(singular_values[0]),
-            )
+            threshold = max(noise, computed * float(singular_values[0]))
         else:
             threshold = max(atol or 0.0, (rtol or 0.0) * float(singular_values[0]))
         rank = int((singular_values > threshold).sum())
@@ -171,6 +184,33 @@ def random_geometries(
         for _ in range(draws)
     )
     return tuple(HeadGeometry(basis, torch.ones(rank, dtype=basis.dtype)) for basis in bases)
+
+
+def effective_weight(weight: Tensor, invariance: Invariance) -> Tensor:
+    """The head whose null space leaves what is asked for unchanged, (C, m).
+
+    W itself for the logits. For the softmax, which ignores a constant added to all logits,
+    ``W - mean row``.
+
+    Raises:
+        ValueError: for an unknown invariance.
+    """
+    check_invariance(invariance)
+    if invariance == "logits":
+        return weight
+    centred = weight - weight.mean(dim=0)
+    # Again, because the rounding of the first mean, common to all rows, would pass for a direction.
+    return centred - centred.mean(dim=0)
+
+
+def check_invariance(invariance: object) -> None:
+    """Refuse anything but the two invariances.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if invariance not in get_args(Invariance):
+        raise ValueError(f"invariance={invariance!r}: expected 'logits' or 'softmax'.")
 
 
 def _rounding_noise(matrix: Tensor, eps: float) -> float:

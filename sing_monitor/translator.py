@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -70,6 +71,11 @@ class LinearTranslator(nn.Module):
     def null_space_part(self, geometry: HeadGeometry) -> Tensor:
         """``A P_n``, (n, m): what the translator reads from directions the head cannot see."""
         return geometry.null(self.weight)
+
+
+def in_float64(translator: nn.Module) -> nn.Module:
+    """A frozen copy of a translator of any kind that computes in float64, without dropout."""
+    return copy.deepcopy(translator).double().eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)

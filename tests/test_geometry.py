@@ -117,6 +117,45 @@ def test_explicit_tolerances_replace_the_default() -> None:
     assert HeadGeometry.from_weight(weight, rtol=1e-3, atol=1e-5).rank == 1
 
 
+def test_the_softmax_ignores_what_all_logits_share_by_hand() -> None:
+    weight = torch.tensor([[2.0, 1.0, 0.0], [2.0, -1.0, 0.0]])
+    assert HeadGeometry.from_weight(weight).rank == 2
+    head = HeadGeometry.from_weight(weight, invariance="softmax")
+    assert (head.rank, head.null_dim) == (1, 2)
+    assert head.null(torch.tensor([3.0, 4.0, 5.0])).tolist() == pytest.approx([3.0, 0.0, 5.0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(SHAPES)
+def test_equivalents_have_the_softmax_of_the_original(shape) -> None:
+    classes, features, seed = shape
+    weight = normal(classes, features, seed=seed)
+    plain = HeadGeometry.from_weight(weight)
+    head = HeadGeometry.from_weight(weight, invariance="softmax")
+    assert head.rank == min(classes - 1, features)
+    x = normal(5, features, seed=seed + 1)
+    logits, after = x @ weight.T, head.remove_null(x) @ weight.T
+    torch.testing.assert_close(after.softmax(dim=1), logits.softmax(dim=1), atol=1e-10, rtol=0)
+    if plain.rank > head.rank:
+        assert (after - logits).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("common", [0.0, 1e3])
+def test_a_common_row_makes_no_rank_in_any_precision(dtype: torch.dtype, common: float) -> None:
+    """Rows that differ by no more than their rounding are one row to the softmax."""
+    row = normal(1, 64, seed=0) + common
+    weight = (row + torch.zeros(10, 1)).to(dtype)
+    assert HeadGeometry.from_weight(weight, invariance="softmax").rank == 0
+    spread = (row + normal(10, 64, seed=1) * (1 + common / 10)).to(dtype)
+    assert HeadGeometry.from_weight(spread, invariance="softmax").rank == 9
+
+
+def test_an_unknown_invariance_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 'logits' or 'softmax'"):
+        HeadGeometry.from_weight(torch.eye(2), invariance="argmax")  # type: ignore[arg-type]
+
+
 @settings(max_examples=40, deadline=None)
 @given(SHAPES)
 def test_projectors_are_idempotent_complementary_and_orthogonal(shape) -> None:

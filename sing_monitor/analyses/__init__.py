@@ -7,6 +7,8 @@ from typing import Literal
 from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
 from sing_monitor.analyses.invariants import analyze_invariants
 from sing_monitor.analyses.metrics import INVARIANTS_METRICS
+from sing_monitor.analyses.perturbation import PERTURBATION_METRICS, analyze_perturbations
+from sing_monitor.analyses.steering import STEERING_METRICS, analyze_steering
 from sing_monitor.embeddings import Texts
 from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
 from sing_monitor.geometry import RANDOM_SEED, HeadGeometry
@@ -19,10 +21,18 @@ __all__ = [
     "analyze",
     "analyze_collapse",
     "analyze_invariants",
+    "analyze_perturbations",
+    "analyze_steering",
     "translate",
 ]
 
-CATALOGUE: tuple[MetricSpec, ...] = (*INVARIANTS_METRICS, *COLLAPSE_METRICS, *MONITOR_METRICS)
+CATALOGUE: tuple[MetricSpec, ...] = (
+    *INVARIANTS_METRICS,
+    *COLLAPSE_METRICS,
+    *STEERING_METRICS,
+    *PERTURBATION_METRICS,
+    *MONITOR_METRICS,
+)
 
 
 def analyze(
@@ -48,6 +58,9 @@ def analyze(
         ValueError: as :func:`translate` does.
     """
     translation = translate(snapshot, texts, ridge=ridge, seed=seed)
-    return analyze_invariants(
-        translation, previous_head=previous_head, n_images=n_images
-    ) | analyze_collapse(snapshot)
+    return (
+        analyze_invariants(translation, previous_head=previous_head, n_images=n_images)
+        | analyze_collapse(snapshot)
+        | analyze_steering(translation)
+        | analyze_perturbations(translation, seed=seed)
+    )

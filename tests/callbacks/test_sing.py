@@ -100,7 +100,14 @@ def test_tables_read_back_equal_the_analysis_of_the_stored_snapshot(tmp_path: Pa
     ridge = float(trainer.callback_metrics["translator/ridge"])
     findings = analyze(snapshot, texts, ridge=ridge)
     assert (snapshot.epoch, snapshot.step) == (1, 6)
-    assert set(findings.tables) == {"classes", "images", "spectrum", "concepts", "class_concepts"}
+    assert set(findings.tables) == {
+        "classes",
+        "images",
+        "spectrum",
+        "concepts",
+        "class_concepts",
+        "steering",
+    }
     for name, written in findings.tables.items():
         pd.testing.assert_frame_equal(reader.table(name, 1, 6), written)
     for key, value in findings.scalars.items():
@@ -117,6 +124,19 @@ def test_the_run_says_how_its_numbers_came_about(finished_run: Any) -> None:
     assert config["space"] == "hash-space"
     runs = list_runs(finished_run.uri)
     assert runs["run_id"].tolist() == [finished_run.reader.run_id]
+
+
+def test_the_softmax_as_invariant_shows_in_scores_tags_and_snapshot(tmp_path: Path) -> None:
+    logger = tiny.mlflow_logger(tmp_path)
+    callback = tiny.callback(invariance="softmax", save_snapshots=True, n_images=0)
+    trainer = fit(tmp_path, callback, logger=logger)
+    reader = RunReader(f"sqlite:///{tmp_path / 'mlflow.db'}", str(logger.run_id))
+    assert trainer.callback_metrics["head/null_dim"] == 16 - (len(tiny.CLASSES) - 1)
+    # The head of the epoch before is read alike.
+    assert 0 < trainer.callback_metrics["head/drift"] < 1
+    assert reader.config()["invariance"] == "softmax"
+    assert logger.experiment.get_run(logger.run_id).data.tags["sing.invariance"] == "softmax"
+    assert reader.snapshot().geometry.null_dim == 13
 
 
 def test_thumbnails_are_the_movers_and_their_neighbours(finished_run: Any) -> None:

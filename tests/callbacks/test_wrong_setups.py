@@ -32,6 +32,7 @@ from tests.callbacks import tiny
         ({"every_n_epochs": 0}, "at least 1"),
         ({"dataloader_idx": -1}, "at least 0"),
         ({"n_images": -1}, "at least 0"),
+        ({"invariance": "argmax"}, "'logits' or 'softmax'"),
         ({"ridge": 0}, "positive number"),
         ({"ridge": "best"}, "'auto' or a positive"),
         ({"probe": tiny.Blobs()}, r"DataLoader\(dataset"),

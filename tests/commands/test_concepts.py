@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from sing_monitor.analyses import analyze_invariants
+from sing_monitor.analyses import analyze_invariants, translate
 from sing_monitor.cli import main
 from sing_monitor.embeddings import Texts, concept_set, text_set
 from tests.callbacks import tiny
@@ -57,11 +57,9 @@ def test_added_concepts_are_those_that_the_training_would_have_stored(
         "sea": "a photo taken on the sea",
         "mar": "una foto del mar",
     }
-    whole = analyze_invariants(
-        run.reader.snapshot(),
-        Texts(text_set(space, tiny.CLASSES, "an image of a {}"), concept_set(space, concepts)),
-        ridge=float(before["translator/ridge"].iloc[-1]),
-    )
+    texts = Texts(text_set(space, tiny.CLASSES, "an image of a {}"), concept_set(space, concepts))
+    ridge = float(before["translator/ridge"].iloc[-1])
+    whole = analyze_invariants(translate(run.reader.snapshot(), texts, ridge=ridge))
     for name, table in last_tables(run).items():
         assert_frame_equal(table, whole.tables[name], atol=1e-9)
     # The curves, and what the app knows of them, are as they were.
