@@ -85,7 +85,7 @@ class Analysis:
             snapshot,
             collector.setup.texts(snapshot.embeddings, snapshot.labels),
             ridge=self.ridge,
-            previous_head=self._previous_head(),
+            previous_head=self._previous_head(snapshot.weight.shape[1]),
             seed=RANDOM_SEED,
             n_images=self.n_images,
         ) | Findings(
@@ -97,9 +97,10 @@ class Analysis:
         )
         return Outcome(findings.scalars, wanted=_pictured(findings)), findings, snapshot
 
-    def _previous_head(self) -> HeadGeometry | None:
+    def _previous_head(self, feature_dim: int) -> HeadGeometry | None:
+        """None also where a new network took the old one's place: there is no drift between two."""
         weight = self.previous_weight
-        if weight is None:
+        if weight is None or weight.shape[1] != feature_dim:
             return None
         return HeadGeometry.from_weight(weight, invariance=self.invariance)
 

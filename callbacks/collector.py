@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from sing_monitor.callbacks.batches import Batch, check_labels, unpack_batch
@@ -81,6 +82,7 @@ class Collector:
         if self.setup is None:
             with no_trace():
                 self.setup = self._settle(batch)
+            _announce_calls(self._tap.calls_per_batch)
         if len(features) != len(batch.images):
             raise ValueError(
                 f"the head saw {len(features)} features for a batch of {len(batch.images)} images; "
@@ -150,4 +152,15 @@ class Collector:
             sample_index=rows.sample_index if known else None,
             attributes=rows.attributes,
             invariance=invariance,
+        )
+
+
+def _announce_calls(calls: int) -> None:
+    if calls > 1:
+        rank_zero_warn(
+            f"SINGCallback: the head is called {calls} times for each batch; the mean of its "
+            "features is measured. That is exact where the model averages logits over views of an "
+            "image (test-time augmentation). If the calls mean anything else (several images, real "
+            "and generated ones), give a loader on which forward calls the head once: "
+            "SINGCallback(probe=...)."
         )

@@ -67,8 +67,8 @@ class SINGCallback(Callback):
         cache_dir: where embeddings are kept; ``"auto"`` for the user's cache folder, None for
             memory only.
         save_snapshots: store features and embeddings of the last validation in the run.
-        name: for several callbacks in one trainer, each its own (Lightning refuses two of one
-            name): ``name="aux"`` logs ``sing.aux/...``.
+        name: for several callbacks in one trainer, each its own: ``name="aux"`` logs
+            ``sing.aux/...``.
         on_error: ``"warn"``: a fault costs one epoch's numbers and never the run; ``"raise"``.
 
     Raises:
@@ -139,8 +139,12 @@ class SINGCallback(Callback):
         return self._generate_state_key(name=self.settings.name)
 
     @override
-    def state_dict(self) -> dict[str, Any]:
-        return vars(self._memory).copy()
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        # Not in state_dict: Lightning then refuses two callbacks of one name in its own words,
+        # which do not say what to do. setup does.
+        checkpoint["callbacks"][self.state_key] = vars(self._memory).copy()
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -154,6 +158,7 @@ class SINGCallback(Callback):
         if trainer.barebones:
             rank_zero_warn("SINGCallback does nothing under Trainer(barebones=True).")
             return
+        self._refuse_namesakes(trainer)
         warn_about_early_stopping(trainer, self.settings.name)
         if stage == "fit" and trainer.current_epoch == 0:
             self._memory = Memory()  # a new training; a resumed one loads its state after setup
@@ -262,6 +267,18 @@ class SINGCallback(Callback):
         if self._run is not None:
             self._run.release()
         self._run = None
+
+    def _refuse_namesakes(self, trainer: pl.Trainer) -> None:
+        """Two callbacks that log one key would silently give the mean of both."""
+        name = self.settings.name
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        same = [c for c in callbacks if isinstance(c, SINGCallback) and c.settings.name == name]
+        if len(same) > 1:
+            raise MisconfigurationException(
+                f"{len(same)} SINGCallbacks of one trainer have name={name!r} and would log the "
+                "same keys. Give each its own, as in SINGCallback(name='aux'), which logs "
+                "sing.aux/...; one of them may go without."
+            )
 
     def _open_space(self, trainer: pl.Trainer) -> SemanticSpace:
         """Load the space; rank 0 first, so that weights are downloaded once."""

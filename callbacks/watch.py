@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import sing_monitor
 from sing_monitor.cache import EmbeddingCache
 from sing_monitor.callbacks.batches import pretrained_configs
-from sing_monitor.callbacks.capture import HeadTap, no_trace
+from sing_monitor.callbacks.capture import HeadTap, no_trace, retrace
 from sing_monitor.callbacks.collector import Collector
 from sing_monitor.callbacks.loaders import sample_positions
 from sing_monitor.callbacks.probe import ProbeEmbedder, ProbeRows
@@ -68,6 +68,7 @@ class Watch:
         if self._tap is None or self._tap.module is not head.module:
             self.release()
             self._tap = HeadTap(head.module)
+            retrace(model)
         self._head = head
 
     def start(self, model: nn.Module, loader: Any, *, threshold: int, expected: int) -> None:

@@ -132,27 +132,6 @@ def test_no_hook_is_left_behind(finished_run: Any) -> None:
     assert_no_hooks(finished_run.model)
 
 
-class StopsInTraining(L.Callback):
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.global_step == 4:
-            raise self.error
-
-
-@pytest.mark.parametrize("error", [ValueError("stop"), KeyboardInterrupt()], ids=repr)
-def test_no_hook_is_left_behind_by_a_run_that_ends_early(
-    error: BaseException, tmp_path: Path
-) -> None:
-    model = tiny.Classifier()
-    run = tiny.trainer(tmp_path, tiny.callback(), StopsInTraining(error))
-    with pytest.raises((ValueError, SystemExit, KeyboardInterrupt)):
-        run.fit(model, tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))
-    assert_no_hooks(model)
-    assert pickle.loads(pickle.dumps(model)).network is not None  # noqa: S301
-
-
 def test_copies_and_pickles_of_a_watched_model_do_not_hold_the_callback(tmp_path: Path) -> None:
     copies: list[Any] = []
 
