@@ -34,6 +34,7 @@ class Analysis:
         n_images: how many movers get neighbours and thumbnails.
         invariance: what the null space leaves unchanged.
         images: number of validation images.
+        ranks: number of processes that the images were shared out to.
         is_rehearsal: the sanity check: say what is used, analyse nothing.
     """
 
@@ -44,6 +45,7 @@ class Analysis:
     n_images: int
     invariance: Invariance
     images: int
+    ranks: int
     is_rehearsal: bool
 
     def run(
@@ -95,7 +97,19 @@ class Analysis:
                 "monitor/skipped": 0.0,
             }
         )
-        return Outcome(findings.scalars, wanted=_pictured(findings)), findings, snapshot
+        outcome = Outcome(
+            findings.scalars, wanted=_pictured(findings), notes=self._notes(rows.doubtful)
+        )
+        return outcome, findings, snapshot
+
+    def _notes(self, doubtful: int) -> tuple[str, ...]:
+        if self.ranks == 1 or doubtful == 0:
+            return ()
+        return (
+            f"images that count more than once: {doubtful}. The sampler does not tell which it has "
+            "repeated to share out the data set evenly. With Lightning's own sampler and without "
+            "shuffling, each image counts once.",
+        )
 
     def _previous_head(self, feature_dim: int) -> HeadGeometry | None:
         """None also where a new network took the old one's place: there is no drift between two."""

@@ -170,6 +170,7 @@ def analyze(
             n_images=n_images,
             invariance=invariance,
             images=images,
+            ranks=1,
             is_rehearsal=False,
         )
         return _analyze(watch, settings, analysis, model, loader)

@@ -94,7 +94,7 @@ class Publisher:
                     f"`sing-monitor sync {writer.spool_dir}` delivers them."
                 )
         if self._lost:
-            rank_zero_info(f"SINGCallback: of {self._lost} validations, tables were lost.")
+            rank_zero_info(f"SINGCallback: validations whose tables were lost: {self._lost}.")
 
     def _writer(self, trainer: pl.Trainer, logger: MLFlowLogger) -> RunWriter:
         from sing_monitor.tracking import RunWriter
@@ -116,7 +116,7 @@ class Publisher:
             yield
         except Exception as error:
             if isinstance(error, DeliveryError) and not error.is_loss:
-                self._warn(_BEHIND, str(error))
+                self._warn(_BEHIND, f"{error} What waits at the end, `sing-monitor sync` delivers.")
             else:
                 self._lost += isinstance(error, DeliveryError)
                 self._warn(_LOST, str(error) or type(error).__name__)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,6 +64,7 @@ class MonitoredRun:
         self._seconds = 0.0
         self._warned: set[str] = set()
         self._last: Mapping[str, float] = {}
+        self._attributes = tuple(settings.prompts.attributes)
 
     def begin_training(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Where no validation loop will run: rehearse on the user's own probe, or warn."""
@@ -217,7 +220,10 @@ class MonitoredRun:
             outcome, findings, snapshot = Outcome(), None, None
             if trainer.is_global_zero:
                 outcome, findings, snapshot = self._analysis(trainer).run(self._watch, shares)
+                seen = max((share.attributes for share in shares), key=len)
+                outcome = replace(outcome, attributes=seen or self._attributes)
             outcome = broadcast(trainer, outcome)
+            self._attributes = outcome.attributes
             pictures = gather(trainer, self._watch.embedder.pictures(outcome.wanted))
             if findings is not None:
                 self._publish(trainer, findings, snapshot, pictures)
@@ -231,11 +237,12 @@ class MonitoredRun:
         if self._settings.probe is not None and not trainer.is_global_zero:
             rows = None  # every rank has run the whole probe
         if self._failure is None:
-            return Share(rows, expected=self._expected_images)
+            return Share(rows, expected=self._expected_images, attributes=self._watch.attributes)
         return Share(
             failure=str(self._failure) or type(self._failure).__name__,
             is_setup_fault=isinstance(self._failure, MisconfigurationException),
             expected=self._expected_images,
+            attributes=self._watch.attributes,
         )
 
     def _analysis(self, trainer: pl.Trainer) -> Analysis:
@@ -250,6 +257,7 @@ class MonitoredRun:
             n_images=self._settings.n_images,
             invariance=self._settings.invariance,
             images=self._images,
+            ranks=trainer.world_size,
             is_rehearsal=self._is_rehearsal,
         )
 
@@ -296,6 +304,8 @@ class MonitoredRun:
             self._complain(trainer, outcome.failure, outcome.is_setup_fault)
             return
         self._is_proved = True
+        for note in outcome.notes:
+            self._warn_once(note)
         if self._is_rehearsal:
             return
         self._passes += 1
@@ -321,8 +331,10 @@ class MonitoredRun:
             self._warn_once(reason, f"no scores for epoch {trainer.current_epoch}: ")
 
     def _warn_once(self, reason: str, context: str = "") -> None:
-        if reason not in self._warned:
-            self._warned.add(reason)
+        # Counts differ from epoch to epoch, and the reason is still the same.
+        topic = re.sub(r"\d+", "#", reason)
+        if topic not in self._warned:
+            self._warned.add(topic)
             rank_zero_warn(f"SINGCallback: {context}{reason}")
 
     def _log(
@@ -336,7 +348,7 @@ class MonitoredRun:
             "monitor/stage": 0.0 if _is_fitting(trainer) else 1.0,
         }
         self._seconds = 0.0
-        values = complete({**scalars, **own}, CATALOGUE, self._watch.attributes)
+        values = complete({**scalars, **own}, CATALOGUE, self._attributes)
         with self._timed():
             self._keep_scalars(trainer, values)
         device = pl_module.device

@@ -290,6 +290,10 @@ class SINGCallback(Callback):
                 except (ValueError, TypeError, RuntimeError) as error:
                     failure = error
             trainer.strategy.barrier()
-        if self._space is None:
-            raise MisconfigurationException(str(failure)) from failure
+        # A rank that went on alone would wait for the others forever.
+        is_open = self._space is not None
+        if not trainer.strategy.reduce_boolean_decision(is_open) or self._space is None:
+            raise MisconfigurationException(
+                str(failure or "the semantic space could not be loaded on another rank.")
+            ) from failure
         return self._space
