@@ -6,12 +6,10 @@ import shutil
 from argparse import Namespace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import timm
 import torch
 from pandas.testing import assert_frame_equal
-from PIL import Image
 from timm.utils import CheckpointSaver
 from torch.utils.data import DataLoader
 
@@ -103,12 +101,7 @@ def test_a_folder_of_timm_checkpoints_becomes_a_run_for_each_model(
     for seed, architecture in enumerate(("test_resnet", "test_vit")):
         save_as_timm_does(architecture, zoo / architecture, seed)
     (zoo / "broken.pth.tar").write_bytes(b"no checkpoint")
-    blobs = tiny.Blobs(24)
-    for index, (image, label) in enumerate(zip(blobs.images, blobs.labels, strict=True)):
-        path = images / tiny.CLASSES[label] / f"{index}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-        Image.fromarray(np.asarray(pixels)).save(path)
+    tiny.image_folder(images, 24)
 
     # One file cannot be read; the others are analyzed all the same.
     assert analyze(uri, zoo, "--data", str(images), "--each", "model") == 1
