@@ -1,4 +1,4 @@
-"""Seven backbones on one data set: which head ignores what, and what a random subspace would show.
+"""Six architectures on one data set: what each head ignores, and what a random subspace would show.
 
     python examples/compare_backbones.py
 
@@ -44,7 +44,9 @@ MODELS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "EfficientNet": ("test_efficientnet", {}),
     "NFNet": ("test_nfnet", {}),
     "RegNet": ("test_byobnet", {}),
-    "ViT": ("test_vit", {"img_size": 32, "patch_size": 8}),
+    "ViT": ("test_vit", {"img_size": 32, "patch_size": 8, "learning_rate": 1e-3}),
+    # A control that learns nothing: the same network, at a rate at which it fails.
+    "ViT, rate too high": ("test_vit", {"img_size": 32, "patch_size": 8}),
 }
 COLUMNS = {
     "head/null_dim": "null dim.",

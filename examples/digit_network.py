@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from colored_digits import CLASSES, ColoredDigits
@@ -11,7 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
 
-def digits(split: str, *, shortcut: float = 0.0, copies: int = 4) -> DataLoader[list[Tensor]]:
+def digits(split: str, *, shortcut: float = 0.0, copies: int = 4) -> DataLoader[Any]:
     """Loader of (images, labels); the training split is shuffled."""
     data = ColoredDigits(split, shortcut, seed=1 if split == "train" else 2, copies=copies)
 

@@ -38,7 +38,8 @@ class FineTuned(TimmClassifier):
 
     def configure_optimizers(self) -> Any:
         rate = self.hparams["learning_rate"]
-        head = {id(p) for p in self.network.get_classifier().parameters()}
+        network: Any = self.network
+        head = {id(p) for p in network.get_classifier().parameters()}
         groups = [
             {"params": [p for p in self.parameters() if id(p) not in head]},
             {"params": [p for p in self.parameters() if id(p) in head]},

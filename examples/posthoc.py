@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     columns = ["concept", "angle_before", "angle_after_centered", "attribute_score_centered"]
     print(f"\nBackgrounds, degrees:\n{more[columns].round(2).to_string(index=False)}")
 
-    image = loader.dataset[0]["image"]
+    image = next(iter(loader))[0][0]
     explained = explain_image(
         model, image, space, snapshot=found.snapshot, concepts=INKS | SHADES, ridge=ridge
     )
