@@ -181,7 +181,7 @@ class Snapshot:
             epoch=int(metadata["epoch"]),
             step=int(metadata["step"]),
             attributes=attributes,
-            invariance=metadata.get("invariance", "logits"),  # type: ignore[arg-type]
+            invariance=metadata.get("invariance", "logits"),
         )
 
 

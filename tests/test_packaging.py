@@ -184,11 +184,11 @@ print(*(name for name in sys.modules if name.startswith("sing_monitor.")))
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("sing_monitor", ()),
+        ("sing_monitor", ("unclip",)),
         ("callbacks", ()),
         ("app", ("app",)),
         ("examples", ("examples",)),
-        ("tests", ("app", "dev", "examples")),
+        ("tests", ("app", "dev", "examples", "unclip")),
     ],
 )
 def test_every_library_that_is_imported_is_asked_for(folder: str, extras: tuple[str, ...]) -> None:

@@ -85,18 +85,17 @@ def analyze_perturbations(translation: Translation, *, seed: int = RANDOM_SEED) 
     draws = torch.randn(DRAWS, geometry.feature_dim, generator=generator, dtype=torch.float64)
     size = _spread(translation)
     weight = effective_weight(snapshot.weight.double(), snapshot.invariance)
-    scalars = {}
-    for name, directions in (
-        ("null", geometry.null(draws)),
-        ("random", draws),
-        ("principal", geometry.principal(draws)),
-    ):
-        # Where the space is empty the part is exactly 0, and 0 / 0 is NaN, as it should be.
-        steps = size * directions / torch.linalg.vector_norm(directions, dim=1, keepdim=True)
-        changes = torch.linalg.vector_norm(steps @ weight.T, dim=1)
-        scalars[f"perturb/logits_{name}"] = float(changes.mean())
-        scores = _image_scores(translation.pairs.original, translation.fit, steps)
-        scalars[f"perturb/image_score_{name}"] = float(scores.mean())
+    # In the order of _DIRECTIONS. The part in an empty space is exactly 0, and 0 / 0 is NaN.
+    parts = torch.stack((geometry.null(draws), draws, geometry.principal(draws)))
+    steps = size * parts / torch.linalg.vector_norm(parts, dim=2, keepdim=True)
+    changes = torch.linalg.vector_norm(steps @ weight.T, dim=2).mean(dim=1)
+    scores = _image_scores(translation.pairs.original, translation.fit, steps.flatten(0, 1))
+    moved = scores.unflatten(1, (len(steps), DRAWS)).mean(dim=(0, 2))
+    scalars = {
+        f"perturb/{quantity}_{name}": float(value)
+        for quantity, values in (("logits", changes), ("image_score", moved))
+        for name, value in zip(_DIRECTIONS, values, strict=True)
+    }
     random = scalars["perturb/logits_random"]
     ratio = scalars["perturb/logits_null"] / random if random > 0 else math.nan
     return Findings({"perturb/logits_ratio": ratio, **scalars})

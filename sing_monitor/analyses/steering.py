@@ -18,8 +18,8 @@ from sing_monitor.translation import Translation
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-MAX_PAIRS = 32
-IMAGES_PER_PAIR = 16
+MAX_PAIRS = 16
+IMAGES_PER_PAIR = 8
 
 _SOURCE = "SING eqs. 10-13 and table 1, pairs ours"
 _STEP = "f~ = f + eps d, d = P_n g / |P_n g|, g = grad_f cos(T f, t), eps such that IS = 40 deg"
@@ -85,7 +85,7 @@ def analyze_steering(
     Args:
         translation: one validation, translated.
         pairs: (source class, target class); by default :func:`nearest_pairs`. Of each source at
-            most 16 images are steered: those with the lowest fingerprints, always the same ones.
+            most 8 images are steered: those with the lowest fingerprints, always the same ones.
         wanted: IS in degrees. The catalogue's scalars are those of 40.
 
     Returns:
@@ -126,7 +126,7 @@ def nearest_pairs(texts: Tensor, labels: Tensor) -> tuple[tuple[int, int], ...]:
     """Each class with images and the other class whose text is nearest to its own.
 
     Texts do not change while a model trains, so the pairs are the same at every epoch. Of more
-    than 32 classes every k-th is taken.
+    than 16 classes every k-th is taken.
 
     Args:
         texts: class embeddings, (C, n); a class without a text, NaN, is in no pair.

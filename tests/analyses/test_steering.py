@@ -37,7 +37,7 @@ def test_each_class_goes_to_the_class_of_the_nearest_text() -> None:
 def test_pairs_of_many_classes_are_few_and_spread_out() -> None:
     pairs = nearest_pairs(normal(1000, 8, seed=0), torch.arange(1000))
     assert MAX_PAIRS / 2 < len(pairs) <= MAX_PAIRS
-    assert pairs[-1][0] > 950
+    assert pairs[-1][0] > 900
     assert all(source != target for source, target in pairs)
 
 
