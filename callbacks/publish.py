@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from sing_monitor.snapshot import Snapshot
     from sing_monitor.tracking import RunWriter
 
-_BEHIND, _LOST = "behind", "lost"
-
 
 class Publisher:
     """Writes findings to the MLflow runs of a trainer. Runs on rank 0 only; never raises.
@@ -40,6 +38,7 @@ class Publisher:
         self._config = config
         self._tags = tags
         self._writers: dict[int, RunWriter] = {}
+        self._behind: set[int] = set()  # loggers whose store does not take what waits
         self._said: set[str] = set()
         self._lost = 0
 
@@ -55,14 +54,14 @@ class Publisher:
     ) -> None:
         """Write the tables of one validation to every run; what fails stays in the local spool."""
         for logger in mlflow_loggers(trainer):
-            with self._reported():
+            with self._reported(id(logger)):
                 writer = self._writer(trainer, logger)
                 with writer.together():
                     self._describe(writer, logger)
                     writer.write(findings, epoch=epoch, step=step, thumbnails=thumbnails)
                     if snapshot is not None:
                         writer.write_snapshot(snapshot)
-                self._say_that_all_arrived(writer)
+                self._say_that_all_arrived(id(logger))
 
     def keep_scalars(
         self, trainer: pl.Trainer, scalars: Mapping[str, float], *, epoch: int, step: int
@@ -71,7 +70,7 @@ class Publisher:
         # The step of Lightning's own LearningRateMonitor; no public name leads there.
         mlflow_step = trainer.fit_loop.epoch_loop._batches_that_stepped
         for logger in mlflow_loggers(trainer):
-            with self._reported():
+            with self._reported(id(logger)):
                 writer = self._writer(trainer, logger)
                 writer.keep_scalars(
                     scalars,
@@ -84,10 +83,10 @@ class Publisher:
 
     def flush(self) -> None:
         """Deliver what is still in the spool, and say what stays there."""
-        for writer in self._writers.values():
-            with self._reported():
+        for key, writer in self._writers.items():
+            with self._reported(key):
                 writer.deliver(last=True)
-                self._say_that_all_arrived(writer)
+                self._say_that_all_arrived(key)
             if writer.pending:
                 rank_zero_info(
                     f"SINGCallback: {writer.pending} files have not reached MLflow. "
@@ -110,20 +109,26 @@ class Publisher:
             writer.describe(self._config, {**self._tags, "metric_prefix": logger._prefix})
 
     @contextmanager
-    def _reported(self) -> Iterator[None]:
+    def _reported(self, key: int) -> Iterator[None]:
         """Turn faults into warnings: a dead server or a full disk is said once, not each epoch."""
         try:
             yield
         except Exception as error:
+            reason = str(error) or type(error).__name__
             if isinstance(error, DeliveryError) and not error.is_loss:
-                self._warn(_BEHIND, f"{error} What waits at the end, `sing-monitor sync` delivers.")
-            else:
+                if key not in self._behind:
+                    self._behind.add(key)
+                    end = "What waits at the end, `sing-monitor sync` delivers."
+                    self._warn(reason, f"{reason} {end}")
+            elif isinstance(error, OSError):
                 self._lost += isinstance(error, DeliveryError)
-                self._warn(_LOST, str(error) or type(error).__name__)
+                self._warn("disk", reason)
+            else:
+                self._warn(reason, reason)
 
-    def _say_that_all_arrived(self, writer: RunWriter) -> None:
-        if _BEHIND in self._said:
-            self._said.remove(_BEHIND)
+    def _say_that_all_arrived(self, key: int) -> None:
+        if key in self._behind:
+            self._behind.remove(key)
             rank_zero_info("SINGCallback: what waited for MLflow has been delivered.")
 
     def _warn(self, topic: str, reason: str) -> None:

@@ -7,7 +7,8 @@ A run holds, under ``sing/`` (``sing.<name>/`` for a named monitor)::
     sprites/<epoch, step, digest>.png + .json   thumbnails, and their ids in tile order
     snapshot.safetensors                        on demand
 
-and tags ``sing.schema``, ``sing.reference``, ... Scalars are logged by the training framework.
+and tags ``sing.schema``, ``sing.reference``, ... Scalars are logged by the training framework,
+and kept here until they are seen in the run.
 """
 
 from __future__ import annotations

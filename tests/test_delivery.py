@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,6 +13,7 @@ from sing_monitor import delivery
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import DeliveryError, RunReader, RunWriter
 from tests.databases import empty_database
+from tests.servers import busy_server
 
 LATER = 4_000_000_000_000  # ms
 
@@ -94,45 +91,20 @@ def test_the_next_process_sends_what_the_logger_of_the_first_did_not_bring(
     assert values(run, "sing/image_score") == [(14, 7.0)]
 
 
-class Silent(BaseHTTPRequestHandler):
-    """A proxy whose server is away."""
-
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        type(self).asked.append(self.path)
-        self.send_response(503)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def silent() -> Iterator[str]:
-    Silent.asked = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
-
-
-def test_a_silent_server_is_asked_once_for_several_writes(silent: str, tmp_path: Path) -> None:
-    writer = RunWriter(MlflowClient(silent), "a" * 32, tmp_path)
+def test_a_silent_server_is_asked_once_for_several_writes(tmp_path: Path) -> None:
     table = Findings({"sing/x": 1.0}, {"classes": pd.DataFrame({"x": [1]})})
+    with busy_server(health=503) as (uri, asked):
+        writer = RunWriter(MlflowClient(uri), "a" * 32, tmp_path)
 
-    def publish(epoch: int) -> None:
-        with writer.together():
-            writer.describe({}, {})
-            writer.write(table, epoch=epoch, step=epoch)
+        def publish(epoch: int) -> None:
+            with writer.together():
+                writer.describe({}, {})
+                writer.write(table, epoch=epoch, step=epoch)
 
-    for epoch in (1, 2):
-        with pytest.raises(DeliveryError, match="503"):
-            publish(epoch)
-        assert Silent.asked == ["/health"] * epoch
+        for epoch in (1, 2):
+            with pytest.raises(DeliveryError, match="503"):
+                publish(epoch)
+            assert asked == ["/health"] * epoch
     assert writer.pending == 4  # tags, config and two tables
 
 

@@ -1,4 +1,4 @@
-"""The MLflow server goes away during a training and comes back."""
+"""The MLflow server goes away during a training."""
 
 from __future__ import annotations
 
@@ -8,19 +8,44 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import MLFlowLogger
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
+from sing_monitor.cli import main
 from sing_monitor.tracking import RunReader
 from tests.callbacks import tiny
-from tests.callbacks.disturbed import At, assert_same_weights, fit
+from tests.callbacks.disturbed import At, assert_same_weights, fit, said_by_the_monitor
 from tests.servers import MlflowServer
 
 
-def test_a_server_that_dies_and_comes_back_misses_nothing(
-    mlflow_server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The thread in which Lightning's metrics are logged gives up within this outage, as it does
-    # after minutes by default.
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Lightning logs is given up within an outage, as it is after minutes by default."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
+
+def test_sync_delivers_what_a_training_could_not_that_the_server_has_ended(
+    mlflow_server: MlflowServer, tmp_path: Path
+) -> None:
+    logger = MLFlowLogger("outage", tracking_uri=mlflow_server.uri)
+    outage = At(epoch_1=mlflow_server.kill)
+    trainer = tiny.trainer(tmp_path, tiny.callback(on_error="warn"), outage, logger=logger)
+    data = tiny.loader(tiny.Blobs())
+    with said_by_the_monitor() as said, pytest.raises(MlflowException):  # Lightning's own
+        trainer.fit(tiny.Classifier(), data, data)
+    (warning,) = said
+    assert "sing-monitor sync" in warning
+    assert main(["sync", str(tmp_path)]) == 1
+    mlflow_server.start()
+    assert main(["sync", str(tmp_path)]) == 0
+    reader = RunReader(mlflow_server.uri, str(logger.run_id))
+    assert reader.scalars()["epoch"].tolist() == [0, 1]
+    assert reader.scalars()["sing/image_score"].map(math.isfinite).all()
+    assert [epoch for epoch, _ in reader.validations()] == [0, 1]
+
+
+def test_a_server_that_dies_and_comes_back_misses_nothing(
+    mlflow_server: MlflowServer, tmp_path: Path
+) -> None:
     uri = mlflow_server.uri
     logger = MLFlowLogger("outage", tracking_uri=uri, synchronous=False, prefix="fold1")
     outage = At(epoch_2=mlflow_server.kill, epoch_4=mlflow_server.start)
