@@ -51,8 +51,8 @@ class SINGCallback(Callback):
         probe: a loader of your own, measured instead of the validation batches. It costs one
             extra pass of the model over it for every analysed epoch, in eval mode and without
             gradients, on every rank the whole loader. With a validation loop it is measured at
-            each validation, with none at the end of the training epoch. The module's ``forward``
-            must map images to logits.
+            each validation; with none at the end of the training epoch, where averaging callbacks
+            have not swapped in their weights. The module's ``forward`` must map images to logits.
         pixel_stats: ``(mean, std)`` that the images were normalised with; found by itself for
             torchvision's ``Normalize``, images in [0, 1] and timm models.
         batch_adapter: turns a batch of another form into a :class:`Batch`.
