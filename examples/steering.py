@@ -4,8 +4,9 @@
 
 Two networks are trained, one on digits with random ink and one whose ink gives the class away.
 Both then have features pushed inside the null space of their heads, toward another digit and
-toward another ink, until the Image Score is 40 degrees. The logits stay as they are; the honest
-head cannot tell inks apart, so its features are led to another ink with ease. About two minutes.
+toward another ink, until the Image Score is 40 degrees. The logits stay as they are. The honest
+head has no use for the ink, so its features come nearer to another ink than the shortcut's do.
+About a minute.
 """
 
 from __future__ import annotations
