@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "AS and IS in degrees, centered pair; ratio: IS over mean |AS|. 'random': a random\n"
         "subspace of the same size in place of the head's null space. 'digit kept', 'colour\n"
         "kept': what is left of the zero-shot accuracy when what the head cannot see is\n"
-        "removed (1: all, 0: chance). R2: of the translation; the lower, the less all that means.\n\n"
+        "removed (1: all, 0: chance). R2: of the translation; the lower, the less it all means.\n\n"
         f"The figure: {options.out}\n"
         f"The runs:   sing-monitor app --tracking-uri {options.tracking_uri}"
     )

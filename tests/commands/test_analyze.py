@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from mlflow import MlflowClient
 from pandas.testing import assert_frame_equal
 from timm.utils import CheckpointSaver
 from torch.utils.data import DataLoader
@@ -42,6 +43,10 @@ def readers(uri: str) -> dict[str, RunReader]:
 
 def validation() -> DataLoader:
     return tiny.loader(tiny.Blobs())
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
 
 
 def test_checkpoints_of_a_training_give_the_curves_that_its_callback_logged(
@@ -168,3 +173,18 @@ def test_an_empty_folder_is_said_to_be_empty(
 ) -> None:
     assert analyze(uri, tmp_path / "none", "--data", f"{HERE}:validation") == 1
     assert "holds no checkpoint" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_run_that_the_same_command_takes_up(
+    run_with_snapshot: FinishedRun, uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint,) = run_with_snapshot.checkpoints.glob("epoch=1*")
+    data = ["--data", f"{HERE}:validation"]
+    assert analyze(uri, checkpoint, "--model", f"{HERE}:interrupted", *data) == 130
+    assert "Stopped. The same command goes on" in capsys.readouterr().err
+    (run,) = MlflowClient(uri).search_runs(["1"])
+    assert run.info.status == "KILLED"
+    assert analyze(uri, checkpoint, "--model", "tests.callbacks.tiny:Classifier", *data) == 0
+    (row,) = list_runs(uri).to_dict("records")
+    assert (row["run_id"], row["status"]) == (run.info.run_id, "FINISHED")
+    assert RunReader(uri, row["run_id"]).scalars()["epoch"].tolist() == [1]
