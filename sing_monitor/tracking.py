@@ -41,6 +41,7 @@ from sing_monitor.store import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from pandas import DataFrame
 
 __all__ = [
     "SCHEMA",
@@ -152,12 +153,17 @@ class RunWriter:
             if not groups <= self._groups:
                 self._put_tags({"groups": ",".join(sorted(groups | self._groups))})
                 self._groups |= groups
-            for table, frame in findings.tables.items():
-                self._delivery.put_artifact(self.layout.table(table, epoch, step), frame.to_parquet)
+            self._put_tables(findings.tables, epoch, step)
             if images:
                 self._put_thumbnails(images, epoch, step)
 
         self._delivery.keep(f"the tables of epoch {epoch}", keep)
+
+    def add_tables(self, tables: Mapping[str, DataFrame], *, epoch: int, step: int) -> None:
+        """Store further tables of a validation that the run holds already, or newer ones."""
+        self._delivery.keep(
+            f"the tables of epoch {epoch}", lambda: self._put_tables(tables, epoch, step)
+        )
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         """Store the snapshot; a later one takes its place."""
@@ -213,6 +219,10 @@ class RunWriter:
     def deliver(self, *, last: bool = False) -> None:
         """Send what waits; ``last``: no logger of this process sends anything from now on."""
         self._delivery.deliver(last=last)
+
+    def _put_tables(self, tables: Mapping[str, DataFrame], epoch: int, step: int) -> None:
+        for table, frame in tables.items():
+            self._delivery.put_artifact(self.layout.table(table, epoch, step), frame.to_parquet)
 
     def _put_tags(self, tags: Mapping[str, str]) -> None:
         self._delivery.put_tags({self.layout.tag(key): str(tags[key]) for key in tags})
