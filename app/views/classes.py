@@ -191,9 +191,18 @@ def _one_class(
     images: pd.DataFrame | None,
 ) -> None:
     st.subheader("One class", anchor=False)
-    name = st.selectbox("Class", names, key="class", bind="query-params", width=320)
-    if name is None:
-        return
+    # A default among the options would stay while the epoch moves on, and be lost to the link.
+    first = names[0]
+    asked = st.selectbox(
+        "Class",
+        names,
+        index=None,
+        key="class",
+        bind="query-params",
+        placeholder=f"{first} (first of the list)",
+        width=320,
+    )
+    name = asked or first
     runs = [each for each in (view.run, view.other) if each is not None]
     by_run = {run.run_id: tables if run is view.run else _tables(run) for run in runs}
     moved = f"image_score{view.suffix}"
