@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 from mlflow import MlflowClient
 
 from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store, history
+from tests.servers import free_port, serving
 
 
 @pytest.fixture(scope="module")
-def server(
-    empty_store: Store, tmp_path_factory: pytest.TempPathFactory, free_port: int
-) -> Iterator[str]:
+def server(empty_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
     backend = copy_of(empty_store, folder).uri
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend]
     command += ["--artifacts-destination", str(folder / "artifacts"), "--workers", "1"]
-    command += ["--host", "127.0.0.1", "--port", str(free_port)]
-    uri = f"http://127.0.0.1:{free_port}"
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    log = (folder / "log").open("wb")
-    with subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment) as process:
-        try:
-            wait_for(f"{uri}/health", process, Path(log.name))
-            yield uri
-        finally:
-            process.terminate()
-    log.close()
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urlopen(url, timeout=5):
-                return
-        except (URLError, ConnectionError, TimeoutError):
-            time.sleep(0.3)
-    raise AssertionError(f"{url} did not answer: {log.read_text()}")
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    uri = f"http://127.0.0.1:{port}"
+    with serving(command, f"{uri}/health", folder, MLFLOW_DISABLE_TELEMETRY="true"):
+        yield uri
 
 
 def test_runs_and_curves_of_a_server(server: str, open_page: Opened, tmp_path: Path) -> None:
