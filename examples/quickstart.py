@@ -50,9 +50,7 @@ COLUMNS = {
 
 def small_resnet() -> nn.Module:
     """A timm network of half a million parameters, with 128 features before its head."""
-    return timm.create_model(
-        "resnet10t", num_classes=10, channels=(16, 32, 64, 128), stem_width=16
-    )
+    return timm.create_model("resnet10t", num_classes=10, channels=(16, 32, 64, 128), stem_width=16)
 
 
 class DigitClassifier(L.LightningModule):
