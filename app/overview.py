@@ -59,7 +59,7 @@ def runs_table(
         series: the picked runs.
         links: address of each run in the MLflow UI.
     """
-    strokes = {each.key: swatch(each.colour, each.is_baseline, height=28) for each in series}
+    strokes = {each.key: swatch(each, height=28) for each in series}
     rows = [
         _row(row, histories.get(row["run_id"]), strokes, links) for _, row in listing.iterrows()
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -104,7 +105,7 @@ def _below(chosen: Selection, view: View, key: str, values: pd.DataFrame) -> Non
             last = known.iloc[-1]
             value = last["difference"]
             change = format(value, "+.4g") if is_own else metrics.show(key, value, sign=True)
-            stroke = f"![{plain(run.label)}]({swatch(run.colour)})"
+            stroke = f"![{plain(run.label)}]({swatch(run.series)})"
             parts.append(f"{stroke} {plain(change)} at epoch {last['epoch']}")
     text = f"To the baseline: {' · '.join(parts)}" if parts else "How to read this"
     if parts or not is_own:
@@ -120,7 +121,8 @@ def _configurations(chosen: Selection) -> tuple[dict[str, str], list[Series]]:
         name = curves.without_seed(runs[0].label)
         label = f"{name} ({count(len(runs), 'run')})" if len(runs) > 1 else runs[0].label
         is_baseline = any(run.is_baseline for run in runs)
-        series.append(Series(group, label, runs[0].colour, is_baseline))
+        look = replace(runs[0].series, key=group, label=label, is_baseline=is_baseline)
+        series.append(look)
     return groups, series
 
 
@@ -131,7 +133,7 @@ def _numbers(chosen: Selection, long: pd.DataFrame) -> None:
     at_epoch = epoch_slider(epochs)
     baseline = chosen.baseline.run_id if chosen.baseline else None
     numbers = curves.summary(long, at_epoch, baseline)
-    colours = {run.run_id: swatch(run.colour, run.is_baseline, height=28) for run in chosen.runs}
+    colours = {run.run_id: swatch(run.series, height=28) for run in chosen.runs}
     known = set(metrics.in_catalogue_order(chosen.listing.columns))
     numbers["metric"] = [metrics.label(key) if key in known else key for key in numbers["metric"]]
     order = ["metric", "colour", "label", "last", "last_epoch", "best", "best_epoch", "at_epoch"]

@@ -206,7 +206,7 @@ def _one_image(
                     charts.history,
                     values,
                     said,
-                    view.run.colour,
+                    view.run.series.colour,
                     view.epoch,
                     key=f"history {score}",
                     alt_text=what,
