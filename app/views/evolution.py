@@ -98,11 +98,12 @@ def _label(key: str, view: View) -> str:
 def _below(chosen: Selection, view: View, key: str, values: pd.DataFrame) -> None:
     """Under a panel: the last differences to the baseline, and the catalogue's explanation."""
     is_own = key in view.own
+    known = values.dropna(subset="difference").drop_duplicates("series", keep="last")
+    changes = known.set_index("series")[["difference", "epoch"]].to_dict("index")
     parts = []
     for run in () if view.by_seeds or chosen.caveat(key) else chosen.runs:
-        known = values[values["series"] == run.run_id].dropna(subset="difference")
-        if len(known) and not run.is_baseline:
-            last = known.iloc[-1]
+        last = changes.get(run.run_id)
+        if last is not None and not run.is_baseline:
             value = last["difference"]
             change = format(value, "+.4g") if is_own else metrics.show(key, value, sign=True)
             stroke = f"![{plain(run.label)}]({swatch(run.series)})"
