@@ -33,6 +33,7 @@ from sing_monitor.store import (
     RunNotFoundError,
     StoreError,
     check_answers,
+    gather,
     reason,
     redact,
     short_waits,
@@ -51,6 +52,7 @@ __all__ = [
     "RunReader",
     "RunWriter",
     "StoreError",
+    "gather",
     "list_runs",
     "redact",
 ]

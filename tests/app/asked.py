@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import mlflow.artifacts
 import pytest
 from mlflow import MlflowClient
 
-ASKING = (
-    "get_run",
-    "get_metric_history",
-    "search_runs",
-    "search_experiments",
-    "list_artifacts",
-    "download_artifacts",
+_ASKING = (
+    (MlflowClient, "get_run"),
+    (MlflowClient, "get_metric_history"),
+    (MlflowClient, "search_runs"),
+    (MlflowClient, "search_experiments"),
+    (MlflowClient, "list_artifacts"),
+    (mlflow.artifacts, "download_artifacts"),
 )
 
 
@@ -23,15 +24,17 @@ ASKING = (
 def counting() -> Iterator[Counter[str]]:
     """Questions by kind, as long as the block lasts; each of them is asked as ever."""
     counts: Counter[str] = Counter()
+
+    def counted(owner: object, name: str) -> Callable[..., object]:
+        original = getattr(owner, name)
+
+        def call(*args: object, **kwargs: object) -> object:
+            counts[name] += 1
+            return original(*args, **kwargs)
+
+        return call
+
     with pytest.MonkeyPatch.context() as patch:
-        for name in ASKING:
-            original = getattr(MlflowClient, name)
-
-            def call(
-                self: MlflowClient, *args: object, _name=name, _original=original, **more: object
-            ) -> object:
-                counts[_name] += 1
-                return _original(self, *args, **more)
-
-            patch.setattr(MlflowClient, name, call)
+        for owner, name in _ASKING:
+            patch.setattr(owner, name, counted(owner, name))
         yield counts
