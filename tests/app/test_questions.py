@@ -16,10 +16,10 @@ MOST = {
     "runs": {"get_metric_history": 16, "download_artifacts": 0},
     "evolution": {"get_metric_history": 32, "download_artifacts": 0},
     "tradeoff": {"get_metric_history": 38, "download_artifacts": 2},
-    "classes": {"get_metric_history": 0, "download_artifacts": 20},
-    "concepts": {"get_metric_history": 0, "download_artifacts": 11},
-    "images": {"get_metric_history": 0, "download_artifacts": 14},
-    "geometry": {"get_metric_history": 40, "download_artifacts": 2},
+    "classes": {"get_metric_history": 0, "download_artifacts": 16},
+    "concepts": {"get_metric_history": 0, "download_artifacts": 6},
+    "images": {"get_metric_history": 0, "download_artifacts": 10},
+    "geometry": {"get_metric_history": 38, "download_artifacts": 2},
     "guide": {"get_metric_history": 0, "download_artifacts": 0},
 }
 
