@@ -36,6 +36,7 @@ from sing_monitor.store import (
     NotFoundError,
     RunNotFoundError,
     StoreError,
+    gather,
     redact,
 )
 
@@ -53,6 +54,7 @@ __all__ = [
     "RunReader",
     "RunWriter",
     "StoreError",
+    "gather",
     "list_runs",
     "redact",
 ]
