@@ -83,11 +83,11 @@ def _at_epoch(
 ) -> None:
     epoch = _choose(epochs)
     path = _path(chosen, histories, kind, epoch)
-    left, right = st.columns([5, 3], gap="large")
-    with left:
-        _plane(chosen, path, kind, epoch)
-    with right:
-        _bars(chosen, histories, epoch)
+    with st.grid(2, min_column_width=420, gap="medium") as grid:
+        with grid.cell():
+            _plane(chosen, path, kind, epoch)
+        with grid.cell():
+            _bars(chosen, histories, epoch)
 
 
 def _choose(epochs: list[int]) -> int:
