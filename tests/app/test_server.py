@@ -11,9 +11,13 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from sing_monitor.app import data
+from sing_monitor.app.selection import source
+from sing_monitor.findings import Findings
 from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store, history
 
@@ -28,7 +32,12 @@ def server(
     command += ["--artifacts-destination", str(folder / "artifacts"), "--workers", "1"]
     command += ["--host", "127.0.0.1", "--port", str(free_port)]
     uri = f"http://127.0.0.1:{free_port}"
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Processes of its own for background jobs: nobody asks for one, and they start slowly.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     log = (folder / "log").open("wb")
     with subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment) as process:
         try:
@@ -51,11 +60,12 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: flo
     raise AssertionError(f"{url} did not answer: {log.read_text()}")
 
 
-def test_runs_and_curves_of_a_server(server: str, open_page: Opened, tmp_path: Path) -> None:
+def test_runs_curves_and_tables_of_a_server(server: str, open_page: Opened, tmp_path: Path) -> None:
     app = open_page("runs", server)
     assert not app.exception
     store = Store(tmp_path, MlflowClient(server))
-    run = store.run("served", history(3))
+    classes = pd.DataFrame({"class_index": [0, 1], "class_name": ["a", "b"]})
+    run = store.run("served", history(3), tables=Findings({}, {"classes": classes}))
     app.button[0].click().run()
     table = app.dataframe[0].value
     assert table["run"].tolist() == ["served"]
@@ -63,3 +73,9 @@ def test_runs_and_curves_of_a_server(server: str, open_page: Opened, tmp_path: P
     app.switch_page("views/evolution.py").run()
     assert not app.exception
     assert app.get("vega_lite_chart")
+    listing = data.listing(server)
+    served = source(server, listing[listing["run_id"] == run].iloc[0])
+    validations = data.validations(served)
+    read = data.tables(served, "classes", validations, where=("class_name", "b"))
+    assert validations == [(0, 100), (1, 200), (2, 300)] == list(read)
+    assert {table["class_index"].item() for table in read.values()} == {1}
