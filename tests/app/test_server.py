@@ -6,9 +6,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from sing_monitor.app import data
+from sing_monitor.app.selection import source
+from sing_monitor.findings import Findings
 from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store, history
 from tests.servers import free_port, serving
@@ -23,15 +27,21 @@ def server(empty_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iter
     command += ["--artifacts-destination", str(folder / "artifacts"), "--workers", "1"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     uri = f"http://127.0.0.1:{port}"
-    with serving(command, f"{uri}/health", folder, MLFLOW_DISABLE_TELEMETRY="true"):
+    # Processes of its own for background jobs: nobody asks for one, and they start slowly.
+    environment = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    with serving(command, f"{uri}/health", folder, **environment):
         yield uri
 
 
-def test_runs_and_curves_of_a_server(server: str, open_page: Opened, tmp_path: Path) -> None:
+def test_runs_curves_and_tables_of_a_server(server: str, open_page: Opened, tmp_path: Path) -> None:
     app = open_page("runs", server)
     assert not app.exception
     store = Store(tmp_path, MlflowClient(server))
-    run = store.run("served", history(3))
+    classes = pd.DataFrame({"class_index": [0, 1], "class_name": ["a", "b"]})
+    run = store.run("served", history(3), tables=Findings({}, {"classes": classes}))
     app.button[0].click().run()
     table = app.dataframe[0].value
     assert table["run"].tolist() == ["served"]
@@ -39,3 +49,9 @@ def test_runs_and_curves_of_a_server(server: str, open_page: Opened, tmp_path: P
     app.switch_page("views/evolution.py").run()
     assert not app.exception
     assert app.get("vega_lite_chart")
+    listing = data.listing(server)
+    served = source(server, listing[listing["run_id"] == run].iloc[0])
+    validations = data.validations(served)
+    read = data.tables(served, "classes", validations, where=("class_name", "b"))
+    assert validations == [(0, 100), (1, 200), (2, 300)] == list(read)
+    assert {table["class_index"].item() for table in read.values()} == {1}
