@@ -113,8 +113,12 @@ def _run_row(run: Run, name: str | None, experiment: str) -> dict[str, Any]:
 
 
 def metric_prefix(run: Run, layout: Layout) -> str:
-    """What Lightning's MLFlowLogger put before every metric's name."""
-    prefix = layout.tags(run.data.tags).get("metric_prefix", "")
+    """What Lightning's MLFlowLogger put before every metric's name in a run."""
+    return logged_prefix(layout.tags(run.data.tags).get("metric_prefix", ""))
+
+
+def logged_prefix(prefix: str) -> str:
+    """What Lightning's MLFlowLogger puts before every metric's name, given its ``prefix``."""
     return re.sub(r"[^a-zA-Z0-9_/. -]+", "", prefix) + "-" if prefix else ""
 
 

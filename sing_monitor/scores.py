@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from sing_monitor.blocks import row_blocks
+
+_LONG_CHORD = 1.9
 
 
 @dataclass(frozen=True)
@@ -16,10 +21,30 @@ class PairScores:
     attribute: Tensor
     image: Tensor
 
-    @classmethod
-    def of(cls, original: Tensor, equivalent: Tensor, text: Tensor) -> PairScores:
-        """Scores of one kind of pair; embeddings and texts are (N, n)."""
-        return cls(attribute_score(original, equivalent, text), image_score(original, equivalent))
+
+def score_pairs(
+    original: Tensor, equivalents: Sequence[Tensor], texts: Tensor, labels: Tensor
+) -> list[PairScores]:
+    """AS and IS of several equivalents of the same images (SING, eqs. 6-8).
+
+    As :func:`attribute_score` and :func:`image_score`, with each direction worked out once.
+
+    Args:
+        original: translated features ``T f``, (N, n).
+        equivalents: each (N, n).
+        texts: (K, n).
+        labels: which text an image is scored against, (N,).
+    """
+    text_directions = _unit(texts.to(original))
+    scores = [PairScores(*original.new_empty(2, len(original)).double()) for _ in equivalents]
+    for rows in row_blocks(torch.arange(len(original))):
+        directions, towards = _unit(original[rows]), text_directions[labels[rows]]
+        to_text = _between(directions, towards)
+        for score, equivalent in zip(scores, equivalents, strict=True):
+            moved = _unit(equivalent[rows])
+            score.attribute[rows] = (to_text - _between(moved, towards)).double()
+            score.image[rows] = _between(directions, moved).double()
+    return scores
 
 
 @dataclass(frozen=True)
@@ -42,8 +67,8 @@ class Reading:
 def angle(x: Tensor, y: Tensor) -> Tensor:
     """Angle between vectors, ``arccos(x.y / |x||y|)``, in degrees, 0 to 180 (SING, eq. 5).
 
-    Computed as ``2 atan2(|u - v|, |u + v|)`` on unit vectors (Kahan), which keeps small angles
-    that arccos loses.
+    Computed as ``2 asin(|u - v| / 2)`` on unit vectors, and near 180 degrees as
+    ``2 atan2(|u - v|, |u + v|)`` (Kahan), which keeps small angles that arccos loses.
 
     Args:
         x: (..., n).
@@ -57,11 +82,7 @@ def angle(x: Tensor, y: Tensor) -> Tensor:
         >>> angle(torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 2.0], [-3.0, 0.0]])).tolist()
         [90.0, 180.0]
     """
-    u, v = _unit(x), _unit(y)
-    half = torch.atan2(
-        torch.linalg.vector_norm(u - v, dim=-1), torch.linalg.vector_norm(u + v, dim=-1)
-    )
-    return torch.rad2deg(2 * half)
+    return _between(_unit(x), _unit(y))
 
 
 def attribute_score(original: Tensor, equivalent: Tensor, text: Tensor) -> Tensor:
@@ -104,7 +125,7 @@ def text_cosines(embeddings: Tensor, texts: Tensor) -> Tensor:
     Returns:
         (N, K), -1 to 1; NaN for a zero or NaN vector.
     """
-    return _unit(embeddings) @ _unit(texts).T
+    return _unit(embeddings) @ _unit(texts.to(embeddings)).T
 
 
 def to_degrees(cosines: Tensor) -> Tensor:
@@ -148,8 +169,25 @@ def retention(before: float, after: float, *, choices: int, samples: int) -> flo
     return (after - chance) / (before - chance)
 
 
+def _between(u: Tensor, v: Tensor) -> Tensor:
+    """Angles of unit vectors, in degrees, by half their distance: the chord."""
+    chord = torch.linalg.vector_norm(u - v, dim=-1)
+    degrees = torch.rad2deg(2 * torch.asin((chord / 2).clamp(max=1.0)))
+    # Near 180 degrees the chord hardly changes; the distance to the opposite does.
+    if bool((chord > _LONG_CHORD).any()):
+        opposite = torch.linalg.vector_norm(u + v, dim=-1)
+        degrees = torch.where(
+            chord > _LONG_CHORD, torch.rad2deg(2 * torch.atan2(chord, opposite)), degrees
+        )
+    return degrees
+
+
 def _unit(x: Tensor) -> Tensor:
     """Unit vectors; NaN, not zero, for vectors without a direction."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    limits = torch.finfo(x.dtype)
+    if bool(((norm > limits.tiny**0.25) & (norm < limits.max**0.25)).all()):
+        return x / norm
     # Largest entry first: the squares of very small or large entries leave the dtype's range.
     scaled = x / x.abs().amax(dim=-1, keepdim=True)
     return scaled / torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)

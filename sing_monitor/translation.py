@@ -9,13 +9,21 @@ from typing import Literal
 
 from torch import Tensor
 
+from sing_monitor.blocks import energy
 from sing_monitor.embeddings import Texts
-from sing_monitor.geometry import RANDOM_DRAWS, RANDOM_SEED, HeadGeometry, random_geometries
+from sing_monitor.geometry import (
+    RANDOM_DRAWS,
+    RANDOM_SEED,
+    HeadGeometry,
+    coordinates,
+    random_geometries,
+)
 from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
 from sing_monitor.scores import (
     PairScores,
     Reading,
     attribute_score,
+    score_pairs,
     text_cosines,
     zero_shot_correct,
 )
@@ -29,48 +37,53 @@ class Translation:
     Args:
         snapshot: head, features (N, m), labels (N,) and embeddings (N, n) of one validation.
         texts: embeddings of classes, concepts and attribute values.
-        center: mu, the mean feature of the probe, (m,) float64.
         fit: the cross-fitted translators.
         pairs: ``T f`` and its equivalents under the head, each (N, n).
         baselines: random heads of the same rank.
         scores: by suffix of the pair (``""``, ``"_centered"``, ``"_random"``), for every draw (one,
             except of random subspaces): AS toward the true class and IS of every image.
+        random_energy: ``sum |R (f - mu)|^2`` of a random subspace, mean over the draws.
     """
 
     snapshot: Snapshot
     texts: Texts
-    center: Tensor
     fit: CrossFit
     pairs: TranslatedPairs
     baselines: tuple[HeadGeometry, ...]
     scores: Mapping[str, Sequence[PairScores]]
+    random_energy: float
 
     @cached_property
     def readings(self) -> Mapping[str, Reading]:
         """Class and annotated attributes, read before and after; by prefix of their metrics."""
         pairs, texts = self.pairs, self.texts
-        class_texts = texts.classes.embeddings.double()
+        class_texts = texts.classes.embeddings
         own = self.scores["_centered"][0].attribute
         readings = {"sing/": self._read(own, class_texts, self.snapshot.labels)}
         for name, (labels, _) in self.snapshot.attributes.items():
             if name in texts.attributes:
-                values = texts.attributes[name].embeddings.double()
+                values = texts.attributes[name].embeddings.to(pairs.original)
                 toward = attribute_score(pairs.original, pairs.centered, values[labels])
                 readings[f"attribute/{name}_"] = self._read(toward, values, labels)
         return readings
 
     def _read(self, attribute: Tensor, texts: Tensor, labels: Tensor) -> Reading:
         before, after = (
-            zero_shot_correct(text_cosines(embeddings, texts), labels)
+            zero_shot_correct(text_cosines(embeddings, texts), labels).double()
             for embeddings in (self.pairs.original, self.pairs.centered)
         )
         choices = int((~texts.isnan().any(dim=1)).sum())
-        return Reading(attribute, before, after, choices)
+        return Reading(attribute.double(), before, after, choices)
 
     @property
     def geometry(self) -> HeadGeometry:
         """Row space and null space of the snapshot's head."""
         return self.snapshot.geometry
+
+    @property
+    def center(self) -> Tensor:
+        """The mean feature mu of the probe, (m,) float64."""
+        return self.snapshot.center
 
 
 def translate(
@@ -95,21 +108,34 @@ def translate(
     """
     _check_samples(snapshot)
     _check_texts(snapshot, texts)
-    features, geometry = snapshot.features.double(), snapshot.geometry
-    center = features.mean(dim=0)
+    features, geometry = snapshot.features, snapshot.geometry
+    center = snapshot.center
     fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
-    pairs = fit.translate(features, geometry, center)
+    pairs = fit.translate(features, geometry, center, snapshot.seen)
     baselines = random_geometries(
         geometry.feature_dim, geometry.rank, draws=RANDOM_DRAWS, seed=seed
     )
-    true_texts = texts.classes.embeddings.double()[snapshot.labels]
-    random = (fit.translate(features, each, center).centered for each in baselines)
-    scores = {
-        "": [PairScores.of(pairs.original, pairs.removed, true_texts)],
-        "_centered": [PairScores.of(pairs.original, pairs.centered, true_texts)],
-        "_random": [PairScores.of(pairs.original, each, true_texts) for each in random],
-    }
-    return Translation(snapshot, texts, center, fit, pairs, baselines, scores)
+
+    def scores(*equivalents: Tensor) -> list[PairScores]:
+        return score_pairs(pairs.original, equivalents, texts.classes.embeddings, snapshot.labels)
+
+    removed, centered = scores(pairs.removed, pairs.centered)
+    varying = energy(features) - len(features) * energy(center)
+    random, kept = [], []
+    for baseline in baselines:
+        seen = coordinates(features, baseline, center)
+        equivalent = fit.equivalents(seen, baseline, center)
+        random += scores(equivalent if baseline.null_dim > 0 else pairs.original)
+        kept.append(energy(seen) if baseline.null_dim > 0 else varying)
+    return Translation(
+        snapshot,
+        texts,
+        fit,
+        pairs,
+        baselines,
+        {"": [removed], "_centered": [centered], "_random": random},
+        max(0.0, varying - sum(kept) / len(kept)),
+    )
 
 
 def _check_samples(snapshot: Snapshot) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -15,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from sing_monitor.cli import main
+from tests.servers import free_port, wait_for
 
 _RUN = "import sys; from sing_monitor.cli import main; sys.exit(main(sys.argv[1:]))"
 _BLOCKED = f"import sys; sys.modules['streamlit'] = None; {_RUN.removeprefix('import sys; ')}"
@@ -41,6 +40,15 @@ def test_the_help_of_the_app_names_every_option_and_default(
     for said in ("--tracking-uri", "--port", "--host", "127.0.0.1", "8501", "sqlite:///mlflow.db"):
         assert said in text
     assert "MLFLOW_TRACKING_URI" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_help_of_sync_says_what_the_exit_code_means(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = help_of(["sync"], capsys)
+    for said in ("--tracking-uri", "FOLDER", ".sing_spool", "exit code"):
+        assert said in text
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -81,9 +89,7 @@ def test_without_streamlit_one_sentence_says_what_to_install() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another signal there")
 def test_the_app_starts_and_ends_quietly_with_ctrl_c(tmp_path: Path) -> None:
     pytest.importorskip("streamlit")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     uri = "http://bob:hunter2@127.0.0.1:1"
     command = [sys.executable, "-c", _RUN, "app", "--port", str(port), "--host", "127.0.0.1"]
     command += ["--tracking-uri", uri]
@@ -108,16 +114,3 @@ def test_the_app_starts_and_ends_quietly_with_ctrl_c(tmp_path: Path) -> None:
     assert "hunter2" not in said
     with pytest.raises(URLError):
         urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urlopen(url, timeout=5) as answer:
-                assert answer.status == 200
-                return
-        except (URLError, ConnectionError, TimeoutError):
-            time.sleep(0.3)
-    raise AssertionError(f"{url} did not answer: {log.read_text()}")

@@ -9,7 +9,9 @@ from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
 from sing_monitor.analyses.intervals import analyze_intervals
 from sing_monitor.analyses.invariants import analyze_invariants
 from sing_monitor.analyses.metrics import INVARIANTS_METRICS
+from sing_monitor.analyses.perturbation import PERTURBATION_METRICS, analyze_perturbations
 from sing_monitor.analyses.ridge import analyze_ridge
+from sing_monitor.analyses.steering import STEERING_METRICS, analyze_steering
 from sing_monitor.analyses.support import SUPPORT_METRICS, analyze_support
 from sing_monitor.embeddings import Texts
 from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
@@ -24,7 +26,9 @@ __all__ = [
     "analyze_collapse",
     "analyze_intervals",
     "analyze_invariants",
+    "analyze_perturbations",
     "analyze_ridge",
+    "analyze_steering",
     "analyze_support",
     "translate",
 ]
@@ -34,6 +38,8 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     *CLASS_METRICS,
     *SUPPORT_METRICS,
     *COLLAPSE_METRICS,
+    *STEERING_METRICS,
+    *PERTURBATION_METRICS,
     *MONITOR_METRICS,
 )
 
@@ -68,4 +74,6 @@ def analyze(
         | analyze_support(translation)
         | analyze_ridge(translation)
         | analyze_collapse(snapshot)
+        | analyze_steering(translation)
+        | analyze_perturbations(translation, seed=seed)
     )

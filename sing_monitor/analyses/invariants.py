@@ -14,8 +14,9 @@ from torch import Tensor
 
 from sing_monitor.analyses import tables
 from sing_monitor.analyses.classes import add_evidence, evidence_scalars
+from sing_monitor.blocks import energy
 from sing_monitor.findings import Findings
-from sing_monitor.geometry import HeadGeometry
+from sing_monitor.geometry import HeadGeometry, null_energy
 from sing_monitor.pairs import mean_cosine
 from sing_monitor.scores import (
     PairScores,
@@ -114,29 +115,23 @@ def _reading_scalars(readings: Mapping[str, Reading]) -> dict[str, float]:
 
 
 def _head_scalars(translation: Translation, previous_head: HeadGeometry | None) -> dict[str, float]:
-    geometry, center = translation.geometry, translation.center
-    features, baselines = translation.snapshot.features.double(), translation.baselines
-    principal = geometry.principal(features)
-    null_energy = _energy(features - principal)
-    deviations = features - center
+    geometry, center, seen = translation.geometry, translation.center, translation.pairs.seen
+    features = translation.snapshot.features
     null_mean = geometry.null(center)
-    # The projection is linear, so P_n (f - mu) needs no second product.
-    null_deviations = (features - principal) - null_mean
-    total = _energy(deviations)
-    # By Pythagoras, in half the products; the difference would leave noise in place of a 0.
-    random = [
-        total - _energy(deviations @ each.row_basis) if each.null_dim > 0 else 0.0
-        for each in baselines
-    ]
+    whole_seen = seen + (geometry.row_basis.T @ center).to(seen)
+    raw = null_energy(features, whole_seen, geometry, torch.zeros_like(center))
+    total = energy(features)
+    varying = total - len(features) * energy(center)
+    centered = float(null_energy(features, seen, geometry, center).sum())
     comparable = previous_head is not None and previous_head.feature_dim == geometry.feature_dim
     return {
         "head/rank": float(geometry.rank),
         "head/null_dim": float(geometry.null_dim),
-        "head/null_energy": _ratio(null_energy, _energy(features)),
-        "head/null_energy_centered": _ratio(_energy(null_deviations), total),
-        "head/null_energy_random": _ratio(sum(random) / len(random), total),
-        "head/mean_share": _ratio(len(features) * _energy(null_mean), null_energy),
-        "head/null_angle": _null_angle(features, principal),
+        "head/null_energy": _ratio(float(raw.sum()), total),
+        "head/null_energy_centered": _ratio(centered, varying),
+        "head/null_energy_random": _ratio(translation.random_energy, varying),
+        "head/mean_share": _ratio(len(features) * energy(null_mean), float(raw.sum())),
+        "head/null_angle": _null_angle(raw, whole_seen),
         "head/drift": geometry.drift_from(previous_head)
         if previous_head is not None and comparable
         else math.nan,
@@ -144,13 +139,18 @@ def _head_scalars(translation: Translation, previous_head: HeadGeometry | None) 
     }
 
 
-def _null_angle(features: Tensor, principal: Tensor) -> float:
+def _null_angle(invisible: Tensor, seen: Tensor) -> float:
     """Mean angle(f, P_p f), from the legs of the right triangle that they span with P_n f.
 
     90 for a feature that is all null; a zero feature has no direction and does not count.
+
+    Args:
+        invisible: ``|P_n f|^2``, (N,).
+        seen: coordinates of ``P_p f``, (N, r).
     """
-    legs = (torch.linalg.vector_norm(part, dim=1) for part in (features - principal, principal))
-    return _mean(torch.rad2deg(torch.atan2(*legs))[features.any(dim=1)])
+    visible = torch.linalg.vector_norm(seen, dim=1, dtype=torch.float64)
+    angles = torch.rad2deg(torch.atan2(invisible.sqrt(), visible))
+    return _mean(angles[(invisible > 0) | (visible > 0)])
 
 
 def _translator_scalars(translation: Translation) -> dict[str, float]:
@@ -159,14 +159,10 @@ def _translator_scalars(translation: Translation) -> dict[str, float]:
         "translator/cosine": mean_cosine(
             translation.pairs.original, translation.snapshot.embeddings
         ),
-        "translator/r2": fit.r2(),
+        "translator/r2": fit.r2(translation.pairs.original, translation.snapshot.embeddings),
         "translator/r2_null": fit.r2_null(translation.geometry),
         "translator/ridge": fit.ridge,
     }
-
-
-def _energy(x: Tensor) -> float:
-    return float(x.square().sum())
 
 
 def _ratio(numerator: float, denominator: float) -> float:
@@ -174,7 +170,7 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 
 def _mean(values: Tensor) -> float:
-    return float(values.mean())
+    return float(values.double().mean())
 
 
 def _std(values: Tensor) -> float:

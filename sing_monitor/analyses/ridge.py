@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.findings import Findings
-from sing_monitor.scores import PairScores
+from sing_monitor.scores import score_pairs
 from sing_monitor.translation import Translation
 from sing_monitor.translator import LinearTranslator
 
@@ -94,10 +94,10 @@ def _summary(
         for name in parts[0]
     }
     chosen = torch.cat(list(rows))
-    texts = translation.texts.classes.embeddings.double()[translation.snapshot.labels[chosen]]
+    texts, labels = translation.texts.classes.embeddings, translation.snapshot.labels[chosen]
     found = {}
     for suffix in _SUFFIXES:
-        scores = PairScores.of(translated["original"], translated[suffix], texts)
+        (scores,) = score_pairs(translated["original"], [translated[suffix]], texts, labels)
         found[f"sing/attribute_score{suffix}"] = float(scores.attribute.mean())
         found[f"sing/image_score{suffix}"] = float(scores.image.mean())
     centered, random = found["sing/image_score_centered"], found["sing/image_score_random"]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
@@ -131,15 +132,14 @@ def analyze_support(translation: Translation) -> Findings:
         no two different ones.
     """
     snapshot, pairs = translation.snapshot, translation.pairs
-    # Single precision, in which the embeddings come: a place among images needs no more.
     embeddings = {
-        "_real": snapshot.embeddings.float(),
-        "_translated": pairs.original.float(),
-        "": pairs.removed.float(),
-        "_centered": pairs.centered.float(),
+        "_real": snapshot.embeddings.to(pairs.original),
+        "_translated": pairs.original,
+        "": pairs.removed,
+        "_centered": pairs.centered,
     }
     distances = {suffix: translation.scores[suffix][0].image for suffix in ("", "_centered")}
-    unknown = pairs.original.new_full((len(snapshot),), math.nan)
+    unknown = torch.full((len(snapshot),), math.nan, dtype=torch.float64)
     columns = {
         spec.key.removeprefix("support/"): unknown.clone()
         for spec in SUPPORT_METRICS

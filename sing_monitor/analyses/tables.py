@@ -129,10 +129,10 @@ def concept_tables(
     """
     if concepts is None:
         return {}
-    texts = concepts.embeddings.double()
-    before = to_degrees(text_cosines(pairs.original, texts))
-    after = to_degrees(text_cosines(pairs.removed, texts))
-    after_centered = to_degrees(text_cosines(pairs.centered, texts))
+    before, after, after_centered = (
+        to_degrees(text_cosines(embeddings, concepts.embeddings).double())
+        for embeddings in (pairs.original, pairs.removed, pairs.centered)
+    )
     quantities = {
         "angle_before": before,
         "angle_after": after,
@@ -190,7 +190,7 @@ def _nearest(queries: Tensor, snapshot: Snapshot, rows: Tensor) -> list[list[int
     Copies of the image itself, with the same fingerprint, are not among them.
     """
     ids = torch.arange(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids
-    cosines = text_cosines(queries[rows], snapshot.embeddings.double()).nan_to_num(nan=-2.0)
+    cosines = text_cosines(queries[rows], snapshot.embeddings).nan_to_num(nan=-2.0)
     cosines = cosines.masked_fill(ids[rows][:, None] == ids, -math.inf)
     nearest = cosines.topk(min(NEIGHBOURS, len(snapshot)), dim=1)
     return [

@@ -34,7 +34,9 @@ from tests.helpers import (
 RIDGE = 0.01
 SUFFIXES = ("", "_centered", "_random")
 # What a random subspace, drawn in fixed coordinates, has a part in.
-BASELINE = ("_random", "sing/image_score_relative")
+BASELINE = ("_random", "sing/image_score_relative", "perturb/")
+# Logits themselves, in the head's own unit.
+LOGITS = ("perturb/logits_random", "perturb/logits_principal")
 
 
 def planted(weight: Tensor, seen: float = 1.0) -> Snapshot:
@@ -212,6 +214,7 @@ def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
         "ridge",
         "support",
         "class_support",
+        "steering",
     }
 
 
@@ -248,7 +251,7 @@ def test_scores_depend_on_neither_frame_nor_scale_of_the_head(seed: int) -> None
         ridge=RIDGE,
         previous_head=previous,
     )
-    assert_scalars_agree(before, scaled)
+    assert_scalars_agree(before, scaled, skip=LOGITS)
     images, turned_images = before.tables["images"], turned.tables["images"]
     for name in ("attribute_score", "image_score_centered"):
         np.testing.assert_allclose(turned_images[name], images[name], atol=1e-7)
@@ -627,7 +630,7 @@ def test_a_common_mean_of_float32_features_does_not_disturb_the_scores() -> None
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_features_of_any_precision_are_analysed_in_float64(dtype: torch.dtype) -> None:
+def test_narrow_features_are_analysed_to_their_rounding(dtype: torch.dtype) -> None:
     snapshot = make_snapshot()
     texts = make_texts(snapshot)
     narrow = replace(
@@ -636,8 +639,9 @@ def test_features_of_any_precision_are_analysed_in_float64(dtype: torch.dtype) -
     wide = replace(
         snapshot, features=narrow.features.double(), embeddings=narrow.embeddings.double()
     )
+    # Degrees, of up to 180: single precision holds seven digits.
     assert_scalars_agree(
-        analyze(narrow, texts, ridge=RIDGE), analyze(wide, texts, ridge=RIDGE), tolerance=0
+        analyze(narrow, texts, ridge=RIDGE), analyze(wide, texts, ridge=RIDGE), tolerance=2e-5
     )
 
 
@@ -648,7 +652,7 @@ def test_features_that_do_not_vary_do_not_move(features: Tensor) -> None:
     scalars = analyze(snapshot, make_texts(snapshot)).scalars
     for suffix in SUFFIXES:
         assert scalars[f"sing/image_score{suffix}"] == pytest.approx(0, abs=1e-12)
-    assert scalars["translator/r2"] == pytest.approx(0, abs=1e-12)
+    assert scalars["translator/r2"] == pytest.approx(0, abs=1e-7)
     assert not any(math.isinf(value) for value in scalars.values())
 
 

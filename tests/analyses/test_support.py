@@ -10,8 +10,7 @@ from torch import Tensor
 
 from sing_monitor.analyses.support import SUPPORT_METRICS, analyze_support
 from sing_monitor.findings import Findings
-from sing_monitor.pairs import TranslatedPairs
-from sing_monitor.scores import PairScores
+from sing_monitor.scores import score_pairs
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translation import translate
 from tests.helpers import make_snapshot, make_texts, normal, orthogonal, reorder
@@ -26,12 +25,10 @@ def real(samples: int = 400, seed: int = 0) -> Snapshot:
 def support(snapshot: Snapshot, original: Tensor, removed: Tensor, centered: Tensor) -> Findings:
     """The analysis of any vectors in the place of ``T f`` and its two equivalents."""
     translation = translate(snapshot, make_texts(snapshot), ridge=0.1)
-    pairs = TranslatedPairs(original, removed, centered)
-    text = translation.texts.classes.embeddings[snapshot.labels]
-    scores = {
-        "": [PairScores.of(original, removed, text)],
-        "_centered": [PairScores.of(original, centered, text)],
-    }
+    pairs = replace(translation.pairs, original=original, removed=removed, centered=centered)
+    texts = translation.texts.classes.embeddings
+    scored = score_pairs(original, [removed, centered], texts, snapshot.labels)
+    scores = {suffix: [each] for suffix, each in zip(("", "_centered"), scored, strict=True)}
     return analyze_support(replace(translation, pairs=pairs, scores=scores))
 
 
@@ -109,7 +106,7 @@ def test_neither_order_nor_frame_matters() -> None:
     snapshot = real(120)
     z = snapshot.embeddings
     others = [normal(120, 8, seed=seed) + 3 for seed in (1, 2, 3)]
-    expected = pytest.approx(dict(support(snapshot, *others).scalars), rel=1e-4, abs=1e-3)
+    expected = pytest.approx(dict(support(snapshot, *others).scalars), rel=1e-9, abs=1e-9)
     order, turn = torch.randperm(120), orthogonal(8, seed=4)
     turned = replace(snapshot, embeddings=z @ turn)
     assert support(turned, *(v @ turn for v in others)).scalars == expected

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from mlflow import MlflowClient
 from streamlit.testing.v1 import AppTest
 
 from tests.app.stores import MINUTE, START, Store, history, own_metrics, plausible
+from tests.servers import free_port
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 MARKUP = "<b>bold</b> **stars** [link](http://evil.example) $x$ :red[hi] `c` \n# title "
@@ -128,18 +128,10 @@ def open_page(monkeypatch: pytest.MonkeyPatch, store: Store) -> Opened:
     return opened
 
 
-@pytest.fixture(scope="module")
-def free_port() -> int:
-    """A port at which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
-def dead_port(free_port: int) -> int:
-    """The same, for tests in which it stays so."""
-    return free_port
+def dead_port() -> int:
+    """A port at which nothing listens."""
+    return free_port()
 
 
 def copy_of(store: Store, folder: Path) -> Store:

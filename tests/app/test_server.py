@@ -2,64 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
-import pytest
 from mlflow import MlflowClient
 
-from tests.app.conftest import Opened, copy_of
+from tests.app.conftest import Opened
 from tests.app.stores import Store, history
+from tests.servers import MlflowServer
 
 
-@pytest.fixture(scope="module")
-def server(
-    empty_store: Store, tmp_path_factory: pytest.TempPathFactory, free_port: int
-) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("server")
-    backend = copy_of(empty_store, folder).uri
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--workers", "1"]
-    command += ["--host", "127.0.0.1", "--port", str(free_port)]
-    uri = f"http://127.0.0.1:{free_port}"
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    log = (folder / "log").open("wb")
-    with subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment) as process:
-        try:
-            wait_for(f"{uri}/health", process, Path(log.name))
-            yield uri
-        finally:
-            process.terminate()
-    log.close()
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urlopen(url, timeout=5):
-                return
-        except (URLError, ConnectionError, TimeoutError):
-            time.sleep(0.3)
-    raise AssertionError(f"{url} did not answer: {log.read_text()}")
-
-
-def test_runs_and_curves_of_a_server(server: str, open_page: Opened, tmp_path: Path) -> None:
+def test_runs_and_curves_of_a_server(
+    mlflow_server: MlflowServer, open_page: Opened, tmp_path: Path
+) -> None:
+    server = mlflow_server.uri
     app = open_page("runs", server)
     assert not app.exception
     store = Store(tmp_path, MlflowClient(server))
     run = store.run("served", history(3))
     app.button[0].click().run()
     table = app.dataframe[0].value
-    assert table["run"].tolist() == ["served"]
-    assert table["mlflow"].tolist() == [f"{server}/#/experiments/1/runs/{run}"]
+    served = table[table["run"] == "served"]
+    experiment = store.client.get_run(run).info.experiment_id
+    assert served["mlflow"].tolist() == [f"{server}/#/experiments/{experiment}/runs/{run}"]
     app.switch_page("views/evolution.py").run()
     assert not app.exception
     assert app.get("vega_lite_chart")

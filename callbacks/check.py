@@ -1,0 +1,42 @@
+"""What would be used on a model and its data, found out on one batch before any training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import nn
+
+from sing_monitor.callbacks.extra_pass import collect_probe, forward_images
+from sing_monitor.callbacks.loaders import dataset_size
+from sing_monitor.callbacks.settings import Settings
+from sing_monitor.callbacks.setup import SetupReport
+from sing_monitor.callbacks.watch import Watch
+from sing_monitor.semantics import SemanticSpace
+
+_EVERYTHING = 2**63 - 1
+
+
+def check(settings: Settings, space: SemanticSpace, model: nn.Module, loader: Any) -> SetupReport:
+    """Run a model on one batch and report what would be used; nothing of the model changes."""
+    watch = Watch(settings, space, None)
+    try:
+        images = dataset_size(loader, math.inf, 1)
+        if images == 0:
+            raise MisconfigurationException("the loader is empty; check needs one batch.")
+        expected = min(images, settings.probe_size)
+        watch.start(model, loader, threshold=_EVERYTHING, expected=expected)
+        collect_probe(watch, model, loader, forward=_forward(model, settings), batches=1)
+        return watch.report(images)
+    finally:
+        watch.release()
+
+
+def _forward(model: nn.Module, settings: Settings) -> Callable[[Any], object]:
+    if isinstance(model, LightningModule) and not is_overridden("forward", model, LightningModule):
+        return lambda batch: model.validation_step(batch, 0)
+    return forward_images(model, settings.batch_adapter)
