@@ -57,12 +57,12 @@ class Translation:
     def readings(self) -> Mapping[str, Reading]:
         """Class and annotated attributes, read before and after; by prefix of their metrics."""
         pairs, texts = self.pairs, self.texts
-        class_texts = texts.classes.embeddings.double()
+        class_texts = texts.classes.embeddings
         own = self.scores["_centered"][0].attribute
         readings = {"sing/": self._read(own, class_texts, self.snapshot.labels)}
         for name, (labels, _) in self.snapshot.attributes.items():
             if name in texts.attributes:
-                values = texts.attributes[name].embeddings.double()
+                values = texts.attributes[name].embeddings.to(pairs.original)
                 toward = attribute_score(pairs.original, pairs.centered, values[labels])
                 readings[f"attribute/{name}_"] = self._read(toward, values, labels)
         return readings
@@ -73,7 +73,7 @@ class Translation:
             for embeddings in (self.pairs.original, self.pairs.centered)
         )
         choices = int((~texts.isnan().any(dim=1)).sum())
-        return Reading(attribute, before, after, choices)
+        return Reading(attribute.double(), before, after, choices)
 
     @property
     def geometry(self) -> HeadGeometry:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from sing_monitor.findings import Findings
-from sing_monitor.scores import score_pairs
+from sing_monitor.scores import PairScores, score_pairs
 from sing_monitor.translation import Translation
 from sing_monitor.translator import LinearTranslator
 
 # Images that are translated anew; differences of means over the same images need no more.
-MAX_IMAGES = 1000
+MAX_IMAGES = 500
 # To the next value of the grid.
 STEP = 10**0.5
 _SUFFIXES = ("", "_centered", "_random")
@@ -32,7 +32,7 @@ def analyze_ridge(translation: Translation) -> Findings:
 
     The neighbours are a decade apart, so ``above - below`` is the slope per decade,
     ``d score / d log10 rho``, by central difference. A score whose slope is as large as itself says
-    more about the ridge than about the head. Worked out on at most 1,000 images, half of each fold;
+    more about the ridge than about the head. Worked out on at most 500 images, half of each fold;
     their values at the chosen rho differ a little from those of all images.
 
     Args:
@@ -46,15 +46,18 @@ def analyze_ridge(translation: Translation) -> Findings:
 
     fit, folds = translation.fit, translation.snapshot.folds
     rows = [_some((folds == fold).nonzero().flatten()) for fold in (0, 1)]
-    parts = [_equivalents(translation, own) for own in rows]
     values = dict.fromkeys(("value", "below", "above"), dict.fromkeys(KEYS, math.nan))
     if fit.translators is not None:
-        below, above = (
-            [statistics.solve(fit.ridge * factor) for statistics in reversed(fit.statistics)]
-            for factor in (1 / STEP, STEP)
-        )
-        for name, fitted in (("value", fit.translators), ("below", below), ("above", above)):
-            values[name] = _summary(translation, rows, parts, fitted)
+        chosen = torch.cat(rows)
+        known = {
+            suffix: PairScores(draws[0].attribute[chosen], draws[0].image[chosen])
+            for suffix, draws in translation.scores.items()
+        }
+        values["value"] = _summary(translation, chosen, translation.pairs.original[chosen], known)
+        parts = [_equivalents(translation, own) for own in rows]
+        for name, factor in (("below", 1 / STEP), ("above", STEP)):
+            translators = [fold.solve(fit.ridge * factor) for fold in reversed(fit.statistics)]
+            values[name] = _scored(translation, chosen, _translated(parts, translators))
     table = DataFrame(values).rename_axis("key").reset_index()
     table.insert(1, "ridge", fit.ridge)
     table["per_decade"] = table["above"] - table["below"]
@@ -80,36 +83,40 @@ def _equivalents(translation: Translation, rows: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _summary(
-    translation: Translation,
-    rows: Sequence[Tensor],
-    parts: Sequence[Mapping[str, Tensor]],
-    translators: Sequence[LinearTranslator],
-) -> dict[str, float]:
-    """The scores and the quality of two translators, each on the images it was not fitted on."""
-    translated = {
+def _translated(
+    parts: Sequence[Mapping[str, Tensor]], translators: Sequence[LinearTranslator]
+) -> dict[str, Tensor]:
+    """Both folds' vectors, each by the translator that it was not fitted on."""
+    return {
         name: torch.cat(
             [translate(part[name]) for translate, part in zip(translators, parts, strict=True)]
         )
         for name in parts[0]
     }
-    chosen = torch.cat(list(rows))
-    labels = translation.snapshot.labels[chosen]
-    by_suffix = score_pairs(
-        translated["original"],
-        [translated[suffix] for suffix in _SUFFIXES],
-        translation.texts.classes.embeddings,
-        labels,
-    )
+
+
+def _scored(
+    translation: Translation, rows: Tensor, translated: Mapping[str, Tensor]
+) -> dict[str, float]:
+    texts, labels = translation.texts.classes.embeddings, translation.snapshot.labels[rows]
+    original = translated["original"]
+    scores = score_pairs(original, [translated[suffix] for suffix in _SUFFIXES], texts, labels)
+    return _summary(translation, rows, original, dict(zip(_SUFFIXES, scores, strict=True)))
+
+
+def _summary(
+    translation: Translation, rows: Tensor, original: Tensor, scores: Mapping[str, PairScores]
+) -> dict[str, float]:
+    """Means over the images, and the quality of the translation."""
     found = {}
-    for suffix, scores in zip(_SUFFIXES, by_suffix, strict=True):
-        found[f"sing/attribute_score{suffix}"] = float(scores.attribute.mean())
-        found[f"sing/image_score{suffix}"] = float(scores.image.mean())
+    for suffix in _SUFFIXES:
+        found[f"sing/attribute_score{suffix}"] = float(scores[suffix].attribute.mean())
+        found[f"sing/image_score{suffix}"] = float(scores[suffix].image.mean())
     centered, random = found["sing/image_score_centered"], found["sing/image_score_random"]
     found["sing/image_score_relative"] = centered / random if random else math.nan
     share = found["sing/attribute_score_centered"]
     found["sing/attribute_share"] = share / centered if centered else math.nan
-    embeddings = translation.snapshot.embeddings[chosen].to(translated["original"])
-    cosines = torch.cosine_similarity(translated["original"], embeddings, dim=1)
+    embeddings = translation.snapshot.embeddings[rows].to(original)
+    cosines = torch.cosine_similarity(original, embeddings, dim=1)
     found["translator/cosine"] = float(cosines.mean())
     return {key: found[key] for key in KEYS}
