@@ -12,7 +12,7 @@ BENCHMARKS := $(wildcard tests/benchmarks/bench_*.py)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format mypy-tree readme bench app mlflow clean
+.PHONY: help install demo test lint format mypy-tree readme bench app app-demo mlflow clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,9 +56,13 @@ bench: $(STAMP) ## run every benchmark and print its ratios
 app: $(STAMP) ## open the app on the runs in ./mlflow.db
 	$(BIN)/python -m streamlit run app/main.py -- --tracking-uri sqlite:///mlflow.db
 
+app-demo: $(STAMP) ## train four models for longer (once, five minutes) and open the app on them
+	$(BIN)/python examples/app_demo.py
+	$(BIN)/python -m streamlit run app/main.py -- --tracking-uri sqlite:///demo/mlflow.db
+
 mlflow: $(STAMP) ## open the MLflow UI on the runs in ./mlflow.db
 	$(BIN)/python -m mlflow ui --backend-store-uri sqlite:///mlflow.db
 
-clean: ## remove .venv, caches and build products; runs in mlflow.db and mlruns stay
+clean: ## remove .venv, caches and build products; runs in mlflow.db, mlruns and demo stay
 	rm -rf $(VENV) .mypy_tree .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find sing_monitor callbacks app examples tests -name __pycache__ -type d -prune -exec rm -rf {} +

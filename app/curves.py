@@ -88,16 +88,17 @@ def long_table(
         labels: by run id.
         started: by run id, for the axis Time.
     """
+    about = ["series", "label", "epoch", "global_step", "timestamp", "x"]
     parts = []
     for run, history in histories.items():
         x = place(history, axis, (started or {}).get(run))
-        about = {key: history[key] for key in ("epoch", "global_step", "timestamp")}
-        for column in columns:
-            if column in history:
-                rows = pd.DataFrame({**about, "x": x, "value": history[column]})
-                parts.append(rows.assign(series=run, label=labels[run], metric=column))
-    names = ["series", "label", "metric", "epoch", "global_step", "timestamp", "x", "value"]
-    return pd.concat(parts, ignore_index=True)[names] if parts else pd.DataFrame(columns=names)
+        parts.append(history.assign(series=run, label=labels[run], x=x))
+    names = [*about[:2], "metric", *about[2:], "value"]
+    if not parts:
+        return pd.DataFrame(columns=names)
+    wide = pd.concat(parts, ignore_index=True)
+    known = [column for column in dict.fromkeys(columns) if column in wide]
+    return wide.melt(about, known, var_name="metric")[names]
 
 
 def add_difference(long: pd.DataFrame, baseline: str | None) -> pd.DataFrame:
@@ -124,43 +125,40 @@ def summary(
         at_epoch: None: leave the column out.
         baseline: its series.
     """
-    rows = []
-    metrics = pd.Categorical(long["metric"], list(dict.fromkeys(long["metric"])))
-    runs = pd.Categorical(long["series"], list(dict.fromkeys(long["series"])))
-    for (metric, run), curve in long.groupby([metrics, runs], observed=True):
-        known = curve.dropna(subset="value")
-        last = known.iloc[-1] if len(known) else None
-        best = best_row(known, better(metric))
-        at = known[known["epoch"] == at_epoch]
-        row = {
-            "series": run,
-            "label": curve["label"].iloc[0],
-            "metric": metric,
-            "last": np.nan if last is None else last["value"],
-            "last_epoch": pd.NA if last is None else last["epoch"],
-            "difference": np.nan if last is None or run == baseline else last["difference"],
-            "best": np.nan if best is None else best["value"],
-            "best_epoch": pd.NA if best is None else best["epoch"],
-        }
-        if at_epoch is not None:
-            row["at_epoch"] = at["value"].iloc[-1] if len(at) else np.nan
-        rows.append(row)
-    frame = pd.DataFrame(rows)
-    epochs = {name: "Int64" for name in ("last_epoch", "best_epoch") if name in frame}
-    return frame.astype(epochs)
+    by = ["metric", "series"]
+    rows = long[[*by, "label"]].drop_duplicates(by)
+    place = pd.DataFrame({column: pd.factorize(rows[column])[0] for column in by}, rows.index)
+    rows = rows.loc[place.sort_values(by).index].reset_index(drop=True)
+    parts = {
+        "last": last_values(long),
+        "best": best_values(long),
+        "at_epoch": last_values(long[long["epoch"] == at_epoch]),
+    }
+    for name, found in parts.items():
+        values = found[[*by, "value", "epoch"]]
+        values.columns = pd.Index([*by, name, f"{name}_epoch"])
+        rows = rows.merge(values, on=by, how="left")
+    rows = rows.merge(parts["last"][[*by, "difference"]], on=by, how="left")
+    rows.loc[rows["series"] == baseline, "difference"] = np.nan
+    unasked = ["at_epoch", "at_epoch_epoch"] if at_epoch is None else ["at_epoch_epoch"]
+    return rows.drop(columns=unasked).astype({"last_epoch": "Int64", "best_epoch": "Int64"})
 
 
-def best_row(known: pd.DataFrame, direction: str) -> pd.Series | None:
-    """The row with the best ``value``, the first of equals; None where nothing is better.
+def last_values(long: pd.DataFrame) -> pd.DataFrame:
+    """The last row with a value of each metric and run."""
+    return long.dropna(subset="value").drop_duplicates(["metric", "series"], keep="last")
 
-    Args:
-        known: rows with a value.
-        direction: ``higher``, ``lower`` or ``none``.
+
+def best_values(long: pd.DataFrame) -> pd.DataFrame:
+    """The row with the best value of each metric and run, the first of equals.
+
+    What is best follows `metrics.better`; metrics without a good direction have none.
     """
-    if known.empty or direction == "none":
-        return None
-    values = known["value"].reset_index(drop=True)
-    return known.iloc[int(values.idxmax() if direction == "higher" else values.idxmin())]
+    signs = {"higher": 1.0, "lower": -1.0, "none": np.nan}
+    sign = {metric: signs[better(metric)] for metric in long["metric"].unique()}
+    merit = (long["value"] * long["metric"].map(sign).astype("float64")).dropna()
+    by = [long.loc[merit.index, column] for column in ("metric", "series")]
+    return long.loc[merit.groupby(by, sort=False).idxmax()]
 
 
 def configurations(rows: pd.DataFrame) -> dict[str, str]:

@@ -11,12 +11,14 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from sing_monitor.tracking import RunReader, StoreError, list_runs
+from sing_monitor.tracking import ArtifactNotFoundError, RunReader, StoreError, gather, list_runs
 
 REFRESH_SECONDS = 10
 _KEEP = "1h"
-_TABLES = 256
 _CURVES = 2048
+# Two runs of 100 epochs, a handful of tables each, several times over; what is large counts more.
+_TABLES = 4096
+_MEMORY = "512MB"
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,21 @@ def validations(source: Source) -> list[tuple[int, int]]:
     return source.reader.validations()
 
 
-def table(source: Source, name: str, epoch: int, step: int) -> pd.DataFrame:
+Columns = Iterable[str] | None
+Where = tuple[str, object] | None
+
+
+def table(
+    source: Source, name: str, epoch: int, step: int, columns: Columns = None
+) -> pd.DataFrame:
     """One table of one validation; written once, so a growing run need not be asked again.
+
+    Args:
+        source: the run.
+        name: of the table.
+        epoch: of the validation.
+        step: the trainer's global step.
+        columns: to read, as far as the table has them; None: all.
 
     Raises:
         ArtifactNotFoundError: if the validation has no such table.
@@ -101,12 +116,56 @@ def table(source: Source, name: str, epoch: int, step: int) -> pd.DataFrame:
         StoreError: if the store cannot be reached.
         RunNotFoundError: if the run was deleted.
     """
-    return _table(replace(source, progress=""), name, epoch, step)
+    return _table(replace(source, progress=""), name, epoch, step, _key(columns), None)
 
 
-@st.cache_data(ttl=_KEEP, max_entries=_TABLES, show_spinner=False)
-def _table(source: Source, name: str, epoch: int, step: int) -> pd.DataFrame:
-    return source.reader.table(name, epoch, step)
+def tables(
+    source: Source,
+    name: str,
+    validations: Iterable[tuple[int, int]],
+    columns: Columns = None,
+    where: Where = None,
+) -> dict[tuple[int, int], pd.DataFrame]:
+    """One table of many validations; those in which it is missing or damaged are left out.
+
+    Args:
+        source: the run.
+        name: of the table.
+        validations: epoch and global step of each.
+        columns: to read, as far as the tables have them; None: all.
+        where: a column and the value of the rows to read; None: all rows.
+
+    Raises:
+        StoreError: if the store cannot be reached.
+        RunNotFoundError: if the run was deleted.
+    """
+    still = replace(source, progress="")
+
+    def read(at: tuple[int, int]) -> pd.DataFrame | None:
+        try:
+            return _table(still, name, *at, _key(columns), where)
+        except (ArtifactNotFoundError, ValueError):
+            return None
+
+    asked = list(validations)
+    found = zip(asked, gather(source.uri, read, asked), strict=True)
+    return {at: table for at, table in found if table is not None}
+
+
+@st.cache_data(ttl=_KEEP, max_entries=_TABLES, max_size=_MEMORY, show_spinner=False)
+def _table(
+    source: Source,
+    name: str,
+    epoch: int,
+    step: int,
+    columns: tuple[str, ...] | None,
+    where: Where,
+) -> pd.DataFrame:
+    return source.reader.table(name, epoch, step, columns, where)
+
+
+def _key(columns: Columns) -> tuple[str, ...] | None:
+    return None if columns is None else tuple(columns)
 
 
 def config(source: Source) -> dict[str, Any]:
@@ -114,7 +173,7 @@ def config(source: Source) -> dict[str, Any]:
     return _config(replace(source, progress=""))
 
 
-@st.cache_data(ttl=_KEEP, max_entries=_TABLES, show_spinner=False)
+@st.cache_data(ttl=_KEEP, max_entries=_CURVES, show_spinner=False)
 def _config(source: Source) -> dict[str, Any]:
     return source.reader.config()
 
@@ -124,7 +183,7 @@ def thumbnails(source: Source, ids: Iterable[str]) -> dict[str, NDArray[np.uint8
     return _thumbnails(source, tuple(sorted(set(ids))))
 
 
-@st.cache_data(ttl=_KEEP, max_entries=_TABLES, show_spinner=False)
+@st.cache_data(ttl=_KEEP, max_entries=_TABLES, max_size=_MEMORY, show_spinner=False)
 def _thumbnails(source: Source, ids: tuple[str, ...]) -> dict[str, NDArray[np.uint8]]:
     return source.reader.thumbnails(ids)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
 import streamlit as st
+from altair.utils.schemapi import debug_mode
 
 # Streamlit knows a frame of up to 50,000 rows by all its values, a larger one by a sample.
 _MOST_ROWS = 50_000
 
-alt.data_transformers.disable_max_rows()
+_lock = Lock()
 
 
 def draw(
@@ -53,7 +55,25 @@ def _kept(
 
 
 def _build(build: Callable[..., alt.TopLevelMixin], arguments: tuple[Any, ...]) -> dict[str, Any]:
-    spec: dict[str, Any] = build(*arguments).to_dict()
+    """The chart as Vega-Lite, its data frames by name beside it: Streamlit sends them as Arrow.
+
+    Altair would write every row as JSON and check every part against its schema, which takes longer
+    than all the rest; the tests of the charts do that.
+    """
+    frames: dict[str, pd.DataFrame] = {}
+    # These settings of Altair belong to the whole process, and sessions are threads.
+    with _lock, alt.data_transformers.enable("frames", frames=frames), debug_mode(False):
+        spec: dict[str, Any] = build(*arguments).to_dict(validate=False)
     # Altair's own theme fixes the size of every chart.
     spec.get("config", {}).pop("view", None)
-    return spec
+    return {**spec, "datasets": frames}
+
+
+def _by_name(data: pd.DataFrame, frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    known = next((name for name, frame in frames.items() if frame is data), None)
+    name = known or f"data {len(frames)}"
+    frames[name] = data
+    return {"name": name}
+
+
+alt.data_transformers.register("frames", _by_name)

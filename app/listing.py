@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -44,29 +45,28 @@ def labels(listing: pd.DataFrame) -> list[str]:
     ]
 
 
-def assign_slots(runs: Sequence[str], started: Mapping[str, int], slots: dict[str, int]) -> None:
-    """Give every picked run a place in the palette that it keeps.
+def colours(runs: Sequence[str]) -> dict[str, str]:
+    """The colour of every run of the store; it hangs on no choice, so that links agree.
 
-    The place follows from how many runs started before it, so that a link shows the colours that
-    its sender saw; where that is taken, the next place that nobody had yet, or else that no picked
-    run has.
+    Runs take the colours of the palette in turn, in the order in which they began.
 
     Args:
-        runs: picked.
-        started: for each run, how many started before it.
-        slots: of all runs picked so far; updated in place.
+        runs: all of the store, newest first.
     """
-    size = len(PALETTE)
-    for place, run in enumerate(runs):
-        taken = [slots[other] for other in runs[:place]]
-        if run in slots and (slots[run] not in taken or len(taken) >= size):
-            continue
-        ring = [(started[run] + step) % size for step in range(size)]
-        held = {slot for other, slot in slots.items() if other != run}
-        choices = (
-            [slot for slot in ring if slot not in held],
-            [slot for slot in ring if slot not in {slots.get(other) for other in runs}],
-            [slot for slot in ring if slot not in taken],
-            ring,
-        )
-        slots[run] = next(options[0] for options in choices if options)
+    return {run: PALETTE[place % len(PALETTE)] for place, run in enumerate(reversed(runs))}
+
+
+def variants(runs: Sequence[str], colours: Mapping[str, str]) -> dict[str, int]:
+    """How many of the picked runs have each one's colour and began before it.
+
+    Args:
+        runs: picked, in any order.
+        colours: from `colours`, in the order in which runs began.
+    """
+    seen: Counter[str] = Counter()
+    found = {}
+    for run, colour in colours.items():
+        if run in runs:
+            found[run] = seen[colour]
+            seen[colour] += 1
+    return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
 from sing_monitor.app.charts.common import Series, swatch
-from sing_monitor.app.curves import best_row
-from sing_monitor.app.metrics import better, label, show
+from sing_monitor.app.curves import best_values, long_table
+from sing_monitor.app.metrics import label, show
 from sing_monitor.app.text import one_line
 from sing_monitor.tracking import redact
 
@@ -59,16 +60,20 @@ def runs_table(
         series: the picked runs.
         links: address of each run in the MLflow UI.
     """
-    strokes = {each.key: swatch(each.colour, each.is_baseline, height=28) for each in series}
+    strokes = {each.key: swatch(each, height=28) for each in series}
+    best = best_values(long_table(histories, BEST, labels=dict.fromkeys(histories, "")))
+    best_of = best.set_index(["series", "metric"])["value"].to_dict()
     rows = [
-        _row(row, histories.get(row["run_id"]), strokes, links) for _, row in listing.iterrows()
+        _row(row, histories.get(row["run_id"]), best_of, strokes, links)
+        for row in listing.to_dict("records")
     ]
     return pd.DataFrame(rows, index=listing.index)
 
 
 def _row(
-    row: pd.Series,
+    row: Mapping[str, Any],
     history: pd.DataFrame | None,
+    best_of: Mapping[tuple[str, str], float],
     strokes: Mapping[str, str],
     links: Mapping[str, str] | None,
 ) -> dict[str, object]:
@@ -82,14 +87,12 @@ def _row(
     }
     for key in KEY_METRICS:
         found[f"{key} last"] = row.get(key, math.nan)
-        curve = None if history is None or key not in history else history.dropna(subset=key)
         if key in CURVES:
             # The table draws no gaps, and takes a missing number for an error.
-            found[f"{key} curve"] = [] if curve is None else curve[key].tolist()
+            curve = [] if history is None or key not in history else history[key].dropna().tolist()
+            found[f"{key} curve"] = curve
         if key in BEST:
-            rows = None if curve is None else curve.assign(value=curve[key])
-            best = None if rows is None else best_row(rows, better(key))
-            found[f"{key} best"] = math.nan if best is None else best["value"]
+            found[f"{key} best"] = best_of.get((row["run_id"], key), math.nan)
     found |= {tag: _tag(row, tag) for tag in ("head", "space", "reference")}
     found["experiment"] = one_line(str(row["experiment"]))
     found["monitor"] = row["name"] or ""
@@ -98,7 +101,7 @@ def _row(
     return found
 
 
-def _tag(row: pd.Series, key: str) -> str:
+def _tag(row: Mapping[str, Any], key: str) -> str:
     value = row.get(f"sing.{key}")
     return one_line(value) if isinstance(value, str) else ""
 
@@ -112,9 +115,8 @@ def mlflow_links(uri: str, listing: pd.DataFrame) -> dict[str, str]:
         return {}
     root = redact(uri).rstrip("/")
     return {
-        row["run_id"]: f"{root}/#/experiments/{quote(str(row['experiment_id']), safe='')}"
-        f"/runs/{quote(row['run_id'], safe='')}"
-        for _, row in listing.iterrows()
+        run: f"{root}/#/experiments/{quote(str(experiment), safe='')}/runs/{quote(run, safe='')}"
+        for run, experiment in zip(listing["run_id"], listing["experiment_id"], strict=True)
     }
 
 

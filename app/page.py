@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from sing_monitor.app import curves, data, selection, states
-from sing_monitor.app.charts.common import RANDOM_COLOUR, Series, swatch
+from sing_monitor.app.charts.common import Series, random_swatch, swatch
 from sing_monitor.app.selection import RUNNING, Run, Selection, differences
 from sing_monitor.app.settings import tracking_uri
 from sing_monitor.app.text import plain
@@ -74,12 +74,12 @@ def legend(series: Sequence[Series], *, with_random: bool = False) -> None:
         for each in series:
             note = " *(baseline)*" if each.is_baseline else ""
             st.markdown(
-                f"![]({swatch(each.colour, each.is_baseline)}) {plain(each.label)}{note}",
+                f"![]({swatch(each)}) {plain(each.label)}{note}",
                 width="content",
             )
         if with_random:
             st.markdown(
-                f"![]({swatch(RANDOM_COLOUR, is_thin=True)}) random subspace of the same size",
+                f"![]({random_swatch()}) random subspace of the same size",
                 width="content",
                 help="What happens when a random subspace as large as the null space is removed. "
                 "A score says something about the head only where it leaves this line.",

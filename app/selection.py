@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from sing_monitor.app import data, metrics
-from sing_monitor.app.charts.common import PALETTE, Series
-from sing_monitor.app.listing import assign_slots, one_row_a_run
+from sing_monitor.app.charts.common import Series
+from sing_monitor.app.listing import colours, one_row_a_run, variants
 from sing_monitor.app.settings import tracking_uri
 from sing_monitor.app.text import listed
 
@@ -28,23 +28,21 @@ class Run:
     Args:
         run_id: the MLflow run.
         label: short, and different from every other run's label.
-        colour: the same on all pages.
-        is_baseline: drawn dashed, and what the others are compared with.
+        series: how charts draw the run; its colour is the same whatever else is picked.
         source: what `data` reads from.
         row: of `list_runs`.
     """
 
     run_id: str
     label: str
-    colour: str
-    is_baseline: bool
+    series: Series
     source: data.Source
     row: pd.Series
 
     @property
-    def series(self) -> Series:
-        """How charts draw the run."""
-        return Series(self.run_id, self.label, self.colour, self.is_baseline)
+    def is_baseline(self) -> bool:
+        """Whether it is drawn dashed, and what the others are compared with."""
+        return self.series.is_baseline
 
     @property
     def is_running(self) -> bool:
@@ -132,7 +130,6 @@ class Picks:
         monitor: which one, of runs that have several.
         unknown: ids that the store does not hold.
         left_out: how many more runs were asked for than fit.
-        slots: place in the palette of every run picked so far.
     """
 
     runs: list[str] = field(default_factory=list)
@@ -141,7 +138,6 @@ class Picks:
     monitor: str | None = None
     unknown: list[str] = field(default_factory=list)
     left_out: int = 0
-    slots: dict[str, int] = field(default_factory=dict)
 
     def pick(self, runs: Iterable[str]) -> None:
         """Take these runs, as many as fit a chart; a baseline among them stays."""
@@ -165,11 +161,16 @@ def current() -> Selection:
     listing = one_row_a_run(found, _first_value("monitor"))
     chosen = picks(listing)
     _drop_unknown(chosen, set(listing["run_id"]))
-    started = {run: place for place, run in enumerate(reversed(listing["run_id"].tolist()))}
-    assign_slots(chosen.runs, started, chosen.slots)
+    painted = colours(listing["run_id"].tolist())
+    variant = variants(chosen.runs, painted)
     rows = listing.set_index("run_id", drop=False)
-    runs = tuple(_run(uri, rows.loc[run], chosen) for run in chosen.runs)
-    return Selection(uri, listing, runs, tuple(chosen.unknown), chosen.left_out)
+    runs = []
+    for run in chosen.runs:
+        row = rows.loc[run]
+        is_baseline = run == chosen.baseline
+        series = Series(run, row["label"], painted[run], is_baseline, variant[run])
+        runs.append(Run(run, row["label"], series, source(uri, row), row))
+    return Selection(uri, listing, tuple(runs), tuple(chosen.unknown), chosen.left_out)
 
 
 def picks(listing: pd.DataFrame) -> Picks:
@@ -226,12 +227,6 @@ def _drop_unknown(chosen: Picks, known: set[str]) -> None:
     chosen.unknown = list(dict.fromkeys([*chosen.unknown, *gone]))
     if chosen.baseline not in chosen.runs:
         chosen.baseline = None
-
-
-def _run(uri: str, row: pd.Series, chosen: Picks) -> Run:
-    run_id = str(row["run_id"])
-    colour = PALETTE[chosen.slots[run_id]]
-    return Run(run_id, row["label"], colour, run_id == chosen.baseline, source(uri, row), row)
 
 
 def source(uri: str, row: pd.Series) -> data.Source:

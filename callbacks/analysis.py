@@ -63,13 +63,18 @@ class Analysis:
                 return Outcome(), None, None
             rows = ProbeRows.joined([share.rows for share in shares if share.rows is not None])
             with no_trace():
-                return self._analyse(watch.collector, rows)
+                return self.analyse(watch.collector, rows)
         except Exception as error:
             return failed(error, max(share.expected for share in shares)), None, None
 
-    def _analyse(
+    def analyse(
         self, collector: Collector | None, rows: ProbeRows
     ) -> tuple[Outcome, Findings, Snapshot]:
+        """Analyse the rows of a probe.
+
+        Raises:
+            ValueError: if there is nothing to analyse, or what there is holds NaN.
+        """
         from sing_monitor.analyses import analyze
         from sing_monitor.analyses.classes import poor_classes
         from sing_monitor.findings import Findings

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 
 from sing_monitor.callbacks.extra_pass import collect_probe, forward_images
@@ -30,13 +27,8 @@ def check(settings: Settings, space: SemanticSpace, model: nn.Module, loader: An
             raise MisconfigurationException("the loader is empty; check needs one batch.")
         expected = min(images, settings.probe_size)
         watch.start(model, loader, threshold=_EVERYTHING, expected=expected)
-        collect_probe(watch, model, loader, forward=_forward(model, settings), batches=1)
+        forward = forward_images(model, settings.batch_adapter)
+        collect_probe(watch, model, loader, forward=forward, batches=1)
         return watch.report(images)
     finally:
         watch.release()
-
-
-def _forward(model: nn.Module, settings: Settings) -> Callable[[Any], object]:
-    if isinstance(model, LightningModule) and not is_overridden("forward", model, LightningModule):
-        return lambda batch: model.validation_step(batch, 0)
-    return forward_images(model, settings.batch_adapter)

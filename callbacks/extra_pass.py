@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import nn
 from torch.utils.data import DataLoader
@@ -71,12 +73,15 @@ def collect_probe(
 def forward_images(
     model: nn.Module, adapter: Callable[[Any], Any] | None
 ) -> Callable[[Any], object]:
-    """How to take a batch through a model that maps images to logits.
+    """How to take a batch through a model outside a trainer.
 
     Args:
-        model: the model.
+        model: maps images to logits; a LightningModule without ``forward`` takes its validation
+            step.
         adapter: the user's ``batch_adapter``.
     """
+    if isinstance(model, LightningModule) and not is_overridden("forward", model, LightningModule):
+        return lambda batch: model.validation_step(batch, 0)
     return lambda batch: model(unpack_batch(batch, adapter).images)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,16 +30,17 @@ class Publisher:
 
     Args:
         name: of the callback; folders and tags follow it.
-        config: what ``sing/config.json`` says of the run.
-        tags: what the run's ``sing.*`` tags say.
+        describe: gives what ``sing/config.json`` and the ``sing.*`` tags say of the run; called
+            when the first thing is written.
     """
 
     def __init__(
-        self, name: str | None, config: Mapping[str, Any], tags: Mapping[str, str]
+        self,
+        name: str | None,
+        describe: Callable[[], tuple[Mapping[str, Any], Mapping[str, str]]],
     ) -> None:
         self._name = name
-        self._config = config
-        self._tags = tags
+        self._describe_run = describe
         self._writers: dict[int, RunWriter] = {}
         self._behind: set[int] = set()  # loggers whose store does not take what waits
         self._said: set[str] = set()
@@ -69,10 +70,8 @@ class Publisher:
                         writer.write_tags({"alerts": format_fired(fired)})
                 self._say_that_all_arrived(id(logger))
 
-    def keep_scalars(
-        self, trainer: pl.Trainer, scalars: Mapping[str, float], *, epoch: int, step: int
-    ) -> None:
-        """Keep what Lightning is about to log, until it is seen in the run."""
+    def keep_scalars(self, trainer: pl.Trainer, scalars: Mapping[str, float]) -> None:
+        """Keep what Lightning is about to log: a logger with a thread of its own may lose it."""
         # The step of Lightning's own LearningRateMonitor; no public name leads there.
         mlflow_step = trainer.fit_loop.epoch_loop._batches_that_stepped
         for logger in mlflow_loggers(trainer):
@@ -80,8 +79,8 @@ class Publisher:
                 writer = self._writer(trainer, logger)
                 writer.keep_scalars(
                     scalars,
-                    epoch=epoch,
-                    step=step,
+                    epoch=trainer.current_epoch,
+                    step=trainer.global_step,
                     mlflow_step=mlflow_step,
                     metric_prefix=logger._prefix,
                 )
@@ -89,7 +88,8 @@ class Publisher:
 
     def flush(self) -> None:
         """Deliver what is still in the spool, and say what stays there."""
-        for key, writer in self._writers.items():
+        writers, self._writers = self._writers, {}
+        for key, writer in writers.items():
             with self._reported(key):
                 writer.deliver(last=True)
                 self._say_that_all_arrived(key)
@@ -98,8 +98,9 @@ class Publisher:
                     f"SINGCallback: {writer.pending} files have not reached MLflow. "
                     f"`sing-monitor sync {writer.spool_dir}` delivers them."
                 )
-        if self._lost:
-            rank_zero_info(f"SINGCallback: validations whose tables were lost: {self._lost}.")
+        lost, self._lost = self._lost, 0
+        if lost:
+            rank_zero_info(f"SINGCallback: validations whose tables were lost: {lost}.")
 
     def _writer(self, trainer: pl.Trainer, logger: MLFlowLogger) -> RunWriter:
         from sing_monitor.tracking import RunWriter
@@ -112,7 +113,8 @@ class Publisher:
 
     def _describe(self, writer: RunWriter, logger: MLFlowLogger) -> None:
         if not writer.is_described:
-            writer.describe(self._config, {**self._tags, "metric_prefix": logger._prefix})
+            config, tags = self._describe_run()
+            writer.describe(config, {**tags, "metric_prefix": logger._prefix})
 
     @contextmanager
     def _reported(self, key: int) -> Iterator[None]:

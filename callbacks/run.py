@@ -51,7 +51,7 @@ class MonitoredRun:
         self._settings = settings
         self._watch = watch
         self._memory = memory
-        self._publisher: Publisher | None = None
+        self._publisher = Publisher(settings.name, self._describe)
         self._failure: Exception | None = None
         self._is_proved = False  # a validation, or the sanity check, has gone well
         self._is_off = False
@@ -131,7 +131,7 @@ class MonitoredRun:
 
     def say_what_was_found(self, trainer: pl.Trainer) -> None:
         """One line at the end of fit, and a last try to deliver what MLflow did not take."""
-        self._flush()
+        self._publisher.flush()
         if self._last:
             rank_zero_info(f"SINGCallback: {summary(self._last)} {how_to_open(trainer)}")
         elif self._started == 0 and trainer.enable_validation:
@@ -143,12 +143,7 @@ class MonitoredRun:
     def release(self) -> None:
         """Take the hook off the model, and try a last time to deliver what MLflow has not."""
         self._watch.release()
-        self._flush()
-
-    def _flush(self) -> None:
-        publisher, self._publisher = self._publisher, None
-        if publisher is not None:
-            publisher.flush()
+        self._publisher.flush()
 
     def _is_epoch_due(self, trainer: pl.Trainer) -> bool:
         if self._is_rehearsal or not _is_fitting(trainer) or self._memory.last_epoch is None:
@@ -225,21 +220,18 @@ class MonitoredRun:
                 outcome = replace(outcome, attributes=seen or self._attributes)
             outcome = broadcast(trainer, outcome)
             self._attributes = outcome.attributes
-            self._raise_alerts(trainer, outcome)
+            if outcome.scalars and outcome.failure is None and _is_fitting(trainer):
+                raise_alerts(
+                    self._settings.alerts,
+                    self._memory,
+                    epoch=trainer.current_epoch,
+                    scalars=outcome.scalars,
+                )
             pictures = gather(trainer, self._watch.embedder.pictures(outcome.wanted))
             if findings is not None:
                 self._publish(trainer, findings, snapshot, pictures)
             self._remember(trainer, outcome)
         return outcome
-
-    def _raise_alerts(self, trainer: pl.Trainer, outcome: Outcome) -> None:
-        if outcome.scalars and outcome.failure is None and _is_fitting(trainer):
-            raise_alerts(
-                self._settings.alerts,
-                self._memory,
-                epoch=trainer.current_epoch,
-                scalars=outcome.scalars,
-            )
 
     def _share(self, trainer: pl.Trainer) -> Share:
         rows = None
@@ -279,37 +271,18 @@ class MonitoredRun:
         snapshot: Snapshot | None,
         pictures: Sequence[Mapping[str, Any]],
     ) -> None:
-        try:
-            self._open_publisher().publish(
-                trainer,
-                findings,
-                epoch=trainer.current_epoch,
-                step=trainer.global_step,
-                thumbnails={key: value for part in pictures for key, value in part.items()},
-                snapshot=snapshot if self._settings.save_snapshots else None,
-                fired=self._memory.fired or {},
-            )
-        except Exception as error:
-            self._warn_once(str(error), f"no tables for epoch {trainer.current_epoch}: ")
+        self._publisher.publish(
+            trainer,
+            findings,
+            epoch=trainer.current_epoch,
+            step=trainer.global_step,
+            thumbnails={key: value for part in pictures for key, value in part.items()},
+            snapshot=snapshot if self._settings.save_snapshots else None,
+            fired=self._memory.fired or {},
+        )
 
-    def _open_publisher(self) -> Publisher:
-        if self._publisher is None:
-            threshold = self._memory.threshold or 0
-            config, tags = self._watch.describe(threshold=threshold, images=self._images)
-            self._publisher = Publisher(self._settings.name, config, tags)
-        return self._publisher
-
-    def _keep_scalars(self, trainer: pl.Trainer, scalars: Mapping[str, float]) -> None:
-        """A logger that writes in a thread of its own may lose what it is given."""
-        # Before the first batch is understood there is nothing to say of the run.
-        if not trainer.is_global_zero or not self._watch.is_settled:
-            return
-        try:
-            self._open_publisher().keep_scalars(
-                trainer, scalars, epoch=trainer.current_epoch, step=trainer.global_step
-            )
-        except Exception as error:
-            self._warn_once(str(error), f"no copy of epoch {trainer.current_epoch}'s scalars: ")
+    def _describe(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        return self._watch.describe(threshold=self._memory.threshold or 0, images=self._images)
 
     def _remember(self, trainer: pl.Trainer, outcome: Outcome) -> None:
         if outcome.failure is not None:
@@ -368,8 +341,10 @@ class MonitoredRun:
         }
         self._seconds = 0.0
         values = complete({**scalars, **own}, CATALOGUE, self._attributes)
-        with self._timed():
-            self._keep_scalars(trainer, values)
+        # Before the first batch is understood there is nothing to say of the run.
+        if trainer.is_global_zero and self._watch.is_settled:
+            with self._timed():
+                self._publisher.keep_scalars(trainer, values)
         device = pl_module.device
         # Lightning keeps what it is given: float32 would round a large global_step.
         dtype = torch.float32 if device.type == "mps" else torch.float64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from sing_monitor.alerts import Alert
+from sing_monitor.cache import default_cache_dir
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.geometry import Invariance
@@ -82,6 +84,13 @@ class Settings:
             raise MisconfigurationException(
                 f"SINGCallback(on_error={self.on_error!r}): expected 'warn' or 'raise'."
             )
+
+
+def cache_folder(cache_dir: str | PathLike[str] | None) -> Path | None:
+    """The folder that ``cache_dir=`` means; None: memory alone."""
+    if cache_dir == "auto":
+        return default_cache_dir()
+    return None if cache_dir is None else Path(cache_dir)
 
 
 def warn_about_early_stopping(trainer: pl.Trainer, name: str | None) -> None:

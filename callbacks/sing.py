@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.callbacks import Callback
@@ -16,23 +15,20 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from sing_monitor.alerts import DEFAULT_ALERTS, Alert
-from sing_monitor.cache import default_cache_dir
 from sing_monitor.callbacks.alerting import usable_alerts
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.check import check
 from sing_monitor.callbacks.memory import Memory
 from sing_monitor.callbacks.run import MonitoredRun
-from sing_monitor.callbacks.settings import Settings, warn_about_early_stopping
+from sing_monitor.callbacks.settings import Settings, cache_folder, warn_about_early_stopping
 from sing_monitor.callbacks.setup import Prompts, SetupReport
 from sing_monitor.callbacks.source import check_own_probe
 from sing_monitor.callbacks.watch import Watch
 from sing_monitor.geometry import Invariance
-from sing_monitor.semantics import SemanticSpace, resolve_space
+from sing_monitor.semantics import DEFAULT_SPACE, SemanticSpace, resolve_space
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
-
-DEFAULT_SPACE = "ViT-B-32/laion2b_s34b_b79k"
 
 
 class SINGCallback(Callback):
@@ -133,7 +129,7 @@ class SINGCallback(Callback):
             n_images=n_images,
             invariance=invariance,
             allow_augmented=allow_augmented,
-            cache_dir=_folder(cache_dir),
+            cache_dir=cache_folder(cache_dir),
             save_snapshots=save_snapshots,
             alerts=usable_alerts(alerts),
             name=name,
@@ -307,9 +303,3 @@ class SINGCallback(Callback):
                 str(failure or "the semantic space could not be loaded on another rank.")
             ) from failure
         return self._space
-
-
-def _folder(cache_dir: str | PathLike[str] | None) -> Path | None:
-    if cache_dir == "auto":
-        return default_cache_dir()
-    return None if cache_dir is None else Path(cache_dir)

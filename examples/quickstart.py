@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import warnings
+from collections.abc import Callable, Mapping
 
 import lightning as L
 import pandas as pd
@@ -20,7 +21,7 @@ import torch
 from colored_digits import BACKGROUNDS, COLOURS, ColoredDigits
 from lightning.pytorch.loggers import MLFlowLogger
 from tiny_clip import load_tiny_clip
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
@@ -30,6 +31,10 @@ from sing_monitor.tracking import RunReader
 
 TRACKING_URI = "sqlite:///mlflow.db"
 RUNS = {"honest": 0.0, "shortcut": 0.95}
+CONCEPTS = {
+    **{colour: f"an image of a {colour} digit" for colour in COLOURS},
+    **{shade: f"a digit on a {shade} background" for shade in BACKGROUNDS},
+}
 COLUMNS = {
     "monitor/accuracy": "accuracy",
     "sing/attribute_score": "AS",
@@ -43,15 +48,18 @@ COLUMNS = {
 }
 
 
-class DigitClassifier(L.LightningModule):
-    """A small timm network; nothing in it knows of the monitor."""
+def small_resnet() -> nn.Module:
+    """A timm network of half a million parameters, with 128 features before its head."""
+    return timm.create_model("resnet10t", num_classes=10, channels=(16, 32, 64, 128), stem_width=16)
 
-    def __init__(self, learning_rate: float = 2e-3) -> None:
+
+class DigitClassifier(L.LightningModule):
+    """Any network on digits; nothing in it knows of the monitor."""
+
+    def __init__(self, network: nn.Module, learning_rate: float = 2e-3) -> None:
         super().__init__()
-        self.save_hyperparameters()
-        self.network = timm.create_model(
-            "resnet10t", num_classes=10, channels=(16, 32, 64, 128), stem_width=16
-        )
+        self.save_hyperparameters(ignore="network")
+        self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(images)
@@ -80,19 +88,23 @@ def with_attributes(batch: dict[str, Tensor]) -> Batch:
     )
 
 
-def train(name: str, shortcut: float, epochs: int) -> str:
+def train(
+    logger: MLFlowLogger,
+    shortcut: float,
+    epochs: int,
+    *,
+    seed: int = 0,
+    build: Callable[[], nn.Module] = small_resnet,
+    concepts: Mapping[str, str] = CONCEPTS,
+) -> str:
     """Train one classifier under the monitor and return its MLflow run id."""
-    L.seed_everything(0, verbose=False)
+    L.seed_everything(seed, verbose=False)
     training = DataLoader(ColoredDigits("train", shortcut, seed=1, copies=4), 64, shuffle=True)
     validation = DataLoader(ColoredDigits("val", seed=2, copies=4), 256)
-    logger = MLFlowLogger("sing quickstart", run_name=name, tracking_uri=TRACKING_URI)
-    logger.log_hyperparams({"shortcut": shortcut})
+    logger.log_hyperparams({"shortcut": shortcut, "seed": seed})
     monitor = SINGCallback(
         load_tiny_clip(),
-        concepts={
-            **{colour: f"an image of a {colour} digit" for colour in COLOURS},
-            **{shade: f"a digit on a {shade} background" for shade in BACKGROUNDS},
-        },
+        concepts=concepts,
         attribute_prompts={
             "colour": "an image of a {} digit",
             "background": "an image of a digit on a {} background",
@@ -107,7 +119,7 @@ def train(name: str, shortcut: float, epochs: int) -> str:
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    trainer.fit(DigitClassifier(), training, validation)
+    trainer.fit(DigitClassifier(build()), training, validation)
     return str(logger.run_id)
 
 
@@ -123,23 +135,28 @@ def table(run_ids: dict[str, str]) -> str:
     return both.to_string(float_format="{:.2f}".format, na_rep="-")
 
 
+def keep_quiet() -> None:
+    """Leave the terminal to the monitor, and the machine to whoever else works on it."""
+    # Advice for larger trainings; here it would only hide what the monitor says.
+    warnings.filterwarnings("ignore", module="lightning")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # On so small a network further threads gain little, and lose much on a machine that is busy.
+    torch.set_num_threads(1)
+
+
 def main() -> None:
     """Train both models and say how to look at them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=5)
     epochs = parser.parse_args().epochs
-    # Advice for larger trainings; here it would only hide what the monitor says.
-    warnings.filterwarnings("ignore", module="lightning")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-
-    # On so small a network further threads gain little, and lose much on a machine that is busy.
-    torch.set_num_threads(1)
+    keep_quiet()
 
     run_ids = {}
     for name, shortcut in RUNS.items():
         print(f"\n=== {name}: ink gives the class away for {shortcut:.0%} of the training images")
-        run_ids[name] = train(name, shortcut, epochs)
+        logger = MLFlowLogger("sing quickstart", run_name=name, tracking_uri=TRACKING_URI)
+        run_ids[name] = train(logger, shortcut, epochs)
     print(f"\n{table(run_ids)}\n")
     print(
         "AS and IS are in degrees. 'digit kept' and 'colour kept': how much of the zero-shot\n"

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from sing_monitor.commands import app, sync
+from sing_monitor.commands import analyze, app, cache, concepts, sync
 
 # Each module is named after its command.
-COMMANDS = (app, sync)
+COMMANDS = (app, analyze, concepts, cache, sync)
 
 _DESCRIPTION = """\
 Shows, epoch by epoch, what an image classifier's head ignores and what that means.

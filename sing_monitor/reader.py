@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from sing_monitor.alerts import parse_fired
 from sing_monitor.layout import Layout, load_sheet, monitor_names, parse_validation
-from sing_monitor.runs import metric_history, metric_prefix, own_metrics
+from sing_monitor.runs import metric_histories, metric_prefix, own_metrics
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.store import ArtifactNotFoundError, RunNotFoundError, reaching, reason, redact
 
@@ -64,17 +65,35 @@ class RunReader:
         found = (parse_validation(path) for path in self._listing(self.layout.folder))
         return sorted(pair for pair in found if pair)
 
-    def table(self, table: str, epoch: int, step: int) -> DataFrame:
+    def table(
+        self,
+        table: str,
+        epoch: int,
+        step: int,
+        columns: Sequence[str] | None = None,
+        where: tuple[str, object] | None = None,
+    ) -> DataFrame:
         """One table of one validation, as it was written.
+
+        Args:
+            table: its name.
+            epoch: of the validation.
+            step: the trainer's global step.
+            columns: to read, as far as the table has them; None: all.
+            where: a column and the value of the rows to read; None: all rows.
 
         Raises:
             ValueError: if the table's name holds anything but ``a-z`` and ``_``.
             ArtifactNotFoundError: if it is not there; the sentence says what is.
         """
         import pandas as pd
+        from pyarrow.parquet import read_schema
 
+        filters = None if where is None else [(where[0], "==", where[1])]
         with self._artifact(self.layout.table(table, epoch, step)) as path:
-            frame = pd.read_parquet(path)
+            held = read_schema(path).names
+            wanted = None if columns is None else [name for name in columns if name in held]
+            frame = pd.read_parquet(path, columns=wanted, filters=filters)
         # Parquet brings lists back as arrays.
         for column, values in frame.items():
             if values.dtype == object and any(isinstance(value, np.ndarray) for value in values):
@@ -111,14 +130,13 @@ class RunReader:
             names = {key: logged.get(key, "") for key in (GLOBAL_STEP, STAGE, *wanted)}
             prefix = metric_prefix(run, self.layout)
             names |= {other: prefix + other for other in ("epoch", *others)}
-            history = {
-                key: metric_history(client, run, metric if metric in run.data.metrics else None)
-                for key, metric in names.items()
-            }
-        points = pd.concat([history[key] for key in (GLOBAL_STEP, *wanted)])
-        timestamp = points.groupby("step")["timestamp"].max()
+            points = metric_histories(client, run, names)
+        is_own = points["key"].isin([GLOBAL_STEP, *wanted])
+        timestamp = points[is_own].groupby("step")["timestamp"].max()
+        history = points.pivot(index="step", columns="key", values="value")
+        history = history.reindex(index=timestamp.index, columns=list(names))
         counts = {
-            column: history[key]["value"].reindex(timestamp.index).round().astype("Int64")
+            column: history[key].round().astype("Int64")
             for column, key in (("epoch", "epoch"), ("global_step", GLOBAL_STEP))
         }
         frame = pd.DataFrame(
@@ -128,11 +146,10 @@ class RunReader:
                 "timestamp": pd.to_datetime(timestamp, unit="ms", utc=True),
             }
         )
-        values = {key: history[key]["value"] for key in (*wanted, *others)}
-        columns = pd.DataFrame(values, index=frame.index, dtype="float64")
-        stage = history[STAGE]["value"].reindex(frame.index)
-        frame = pd.concat([frame, columns], axis=1)[_is_newest(frame.assign(stage=stage))]
-        return frame.reset_index(drop=True)
+        columns = history[[*dict.fromkeys((*wanted, *others))]].astype("float64")
+        columns.columns.name = None
+        is_newest = _is_newest(frame.assign(stage=history[STAGE]))
+        return pd.concat([frame, columns], axis=1)[is_newest].reset_index(drop=True)
 
     def alerts(self) -> dict[str, int]:
         """The alerts that fired, by name, and in which epoch; the config has their messages."""
@@ -195,7 +212,7 @@ class RunReader:
         with tempfile.TemporaryDirectory() as folder:
             with reaching(self.uri, self.run_id) as client:
                 try:
-                    local = client.download_artifacts(self.run_id, path, folder)
+                    local = self._download(client, path, folder)
                 except Exception:
                     self._explain_missing(client, path)
                     raise
@@ -206,6 +223,18 @@ class RunReader:
                     f"{path} of run {self.run_id} cannot be read: {reason(error)}. "
                     "It is damaged, or another version wrote it."
                 ) from None
+
+    def _download(self, client: MlflowClient, path: str, folder: str) -> str:
+        """By the address of the run's folder: MLflow would look the run up twice for each file."""
+        from mlflow.artifacts import download_artifacts
+
+        root = _artifact_root(self.uri, self.run_id)
+        # MLflow takes these for the end of the path, and would look elsewhere.
+        if {"?", "#"} & set(root):
+            return client.download_artifacts(self.run_id, path, folder)
+        return download_artifacts(
+            artifact_uri=f"{root.rstrip('/')}/{path}", dst_path=folder, tracking_uri=self.uri
+        )
 
     def _explain_missing(self, client: MlflowClient, path: str) -> None:
         run = self._run(client)
@@ -229,6 +258,13 @@ def _is_newest(validations: DataFrame) -> Series[bool]:
     repeated = in_time.duplicated(["epoch", "global_step", "stage"], keep="last")
     is_placed = validations[["epoch", "global_step"]].notna().all(axis=1)
     return ~(repeated.reindex(validations.index) & is_placed)
+
+
+@lru_cache(maxsize=4096)
+def _artifact_root(uri: str, run_id: str) -> str:
+    """Where MLflow keeps the run's files; it never changes."""
+    with reaching(uri, run_id) as client:
+        return str(client.get_run(run_id).info.artifact_uri)
 
 
 def _as_list(value: object) -> object:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sing_monitor.layout import MARKER_TAG, Layout, monitor_names
-from sing_monitor.store import NotFoundError, reaching, redact
+from sing_monitor.store import NotFoundError, gather, reaching, redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
     from pandas import DataFrame
 
 RUNS_PER_PAGE = 1000
@@ -57,7 +57,7 @@ def list_runs(uri: str, experiment: str | None = None) -> DataFrame:
                     f"it has {', '.join(sorted(experiments.values()))}."
                 )
             experiments = chosen
-        runs = list(_search(client, list(experiments)))
+        runs = list(monitored_runs(client, list(experiments)))
     rows = [
         _run_row(run, name, experiments[run.info.experiment_id])
         for run in runs
@@ -80,7 +80,8 @@ def _experiments(client: MlflowClient) -> Iterator[tuple[str, str]]:
         token = page.token or ""
 
 
-def _search(client: MlflowClient, experiment_ids: list[str]) -> Iterator[Run]:
+def monitored_runs(client: MlflowClient, experiment_ids: list[str]) -> Iterator[Run]:
+    """Every run of some experiments that a monitor wrote to, newest first."""
     token = None
     while token != "":
         page = client.search_runs(
@@ -134,20 +135,31 @@ def own_metrics(run: Run, layout: Layout) -> dict[str, str]:
     return {key: metric for key, metric in found.items() if key and key.split("/")[0] in groups}
 
 
-def metric_history(client: MlflowClient, run: Run, metric: str | None) -> DataFrame:
-    """Value and timestamp by step, the newest of each step."""
+def metric_histories(client: MlflowClient, run: Run, names: Mapping[str, str]) -> DataFrame:
+    """Columns key, step, timestamp (ms) and value; of each key and step the newest value.
+
+    Args:
+        client: knows the tracking URI.
+        run: the MLflow run.
+        names: metrics by the key they get; those that the run does not hold have no rows.
+    """
     import pandas as pd
 
-    points = client.get_metric_history(run.info.run_id, metric) if metric else []
-    frame = pd.DataFrame(
-        {
-            "value": np.array([finite(point.value) for point in points], dtype=np.float64),
-            "timestamp": np.array([point.timestamp for point in points], dtype=np.int64),
-        },
-        index=pd.Index([point.step for point in points], dtype="int64", name="step"),
-    )
+    held = {key: metric for key, metric in names.items() if metric in run.data.metrics}
+
+    def read(metric: str) -> list[Metric]:
+        return client.get_metric_history(run.info.run_id, metric)
+
+    found = gather(str(client.tracking_uri), read, held.values())
+    points = [
+        (key, point.step, point.timestamp, finite(point.value))
+        for key, history in zip(held, found, strict=True)
+        for point in history
+    ]
+    frame = pd.DataFrame(points, columns=["key", "step", "timestamp", "value"])
+    frame = frame.astype({"step": "int64", "timestamp": "int64", "value": "float64"})
     newest = frame.sort_values("timestamp", kind="stable")
-    return newest[~newest.index.duplicated(keep="last")].sort_index()
+    return newest.drop_duplicates(["key", "step"], keep="last")
 
 
 def finite(value: float) -> float:

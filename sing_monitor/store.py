@@ -6,16 +6,21 @@ import os
 import re
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+T = TypeVar("T")
+Item = TypeVar("Item")
+
 PROBE_SECONDS = 5
+_AT_A_TIME = 8
 # MLflow's defaults retry for about four minutes. One retry comes at once; from the second on there
 # are pauses, and their jitter draws from Python's global random numbers, which are the training's.
 # A retry-after header could ask for any pause.
@@ -117,7 +122,7 @@ def check_answers(uri: str) -> None:
     Raises:
         OSError: if nothing answers within `PROBE_SECONDS`, or the answer is a server error.
     """
-    if not uri.startswith(("http://", "https://")):
+    if not _is_server(uri):
         return
     try:
         with urlopen(f"{redact(uri).rstrip('/')}/health", timeout=PROBE_SECONDS):
@@ -129,6 +134,22 @@ def check_answers(uri: str) -> None:
         # Certificates are MLflow's business; whoever shows one is alive.
         if not isinstance(error.reason, ssl.SSLError):
             raise ConnectionError(str(error.reason)) from None
+
+
+def gather(uri: str, read: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
+    """``read(item)`` for every item, in order; several at a time from a tracking server.
+
+    What a server costs is waiting. A database in this process costs computing, and threads would
+    only stand in each other's way.
+    """
+    if not _is_server(uri):
+        return [read(item) for item in items]
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return list(pool.map(read, items))
+
+
+def _is_server(uri: str) -> bool:
+    return uri.startswith(("http://", "https://"))
 
 
 @contextmanager

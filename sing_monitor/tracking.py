@@ -36,11 +36,13 @@ from sing_monitor.store import (
     NotFoundError,
     RunNotFoundError,
     StoreError,
+    gather,
     redact,
 )
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from pandas import DataFrame
 
 __all__ = [
     "SCHEMA",
@@ -52,6 +54,7 @@ __all__ = [
     "RunReader",
     "RunWriter",
     "StoreError",
+    "gather",
     "list_runs",
     "redact",
 ]
@@ -152,12 +155,17 @@ class RunWriter:
             if not groups <= self._groups:
                 self._put_tags({"groups": ",".join(sorted(groups | self._groups))})
                 self._groups |= groups
-            for table, frame in findings.tables.items():
-                self._delivery.put_artifact(self.layout.table(table, epoch, step), frame.to_parquet)
+            self._put_tables(findings.tables, epoch, step)
             if images:
                 self._put_thumbnails(images, epoch, step)
 
         self._delivery.keep(f"the tables of epoch {epoch}", keep)
+
+    def add_tables(self, tables: Mapping[str, DataFrame], *, epoch: int, step: int) -> None:
+        """Store further tables of a validation that the run holds already, or newer ones."""
+        self._delivery.keep(
+            f"the tables of epoch {epoch}", lambda: self._put_tables(tables, epoch, step)
+        )
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         """Store the snapshot; a later one takes its place."""
@@ -165,10 +173,6 @@ class RunWriter:
             f"the snapshot of epoch {snapshot.epoch}",
             lambda: self._delivery.put_artifact(self.layout.snapshot, snapshot.save),
         )
-
-    def write_tags(self, tags: Mapping[str, str]) -> None:
-        """Store further tags of the run: key -> value, as in :meth:`describe`."""
-        self._delivery.keep("the tags", lambda: self._put_tags(tags))
 
     def keep_scalars(
         self,
@@ -205,6 +209,10 @@ class RunWriter:
         """Write several things in a block and deliver at its end: a server is asked only once."""
         return self._delivery.together()
 
+    def write_tags(self, tags: Mapping[str, str]) -> None:
+        """Store further tags of the run: key -> value, as in :meth:`describe`."""
+        self._delivery.keep("the tags", lambda: self._put_tags(tags))
+
     @property
     def pending(self) -> int:
         """How many files have not reached MLflow yet."""
@@ -213,6 +221,10 @@ class RunWriter:
     def deliver(self, *, last: bool = False) -> None:
         """Send what waits; ``last``: no logger of this process sends anything from now on."""
         self._delivery.deliver(last=last)
+
+    def _put_tables(self, tables: Mapping[str, DataFrame], epoch: int, step: int) -> None:
+        for table, frame in tables.items():
+            self._delivery.put_artifact(self.layout.table(table, epoch, step), frame.to_parquet)
 
     def _put_tags(self, tags: Mapping[str, str]) -> None:
         self._delivery.put_tags({self.layout.tag(key): str(tags[key]) for key in tags})

@@ -1,4 +1,4 @@
-"""Servers on this machine: a real MLflow one that can be killed and started again, a busy one."""
+"""Servers on this machine: any program, a real MLflow one that can be killed, a busy one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -88,6 +88,32 @@ class MlflowServer:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+
+@contextmanager
+def serving(
+    command: Sequence[str | Path], health: str, folder: Path, **environment: str
+) -> Iterator[Path]:
+    """Run the command in the folder until the block ends; gives its log.
+
+    Args:
+        command: what serves.
+        health: address that answers as soon as it does.
+        folder: where it runs, and where its log is written.
+        environment: variables over those of this process.
+    """
+    log = folder / "server.log"
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(
+            command, cwd=folder, stdout=out, stderr=out, env={**os.environ, **environment}
+        ) as process,
+    ):
+        try:
+            wait_for(health, process, log)
+            yield log
+        finally:
+            process.terminate()
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:

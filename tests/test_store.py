@@ -14,6 +14,7 @@ from sing_monitor import store
 from sing_monitor.store import (
     StoreError,
     check_answers,
+    gather,
     reaching,
     reason,
     redact,
@@ -120,6 +121,18 @@ def test_an_unreachable_server_is_one_error_without_password_or_cause() -> None:
     assert "\n" not in str(caught.value)
     assert caught.value.__suppress_context__
     assert time.monotonic() - start < 15
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "http://127.0.0.1:1"])
+def test_gathered_answers_keep_their_order(uri: str) -> None:
+    assert gather(uri, str, range(30)) == [str(number) for number in range(30)]
+    with pytest.raises(ZeroDivisionError):
+        gather(uri, lambda number: 1 // number, [1, 0])
+
+
+def test_a_server_is_asked_several_things_at_once() -> None:
+    both = threading.Barrier(2, timeout=10)
+    assert len({*gather("http://127.0.0.1:1", lambda _: both.wait(), range(2))}) == 2
 
 
 def test_reading_creates_no_database(tmp_path: Path) -> None:

@@ -143,6 +143,18 @@ def test_a_table_comes_back_as_it_was(kind: str, store: Store) -> None:
         assert [*map(type, read[column])] == [*map(type, frame[column])]
 
 
+def test_some_rows_and_columns_of_a_table_are_read(store: Store) -> None:
+    run_id = store.run()
+    frame = pd.DataFrame({"name": ["a", "b", "b"], "n": [1, 2, 3], "near": [["x"], [], ["y"]]})
+    store.writer(run_id).write(tables(classes=frame), epoch=0, step=1)
+    reader = store.reader(run_id)
+    read = reader.table("classes", 0, 1, ["near", "unheard_of"], ("name", "b"))
+    assert_frame_equal(read, pd.DataFrame({"near": [[], ["y"]]}))
+    assert reader.table("classes", 0, 1, where=("n", 1))["name"].tolist() == ["a"]
+    with pytest.raises(ValueError, match="another version"):
+        reader.table("classes", 0, 1, where=("unheard_of", 1))
+
+
 def test_validations_are_sorted_by_number(store: Store) -> None:
     run_id = store.run()
     writer = store.writer(run_id)

@@ -175,7 +175,9 @@ def paired(
         line.encode(y=y, x=x, x2="other:Q", color=alt.ColorValue(RANDOM_COLOUR)),
     ]
     for field, each in (("one", one), ("other", other)):
-        points = base.mark_point(size=70, opacity=1, strokeWidth=2, filled=not each.is_baseline)
+        points = base.mark_point(
+            size=70, opacity=1, strokeWidth=2, filled=not each.is_baseline, shape=each.shape
+        )
         layers.append(
             points.transform_filter(f"isValid(datum.{field})").encode(
                 y=y, x=alt.X(f"{field}:Q"), color=alt.ColorValue(each.colour), tooltip=tooltip

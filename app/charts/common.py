@@ -27,6 +27,15 @@ PALETTE = (
 # Grey enough to stand back, and legible as text on both backgrounds.
 RANDOM_COLOUR = "#757b85"
 DASH = [6, 4]
+# Where picked runs share a colour, the second and later ones look different in these.
+DASHES = ([1, 0], [2, 3], [9, 3, 2, 3])
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
+_MARKS = {
+    "square": "M-4-4h8v8h-8z",
+    "triangle-up": "M0-5L5 4H-5z",
+    "diamond": "M0-6L5 0L0 6L-5 0z",
+    "cross": "M-5-2h3v-3h4v3h3v4h-3v3h-4v-3h-3z",
+}
 LINE_WIDTH = 2.0
 PANEL_HEIGHT = 270
 
@@ -40,12 +49,24 @@ class Series:
         label: for people.
         colour: hexadecimal.
         is_baseline: drawn dashed.
+        variant: 0, or how many others in the chart that have its colour come before it.
     """
 
     key: str
     label: str
     colour: str
     is_baseline: bool = False
+    variant: int = 0
+
+    @property
+    def dashes(self) -> list[int]:
+        """Of its lines: strokes and gaps in pixels."""
+        return DASH if self.is_baseline else DASHES[self.variant % len(DASHES)]
+
+    @property
+    def shape(self) -> str:
+        """Of its points, by Vega's name."""
+        return SHAPES[self.variant % len(SHAPES)]
 
 
 def colour(series: Sequence[Series]) -> alt.Color:
@@ -55,12 +76,15 @@ def colour(series: Sequence[Series]) -> alt.Color:
 
 
 def dash(series: Sequence[Series]) -> alt.StrokeDash:
-    """Dashes for the baseline, by the column ``series``."""
-    scale = alt.Scale(
-        domain=[each.key for each in series],
-        range=[DASH if each.is_baseline else [1, 0] for each in series],
-    )
+    """Dashes for the baseline and for colours that repeat, by the column ``series``."""
+    scale = alt.Scale(domain=[each.key for each in series], range=[each.dashes for each in series])
     return alt.StrokeDash("series:N", scale=scale, legend=None)
+
+
+def shape(series: Sequence[Series]) -> alt.Shape:
+    """Circles, and other shapes where colours repeat, by the column ``series``."""
+    scale = alt.Scale(domain=[each.key for each in series], range=[each.shape for each in series])
+    return alt.Shape("series:N", scale=scale, legend=None)
 
 
 def title(text: str, *lines: str) -> alt.TitleParams:
@@ -87,22 +111,28 @@ def alt_text(what: str, series: Sequence[Series]) -> str:
     return f"{what}; {count(len(series), 'run')}: {shown}."
 
 
-def swatch(
-    colour: str, is_baseline: bool = False, *, is_thin: bool = False, height: int = 12
-) -> str:
+def swatch(series: Series, height: int = 12) -> str:
     """A short stroke as it looks in the charts, as a data URI for Markdown and tables.
 
     Args:
-        colour: hexadecimal.
-        is_baseline: dashed.
-        is_thin: as the random subspace is drawn.
+        series: whose.
         height: of the picture; tables scale it to the height of their rows.
     """
-    dashes = ' stroke-dasharray="6 3"' if is_baseline else ""
-    middle = height / 2
+    path = _MARKS.get(series.shape, "")
+    mark = f'<path transform="translate(14 {height / 2})" fill="{series.colour}" d="{path}"/>'
+    return _stroke(series.colour, 3, series.dashes, height, mark if path else "")
+
+
+def random_swatch() -> str:
+    """The same for the random subspace, which is drawn thin and grey."""
+    return _stroke(RANDOM_COLOUR, 1.5, [1, 0], 12)
+
+
+def _stroke(colour: str, width: float, dashes: Sequence[int], height: int, mark: str = "") -> str:
+    pattern = " ".join(map(str, dashes))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="28" height="{height}">'
-        f'<line x1="2" y1="{middle}" x2="26" y2="{middle}" stroke="{colour}"'
-        f' stroke-width="{1.5 if is_thin else 3}"{dashes}/></svg>'
+        f'<line x1="2" y1="{height / 2}" x2="26" y2="{height / 2}" stroke="{colour}"'
+        f' stroke-width="{width}" stroke-dasharray="{pattern}"/>{mark}</svg>'
     )
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

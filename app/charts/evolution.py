@@ -16,12 +16,15 @@ from sing_monitor.app.charts.common import (
     Series,
     colour,
     dash,
+    shape,
     title,
 )
 from sing_monitor.app.curves import isolated
 from sing_monitor.app.metrics import MISSING
 
 _MANY = 40
+# On long curves, the shapes that tell runs of one colour apart.
+_MARKS = 8
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,12 @@ def curves(
         random: the same columns for the random subspace, drawn thin and grey behind.
     """
     drawn = values.assign(
-        alone=values.groupby("series")["value"].transform(isolated),
+        has_point=_points_at(values, series),
         change=values["difference"].map(panel._change),
     )
     has_change = not panel.is_difference and values["difference"].notna().any()
     more = [alt.Tooltip("change:N", title="to the baseline")] if has_change else []
-    layers = [*_random(random, panel), _line(panel, series), *_points(drawn, panel, series, more)]
+    layers = [*_random(random, panel), _line(panel, series), *_points(panel, series, more)]
     return _finish(drawn, [*_zero(values), *layers], panel)
 
 
@@ -114,7 +117,7 @@ def bands(
         series: the configurations.
         random: as for `curves`, a line for each run.
     """
-    drawn = values.assign(alone=values.groupby("series")["value"].transform(isolated))
+    drawn = values.assign(has_point=_points_at(values, series))
     band = (
         alt.Chart()
         .mark_area(opacity=0.18, line=False)
@@ -125,7 +128,7 @@ def bands(
         alt.Tooltip("high:Q", title="largest", format=panel.number_format),
         alt.Tooltip("n:Q", title="runs"),
     ]
-    layers = [band, _line(panel, series), *_points(drawn, panel, series, more)]
+    layers = [band, _line(panel, series), *_points(panel, series, more)]
     return _finish(drawn, [*_zero(values), *_random(random, panel), *layers], panel)
 
 
@@ -141,16 +144,22 @@ def _line(panel: Panel, series: Sequence[Series]) -> alt.Chart:
     return line.encode(x=panel._x(), y=panel._y(), color=colour(series), strokeDash=dash(series))
 
 
-def _points(
-    drawn: pd.DataFrame, panel: Panel, series: Sequence[Series], more: Sequence[alt.Tooltip]
-) -> list[alt.Chart]:
+def _points_at(values: pd.DataFrame, series: Sequence[Series]) -> pd.Series:
+    """Which values are marked by a point: all, unless they are many."""
+    curves = values.groupby("series", sort=False)["value"]
+    many = int(curves.size().max())
+    if many <= _MANY:
+        return pd.Series(True, values.index)
+    repeats = values["series"].isin([each.key for each in series if each.variant])
+    return curves.transform(isolated) | (repeats & (curves.cumcount() % (many // _MARKS) == 0))
+
+
+def _points(panel: Panel, series: Sequence[Series], more: Sequence[alt.Tooltip]) -> list[alt.Chart]:
     """Points on the curves, a rule under the pointer, and what it points at."""
-    is_many = drawn.groupby("series").size().max() > _MANY
     hover = alt.selection_point(
         name="hover", nearest=True, on="pointerover", clear="pointerout", fields=["x"], empty=False
     )
     base = alt.Chart()
-    seen = base.transform_filter("datum.alone") if is_many else base
     known = base.transform_filter("isValid(datum.value)")
     rule = known.mark_rule(strokeWidth=1).encode(
         x=panel._x(),
@@ -161,12 +170,15 @@ def _points(
         x=panel._x(),
         y=panel._y(),
         color=colour(series),
+        shape=shape(series),
         opacity=alt.condition(hover, alt.value(1), alt.value(0)),
         tooltip=panel._tooltip(*more),
     )
-    dots = seen.mark_point(filled=True, size=26, opacity=1).encode(
-        x=panel._x(), y=panel._y(), color=colour(series)
+    is_mixed = any(each.variant for each in series)
+    dots = base.transform_filter("datum.has_point").mark_point(
+        filled=True, size=50 if is_mixed else 26, opacity=1
     )
+    dots = dots.encode(x=panel._x(), y=panel._y(), color=colour(series), shape=shape(series))
     # A name of our own: Altair would count on, and every redrawing would look like a new chart.
     return [dots, rule, near.add_params(hover).properties(name="near")]
 

@@ -13,6 +13,7 @@ from sing_monitor.app.charts.common import (
     Series,
     colour,
     dash,
+    shape,
     title,
 )
 
@@ -59,7 +60,7 @@ def spectrum(
         data=drawn,
         layer=[
             line.encode(**place, color=colour(series), strokeDash=dash(series)),
-            dots.encode(**place, color=colour(series), tooltip=tooltip),
+            dots.encode(**place, color=colour(series), shape=shape(series), tooltip=tooltip),
             hollow.encode(
                 **place,
                 color=alt.ColorValue(RANDOM_COLOUR),

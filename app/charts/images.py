@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import altair as alt
 import pandas as pd
@@ -44,6 +44,10 @@ def column(score: str, pair: Pair) -> str:
     return SCORES[score] + ("_centered" if pair == "centered" else "")
 
 
+# Of both scores and both pairs.
+COLUMNS = tuple(column(score, pair) for score in SCORES for pair in get_args(Pair))
+
+
 def ranked(table: pd.DataFrame, score: str) -> pd.DataFrame:
     """The rows that have the score, those of largest magnitude first.
 
@@ -66,16 +70,15 @@ def history_of(image: str, tables: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
         Columns epoch, verdict (right or wrong), prediction and the scores of `SCORES`, raw and
         centered, as far as the tables hold them; no row where the image was not in the probe.
     """
-    wanted = [column(score, pair) for score in SCORES for pair in ("centered", "raw")]
     rows = []
     for epoch, table in sorted(tables.items()):
         for row in table[table["image"] == image].head(1).to_dict("records"):
             verdict = RIGHT if row["label"] == row["prediction"] else WRONG
-            scores = {name: row[name] for name in wanted if name in row}
+            scores = {name: row[name] for name in COLUMNS if name in row}
             rows.append(
                 {"epoch": epoch, "verdict": verdict, "prediction": row["prediction"], **scores}
             )
-    return pd.DataFrame(rows, columns=["epoch", "verdict", "prediction", *_present(wanted, rows)])
+    return pd.DataFrame(rows, columns=["epoch", "verdict", "prediction", *_present(COLUMNS, rows)])
 
 
 def history(values: pd.DataFrame, score: Score, colour: str, at_epoch: int) -> alt.LayerChart:

@@ -16,6 +16,7 @@ from sing_monitor.app.charts.common import (
     Series,
     colour,
     dash,
+    shape,
     title,
 )
 
@@ -153,8 +154,8 @@ def plane(
             cloud.encode(**place),
             outline.encode(**place, order=order, strokeDash=dash(series)),
             line.encode(**place, order=order, strokeDash=dash(series)),
-            dots.encode(**place, tooltip=tooltip),
-            mark.encode(**place, tooltip=tooltip),
+            dots.encode(**place, shape=shape(series), tooltip=tooltip),
+            mark.encode(**place, shape=shape(series), tooltip=tooltip),
         ],
         title=title(around.title, around.about, f"⚠ {around.caveat}" if around.caveat else ""),
         height=_PLANE_HEIGHT,

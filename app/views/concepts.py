@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import data, metrics, page, states
+from sing_monitor.app import at_epoch, data, metrics, page, states
 from sing_monitor.app.charts import classes as class_charts
 from sing_monitor.app.charts import concepts as charts
 from sing_monitor.app.charts.common import alt_text
@@ -20,6 +20,7 @@ from sing_monitor.app.widgets import epoch_slider, run_box
 
 _PAIRS = {"Centered": "_centered", "Raw": ""}
 _EPOCHS, _RUNS = "Two epochs", "Two runs"
+Steps = dict[int, tuple[int, int]]
 Tables = dict[int, pd.DataFrame]
 
 
@@ -27,8 +28,8 @@ def body(chosen: Selection) -> None:
     """Controls, arrows and heat map, then what moved most."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
-        read = _tables(run, "class_concepts")
-        name = _class(read)
+        steps = at_epoch.last_steps(run)
+        name = _class(run, steps)
         pair = st.segmented_control(
             "Null removal",
             list(_PAIRS),
@@ -38,7 +39,7 @@ def body(chosen: Selection) -> None:
             required=True,
             help="What stands for the image without its null part. The page Guide explains it.",
         )
-        tables = _of_class(run, read, name)
+        tables = _tables(run, steps, name)
         if tables:
             epoch = epoch_slider(sorted(tables))
     if not tables:
@@ -71,9 +72,9 @@ def body(chosen: Selection) -> None:
     csv_button("This table as CSV", "concepts.csv", rows.rename(columns={"value": "AS"}))
 
 
-def _class(read: Tables) -> str | None:
+def _class(run: Run, steps: Steps) -> str | None:
     """The chosen class, None for all."""
-    names = list(dict.fromkeys(name for table in read.values() for name in table["name"]))
+    names = list(at_epoch.class_names(run, steps[max(steps)]).values()) if steps else []
     return st.selectbox(
         "Class",
         names,
@@ -85,27 +86,15 @@ def _class(read: Tables) -> str | None:
     )
 
 
-def _tables(run: Run, kind: str) -> Tables:
-    """A table of concepts for every epoch that has one."""
-    tables = {}
-    with st.spinner("Reading tables …"):
-        for epoch, step in states.attempt(partial(data.validations, run.source), run) or []:
-            table = states.quietly(partial(data.table, run.source, kind, epoch, step))
-            if table is None or table.empty:
-                continue
-            if kind == "concepts":
-                tables[epoch] = table
-            elif {"class_index", "class_name"} <= set(table.columns):
-                tables[epoch] = class_charts.named(table)
-    return tables
-
-
-def _of_class(run: Run, read: Tables, name: str | None) -> Tables:
-    """The concepts of one class, or of all images."""
+def _tables(run: Run, steps: Steps, name: str | None) -> Tables:
+    """The concepts of one class, or of all images, at every epoch."""
     if name is None:
-        return _tables(run, "concepts")
-    of_class = {epoch: table[table["name"] == name] for epoch, table in read.items()}
-    return {epoch: table for epoch, table in of_class.items() if not table.empty}
+        return at_epoch.history(run, "concepts", steps)
+    names = at_epoch.class_names(run, steps[max(steps)]) if steps else {}
+    index = next((index for index, each in names.items() if each == name), None)
+    if index is None:
+        return {}
+    return at_epoch.history(run, "class_concepts", steps, where=("class_index", index))
 
 
 def _readable(tables: Tables, wanted: list[str]) -> list[tuple[int, pd.DataFrame]]:
@@ -169,7 +158,7 @@ def _movers(
             here = f"epoch {epoch}"
         else:
             other = next((each for each in others if each.is_baseline), others[0])
-            there = _of_class(other, _tables(other, "class_concepts"), name)
+            there = _tables(other, at_epoch.last_steps(other), name)
             if epoch not in there or f"attribute_score{suffix}" not in there[epoch]:
                 st.caption(f"{plain(other.label)} has no concepts at epoch {epoch}.")
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -97,14 +98,15 @@ def _label(key: str, view: View) -> str:
 def _below(chosen: Selection, view: View, key: str, values: pd.DataFrame) -> None:
     """Under a panel: the last differences to the baseline, and the catalogue's explanation."""
     is_own = key in view.own
+    known = values.dropna(subset="difference").drop_duplicates("series", keep="last")
+    changes = known.set_index("series")[["difference", "epoch"]].to_dict("index")
     parts = []
     for run in () if view.by_seeds or chosen.caveat(key) else chosen.runs:
-        known = values[values["series"] == run.run_id].dropna(subset="difference")
-        if len(known) and not run.is_baseline:
-            last = known.iloc[-1]
+        last = changes.get(run.run_id)
+        if last is not None and not run.is_baseline:
             value = last["difference"]
             change = format(value, "+.4g") if is_own else metrics.show(key, value, sign=True)
-            stroke = f"![{plain(run.label)}]({swatch(run.colour)})"
+            stroke = f"![{plain(run.label)}]({swatch(run.series)})"
             parts.append(f"{stroke} {plain(change)} at epoch {last['epoch']}")
     text = f"To the baseline: {' · '.join(parts)}" if parts else "How to read this"
     if parts or not is_own:
@@ -120,7 +122,8 @@ def _configurations(chosen: Selection) -> tuple[dict[str, str], list[Series]]:
         name = curves.without_seed(runs[0].label)
         label = f"{name} ({count(len(runs), 'run')})" if len(runs) > 1 else runs[0].label
         is_baseline = any(run.is_baseline for run in runs)
-        series.append(Series(group, label, runs[0].colour, is_baseline))
+        look = replace(runs[0].series, key=group, label=label, is_baseline=is_baseline)
+        series.append(look)
     return groups, series
 
 
@@ -131,7 +134,7 @@ def _numbers(chosen: Selection, long: pd.DataFrame) -> None:
     at_epoch = epoch_slider(epochs)
     baseline = chosen.baseline.run_id if chosen.baseline else None
     numbers = curves.summary(long, at_epoch, baseline)
-    colours = {run.run_id: swatch(run.colour, run.is_baseline, height=28) for run in chosen.runs}
+    colours = {run.run_id: swatch(run.series, height=28) for run in chosen.runs}
     known = set(metrics.in_catalogue_order(chosen.listing.columns))
     numbers["metric"] = [metrics.label(key) if key in known else key for key in numbers["metric"]]
     order = ["metric", "colour", "label", "last", "last_epoch", "best", "best_epoch", "at_epoch"]

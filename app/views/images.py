@@ -9,14 +9,14 @@ from typing import cast
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import data, image_cards, metrics, page, states
+from sing_monitor.app import at_epoch, data, image_cards, metrics, page, states
 from sing_monitor.app.charts import images as charts
 from sing_monitor.app.charts.images import Pair, Score
 from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.image_cards import View
-from sing_monitor.app.selection import Run, Selection
-from sing_monitor.app.text import count, one_line, plain, short
+from sing_monitor.app.selection import Selection
+from sing_monitor.app.text import count, plain, short
 from sing_monitor.app.widgets import epoch_slider, run_box
 
 _NEEDED = ("image", "label", "prediction")
@@ -52,20 +52,17 @@ def body(chosen: Selection) -> None:
             help="Centered keeps the mean of the null part, raw takes it away too, as in the "
             "paper.",
         )
-    validations = states.attempt(partial(data.validations, run.source), run)
-    if validations is None:
-        return
-    if not validations:
+    # After a resume the newest of the validations of an epoch counts.
+    steps = at_epoch.last_steps(run)
+    if not steps:
         st.info(
             f"{plain(run.label)} holds no tables of images so far. They are written after each "
             "validation.",
             icon=":material/hourglass_empty:",
         )
         return
-    # After a resume the newest of the validations of an epoch counts.
-    steps = dict(validations)
     epoch = epoch_slider(sorted(steps))
-    table = states.attempt(partial(data.table, run.source, "images", epoch, steps[epoch]), run)
+    table = states.attempt(partial(data.table, run.source, "images", *steps[epoch]), run)
     if table is None:
         return
     view = View(
@@ -73,25 +70,13 @@ def body(chosen: Selection) -> None:
         epoch,
         score or "AS",
         cast(Pair, (pair or "Centered").lower()),
-        _names(run, epoch, steps[epoch]),
+        at_epoch.class_names(run, steps[epoch]),
     )
     if states.has_columns(table, [*_NEEDED, *view.columns.values()], "images"):
         _images(view, table, steps)
 
 
-def _names(run: Run, epoch: int, step: int) -> dict[int, str]:
-    """Class names by index; two classes of one name keep their number."""
-    table = states.quietly(partial(data.table, run.source, "classes", epoch, step))
-    if table is None or not {"class_index", "class_name"} <= set(table.columns):
-        return {}
-    names = table["class_name"].map(one_line)
-    is_double = names.duplicated(keep=False) | (names == "")
-    numbers = table["class_index"].astype(str)
-    unique = names.where(~is_double, names + " (" + numbers + ")")
-    return dict(zip(table["class_index"].tolist(), unique.tolist(), strict=True))
-
-
-def _images(view: View, table: pd.DataFrame, steps: Mapping[int, int]) -> None:
+def _images(view: View, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]]) -> None:
     found = charts.ranked(table, view.column)
     if found.empty:
         st.info(
@@ -161,7 +146,7 @@ def _filtered(view: View, found: pd.DataFrame, movers: pd.Series) -> tuple[pd.Da
 
 
 def _one_image(
-    view: View, top: pd.DataFrame, table: pd.DataFrame, steps: Mapping[int, int]
+    view: View, top: pd.DataFrame, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]]
 ) -> None:
     """The history of one image; the shown ones and the one of the link are offered."""
     asked = st.session_state.get("image") or st.query_params.get("image")
@@ -189,8 +174,10 @@ def _one_image(
         return
     names = (plain(short(view.name(rows[key].get(image, -1)), 40)) for key in _NEEDED[1:])
     st.caption("Class {}, taken for {} at epoch {}.".format(*names, view.epoch))
-    with st.spinner("Reading its history …"):
-        values = _history(view.run.source, image, tuple(steps.items()))
+    wanted = [*_NEEDED, *charts.COLUMNS]
+    tables = at_epoch.history(view.run, "images", steps, columns=wanted, where=("image", image))
+    tables = {at: table for at, table in tables.items() if set(_NEEDED) <= set(table.columns)}
+    values = charts.history_of(image, tables)
     if values["epoch"].nunique() == 1:
         states.one_epoch()
     values["prediction"] = values["prediction"].map(view.name)
@@ -206,24 +193,12 @@ def _one_image(
                     charts.history,
                     values,
                     said,
-                    view.run.colour,
+                    view.run.series.colour,
                     view.epoch,
                     key=f"history {score}",
                     alt_text=what,
                 )
     csv_button("Its history as CSV", "image_history.csv", values)
-
-
-@st.cache_data(ttl="1h", max_entries=64, show_spinner=False)
-def _history(
-    source: data.Source, image: str, validations: tuple[tuple[int, int], ...]
-) -> pd.DataFrame:
-    tables = {}
-    for epoch, step in validations:
-        table = states.quietly(partial(data.table, source, "images", epoch, step))
-        if table is not None and set(_NEEDED) <= set(table.columns):
-            tables[epoch] = table
-    return charts.history_of(image, tables)
 
 
 def _table(view: View, shown: pd.DataFrame) -> None:

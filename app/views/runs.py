@@ -24,7 +24,7 @@ from sing_monitor.app.text import count, plain
 from sing_monitor.tracking import NotFoundError, StoreError
 
 # Each of them costs the store a handful of questions when it is first seen.
-_WITH_CURVES = 30
+_WITH_CURVES = 20
 _CARDS = 6
 _TABLE = "runs_table"
 _CHANGED = "runs_table_changed"

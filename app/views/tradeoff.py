@@ -83,11 +83,12 @@ def _at_epoch(
 ) -> None:
     epoch = _choose(epochs)
     path = _path(chosen, histories, kind, epoch)
-    left, right = st.columns([5, 3], gap="large")
-    with left:
-        _plane(chosen, path, kind, epoch)
-    with right:
-        _bars(chosen, histories, epoch)
+    # In a narrow window the bars go below the plane.
+    with st.grid(3, min_column_width=240, gap="large") as grid:
+        with grid.cell(column_span=2):
+            _plane(chosen, path, kind, epoch)
+        with grid.cell():
+            _bars(chosen, histories, epoch)
 
 
 def _choose(epochs: list[int]) -> int:

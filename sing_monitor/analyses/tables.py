@@ -121,11 +121,11 @@ def spectrum_table(geometry: HeadGeometry) -> DataFrame:
 def concept_tables(
     snapshot: Snapshot, pairs: TranslatedPairs, concepts: TextSet | None
 ) -> dict[str, DataFrame]:
-    """Mean angle to every concept before and after null removal, over all images and by class.
+    """Mean and spread of the angle to every concept before and after null removal, and of AS.
 
     Returns:
-        ``concepts`` and ``class_concepts``, the second with a row for every class present and
-        every concept; nothing without concepts.
+        ``concepts``, over all images, and ``class_concepts``, with a row for every class present
+        and every concept; nothing without concepts.
     """
     if concepts is None:
         return {}
@@ -164,9 +164,9 @@ def _concept_rows(quantities: Mapping[str, Tensor], groups: Tensor, concepts: Te
     }
     for name, values in quantities.items():
         mean, std = _group_moments(values, groups, count)
+        quantity, centered, _ = name.partition("_centered")
         columns[name] = mean.flatten().numpy()
-        if name.startswith("attribute_score"):
-            columns[name.replace("attribute_score", "attribute_score_std")] = std.flatten().numpy()
+        columns[f"{quantity}_std{centered}"] = std.flatten().numpy()
     return DataFrame(columns)
 
 

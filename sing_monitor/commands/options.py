@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 
 def add_command(
@@ -27,6 +28,12 @@ def add_command(
 def add_tracking_uri(parser: argparse.ArgumentParser, help: str) -> None:
     """The option ``--tracking-uri``; None where it is not given."""
     parser.add_argument("--tracking-uri", metavar="URI", type=_uri, help=help)
+
+
+def tracking_uri(arguments: argparse.Namespace) -> str:
+    """``--tracking-uri``, else MLFLOW_TRACKING_URI, else ``sqlite:///mlflow.db``."""
+    given: str | None = arguments.tracking_uri
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
 def _uri(text: str) -> str:

@@ -361,16 +361,19 @@ def test_concept_tables_equal_direct_scores() -> None:
         for name, text in zip(texts.concepts.names, texts.concepts.embeddings, strict=True):
             before, after = pairs.original[rows], pairs.removed[rows]
             centered = pairs.centered[rows]
-            score = attribute_score(before, after, text)
-            centered_score = attribute_score(before, centered, text)
-            expected = {
-                "angle_before": angle(before, text).mean(),
-                "angle_after": angle(after, text).mean(),
-                "attribute_score": score.mean(),
-                "attribute_score_std": score.std(),
-                "angle_after_centered": angle(centered, text).mean(),
-                "attribute_score_centered": centered_score.mean(),
-                "attribute_score_std_centered": centered_score.std(),
+            quantities = {
+                "angle_before": angle(before, text),
+                "angle_after": angle(after, text),
+                "attribute_score": attribute_score(before, after, text),
+                "angle_after_centered": angle(centered, text),
+                "attribute_score_centered": attribute_score(before, centered, text),
+            }
+            expected = {column: values.mean() for column, values in quantities.items()} | {
+                "angle_before_std": quantities["angle_before"].std(),
+                "angle_after_std": quantities["angle_after"].std(),
+                "attribute_score_std": quantities["attribute_score"].std(),
+                "angle_after_std_centered": quantities["angle_after_centered"].std(),
+                "attribute_score_std_centered": quantities["attribute_score_centered"].std(),
             }
             for column, value in expected.items():
                 assert table.loc[name, column] == pytest.approx(float(value), abs=1e-7), column

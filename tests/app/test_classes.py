@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -146,16 +145,14 @@ def class_store(
 
 
 @pytest.fixture
-def open_classes(monkeypatch: pytest.MonkeyPatch, open_page: Opened) -> Opened:
-    """Opens the page alone."""
-    page = Path(__file__).resolve().parents[2] / "app" / "views" / "classes.py"
+def open_classes(class_store: tuple[Store, dict[str, str]], open_page: Opened) -> Opened:
+    """Opens the page on runs by their name here."""
+    store, runs = class_store
 
-    def opened(_page: str, uri: str | None = None, **link: str | list[str]) -> AppTest:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri or "")
-        app = AppTest.from_file(str(page), default_timeout=60)
-        for key, value in link.items():
-            app.query_params[key] = value
-        return app.run()
+    def opened(*names: str, **link: str) -> AppTest:
+        if "baseline" in link:
+            link["baseline"] = runs[link["baseline"]]
+        return open_page("classes", store.uri, runs=[runs[name] for name in names], **link)
 
     return opened
 
@@ -166,10 +163,9 @@ def said(app: AppTest) -> str:
 
 
 def test_two_runs_show_all_charts(
-    open_classes: Opened, class_store: tuple[Store, dict[str, str]]
+    open_classes: Opened,
 ) -> None:
-    store, runs = class_store
-    app = open_classes("", store.uri, runs=[runs["one"], runs["other"]], baseline=runs["other"])
+    app = open_classes("one", "other", baseline="other")
     assert not app.exception
     assert not app.error
     drawn = specs(app)
@@ -182,11 +178,10 @@ def test_two_runs_show_all_charts(
 
 
 def test_epoch_pair_class_and_words_come_from_the_link(
-    open_classes: Opened, class_store: tuple[Store, dict[str, str]]
+    open_classes: Opened,
 ) -> None:
-    store, runs = class_store
-    link = {"epoch": "1", "pair": "Raw", "class": "zwei"}
-    app = open_classes("", store.uri, runs=[runs["one"]], **link)
+    link = {"epoch": "1", "removal": "Raw", "class": "zwei"}
+    app = open_classes("one", **link)
     assert app.select_slider(key="epoch").value == 1
     assert "AS, raw by class" in specs(app)
     assert app.selectbox(key="class").value == "zwei"
@@ -194,14 +189,13 @@ def test_epoch_pair_class_and_words_come_from_the_link(
     assert "No class matches" in said(app)
     app.text_input(key="find_class").set_value("三").run()
     assert not app.exception
-    assert app.selectbox(key="class").value == "三"
+    assert app.selectbox(key="class").placeholder == "三 (first of the list)"
 
 
 def test_a_thousand_classes_are_cut_to_thirty_and_kept_in_the_table(
-    open_classes: Opened, class_store: tuple[Store, dict[str, str]]
+    open_classes: Opened,
 ) -> None:
-    store, runs = class_store
-    app = open_classes("", store.uri, runs=[runs["many"]])
+    app = open_classes("many")
     assert not app.exception
     assert "970 more" in said(app)
     assert len(y_domain(specs(app)["AS, centered by class"])) == 30
@@ -212,16 +206,13 @@ def test_a_thousand_classes_are_cut_to_thirty_and_kept_in_the_table(
 @pytest.mark.parametrize(
     ("kind", "words"), [("old", "another version"), ("nan", "No number so far")]
 )
-def test_odd_tables_have_their_look(
-    kind: str, words: str, open_classes: Opened, class_store: tuple[Store, dict[str, str]]
-) -> None:
-    store, runs = class_store
-    app = open_classes("", store.uri, runs=[runs[kind]])
+def test_odd_tables_have_their_look(kind: str, words: str, open_classes: Opened) -> None:
+    app = open_classes(kind)
     assert not app.exception
     assert words in said(app)
 
 
-def test_a_run_without_tables_says_so(open_classes: Opened, store: Store, runs: Runs) -> None:
-    app = open_classes("", store.uri, runs=[runs.healthy])
+def test_a_run_without_tables_says_so(open_page: Opened, runs: Runs) -> None:
+    app = open_page("classes", runs=[runs.healthy])
     assert not app.exception
     assert "No table of classes yet" in said(app)

@@ -3,20 +3,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.charts import concepts as charts
 from sing_monitor.findings import Findings
-from tests.app.conftest import MARKUP, Runs, copy_of
+from tests.app.conftest import MARKUP, Opened, Runs, copy_of
 from tests.app.stores import Store, history
-
-PAGE = Path(__file__).resolve().parents[2] / "app" / "views" / "concepts.py"
 
 
 def concept_table(scores: dict[str, float]) -> pd.DataFrame:
@@ -32,7 +28,9 @@ def tables(scores: dict[str, float], class_name: str = "fox") -> Findings:
     overall = concept_table(scores)
     by_class = concept_table({name: -value for name, value in scores.items()})
     by_class = by_class.assign(class_index=0, class_name=class_name)
-    return Findings({}, {"concepts": overall, "class_concepts": by_class})
+    classes = pd.DataFrame({"class_index": [0], "class_name": [class_name]})
+    found = {"concepts": overall, "class_concepts": by_class, "classes": classes}
+    return Findings({}, found)
 
 
 def specs(app: AppTest) -> list[dict[str, Any]]:
@@ -102,23 +100,17 @@ def concept_store(
 
 
 @pytest.fixture
-def open_concepts(monkeypatch: pytest.MonkeyPatch, concept_store: tuple[Store, dict[str, str]]):
-    """Opens the page alone, on runs by their name here."""
-    st.cache_data.clear()
+def open_concepts(concept_store: tuple[Store, dict[str, str]], open_page: Opened) -> Opened:
+    """Opens the page on runs by their name here."""
     store, runs = concept_store
 
     def opened(*names: str, **link: str) -> AppTest:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
-        app = AppTest.from_file(str(PAGE), default_timeout=60)
-        app.query_params["runs"] = [runs[name] for name in names]
-        for key, value in link.items():
-            app.query_params[key] = value
-        return app.run()
+        return open_page("concepts", store.uri, runs=[runs[name] for name in names], **link)
 
     return opened
 
 
-def test_all_classes_then_one(open_concepts: Any) -> None:
+def test_all_classes_then_one(open_concepts: Opened) -> None:
     app = open_concepts("one")
     assert not app.exception
     assert not app.error
@@ -132,7 +124,7 @@ def test_all_classes_then_one(open_concepts: Any) -> None:
         assert sign not in re.sub(r"\\.", "", said(app))
 
 
-def test_the_link_restores_the_view(open_concepts: Any) -> None:
+def test_the_link_restores_the_view(open_concepts: Opened) -> None:
     app = open_concepts("one", "other", removal="Raw", epoch="1", between="Two runs")
     assert not app.exception
     assert app.dataframe[-1].value["value"].tolist()[0] == -4.0
@@ -141,7 +133,7 @@ def test_the_link_restores_the_view(open_concepts: Any) -> None:
     assert app.select_slider(key="epoch").value == 1
 
 
-def test_the_epoch_to_compare_with_follows_the_slider(open_concepts: Any) -> None:
+def test_the_epoch_to_compare_with_follows_the_slider(open_concepts: Opened) -> None:
     app = open_concepts("one")
     assert app.selectbox(key="from").options == ["0", "1"]
     app.select_slider(key="epoch").set_value(0).run()
@@ -149,7 +141,7 @@ def test_the_epoch_to_compare_with_follows_the_slider(open_concepts: Any) -> Non
     assert app.selectbox(key="from").options == ["1", "2"]
 
 
-def test_many_concepts_are_cut_to_thirty(open_concepts: Any) -> None:
+def test_many_concepts_are_cut_to_thirty(open_concepts: Opened) -> None:
     app = open_concepts("many")
     assert not app.exception
     assert "10 more" in said(app)
@@ -161,18 +153,13 @@ def test_many_concepts_are_cut_to_thirty(open_concepts: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"), [("old", "another version"), ("nan", "No number so far")]
 )
-def test_odd_tables_have_their_look(kind: str, words: str, open_concepts: Any) -> None:
+def test_odd_tables_have_their_look(kind: str, words: str, open_concepts: Opened) -> None:
     app = open_concepts(kind)
     assert not app.exception
     assert words in said(app)
 
 
-def test_a_run_without_concepts_says_how_to_add_them(
-    monkeypatch: pytest.MonkeyPatch, store: Store, runs: Runs
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
-    app = AppTest.from_file(str(PAGE), default_timeout=60)
-    app.query_params["runs"] = runs.healthy
-    app.run()
+def test_a_run_without_concepts_says_how_to_add_them(open_page: Opened, runs: Runs) -> None:
+    app = open_page("concepts", runs=[runs.healthy])
     assert not app.exception
     assert "SINGCallback(concepts=[" in said(app)

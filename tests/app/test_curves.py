@@ -106,12 +106,11 @@ def test_last_best_and_at_epoch() -> None:
 
 
 def test_lower_and_undirected_metrics() -> None:
-    known = pd.DataFrame({"value": [3.0, 1.0, 1.0], "epoch": [0, 1, 2]})
-    lowest = curves.best_row(known, "lower")
-    assert lowest is not None
-    assert lowest["epoch"] == 1
-    assert curves.best_row(known, "none") is None
-    assert curves.best_row(known.iloc[:0], "higher") is None
+    known = pd.DataFrame({"value": [3.0, 1.0, 1.0], "epoch": [0, 1, 2]}).assign(series="a")
+    (best,) = curves.best_values(known.assign(metric="val_loss")).to_dict("records")
+    assert best["epoch"] == 1
+    assert curves.best_values(known.assign(metric="head/rank")).empty
+    assert curves.best_values(known.iloc[:0].assign(metric="val_acc")).empty
 
 
 def test_a_metric_without_numbers_has_a_row_of_nothing() -> None:

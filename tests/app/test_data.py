@@ -8,43 +8,22 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 import streamlit as st
-from mlflow import MlflowClient
 
 from sing_monitor.app import data
 from sing_monitor.app.selection import source
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import ArtifactNotFoundError, StoreError
+from tests.app.asked import counting
 from tests.app.conftest import Opened, Runs
 from tests.app.stores import Store, plausible
 
-ASKING = (
-    "get_run",
-    "get_metric_history",
-    "search_runs",
-    "search_experiments",
-    "list_artifacts",
-    "download_artifacts",
-)
-
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+def asked() -> Iterator[Counter[str]]:
     """Counts the questions that MLflow really gets."""
-    counts: Counter[str] = Counter()
-
-    def counted(name: str) -> None:
-        original = getattr(MlflowClient, name)
-
-        def call(self: MlflowClient, *args: object, **kwargs: object) -> object:
-            counts[name] += 1
-            return original(self, *args, **kwargs)
-
-        monkeypatch.setattr(MlflowClient, name, call)
-
-    for name in ASKING:
-        counted(name)
     st.cache_data.clear()
-    yield counts
+    with counting() as counts:
+        yield counts
     st.cache_data.clear()
 
 
@@ -120,3 +99,48 @@ def test_tables_are_read_once_even_while_the_run_grows(store: Store, asked: Coun
 def test_two_stores_do_not_share_what_was_read(store: Store, empty_store: Store) -> None:
     assert len(data.listing(store.uri)) > 0
     assert data.listing(empty_store.uri).empty
+
+
+def test_only_what_a_page_shows_is_read(
+    open_page: Opened, store: Store, asked: Counter[str]
+) -> None:
+    concepts = pd.DataFrame({"concept": ["red"], "n": 1, "angle_before": 80.0})
+    for suffix in ("", "_centered"):
+        concepts = concepts.assign(
+            **{f"angle_after{suffix}": 81.0, f"attribute_score{suffix}": -1.0}
+        )
+    classes = pd.DataFrame({"class_index": [0, 1], "class_name": ["a", "b"]})
+    found = {
+        "classes": classes,
+        "concepts": concepts,
+        "class_concepts": concepts.assign(class_index=1),
+    }
+    run = store.run(
+        "by epoch", [plausible(epoch) for epoch in range(3)], tables=Findings({}, found)
+    )
+    st.cache_data.clear()
+    asked.clear()
+    app = open_page("concepts", runs=[run])
+    # The names of the classes, and three epochs of all classes together.
+    assert asked["download_artifacts"] == 4
+    app.selectbox(key="class").set_value("b").run()
+    assert asked["download_artifacts"] == 4 + 3
+    assert not app.exception
+    app.selectbox(key="class").set_value(None).run()
+    app.select_slider(key="epoch").set_value(0).run()
+    assert asked["download_artifacts"] == 4 + 3
+    store.client.delete_run(run)
+
+
+def test_tables_that_are_missing_or_damaged_are_left_out(store: Store) -> None:
+    frame = pd.DataFrame({"class_name": ["a", "b"], "n": [1, 2]})
+    run = store.run("gaps", [plausible(0)], tables=Findings({}, {"classes": frame}))
+    writer = store.folder / "artifacts" / run / "artifacts" / "sing" / "epoch=0001-step=00000200"
+    writer.mkdir()
+    (writer / "classes.parquet").write_bytes(b"PAR1")
+    found = source(store.uri, row(store, run))
+    validations = [(0, 100), (1, 200), (2, 300)]
+    read = data.tables(found, "classes", validations, ["n", "later"], ("class_name", "b"))
+    assert {at: table.to_dict("list") for at, table in read.items()} == {(0, 100): {"n": [2]}}
+    assert data.tables(found, "classes", validations, None, ("later", 1)) == {}
+    store.client.delete_run(run)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.charts.images import Score, column, history, history_of, ranked
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import RunWriter
-from tests.app.conftest import MARKUP, copy_of
+from tests.app.conftest import MARKUP, Opened, copy_of
 from tests.app.stores import Store, plausible
 
-PAGE = Path(__file__).resolve().parents[2] / "app" / "views" / "images.py"
 IDS = [f"{index:016x}" for index in range(6)]
 NAMES = ["cat", MARKUP, "zebra"]
 
@@ -65,7 +61,7 @@ def add_run(
 
 
 @pytest.fixture(scope="module")
-def runs(
+def image_store(
     empty_store: Store, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Store, dict[str, str]]:
     store = copy_of(empty_store, tmp_path_factory.mktemp("images"))
@@ -85,21 +81,16 @@ def runs(
 
 
 @pytest.fixture
-def opened(runs: tuple[Store, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> Any:
-    store, ids = runs
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
-    st.cache_data.clear()
+def opened(image_store: tuple[Store, dict[str, str]], open_page: Opened) -> Opened:
+    """Opens the page on runs by their name here."""
+    store, ids = image_store
 
-    def open_page(*names: str, **link: str) -> AppTest:
-        app = AppTest.from_file(str(PAGE), default_timeout=60)
-        app.query_params["runs"] = [ids[name] for name in names]
-        for key, value in link.items():
-            app.query_params[key] = value
-        app.run()
+    def images_of(*names: str, **link: str) -> AppTest:
+        app = open_page("images", store.uri, runs=[ids[name] for name in names], **link)
         assert not app.exception
         return app
 
-    return open_page
+    return images_of
 
 
 def texts(app: AppTest) -> str:
@@ -111,7 +102,7 @@ def captions(app: AppTest) -> list[str]:
     return [caption for each in app.get("image") for caption in each.captions]
 
 
-def test_a_card_shows_picture_prediction_scores_and_neighbours(opened: Any) -> None:
+def test_a_card_shows_picture_prediction_scores_and_neighbours(opened: Opened) -> None:
     app = opened("usual")
     said = texts(app)
     assert "wrong: **zebra**" in said
@@ -125,21 +116,21 @@ def test_a_card_shows_picture_prediction_scores_and_neighbours(opened: Any) -> N
     assert captions(opened("usual", removal="Raw"))[2] == "zebra"
 
 
-def test_markup_in_class_names_stays_text(opened: Any) -> None:
+def test_markup_in_class_names_stays_text(opened: Opened) -> None:
     app = opened("usual", pictures="false")
     (card,) = [m.value for m in app.markdown if "AS \\-2\\.00" in m.value]
     for sign in ("<b>", "**stars", "[link]", "$x", ":red[", "http://"):
         assert sign not in card
 
 
-def test_all_images_are_ranked_by_the_chosen_score(opened: Any) -> None:
+def test_all_images_are_ranked_by_the_chosen_score(opened: Opened) -> None:
     table = opened("usual", pictures="false").dataframe[0].value
     assert table["image"].tolist() == [IDS[i] for i in (3, 4, 2, 1, 0)]
     table = opened("usual", pictures="false", score="IS").dataframe[0].value
     assert table["image"].tolist() == IDS[:5]
 
 
-def test_class_and_verdict_filter_the_images(opened: Any) -> None:
+def test_class_and_verdict_filter_the_images(opened: Opened) -> None:
     app = opened("usual", pictures="false")
     app.selectbox(key="class").set_value("zebra").run()
     assert app.dataframe[0].value["image"].tolist() == [IDS[2]]
@@ -150,7 +141,7 @@ def test_class_and_verdict_filter_the_images(opened: Any) -> None:
     assert "No image matches" in texts(app)
 
 
-def test_an_image_of_the_link_is_opened_with_its_history(opened: Any) -> None:
+def test_an_image_of_the_link_is_opened_with_its_history(opened: Opened) -> None:
     app = opened("usual", image=IDS[3], epoch="1")
     assert app.selectbox(key="image").value == IDS[3]
     charts = [json.loads(each.proto.spec) for each in app.get("vega_lite_chart")]
@@ -162,7 +153,7 @@ def test_an_image_of_the_link_is_opened_with_its_history(opened: Any) -> None:
     assert all(each.proto.alt for each in app.get("vega_lite_chart"))
 
 
-def test_an_unknown_image_of_the_link_is_named(opened: Any) -> None:
+def test_an_unknown_image_of_the_link_is_named(opened: Opened) -> None:
     assert "The link names an image" in texts(opened("usual", image="f" * 16))
 
 
@@ -176,23 +167,23 @@ def test_an_unknown_image_of_the_link_is_named(opened: Any) -> None:
         ("gap", "It may appear with the next validation"),
     ],
 )
-def test_odd_runs_say_why(run: str, said: str, opened: Any) -> None:
+def test_odd_runs_say_why(run: str, said: str, opened: Opened) -> None:
     assert said in texts(opened(run))
 
 
-def test_without_pictures_ids_and_numbers_are_shown(opened: Any) -> None:
+def test_without_pictures_ids_and_numbers_are_shown(opened: Opened) -> None:
     app = opened("bare")
     assert app.dataframe[0].value["image"].tolist() == [IDS[i] for i in (3, 4, 2, 1, 0)]
     assert not captions(app)
 
 
-def test_one_epoch_has_no_slider_and_points_only(opened: Any) -> None:
+def test_one_epoch_has_no_slider_and_points_only(opened: Opened) -> None:
     app = opened("one", image=IDS[3])
     assert not app.select_slider
     assert "drawn as a point" in texts(app)
 
 
-def test_the_run_is_chosen_among_the_picked(opened: Any) -> None:
+def test_the_run_is_chosen_among_the_picked(opened: Opened) -> None:
     app = opened("usual", "bare")
     app.selectbox(key="of").set_value("bare").run()
     assert "n_images=0" in texts(app)

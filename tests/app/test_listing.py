@@ -5,8 +5,8 @@ from itertools import permutations
 import pandas as pd
 import pytest
 
-from sing_monitor.app.charts.common import PALETTE
-from sing_monitor.app.listing import assign_slots, labels, one_row_a_run
+from sing_monitor.app.charts.common import PALETTE, Series, dash, shape, swatch
+from sing_monitor.app.listing import colours, labels, one_row_a_run, variants
 
 
 def listing(*rows: tuple[str, str | None, str | None]) -> pd.DataFrame:
@@ -53,34 +53,36 @@ def test_labels_differ() -> None:
 
 
 RUNS = [f"r{i}" for i in range(30)]
-STARTED = {run: place for place, run in enumerate(RUNS)}
+PAINTED = colours(RUNS[::-1])
 
 
-def test_a_link_gives_the_same_colours_in_any_order() -> None:
-    for order in permutations(["r3", "r4", "r6"]):
-        slots: dict[str, int] = {}
-        assign_slots(order, STARTED, slots)
-        assert slots == {"r3": 3, "r4": 4, "r6": 6}
+def test_the_first_runs_of_a_store_all_look_different_and_then_colours_repeat() -> None:
+    assert [PAINTED[run] for run in RUNS] == [*PALETTE * 3, *PALETTE[:6]]
 
 
-def test_picked_runs_never_share_a_colour_while_there_are_enough() -> None:
-    slots: dict[str, int] = {}
-    for start in range(0, 30, 3):
-        picked = RUNS[start : start + 8]
-        assign_slots(picked, STARTED, slots)
-        assert len({slots[run] for run in picked}) == len(picked)
+def test_a_colour_stays_when_newer_runs_come() -> None:
+    newer = colours(["new", *RUNS[::-1]])
+    assert {run: newer[run] for run in RUNS} == PAINTED
 
 
-def test_a_run_keeps_its_colour_when_others_come_and_go() -> None:
-    slots: dict[str, int] = {}
-    assign_slots(["r0"], STARTED, slots)
-    assign_slots(["r8"], STARTED, slots)
-    assign_slots(["r16", "r8", "r0"], STARTED, slots)
-    assert slots["r0"] == 0
-    assert len({*slots.values()}) == 3
+def test_picked_runs_of_one_colour_are_told_apart_in_any_order() -> None:
+    for order in permutations(["r1", "r9", "r4", "r17"]):
+        assert variants(order, PAINTED) == {"r1": 0, "r4": 0, "r9": 1, "r17": 2}
+    assert variants(["r9"], PAINTED) == {"r9": 0}
 
 
-def test_more_runs_than_colours_all_get_one() -> None:
-    slots: dict[str, int] = {}
-    assign_slots(RUNS[:20], STARTED, slots)
-    assert {slots[run] for run in RUNS[:20]} == {*range(len(PALETTE))}
+def test_as_many_runs_of_one_colour_as_fit_mostly_look_different() -> None:
+    looks = [Series("", "", "", variant=variant) for variant in range(20)]
+    assert len({(each.shape, *each.dashes) for each in looks}) == 15
+    assert len({swatch(each) for each in looks}) == 15
+
+
+def test_dashes_mark_the_baseline_and_shapes_repeated_colours() -> None:
+    series = [
+        Series("a", "", "#111111", is_baseline=True),
+        Series("b", "", "#111111", variant=1),
+        Series("c", "", "#222222"),
+    ]
+    strokes, points = dash(series).to_dict(), shape(series).to_dict()
+    assert strokes["scale"]["range"] == [[6, 4], [2, 3], [1, 0]]
+    assert points["scale"] == {"domain": ["a", "b", "c"], "range": ["circle", "square", "circle"]}

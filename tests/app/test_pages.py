@@ -9,9 +9,22 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from sing_monitor.app.charts.common import PALETTE
 from tests.app.conftest import Opened, Runs
 from tests.app.stores import Store, plausible
 
+ONE_EACH = (
+    "healthy",
+    "shortcut",
+    "nan",
+    "one_epoch",
+    "resumed",
+    "other_space",
+    "markup",
+    "long_name",
+    "two_monitors",
+    "running",
+)
 OF_RUNS = ("runs", "evolution", "tradeoff", "classes", "concepts", "images", "geometry")
 
 
@@ -174,13 +187,27 @@ def test_a_baseline_leaves_with_its_run(open_page: Opened, runs: Runs) -> None:
 
 
 def test_a_run_has_one_colour_whatever_else_is_picked(open_page: Opened, runs: Runs) -> None:
-    def colour(page: str, *others: str) -> str:
-        app = open_page(page, runs=[*others, runs.shortcut])
-        swatches = [m.value for m in app.markdown if m.value.endswith(" shortcut")]
-        return swatches[0].partition(")")[0]
+    def series(page: str, *picked: str) -> dict[str, tuple[str, str]]:
+        """Colour and shape by run, as the charts of the page draw them."""
+        app = open_page(page, runs=picked)
+        places = next(
+            mark["encoding"]
+            for mark in layers(charts(app)[0])
+            if {"color", "shape"} <= mark["encoding"].keys()
+        )
+        colours, shapes = places["color"]["scale"], places["shape"]["scale"]
+        looks = zip(colours["range"], shapes["range"], strict=True)
+        return dict(zip(colours["domain"], looks, strict=True))
 
-    alone = colour("evolution")
-    assert alone == colour("evolution", runs.healthy, runs.nan) == colour("runs", *runs.seeds)
+    everything = [getattr(runs, name) for name in ONE_EACH]
+    assert len(everything) > len(PALETTE)
+    alone = {run: series("evolution", run)[run][0] for run in everything[:3]}
+    together = series("evolution", *everything)
+    assert {run: together[run][0] for run in alone} == alone
+    assert series("tradeoff", *reversed(everything)) == together
+    # There are fewer colours than runs, and every run looks different.
+    assert len({colour for colour, _ in together.values()}) < len(together)
+    assert len({*together.values()}) == len(together)
 
 
 def test_the_evolution_page_shows_the_default_metrics_and_the_runs_own(

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from sing_monitor.app import data
+from sing_monitor.app.charts.common import Series
 from sing_monitor.app.selection import MAX_RUNS, Picks, Run, Selection, differences, source
 
 
@@ -22,7 +23,7 @@ def row(**changes: object) -> pd.Series:
 
 def run(run_id: str = "r", **changes: object) -> Run:
     about = row(run_id=run_id, **changes)
-    return Run(run_id, run_id, "#000000", False, source("uri", about), about)
+    return Run(run_id, run_id, Series(run_id, run_id, "#000000"), source("uri", about), about)
 
 
 def test_picking_keeps_the_order_and_the_baseline_among_the_picked() -> None:

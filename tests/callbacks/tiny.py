@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import MLFlowLogger
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2.functional import to_pil_image
 
 from sing_monitor import SINGCallback
 from tests.databases import empty_database
@@ -105,6 +106,16 @@ class Classifier(L.LightningModule):
 
 def loader(dataset: Dataset[Any], batch_size: int = 16, shuffle: bool = False) -> DataLoader[Any]:
     return DataLoader(dataset, batch_size, shuffle=shuffle)
+
+
+def image_folder(folder: Path, size: int) -> Path:
+    """Blobs as PNG files, in a folder for each class."""
+    blobs = Blobs(size)
+    for index, (image, label) in enumerate(zip(blobs.images, blobs.labels, strict=True)):
+        path = folder / CLASSES[label] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        to_pil_image(image).save(path)
+    return folder
 
 
 def callback(**changes: Any) -> SINGCallback:

@@ -1,0 +1,147 @@
+"""The app as people see it: a headless Chromium on a server of the quickstart's runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.app.browser.conftest import Open
+from tests.app.browser.tab import Tab
+from tests.servers import free_port, serving
+
+# The fewest charts that each page shows of two runs.
+CHARTS = {
+    "": 0,
+    "evolution": 7,
+    "tradeoff": 4,
+    "classes": 4,
+    "concepts": 2,
+    "images": 0,
+    "geometry": 8,
+    "guide": 0,
+}
+WITH_EPOCH = ("evolution", "tradeoff", "classes", "concepts", "images", "geometry")
+
+
+@pytest.fixture(scope="module", params=CHARTS, ids=lambda page: page or "runs")
+def page(request: pytest.FixtureRequest) -> str:
+    """Name of each page in the address."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def shown(page: str, app_url: str, open_tab: Open) -> Iterator[Tab]:
+    """Each page, opened once for the tests that look at it."""
+    tab = open_tab(f"{app_url}/{page}")
+    yield tab
+    tab.close()
+
+
+def test_every_page_opens_without_an_error(page: str, shown: Tab) -> None:
+    expect(shown.page.get_by_role("heading", level=1)).to_have_count(1)
+    expect(shown.page.get_by_test_id("stException")).to_have_count(0)
+    expect(shown.page.get_by_test_id("stAlert")).to_have_count(0)
+    assert "Traceback" not in shown.main.inner_text()
+    assert shown.problems == []
+
+
+def test_every_chart_is_drawn(page: str, shown: Tab) -> None:
+    marks = shown.marks()
+    assert len(marks) >= CHARTS[page]
+    assert all(marks.values()), marks
+
+
+def test_every_picture_is_shown(page: str, shown: Tab) -> None:
+    widths = shown.main.locator("img").evaluate_all("all => all.map(each => each.naturalWidth)")
+    assert all(widths)
+    assert len(widths) >= (24 if page == "images" else 0)
+
+
+def test_a_dark_system_gets_a_dark_page(shown: Tab) -> None:
+    shown.darken()
+    assert all(shown.marks().values())
+    shown.darken(False)
+    assert shown.problems == []
+
+
+def test_a_narrow_window_cuts_nothing(shown: Tab) -> None:
+    shown.resize(800)
+    assert shown.cut_off() == []
+    assert all(shown.marks().values())
+    shown.resize(1400)
+    assert shown.problems == []
+
+
+@pytest.mark.parametrize("name", WITH_EPOCH)
+def test_the_slider_moves_the_page_and_the_link_remembers_it(
+    name: str, app_url: str, open_tab: Open
+) -> None:
+    tab = open_tab(f"{app_url}/{name}")
+    last = tab.content()
+    thumb = tab.main.get_by_test_id("stSlider").get_by_role("slider").first
+    thumb.press("ArrowLeft")
+    moved = tab.changed(last)
+    expect(tab.page).to_have_url(re.compile(r"[?&]epoch=3\b"))
+    again = open_tab(tab.page.url)
+    assert again.content() == moved
+    assert tab.problems == again.problems == []
+    tab.close()
+    again.close()
+
+
+def test_runs_are_picked_in_the_table_and_followed_everywhere(app_url: str, open_tab: Open) -> None:
+    tab = open_tab(app_url)
+    both = re.compile(r"[?&]runs=\w+&runs=\w+&baseline=\w+$")
+    expect(tab.page).to_have_url(both)
+    tick(tab, "honest")
+    expect(tab.page).to_have_url(re.compile(r"[?]runs=\w+$"))
+    go_to(tab, "Evolution")
+    assert "shortcut" in tab.main.inner_text()
+    assert "honest" not in tab.main.inner_text()
+    again = open_tab(tab.page.url)
+    assert again.content() == tab.content()
+    go_to(tab, "Runs")
+    tick(tab, "honest")
+    expect(tab.page).to_have_url(re.compile(r"[?]runs=\w+&runs=\w+$"))
+    go_to(tab, "Evolution")
+    assert "honest" in tab.main.inner_text()
+    assert tab.problems == again.problems == []
+    tab.close()
+    again.close()
+
+
+def go_to(tab: Tab, name: str) -> None:
+    """Follow a link of the sidebar."""
+    tab.page.get_by_test_id("stSidebarNavLink").filter(has_text=name).click()
+    expect(tab.page.get_by_role("heading", level=1)).to_have_text(name)
+    tab.settle()
+
+
+def tick(tab: Tab, run: str) -> None:
+    """Press the box before a run; the table is a picture without elements to press."""
+    table = tab.page.get_by_test_id("data-grid-canvas")
+    rows = table.locator("[role=row]").all_text_contents()
+    (row,) = (number for number, text in enumerate(rows) if run in text)
+    table.scroll_into_view_if_needed()
+    place = table.bounding_box()
+    assert place is not None
+    # Rows are 35 pixels high, the first holds the names of the columns.
+    tab.page.mouse.click(place["x"] + 20, place["y"] + 35 * (row + 0.5))
+
+
+def test_the_command_serves_the_same_app(store_uri: str, tmp_path: Path, open_tab: Open) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [Path(sys.executable).with_name("sing-monitor"), "app", "--port", str(port)]
+    command += ["--tracking-uri", store_uri]
+    environment = {"STREAMLIT_SERVER_HEADLESS": "true"}
+    with serving(command, f"{url}/_stcore/health", tmp_path, **environment):
+        tab = open_tab(f"{url}/geometry")
+        assert all(tab.marks().values())
+        assert tab.problems == []
+        tab.close()

@@ -1,0 +1,43 @@
+"""How often each page asks MLflow: not much when it is cold, and not at all when it is warm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import streamlit as st
+
+from sing_monitor.tracking import list_runs
+from tests.app.asked import counting
+from tests.app.conftest import Opened
+
+# Of a cold page with two runs of five epochs: curves, tables and files.
+MOST = {
+    "runs": {"get_metric_history": 16, "download_artifacts": 0},
+    "evolution": {"get_metric_history": 32, "download_artifacts": 0},
+    "tradeoff": {"get_metric_history": 38, "download_artifacts": 2},
+    "classes": {"get_metric_history": 0, "download_artifacts": 16},
+    "concepts": {"get_metric_history": 0, "download_artifacts": 6},
+    "images": {"get_metric_history": 0, "download_artifacts": 10},
+    "geometry": {"get_metric_history": 38, "download_artifacts": 2},
+    "guide": {"get_metric_history": 0, "download_artifacts": 0},
+}
+
+
+@pytest.mark.parametrize("page", MOST)
+def test_a_page_asks_once_and_then_no_more(
+    page: str, open_page: Opened, quickstart_folder: Path
+) -> None:
+    uri = f"sqlite:///{quickstart_folder / 'mlflow.db'}"
+    runs = list_runs(uri)["run_id"].tolist()
+    st.cache_data.clear()
+    with counting() as asked:
+        app = open_page(page, uri, runs=runs)
+    assert not app.exception
+    assert asked["search_runs"] == 1
+    for kind, most in MOST[page].items():
+        assert asked[kind] <= most, asked
+    with counting() as again:
+        app.run()
+    assert not app.exception
+    assert not again
