@@ -22,7 +22,7 @@ install: $(STAMP) ## create .venv and install the project into it
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is %d.%d: name another one with `make PYTHON=python3.12 ...`" % v[:2])'
 	@test -x $(BIN)/pip || { echo "Creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	$(BIN)/python -m pip install --editable ".[app,dev,examples]"
+	$(BIN)/python -m pip install --editable ".[app,dev,examples,unclip]"
 	@touch $@
 
 demo: $(STAMP) ## train two models on digits and compare what their heads ignore

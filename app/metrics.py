@@ -26,11 +26,14 @@ GROUPS = {
     "attribute": "Attributes",
     "head": "Head",
     "translator": "Translator",
+    "support": "Support",
     "collapse": "Neural collapse",
+    "steer": "Steering",
+    "perturb": "Perturbations",
     "monitor": "Monitor",
 }
 # Scores of these groups are angles in a semantic space; the others need none.
-IN_SPACE = ("sing", "attribute", "translator")
+IN_SPACE = ("sing", "attribute", "translator", "support", "steer", "perturb")
 # They place a point on a curve and are no curve themselves.
 BOOKKEEPING = ("monitor/global_step", "monitor/stage")
 

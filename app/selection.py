@@ -101,11 +101,19 @@ class Selection:
         return f"different {unlike}: these curves do not compare" if unlike else ""
 
 
+# What the scores of a run stand on: its name in the plural, and the value of a run that says none.
+_YARDSTICKS = {
+    "reference": ("references", "unknown"),
+    "space": ("semantic spaces", "unknown"),
+    "invariance": ("invariances", "logits"),
+}
+
+
 def differences(runs: Iterable[Run]) -> list[tuple[str, list[str]]]:
     """In what the yardsticks of the runs differ, and their values; empty if scores compare."""
     found = []
-    for key, noun in (("reference", "references"), ("space", "semantic spaces")):
-        values = sorted({run.tag(key) or "unknown" for run in runs})
+    for key, (noun, unsaid) in _YARDSTICKS.items():
+        values = sorted({run.tag(key) or unsaid for run in runs})
         if len(values) > 1:
             found.append((noun, values))
     return found

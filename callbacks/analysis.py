@@ -15,7 +15,7 @@ from sing_monitor.callbacks.collector import Collector
 from sing_monitor.callbacks.exchange import Outcome, Share
 from sing_monitor.callbacks.probe import ProbeRows
 from sing_monitor.callbacks.watch import Watch
-from sing_monitor.geometry import RANDOM_SEED, HeadGeometry
+from sing_monitor.geometry import RANDOM_SEED, HeadGeometry, Invariance
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings
@@ -32,7 +32,9 @@ class Analysis:
         ridge: rho, or ``"auto"``.
         previous_weight: of the last analysed head, or None.
         n_images: how many movers get neighbours and thumbnails.
+        invariance: what the null space leaves unchanged.
         images: number of validation images.
+        ranks: number of processes that the images were shared out to.
         is_rehearsal: the sanity check: say what is used, analyse nothing.
     """
 
@@ -41,7 +43,9 @@ class Analysis:
     ridge: float | Literal["auto"]
     previous_weight: Tensor | None
     n_images: int
+    invariance: Invariance
     images: int
+    ranks: int
     is_rehearsal: bool
 
     def run(
@@ -59,24 +63,32 @@ class Analysis:
                 return Outcome(), None, None
             rows = ProbeRows.joined([share.rows for share in shares if share.rows is not None])
             with no_trace():
-                return self._analyse(watch.collector, rows)
+                return self.analyse(watch.collector, rows)
         except Exception as error:
             return failed(error, max(share.expected for share in shares)), None, None
 
-    def _analyse(
+    def analyse(
         self, collector: Collector | None, rows: ProbeRows
     ) -> tuple[Outcome, Findings, Snapshot]:
+        """Analyse the rows of a probe.
+
+        Raises:
+            ValueError: if there is nothing to analyse, or what there is holds NaN.
+        """
         from sing_monitor.analyses import analyze
+        from sing_monitor.analyses.classes import poor_classes
         from sing_monitor.findings import Findings
 
         if collector is None or collector.setup is None:
             raise ValueError("no validation batch was seen, so there is nothing to analyse.")
-        snapshot = collector.snapshot(rows, epoch=self.epoch, step=self.step)
+        snapshot = collector.snapshot(
+            rows, epoch=self.epoch, step=self.step, invariance=self.invariance
+        )
         findings = analyze(
             snapshot,
             collector.setup.texts(snapshot.embeddings, snapshot.labels),
             ridge=self.ridge,
-            previous_head=self._previous_head(),
+            previous_head=self._previous_head(snapshot.weight.shape[1]),
             seed=RANDOM_SEED,
             n_images=self.n_images,
         ) | Findings(
@@ -86,11 +98,29 @@ class Analysis:
                 "monitor/skipped": 0.0,
             }
         )
-        return Outcome(findings.scalars, wanted=_pictured(findings)), findings, snapshot
+        outcome = Outcome(
+            findings.scalars,
+            wanted=_pictured(findings),
+            notes=self._notes(rows.doubtful),
+            poor_classes=poor_classes(findings.tables["classes"]),
+        )
+        return outcome, findings, snapshot
 
-    def _previous_head(self) -> HeadGeometry | None:
+    def _notes(self, doubtful: int) -> tuple[str, ...]:
+        if self.ranks == 1 or doubtful == 0:
+            return ()
+        return (
+            f"images that count more than once: {doubtful}. The sampler does not tell which it has "
+            "repeated to share out the data set evenly. With Lightning's own sampler and without "
+            "shuffling, each image counts once.",
+        )
+
+    def _previous_head(self, feature_dim: int) -> HeadGeometry | None:
+        """None also where a new network took the old one's place: there is no drift between two."""
         weight = self.previous_weight
-        return None if weight is None else HeadGeometry.from_weight(weight)
+        if weight is None or weight.shape[1] != feature_dim:
+            return None
+        return HeadGeometry.from_weight(weight, invariance=self.invariance)
 
 
 def failed(error: Exception, expected: int) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,7 @@ class HeadTap:
         self.is_open = False
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
+        self.calls_per_batch = 0
         self._calls: list[Tensor] = []
         self.error: Exception | None = None
         self._logits: Tensor | None = None
@@ -54,9 +55,12 @@ class HeadTap:
     def close(self) -> Tensor:
         """Stop listening and hand over the features, (B, m).
 
+        Of several calls with B rows each, their mean: the head is linear, so it stands for the mean
+        of their logits, as test-time augmentation takes it.
+
         Raises:
-            ValueError: if the head was not called since :meth:`open`, or more than once, if its
-                input is no (B, m) matrix, or if it does not compute W f + b.
+            ValueError: if the head was not called since :meth:`open`, or with different numbers of
+                rows, if its input is no (B, m) matrix, or if it does not compute W f + b.
         """
         self.is_open = False
         calls, self._calls = self._calls, []
@@ -65,18 +69,23 @@ class HeadTap:
         if not calls:
             raise ValueError(
                 "the head was not called in the validation step. A head that is only used through "
-                "its weight, as in F.linear(x, head.weight), cannot be watched: call head(x)."
+                "its weight, as in F.linear(x, head.weight), cannot be watched: call head(x). If a "
+                "function of yours is compiled and ran before, call torch.compiler.reset() first."
             )
-        if len(calls) > 1:
+        rows = [len(call) for call in calls]
+        if len(set(rows)) > 1:
             raise ValueError(
-                f"the head was called {len(calls)} times in one validation step, so it is not "
-                "clear which features belong to the images. Call it once for each batch."
+                f"the head was called {len(rows)} times in one validation step, with "
+                f"{', '.join(map(str, rows))} rows, so it is not clear which features belong to "
+                "the images. Call it once for each batch, or give a loader on which forward does: "
+                "SINGCallback(probe=...)."
             )
-        features = head_features(self.module, calls[0])
+        features = [head_features(self.module, call) for call in calls]
+        self.calls_per_batch = len(features)
         logits, self._logits = self._logits, None
         if logits is not None and self.weight is not None:
-            check_logits(self.module, self.weight, self.bias, features, logits)
-        return features
+            check_logits(self.module, self.weight, self.bias, features[0], logits)
+        return features[0] if len(features) == 1 else _mean(features)
 
     def remove(self) -> None:
         """Take the hooks off the head."""
@@ -99,6 +108,27 @@ class HeadTap:
         if not self._is_known_linear:
             self._logits = logits.detach().clone()
             self._is_known_linear = True
+
+
+def retrace(model: nn.Module) -> None:
+    """Have ``torch.compile`` trace a model anew, where it is compiled.
+
+    Compiled code does not look whether hooks were added after it was traced (pytorch#117758), and
+    is shared by all models of one architecture: without this, the hooks of a second fit, or of a
+    second model, would silently never be called.
+    """
+    is_compiled = getattr(model, "_compiler_ctx", None) is not None or any(
+        "_orig_mod" in module._modules or module._compiled_call_impl is not None
+        for module in model.modules()
+    )
+    if is_compiled:
+        torch.compiler.reset()
+
+
+def _mean(features: Sequence[Tensor]) -> Tensor:
+    """The mean of matrices of one shape, in single precision at least."""
+    precision = torch.promote_types(features[0].dtype, torch.float32)
+    return torch.stack(tuple(features)).to(precision).mean(dim=0)
 
 
 class _Hook:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from sing_monitor.callbacks.batches import Batch, check_labels, unpack_batch
@@ -19,6 +20,7 @@ from sing_monitor.callbacks.probe import (
     in_probe,
 )
 from sing_monitor.callbacks.setup import MonitorSetup
+from sing_monitor.geometry import Invariance
 from sing_monitor.snapshot import Snapshot
 
 
@@ -80,6 +82,7 @@ class Collector:
         if self.setup is None:
             with no_trace():
                 self.setup = self._settle(batch)
+            _announce_calls(self._tap.calls_per_batch)
         if len(features) != len(batch.images):
             raise ValueError(
                 f"the head saw {len(features)} features for a batch of {len(batch.images)} images; "
@@ -129,7 +132,9 @@ class Collector:
         rows = sum(map(len, self._parts))
         return self._embedder.unknown / rows if rows else 0.0
 
-    def snapshot(self, rows: ProbeRows, *, epoch: int, step: int) -> Snapshot:
+    def snapshot(
+        self, rows: ProbeRows, *, epoch: int, step: int, invariance: Invariance
+    ) -> Snapshot:
         """Rows of all ranks as a snapshot, with the head's weight as the features met it."""
         if self.setup is None or self._tap.weight is None:
             raise ValueError("no validation batch was seen, so there is nothing to analyse.")
@@ -146,4 +151,16 @@ class Collector:
             image_ids=rows.image_ids,
             sample_index=rows.sample_index if known else None,
             attributes=rows.attributes,
+            invariance=invariance,
+        )
+
+
+def _announce_calls(calls: int) -> None:
+    if calls > 1:
+        rank_zero_warn(
+            f"SINGCallback: the head is called {calls} times for each batch; the mean of its "
+            "features is measured. That is exact where the model averages logits over views of an "
+            "image (test-time augmentation). If the calls mean anything else (several images, real "
+            "and generated ones), give a loader on which forward calls the head once: "
+            "SINGCallback(probe=...)."
         )

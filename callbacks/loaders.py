@@ -1,4 +1,4 @@
-"""What a validation loader tells: its size, its order, its first batch."""
+"""What a validation loader tells: its size and its order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DistributedSampler, SequentialSampler
@@ -54,17 +53,6 @@ def dataset_size(loader: Any, batches: float, world_size: int) -> int:
             "Trainer(limit_val_batches=<number of batches>)."
         )
     return int(images)
-
-
-def first_batch(loader: Any, device: torch.device) -> Any:
-    """The first batch of a loader, on a device.
-
-    Raises:
-        MisconfigurationException: if the loader is empty.
-    """
-    for batch in loader:
-        return move_data_to_device(batch, device)
-    raise MisconfigurationException("the loader is empty; check needs one batch.")
 
 
 def sample_positions(loader: Any) -> Callable[[int, int], Tensor]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sing_monitor.alerts import Point
+
 
 @dataclass
 class Memory:
@@ -16,9 +18,13 @@ class Memory:
         threshold: of the hashes that belong to the probe.
         last_epoch: the last analysed epoch.
         head_weight: the head at that epoch, (C, m).
+        history: the last epochs' metrics that alerts look at.
+        fired: alerts by name, with the epoch in which they fired.
     """
 
     ridge: float | None = None
     threshold: int | None = None
     last_epoch: int | None = None
     head_weight: Tensor | None = None
+    history: list[Point] | None = None
+    fired: dict[str, int] | None = None

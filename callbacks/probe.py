@@ -64,6 +64,12 @@ class ProbeRows:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    @property
+    def doubtful(self) -> int:
+        """How many rows repeat an image at an unknown position: true copies, or a sampler's."""
+        ids = self.image_ids[self.sample_index < 0]
+        return len(ids) - len(ids.unique())
+
     @classmethod
     def joined(cls, parts: Sequence[ProbeRows]) -> ProbeRows:
         """All rows, sorted by image id and position, so that order and rank leave no trace.

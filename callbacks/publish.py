@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import MLFlowLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+
+from sing_monitor.alerts import format_fired
+from sing_monitor.spool import SPOOL_DIR, DeliveryError
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from sing_monitor.snapshot import Snapshot
     from sing_monitor.tracking import RunWriter
 
-SPOOL = ".sing_spool"
+_NAMED = 3
 
 
 class Publisher:
@@ -26,18 +30,21 @@ class Publisher:
 
     Args:
         name: of the callback; folders and tags follow it.
-        config: what ``sing/config.json`` says of the run.
-        tags: what the run's ``sing.*`` tags say.
+        describe: gives what ``sing/config.json`` and the ``sing.*`` tags say of the run; called
+            when the first thing is written.
     """
 
     def __init__(
-        self, name: str | None, config: Mapping[str, Any], tags: Mapping[str, str]
+        self,
+        name: str | None,
+        describe: Callable[[], tuple[Mapping[str, Any], Mapping[str, str]]],
     ) -> None:
         self._name = name
-        self._config = config
-        self._tags = tags
+        self._describe_run = describe
         self._writers: dict[int, RunWriter] = {}
-        self._warned: set[str] = set()
+        self._behind: set[int] = set()  # loggers whose store does not take what waits
+        self._said: set[str] = set()
+        self._lost = 0
 
     def publish(
         self,
@@ -48,43 +55,94 @@ class Publisher:
         step: int,
         thumbnails: Mapping[str, np.ndarray],
         snapshot: Snapshot | None,
+        fired: Mapping[str, int],
     ) -> None:
         """Write the tables of one validation to every run; what fails stays in the local spool."""
         for logger in mlflow_loggers(trainer):
-            try:
+            with self._reported(id(logger)):
                 writer = self._writer(trainer, logger)
-                writer.write(findings, epoch=epoch, step=step, thumbnails=thumbnails)
-                if snapshot is not None:
-                    writer.write_snapshot(snapshot)
-            except Exception as error:
-                self._warn(str(error) or type(error).__name__)
+                with writer.together():
+                    self._describe(writer, logger)
+                    writer.write(findings, epoch=epoch, step=step, thumbnails=thumbnails)
+                    if snapshot is not None:
+                        writer.write_snapshot(snapshot)
+                    if fired:
+                        writer.write_tags({"alerts": format_fired(fired)})
+                self._say_that_all_arrived(id(logger))
+
+    def keep_scalars(self, trainer: pl.Trainer, scalars: Mapping[str, float]) -> None:
+        """Keep what Lightning is about to log: a logger with a thread of its own may lose it."""
+        # The step of Lightning's own LearningRateMonitor; no public name leads there.
+        mlflow_step = trainer.fit_loop.epoch_loop._batches_that_stepped
+        for logger in mlflow_loggers(trainer):
+            with self._reported(id(logger)):
+                writer = self._writer(trainer, logger)
+                writer.keep_scalars(
+                    scalars,
+                    epoch=trainer.current_epoch,
+                    step=trainer.global_step,
+                    mlflow_step=mlflow_step,
+                    metric_prefix=logger._prefix,
+                )
+                self._describe(writer, logger)
 
     def flush(self) -> None:
-        """Try once more to deliver what is still in the spool."""
-        for writer in self._writers.values():
-            try:
-                writer.deliver()
-            except Exception as error:
-                self._warn(str(error) or type(error).__name__)
+        """Deliver what is still in the spool, and say what stays there."""
+        writers, self._writers = self._writers, {}
+        for key, writer in writers.items():
+            with self._reported(key):
+                writer.deliver(last=True)
+                self._say_that_all_arrived(key)
+            if writer.pending:
+                rank_zero_info(
+                    f"SINGCallback: {writer.pending} files have not reached MLflow. "
+                    f"`sing-monitor sync {writer.spool_dir}` delivers them."
+                )
+        lost, self._lost = self._lost, 0
+        if lost:
+            rank_zero_info(f"SINGCallback: validations whose tables were lost: {lost}.")
 
     def _writer(self, trainer: pl.Trainer, logger: MLFlowLogger) -> RunWriter:
         from sing_monitor.tracking import RunWriter
 
         if id(logger) not in self._writers:
             client, run_id = logger.experiment, str(logger.run_id)
-            spool = Path(trainer.default_root_dir) / SPOOL
-            writer = RunWriter(client, run_id, spool, name=self._name)
-            writer.describe(self._config, {**self._tags, "metric_prefix": logger._prefix})
-            self._writers[id(logger)] = writer
+            spool = Path(trainer.default_root_dir) / SPOOL_DIR
+            self._writers[id(logger)] = RunWriter(client, run_id, spool, name=self._name)
         return self._writers[id(logger)]
 
-    def _warn(self, reason: str) -> None:
-        if reason not in self._warned:
-            self._warned.add(reason)
-            rank_zero_warn(
-                f"SINGCallback could not write its tables to MLflow: {reason} They are kept in "
-                f"the folder {SPOOL} and written at the next chance; training goes on."
-            )
+    def _describe(self, writer: RunWriter, logger: MLFlowLogger) -> None:
+        if not writer.is_described:
+            config, tags = self._describe_run()
+            writer.describe(config, {**tags, "metric_prefix": logger._prefix})
+
+    @contextmanager
+    def _reported(self, key: int) -> Iterator[None]:
+        """Turn faults into warnings: a dead server or a full disk is said once, not each epoch."""
+        try:
+            yield
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            if isinstance(error, DeliveryError) and not error.is_loss:
+                if key not in self._behind:
+                    self._behind.add(key)
+                    end = "What waits at the end, `sing-monitor sync` delivers."
+                    self._warn(reason, f"{reason} {end}")
+            elif isinstance(error, OSError):
+                self._lost += isinstance(error, DeliveryError)
+                self._warn("disk", reason)
+            else:
+                self._warn(reason, reason)
+
+    def _say_that_all_arrived(self, key: int) -> None:
+        if key in self._behind:
+            self._behind.remove(key)
+            rank_zero_info("SINGCallback: what waited for MLflow has been delivered.")
+
+    def _warn(self, topic: str, reason: str) -> None:
+        if topic not in self._said:
+            self._said.add(topic)
+            rank_zero_warn(f"SINGCallback could not write to MLflow: {reason} Training goes on.")
 
 
 def mlflow_loggers(trainer: pl.Trainer) -> list[MLFlowLogger]:
@@ -108,6 +166,19 @@ def summary(scalars: Mapping[str, float]) -> str:
     if math.isfinite(retained):
         sentence += f"; {retained:.0%} of the class's zero-shot accuracy is retained"
     return f"{sentence}."
+
+
+def named(classes: Sequence[str]) -> str:
+    """A few names, and how many more there are.
+
+    Example::
+
+        >>> named(["cat"]), named(["cat", "dog", "ship", "tree", "car"])
+        ("class 'cat'", "classes 'cat', 'dog', 'ship' and 2 more")
+    """
+    names = ", ".join(repr(name) for name in classes[:_NAMED])
+    more = f" and {len(classes) - _NAMED} more" if len(classes) > _NAMED else ""
+    return f"{'class' if len(classes) == 1 else 'classes'} {names}{more}"
 
 
 def how_to_open(trainer: pl.Trainer) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,13 +16,14 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 
+from sing_monitor.callbacks.alerting import raise_alerts
 from sing_monitor.callbacks.analysis import Analysis
 from sing_monitor.callbacks.exchange import Outcome, Share, broadcast, gather
-from sing_monitor.callbacks.loaders import dataset_size, pick_loader
 from sing_monitor.callbacks.memory import Memory
 from sing_monitor.callbacks.probe import probe_threshold
-from sing_monitor.callbacks.publish import Publisher, how_to_open, summary
+from sing_monitor.callbacks.publish import Publisher, how_to_open, named, summary
 from sing_monitor.callbacks.settings import Settings
+from sing_monitor.callbacks.source import Source, find_source, run_own_probe
 from sing_monitor.callbacks.watch import UNKNOWN_SHARE, Watch
 from sing_monitor.findings import complete, named_key
 
@@ -48,29 +51,63 @@ class MonitoredRun:
         self._settings = settings
         self._watch = watch
         self._memory = memory
-        self._publisher: Publisher | None = None
+        self._publisher = Publisher(settings.name, self._describe)
         self._failure: Exception | None = None
         self._is_proved = False  # a validation, or the sanity check, has gone well
         self._is_off = False
         self._is_due = False
+        self._is_rehearsal = False
+        self._source: Source | None = None
+        self._is_collected = False  # the user's own probe, in this pass
         self._started = 0  # validations, the sanity check apart
         self._passes = 0  # of these, those that were analysed
         self._images = 0
         self._seconds = 0.0
         self._warned: set[str] = set()
         self._last: Mapping[str, float] = {}
+        self._attributes = tuple(settings.prompts.attributes)
 
-    def start(self, trainer: pl.Trainer, model: nn.Module) -> None:
+    def begin_training(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Where no validation loop will run: rehearse on the user's own probe, or warn."""
+        if self.measures_training_epochs(trainer):
+            self.measure(trainer, pl_module, is_rehearsal=True)
+        elif not trainer.enable_validation:
+            rank_zero_warn(
+                "SINGCallback listens to the validation loop, and none will run: there is no "
+                "validation loader, no validation_step, or limit_val_batches=0. Add one, or give "
+                "it images of its own: SINGCallback(probe=DataLoader(...))."
+            )
+
+    def measures_training_epochs(self, trainer: pl.Trainer) -> bool:
+        """Whether the probe is measured after training epochs, for want of a validation loop."""
+        return self._settings.probe is not None and not trainer.enable_validation
+
+    def measure(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, is_rehearsal: bool = False
+    ) -> None:
+        """A whole pass on the user's own probe, outside any validation loop."""
+        self.start(trainer, pl_module, is_rehearsal=is_rehearsal)
+        self._collect_own(trainer, pl_module)
+        self.end(trainer, pl_module)
+
+    def start(self, trainer: pl.Trainer, model: nn.Module, *, is_rehearsal: bool = False) -> None:
         """Begin a validation."""
-        self._failure = None
-        self._started += not trainer.sanity_checking
+        self._failure, self._is_collected = None, False
+        self._is_rehearsal = is_rehearsal
+        self._started += not is_rehearsal
         self._is_due = not self._is_off and self._is_epoch_due(trainer)
         if self._is_due:
             with self._timed(), self._guarded():
                 self._start_pass(trainer, model)
 
-    def before_batch(self, dataloader_idx: int) -> None:
-        """Listen to the head for one batch."""
+    def before_batch(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, dataloader_idx: int
+    ) -> None:
+        """Listen to the head for one batch; before the first, run the user's own probe.
+
+        There, and not at the end, averaging callbacks have swapped in the weights to validate.
+        """
+        self._collect_own(trainer, pl_module)
         if self._is_listening(dataloader_idx):
             self._watch.tap.open()
 
@@ -79,7 +116,7 @@ class MonitoredRun:
         if self._is_listening(dataloader_idx):
             with self._timed(), self._guarded():
                 self._watch.add(batch)
-                self._refuse_augmented(trainer)
+                self._refuse_augmented()
 
     def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Analyse and log.
@@ -89,33 +126,33 @@ class MonitoredRun:
                 ``on_error="raise"``; on every rank.
         """
         outcome = self._conclude(trainer) if self._is_due else Outcome()
-        if not trainer.sanity_checking:
+        if not self._is_rehearsal:
             self._log(trainer, pl_module, outcome.scalars)
 
     def say_what_was_found(self, trainer: pl.Trainer) -> None:
         """One line at the end of fit, and a last try to deliver what MLflow did not take."""
-        if self._publisher is not None:
-            self._publisher.flush()
+        self._publisher.flush()
         if self._last:
             rank_zero_info(f"SINGCallback: {summary(self._last)} {how_to_open(trainer)}")
-        elif self._started == 0:
+        elif self._started == 0 and trainer.enable_validation:
             rank_zero_warn(
-                "SINGCallback analysed nothing, because no validation ran. Give fit a validation "
-                "loader, and check limit_val_batches and check_val_every_n_epoch."
+                "SINGCallback analysed nothing, because no validation ran before the training "
+                "ended. Check check_val_every_n_epoch, val_check_interval and max_epochs."
             )
 
     def release(self) -> None:
-        """Take the hook off the model."""
+        """Take the hook off the model, and try a last time to deliver what MLflow has not."""
         self._watch.release()
+        self._publisher.flush()
 
     def _is_epoch_due(self, trainer: pl.Trainer) -> bool:
-        if trainer.sanity_checking or not _is_fitting(trainer) or self._memory.last_epoch is None:
+        if self._is_rehearsal or not _is_fitting(trainer) or self._memory.last_epoch is None:
             return True
         passed = trainer.current_epoch - self._memory.last_epoch
         return passed == 0 or passed >= self._settings.every_n_epochs
 
     def _is_listening(self, dataloader_idx: int) -> bool:
-        is_ours = dataloader_idx == self._settings.dataloader_idx
+        is_ours = self._settings.probe is None and dataloader_idx == self._settings.dataloader_idx
         return self._is_due and is_ours and self._failure is None
 
     @contextmanager
@@ -135,33 +172,38 @@ class MonitoredRun:
             self._seconds += time.perf_counter() - started
 
     def _start_pass(self, trainer: pl.Trainer, model: nn.Module) -> None:
-        index = self._settings.dataloader_idx
-        loader = pick_loader(trainer.val_dataloaders, index)
-        batches = trainer.num_val_batches[index]
-        self._images = dataset_size(loader, batches, trainer.world_size)
-        if trainer.sanity_checking:
-            batches = trainer.num_sanity_val_batches[index]
+        source = find_source(trainer, self._settings, is_rehearsal=self._is_rehearsal)
+        self._source, self._images = source, source.images
         if self._memory.threshold is None:
             self._memory.threshold = probe_threshold(self._images, self._settings.probe_size)
-        in_this_pass = dataset_size(loader, batches, trainer.world_size)
         self._watch.start(
             model,
-            loader,
+            source.loader,
             threshold=self._memory.threshold,
-            expected=min(in_this_pass, self._settings.probe_size),
+            expected=min(source.in_this_pass, self._settings.probe_size),
         )
+
+    def _collect_own(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Run the user's own probe, once a pass."""
+        is_wanted = self._settings.probe is not None and self._is_due and not self._is_collected
+        if not is_wanted or self._failure is not None or self._source is None:
+            return
+        self._is_collected = True
+        with self._timed(), self._guarded():
+            run_own_probe(trainer, pl_module, self._watch, self._source, self._settings)
+            self._refuse_augmented()
 
     @property
     def _expected_images(self) -> int:
         return min(self._images, self._settings.probe_size)
 
-    def _refuse_augmented(self, trainer: pl.Trainer) -> None:
-        if self._settings.allow_augmented or trainer.sanity_checking or self._passes != 1:
+    def _refuse_augmented(self) -> None:
+        if self._settings.allow_augmented or self._is_rehearsal or self._passes != 1:
             return
-        unknown = self._watch.embedder.unknown * trainer.world_size
+        unknown = self._watch.embedder.unknown * (self._source.ranks if self._source else 1)
         if unknown > UNKNOWN_SHARE * self._expected_images:
             raise MisconfigurationException(
-                f"{unknown} of about {self._expected_images} validation images were not seen "
+                f"{unknown} of about {self._expected_images} probe images were not seen "
                 "before: the validation set changes from pass to pass (random augmentation, or "
                 "shuffling with limit_val_batches), so epochs cannot be compared. Validate on "
                 "fixed images, or pass SINGCallback(allow_augmented=True) to embed anew each time."
@@ -170,27 +212,40 @@ class MonitoredRun:
     def _conclude(self, trainer: pl.Trainer) -> Outcome:
         """End a pass. Every rank takes part in every exchange, whatever went wrong before."""
         with self._timed():
-            shares = gather(trainer, self._share())
+            shares = gather(trainer, self._share(trainer))
             outcome, findings, snapshot = Outcome(), None, None
             if trainer.is_global_zero:
                 outcome, findings, snapshot = self._analysis(trainer).run(self._watch, shares)
+                seen = max((share.attributes for share in shares), key=len)
+                outcome = replace(outcome, attributes=seen or self._attributes)
             outcome = broadcast(trainer, outcome)
+            self._attributes = outcome.attributes
+            if outcome.scalars and outcome.failure is None and _is_fitting(trainer):
+                raise_alerts(
+                    self._settings.alerts,
+                    self._memory,
+                    epoch=trainer.current_epoch,
+                    scalars=outcome.scalars,
+                )
             pictures = gather(trainer, self._watch.embedder.pictures(outcome.wanted))
             if findings is not None:
                 self._publish(trainer, findings, snapshot, pictures)
             self._remember(trainer, outcome)
         return outcome
 
-    def _share(self) -> Share:
+    def _share(self, trainer: pl.Trainer) -> Share:
         rows = None
         with self._guarded():
             rows = self._watch.finish()
+        if self._settings.probe is not None and not trainer.is_global_zero:
+            rows = None  # every rank has run the whole probe
         if self._failure is None:
-            return Share(rows, expected=self._expected_images)
+            return Share(rows, expected=self._expected_images, attributes=self._watch.attributes)
         return Share(
             failure=str(self._failure) or type(self._failure).__name__,
             is_setup_fault=isinstance(self._failure, MisconfigurationException),
             expected=self._expected_images,
+            attributes=self._watch.attributes,
         )
 
     def _analysis(self, trainer: pl.Trainer) -> Analysis:
@@ -203,8 +258,10 @@ class MonitoredRun:
             ridge=ridge,
             previous_weight=memory.head_weight if _is_fitting(trainer) else None,
             n_images=self._settings.n_images,
+            invariance=self._settings.invariance,
             images=self._images,
-            is_rehearsal=trainer.sanity_checking,
+            ranks=1 if self._source is None else self._source.ranks,
+            is_rehearsal=self._is_rehearsal,
         )
 
     def _publish(
@@ -214,28 +271,27 @@ class MonitoredRun:
         snapshot: Snapshot | None,
         pictures: Sequence[Mapping[str, Any]],
     ) -> None:
-        try:
-            if self._publisher is None:
-                threshold = self._memory.threshold or 0
-                config, tags = self._watch.describe(threshold=threshold, images=self._images)
-                self._publisher = Publisher(self._settings.name, config, tags)
-            self._publisher.publish(
-                trainer,
-                findings,
-                epoch=trainer.current_epoch,
-                step=trainer.global_step,
-                thumbnails={key: value for part in pictures for key, value in part.items()},
-                snapshot=snapshot if self._settings.save_snapshots else None,
-            )
-        except Exception as error:
-            self._warn_once(str(error), f"no tables for epoch {trainer.current_epoch}: ")
+        self._publisher.publish(
+            trainer,
+            findings,
+            epoch=trainer.current_epoch,
+            step=trainer.global_step,
+            thumbnails={key: value for part in pictures for key, value in part.items()},
+            snapshot=snapshot if self._settings.save_snapshots else None,
+            fired=self._memory.fired or {},
+        )
+
+    def _describe(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        return self._watch.describe(threshold=self._memory.threshold or 0, images=self._images)
 
     def _remember(self, trainer: pl.Trainer, outcome: Outcome) -> None:
         if outcome.failure is not None:
             self._complain(trainer, outcome.failure, outcome.is_setup_fault)
             return
         self._is_proved = True
-        if trainer.sanity_checking:
+        for note in outcome.notes:
+            self._warn_once(note)
+        if self._is_rehearsal:
             return
         self._passes += 1
         self._last = outcome.scalars
@@ -244,6 +300,13 @@ class MonitoredRun:
                 "the head has no null space (as many independent classes as features): AS and IS "
                 "are 0 by definition and their ratio is undefined."
             )
+        if outcome.poor_classes:
+            self._warn_once(
+                "the translator predicts their images no better than one constant vector (held-out "
+                "R2 at most 0), so their scores mean nothing. More images, or a space that knows "
+                "such images, may help; the table of classes has every translator_r2.",
+                f"epoch {trainer.current_epoch}, {named(outcome.poor_classes)}: ",
+            )
         if _is_fitting(trainer):
             self._memory.last_epoch = trainer.current_epoch
             self._memory.head_weight = self._watch.weight
@@ -251,7 +314,7 @@ class MonitoredRun:
                 self._memory.ridge = outcome.scalars["translator/ridge"]
 
     def _complain(self, trainer: pl.Trainer, reason: str, is_setup_fault: bool) -> None:
-        if trainer.sanity_checking or self._settings.on_error == "raise":
+        if self._is_rehearsal or self._settings.on_error == "raise":
             raise MisconfigurationException(reason) from self._failure
         if is_setup_fault or not self._is_proved:
             self._is_off = True
@@ -260,8 +323,10 @@ class MonitoredRun:
             self._warn_once(reason, f"no scores for epoch {trainer.current_epoch}: ")
 
     def _warn_once(self, reason: str, context: str = "") -> None:
-        if reason not in self._warned:
-            self._warned.add(reason)
+        # Counts differ from epoch to epoch, and the reason is still the same.
+        topic = re.sub(r"\d+", "#", reason)
+        if topic not in self._warned:
+            self._warned.add(topic)
             rank_zero_warn(f"SINGCallback: {context}{reason}")
 
     def _log(
@@ -275,7 +340,11 @@ class MonitoredRun:
             "monitor/stage": 0.0 if _is_fitting(trainer) else 1.0,
         }
         self._seconds = 0.0
-        values = complete({**scalars, **own}, CATALOGUE, self._watch.attributes)
+        values = complete({**scalars, **own}, CATALOGUE, self._attributes)
+        # Before the first batch is understood there is nothing to say of the run.
+        if trainer.is_global_zero and self._watch.is_settled:
+            with self._timed():
+                self._publisher.keep_scalars(trainer, values)
         device = pl_module.device
         # Lightning keeps what it is given: float32 would round a large global_step.
         dtype = torch.float32 if device.type == "mps" else torch.float64

@@ -5,21 +5,36 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch.utils.data import DataLoader
 
+from sing_monitor.alerts import Alert
+from sing_monitor.cache import default_cache_dir
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.findings import ATTRIBUTE_NAME
+from sing_monitor.geometry import Invariance
 from sing_monitor.semantics import SemanticSpace
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-GROUPS = ("sing", "attribute", "head", "translator", "collapse", "monitor")
+GROUPS = (
+    "sing",
+    "attribute",
+    "head",
+    "translator",
+    "support",
+    "collapse",
+    "steer",
+    "perturb",
+    "monitor",
+)
 
 
 @dataclass(frozen=True)
@@ -37,14 +52,17 @@ class Settings:
     probe_size: int
     every_n_epochs: int
     dataloader_idx: int
+    probe: DataLoader[Any] | None
     pixel_stats: Any
     batch_adapter: Callable[[Any], Any] | None
     ridge: float | Literal["auto"]
     n_images: int
+    invariance: Invariance
     allow_augmented: bool
     cache_dir: Path | None
     save_snapshots: bool
     name: str | None
+    alerts: tuple[Alert, ...]
     on_error: Literal["warn", "raise"]
 
     def __post_init__(self) -> None:
@@ -55,12 +73,24 @@ class Settings:
         _check_count("every_n_epochs", self.every_n_epochs, 1)
         _check_count("dataloader_idx", self.dataloader_idx, 0)
         _check_count("n_images", self.n_images, 0)
+        _check_probe(self.probe, self.dataloader_idx)
         _check_ridge(self.ridge)
         _check_name(self.name)
+        if self.invariance not in get_args(Invariance):
+            raise MisconfigurationException(
+                f"SINGCallback(invariance={self.invariance!r}): expected 'logits' or 'softmax'."
+            )
         if self.on_error not in ("warn", "raise"):
             raise MisconfigurationException(
                 f"SINGCallback(on_error={self.on_error!r}): expected 'warn' or 'raise'."
             )
+
+
+def cache_folder(cache_dir: str | PathLike[str] | None) -> Path | None:
+    """The folder that ``cache_dir=`` means; None: memory alone."""
+    if cache_dir == "auto":
+        return default_cache_dir()
+    return None if cache_dir is None else Path(cache_dir)
 
 
 def warn_about_early_stopping(trainer: pl.Trainer, name: str | None) -> None:
@@ -83,6 +113,22 @@ def _check_count(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise MisconfigurationException(
             f"SINGCallback({name}={value!r}): expected an integer of at least {least}."
+        )
+
+
+def _check_probe(probe: Any, dataloader_idx: int) -> None:
+    """Refuse anything but a loader, and a choice of validation loader beside it."""
+    if probe is None:
+        return
+    if not isinstance(probe, DataLoader):
+        raise MisconfigurationException(
+            f"SINGCallback(probe={type(probe).__name__}): expected a DataLoader, such as "
+            "DataLoader(dataset, batch_size=64)."
+        )
+    if dataloader_idx:
+        raise MisconfigurationException(
+            f"SINGCallback(probe=..., dataloader_idx={dataloader_idx}): the probe takes the place "
+            "of the validation loaders. Give one of the two."
         )
 
 

@@ -17,7 +17,7 @@ from sing_monitor.callbacks.class_names import ClassNames, find_class_names
 from sing_monitor.callbacks.pixels import PixelScale, find_pixel_scale
 from sing_monitor.callbacks.probe import duration
 from sing_monitor.embeddings import Texts, TextSet, concept_set, prototypes, text_set
-from sing_monitor.geometry import HeadGeometry
+from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.head import Head
 from sing_monitor.semantics import SemanticSpace
 
@@ -150,10 +150,12 @@ def report(
     setup: MonitorSetup,
     *,
     weight: Tensor,
+    invariance: Invariance,
     image: Tensor,
     space: SemanticSpace,
     prompts: Prompts,
     images: int,
+    own_probe: bool,
     probe_size: int,
     seconds_per_image: float,
 ) -> SetupReport:
@@ -162,17 +164,22 @@ def report(
     Args:
         setup: what was settled.
         weight: of the head, (C, m).
+        invariance: what the null space leaves unchanged.
         image: one restored image, (3, H, W) in [0, 1].
         space: the semantic space.
         prompts: the texts that were asked for.
-        images: number of validation images.
+        images: number of images that the probe is taken from.
+        own_probe: whether they come from a loader of the user's own.
         probe_size: the most that are scored.
         seconds_per_image: measured cost of one embedding.
     """
-    geometry = HeadGeometry.from_weight(weight)
+    geometry = HeadGeometry.from_weight(weight, invariance=invariance)
     names, probe = setup.class_names, min(images, probe_size)
+    origin = (
+        "images of probe=, on which the model runs once more" if own_probe else "validation images"
+    )
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    null = f"{geometry.null_dim} of {geometry.feature_dim} dimensions"
+    null = f"{geometry.null_dim} of {geometry.feature_dim} dimensions leave the {invariance} as is"
     if geometry.null_dim == 0:
         null += ": this head sees everything, so AS and IS are 0 by definition"
     lines = {
@@ -190,7 +197,7 @@ def report(
             f"{name}: {', '.join(texts.names)}" for name, texts in setup.attributes.items()
         )
         or "none",
-        "probe": f"{probe:,} of {images:,} validation images",
+        "probe": f"{probe:,} of {images:,} {origin}",
         "embedding": f"about {duration(probe * seconds_per_image)}, once; cached afterwards",
     }
     width = max(map(len, lines))

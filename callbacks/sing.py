@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.callbacks import Callback
@@ -12,30 +11,33 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
+from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from sing_monitor.cache import default_cache_dir
+from sing_monitor.alerts import DEFAULT_ALERTS, Alert
+from sing_monitor.callbacks.alerting import usable_alerts
 from sing_monitor.callbacks.capture import no_trace
+from sing_monitor.callbacks.check import check
 from sing_monitor.callbacks.memory import Memory
 from sing_monitor.callbacks.run import MonitoredRun
-from sing_monitor.callbacks.settings import Settings, warn_about_early_stopping
+from sing_monitor.callbacks.settings import Settings, cache_folder, warn_about_early_stopping
 from sing_monitor.callbacks.setup import Prompts, SetupReport
-from sing_monitor.callbacks.watch import Watch, check
-from sing_monitor.semantics import SemanticSpace, resolve_space
+from sing_monitor.callbacks.source import check_own_probe
+from sing_monitor.callbacks.watch import Watch
+from sing_monitor.geometry import Invariance
+from sing_monitor.semantics import DEFAULT_SPACE, SemanticSpace, resolve_space
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
-
-DEFAULT_SPACE = "ViT-B-32/laion2b_s34b_b79k"
 
 
 class SINGCallback(Callback):
     """Logs, at every validation, what the classifier's head ignores and what that means.
 
     Features, labels and images are taken from the validation batches that run anyway; the trained
-    model is never run a second time, and never changed. Scalars go through ``log_dict``, so that
-    ``ModelCheckpoint`` and ``EarlyStopping`` can watch them; tables go to every ``MLFlowLogger``.
-    The README lists all metrics, with unit and direction.
+    model is never changed and, unless ``probe`` is given, never run a second time. Scalars go
+    through ``log_dict``, so that ``ModelCheckpoint`` and ``EarlyStopping`` can watch them; tables
+    go to every ``MLFlowLogger``. The README lists all metrics, with unit and direction.
 
     Args:
         space: ``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`.
@@ -48,6 +50,11 @@ class SINGCallback(Callback):
         probe_size: the most validation images that are scored.
         every_n_epochs: score every n-th epoch; in between all metrics are NaN.
         dataloader_idx: which validation loader is watched.
+        probe: a loader of your own, measured instead of the validation batches. It costs one
+            extra pass of the model over it for every analysed epoch, in eval mode and without
+            gradients, on every rank the whole loader. With a validation loop it is measured at
+            each validation; with none at the end of the training epoch, where averaging callbacks
+            have not swapped in their weights. The module's ``forward`` must map images to logits.
         pixel_stats: ``(mean, std)`` that the images were normalised with; found by itself for
             torchvision's ``Normalize``, images in [0, 1] and timm models.
         batch_adapter: turns a batch of another form into a :class:`Batch`.
@@ -55,12 +62,17 @@ class SINGCallback(Callback):
             chooses it at the first analysed epoch and keeps it.
         n_images: how many images, those that moved most, are stored as thumbnails (with their
             nearest neighbours). 0: no picture leaves the process.
+        invariance: what removing the null space must leave unchanged: ``"logits"``, as in the
+            paper, or ``"softmax"``, which ignores a constant added to all logits and so has one
+            null dimension more. Scores of the two do not compare.
         allow_augmented: accept validation images that differ from epoch to epoch.
         cache_dir: where embeddings are kept; ``"auto"`` for the user's cache folder, None for
             memory only.
         save_snapshots: store features and embeddings of the last validation in the run.
-        name: for several callbacks in one trainer, each its own (Lightning refuses two of one
-            name): ``name="aux"`` logs ``sing.aux/...``.
+        alerts: rules that warn once and mark the run; None for none. Three by default: see
+            :data:`sing_monitor.alerts.DEFAULT_ALERTS`.
+        name: for several callbacks in one trainer, each its own: ``name="aux"`` logs
+            ``sing.aux/...``.
         on_error: ``"warn"``: a fault costs one epoch's numbers and never the run; ``"raise"``.
 
     Raises:
@@ -88,13 +100,16 @@ class SINGCallback(Callback):
         probe_size: int = 10_000,
         every_n_epochs: int = 1,
         dataloader_idx: int = 0,
+        probe: DataLoader[Any] | None = None,
         pixel_stats: tuple[Any, Any] | None = None,
         batch_adapter: Callable[[Any], Any] | None = None,
         ridge: float | Literal["auto"] = "auto",
         n_images: int = 64,
+        invariance: Invariance = "logits",
         allow_augmented: bool = False,
         cache_dir: str | PathLike[str] | None = "auto",
         save_snapshots: bool = False,
+        alerts: Sequence[Alert] | None = DEFAULT_ALERTS,
         name: str | None = None,
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
@@ -107,13 +122,16 @@ class SINGCallback(Callback):
             probe_size=probe_size,
             every_n_epochs=every_n_epochs,
             dataloader_idx=dataloader_idx,
+            probe=probe,
             pixel_stats=pixel_stats,
             batch_adapter=batch_adapter,
             ridge=ridge,
             n_images=n_images,
+            invariance=invariance,
             allow_augmented=allow_augmented,
-            cache_dir=_folder(cache_dir),
+            cache_dir=cache_folder(cache_dir),
             save_snapshots=save_snapshots,
+            alerts=usable_alerts(alerts),
             name=name,
             on_error=on_error,
         )
@@ -127,8 +145,12 @@ class SINGCallback(Callback):
         return self._generate_state_key(name=self.settings.name)
 
     @override
-    def state_dict(self) -> dict[str, Any]:
-        return vars(self._memory).copy()
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        # Not in state_dict: Lightning then refuses two callbacks of one name in its own words,
+        # which do not say what to do. setup does.
+        checkpoint["callbacks"][self.state_key] = vars(self._memory).copy()
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -142,9 +164,16 @@ class SINGCallback(Callback):
         if trainer.barebones:
             rank_zero_warn("SINGCallback does nothing under Trainer(barebones=True).")
             return
+        self._refuse_namesakes(trainer)
         warn_about_early_stopping(trainer, self.settings.name)
         if stage == "fit" and trainer.current_epoch == 0:
             self._memory = Memory()  # a new training; a resumed one loads its state after setup
+        if self.settings.probe is not None:
+            check_own_probe(pl_module)
+            rank_zero_info(
+                "SINGCallback: the model runs once more over the loader given as probe= for every "
+                "analysed epoch, in eval mode and without gradients."
+            )
         with no_trace():
             space = self._open_space(trainer)
             watch = Watch(self.settings, space, getattr(trainer, "datamodule", None))
@@ -157,9 +186,14 @@ class SINGCallback(Callback):
         self._run = MonitoredRun(self.settings, watch, self._memory)
 
     @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._run is not None:
+            self._run.begin_training(trainer, pl_module)
+
+    @override
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._run is not None:
-            self._run.start(trainer, pl_module)
+            self._run.start(trainer, pl_module, is_rehearsal=trainer.sanity_checking)
 
     @override
     def on_validation_batch_start(
@@ -171,7 +205,7 @@ class SINGCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self._run is not None:
-            self._run.before_batch(dataloader_idx)
+            self._run.before_batch(trainer, pl_module, dataloader_idx)
 
     @override
     def on_validation_batch_end(
@@ -190,6 +224,11 @@ class SINGCallback(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._run is not None:
             self._run.end(trainer, pl_module)
+
+    @override
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._run is not None and self._run.measures_training_epochs(trainer):
+            self._run.measure(trainer, pl_module)
 
     @override
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -235,6 +274,18 @@ class SINGCallback(Callback):
             self._run.release()
         self._run = None
 
+    def _refuse_namesakes(self, trainer: pl.Trainer) -> None:
+        """Two callbacks that log one key would silently give the mean of both."""
+        name = self.settings.name
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        same = [c for c in callbacks if isinstance(c, SINGCallback) and c.settings.name == name]
+        if len(same) > 1:
+            raise MisconfigurationException(
+                f"{len(same)} SINGCallbacks of one trainer have name={name!r} and would log the "
+                "same keys. Give each its own, as in SINGCallback(name='aux'), which logs "
+                "sing.aux/...; one of them may go without."
+            )
+
     def _open_space(self, trainer: pl.Trainer) -> SemanticSpace:
         """Load the space; rank 0 first, so that weights are downloaded once."""
         failure: Exception | None = None
@@ -245,12 +296,10 @@ class SINGCallback(Callback):
                 except (ValueError, TypeError, RuntimeError) as error:
                     failure = error
             trainer.strategy.barrier()
-        if self._space is None:
-            raise MisconfigurationException(str(failure)) from failure
+        # A rank that went on alone would wait for the others forever.
+        is_open = self._space is not None
+        if not trainer.strategy.reduce_boolean_decision(is_open) or self._space is None:
+            raise MisconfigurationException(
+                str(failure or "the semantic space could not be loaded on another rank.")
+            ) from failure
         return self._space
-
-
-def _folder(cache_dir: str | PathLike[str] | None) -> Path | None:
-    if cache_dir == "auto":
-        return default_cache_dir()
-    return None if cache_dir is None else Path(cache_dir)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import time
 from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
 import sing_monitor
 from sing_monitor.cache import EmbeddingCache
-from sing_monitor.callbacks.batches import pretrained_configs, unpack_batch
-from sing_monitor.callbacks.capture import HeadTap, no_trace
+from sing_monitor.callbacks.batches import pretrained_configs
+from sing_monitor.callbacks.capture import HeadTap, no_trace, retrace
 from sing_monitor.callbacks.collector import Collector
-from sing_monitor.callbacks.loaders import dataset_size, first_batch, sample_positions
+from sing_monitor.callbacks.loaders import sample_positions
 from sing_monitor.callbacks.probe import ProbeEmbedder, ProbeRows
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.setup import (
@@ -33,7 +30,6 @@ from sing_monitor.head_search import find_head
 from sing_monitor.semantics import SemanticSpace
 
 UNKNOWN_SHARE = 0.2
-_EVERYTHING = 2**63 - 1
 
 
 class Watch:
@@ -72,6 +68,7 @@ class Watch:
         if self._tap is None or self._tap.module is not head.module:
             self.release()
             self._tap = HeadTap(head.module)
+            retrace(model)
         self._head = head
 
     def start(self, model: nn.Module, loader: Any, *, threshold: int, expected: int) -> None:
@@ -109,6 +106,11 @@ class Watch:
         return None if self.collector is None else self.collector.finish()
 
     @property
+    def is_settled(self) -> bool:
+        """Whether a batch was seen and understood."""
+        return self.collector is not None and self.collector.setup is not None
+
+    @property
     def attributes(self) -> tuple[str, ...]:
         """Names of the annotated attributes: those of the batches, once one was seen."""
         setup = self.collector.setup if self.collector is not None else None
@@ -127,6 +129,7 @@ class Watch:
         settings, prompts = self._settings, self._settings.prompts
         tags = {
             "reference": setup.reference,
+            "invariance": settings.invariance,
             "space": self._space.name,
             "head": self.head.name,
             "model": self._model_name,
@@ -146,12 +149,14 @@ class Watch:
                 "std": list(setup.pixels.std),
                 "source": setup.pixels.source,
             },
+            "probe": "validation" if settings.probe is None else "own",
             "validation_images": images,
             "probe_size": settings.probe_size,
             "probe_threshold": threshold,
             "every_n_epochs": settings.every_n_epochs,
             "dataloader_idx": settings.dataloader_idx,
             "ridge": settings.ridge,
+            "alerts": {alert.name: alert.message for alert in settings.alerts},
             "random_seed": SEED,
             "random_draws": RANDOM_DRAWS,
         }
@@ -181,7 +186,7 @@ class Watch:
         """What is used, after the first batch.
 
         Args:
-            images: number of validation images.
+            images: number of images that the probe is taken from.
         """
         collector, weight = self.collector, self.weight
         if collector is None or collector.setup is None or weight is None:
@@ -190,10 +195,12 @@ class Watch:
             return report(
                 collector.setup,
                 weight=weight,
+                invariance=self._settings.invariance,
                 image=collector.example,
                 space=self._space,
                 prompts=self._settings.prompts,
                 images=images,
+                own_probe=self._settings.probe is not None,
                 probe_size=self._settings.probe_size,
                 seconds_per_image=self._seconds_per_image(collector.example),
             )
@@ -205,35 +212,6 @@ class Watch:
         started = time.perf_counter()
         self._space.encode_images(example[None])
         return time.perf_counter() - started
-
-
-def check(settings: Settings, space: SemanticSpace, model: nn.Module, loader: Any) -> SetupReport:
-    """Run a model on one batch and report what would be used; nothing of the model changes."""
-    training = {module: module.training for module in model.modules()}
-    watch = Watch(settings, space, None)
-    try:
-        with no_trace():
-            images = dataset_size(loader, math.inf, 1)
-            watch.start(
-                model, loader, threshold=_EVERYTHING, expected=min(images, settings.probe_size)
-            )
-            device = next((p.device for p in model.parameters()), torch.device("cpu"))
-            batch = first_batch(loader, device)
-            watch.tap.open()
-            _run(model.eval(), batch, settings)
-            watch.collector.add(batch)  # type: ignore[union-attr]
-            return watch.report(images)
-    finally:
-        watch.release()
-        for module, mode in training.items():
-            module.training = mode
-
-
-def _run(model: nn.Module, batch: Any, settings: Settings) -> None:
-    if isinstance(model, LightningModule) and not is_overridden("forward", model, LightningModule):
-        model.validation_step(batch, 0)
-    else:
-        model(unpack_batch(batch, settings.batch_adapter).images)
 
 
 def _model_name(model: nn.Module) -> str:

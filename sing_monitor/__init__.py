@@ -1,6 +1,7 @@
 """Watches what an image classifier's head ignores while the model trains.
 
-``SINGCallback`` is resolved on first use, so that ``import sing_monitor`` stays light.
+``SINGCallback`` and ``analyze`` are resolved on first use, so that ``import sing_monitor`` stays
+light.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sing_monitor.callbacks.posthoc import analyze
     from sing_monitor.callbacks.sing import SINGCallback
 
 __version__ = version("sing-monitor")
 
-__all__ = ["SINGCallback", "__version__"]
+__all__ = ["SINGCallback", "__version__", "analyze"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from sing_monitor.callbacks.sing import SINGCallback
 
         return SINGCallback
+    if name == "analyze":
+        from sing_monitor.callbacks.posthoc import analyze
+
+        return analyze
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -180,13 +180,12 @@ class ChunkFolder:
     def _make_room(self) -> None:
         """Delete the least recently used files of all spaces, down to nine tenths of the bound."""
         files = []
-        for path in self._root.glob("*/*/*.safetensors"):
-            if path.parent.name in ("images", "texts") and _CHUNK_NAME.fullmatch(path.name):
-                try:
-                    stat = path.stat()
-                except OSError:  # another process made room
-                    continue
-                files.append((stat.st_mtime_ns, stat.st_size, path))
+        for path in chunk_files(self._root):
+            try:
+                stat = path.stat()
+            except OSError:  # another process made room
+                continue
+            files.append((stat.st_mtime_ns, stat.st_size, path))
         total = sum(size for _, size, _ in files)
         if total > self._max_bytes:
             for _, size, path in sorted(files):
@@ -216,6 +215,13 @@ class ChunkFolder:
         if topic not in self._warned:
             self._warned.add(topic)
             logger.warning(message)
+
+
+def chunk_files(root: Path) -> Iterator[Path]:
+    """The chunk files of all spaces and kinds under a root, ``<space>/<kind>/<chunk>``."""
+    for path in root.glob("*/*/*.safetensors"):
+        if path.parent.name in ("images", "texts") and _CHUNK_NAME.fullmatch(path.name):
+            yield path
 
 
 def _remove_if_stale(path: Path) -> bool:

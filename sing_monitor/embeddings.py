@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from sing_monitor.cache import EmbeddingCache
 from sing_monitor.fingerprints import fingerprint, to_uint8
 from sing_monitor.semantics import SemanticSpace
-from sing_monitor.vocabulary import DEFAULT_CONCEPTS
+from sing_monitor.vocabulary import DEFAULT_CONCEPTS, TEMPLATE
 
 __all__ = [
     "DEFAULT_CONCEPTS",
@@ -180,7 +180,7 @@ def concept_set(
     if concepts is None:
         concepts = DEFAULT_CONCEPTS
     if not isinstance(concepts, Mapping):
-        concepts = {word: f"an image of {word}" for word in concepts}
+        concepts = {word: TEMPLATE.replace("{}", word) for word in concepts}
     if not concepts:
         return None
     prompts = [[each] if isinstance(each, str) else list(each) for each in concepts.values()]

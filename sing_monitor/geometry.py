@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from sing_monitor.blocks import deviations, row_blocks, working
+
 # The random baseline of every score: how many subspaces are drawn, and from which seed.
 RANDOM_DRAWS = 3
 RANDOM_SEED = 0
+# What a null space leaves unchanged: the logits, or only the probabilities.
+Invariance = Literal["logits", "softmax"]
+
+# Where the head misses less than this share of a feature, it is not told by a difference.
+_LITTLE = 1e-3
+# Smallest over largest eigenvalue of W W' from which it says all about W: sigma ratios of 1e-2.
+_WELL_CONDITIONED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,12 @@ class HeadGeometry:
 
     @classmethod
     def from_weight(
-        cls, weight: Tensor, *, rtol: float | None = None, atol: float | None = None
+        cls,
+        weight: Tensor,
+        *,
+        invariance: Invariance = "logits",
+        rtol: float | None = None,
+        atol: float | None = None,
     ) -> HeadGeometry:
         """Decompose a head's weight in float64 (float32 on devices that lack it).
 
@@ -52,13 +68,17 @@ class HeadGeometry:
 
         Args:
             weight: (C, m), any floating dtype.
+            invariance: what must not change: the ``"logits"``, or only the ``"softmax"``, which
+                also ignores a constant added to all logits. Then the class-centred head
+                ``W - mean row`` is decomposed: one null dimension more where the rank is full
+                (ours).
             rtol: tolerance relative to the largest singular value, in place of the default.
             atol: absolute tolerance, in place of the default; the SING authors' code uses 1e-5.
 
         Raises:
             TypeError: if the weight is not a floating point tensor.
-            ValueError: if the weight is not a matrix, is empty, holds NaN or infinite entries, or
-                if a tolerance is negative.
+            ValueError: if the weight is not a matrix, is empty, holds NaN or infinite entries, if
+                a tolerance is negative, or for an unknown invariance.
         """
         _check_weight(weight)
         matrix = weight.detach().to(_wide_dtype(weight.device))
@@ -67,13 +87,12 @@ class HeadGeometry:
         for name, tolerance in (("rtol", rtol), ("atol", atol)):
             if tolerance is not None and not tolerance >= 0:
                 raise ValueError(f"{name} must be at least 0, got {tolerance}.")
-        _, singular_values, right = torch.linalg.svd(matrix, full_matrices=False)
+        # The rounding is that of the stored entries, however much of them is one common row.
+        noise = _rounding_noise(matrix, torch.finfo(weight.dtype).eps)
+        singular_values, right = _decompose(effective_weight(matrix, invariance))
         if rtol is None and atol is None:
             computed = max(weight.shape) * torch.finfo(matrix.dtype).eps
-            threshold = max(
-                _rounding_noise(matrix, torch.finfo(weight.dtype).eps),
-                computed * float(singular_values[0]),
-            )
+            threshold = max(noise, computed * float(singular_values[0]))
         else:
             threshold = max(atol or 0.0, (rtol or 0.0) * float(singular_values[0]))
         rank = int((singular_values > threshold).sum())
@@ -150,6 +169,7 @@ class HeadGeometry:
         return min(1.0, max(0.0, (mean_rank - float(overlap)) / largest))
 
 
+@lru_cache(maxsize=2)
 def random_geometries(
     feature_dim: int, rank: int, *, draws: int, seed: int
 ) -> tuple[HeadGeometry, ...]:
@@ -171,6 +191,82 @@ def random_geometries(
         for _ in range(draws)
     )
     return tuple(HeadGeometry(basis, torch.ones(rank, dtype=basis.dtype)) for basis in bases)
+
+
+def effective_weight(weight: Tensor, invariance: Invariance) -> Tensor:
+    """The head whose null space leaves what is asked for unchanged, (C, m).
+
+    W itself for the logits. For the softmax, which ignores a constant added to all logits,
+    ``W - mean row``.
+
+    Raises:
+        ValueError: for an unknown invariance.
+    """
+    check_invariance(invariance)
+    if invariance == "logits":
+        return weight
+    centred = weight - weight.mean(dim=0)
+    # Again, because the rounding of the first mean, common to all rows, would pass for a direction.
+    return centred - centred.mean(dim=0)
+
+
+def check_invariance(invariance: object) -> None:
+    """Refuse anything but the two invariances.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if invariance not in get_args(Invariance):
+        raise ValueError(f"invariance={invariance!r}: expected 'logits' or 'softmax'.")
+
+
+def coordinates(features: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
+    """What a head sees of features: ``V_p' (f - mu)``, (N, r), in the row space's basis."""
+    basis = geometry.row_basis.to(working(features))
+    blocks = row_blocks(torch.arange(len(features)))
+    return torch.cat([deviations(features[rows], center) @ basis for rows in blocks])
+
+
+def null_energy(features: Tensor, seen: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
+    """``|P_n (f - mu)|^2`` of every image, (N,) float64, from what the head sees of it.
+
+    By Pythagoras, without another product; the difference leaves noise where little is invisible,
+    so there the null part itself is worked out.
+
+    Args:
+        features: (N, m).
+        seen: their :func:`coordinates`, (N, r).
+        geometry: of the head.
+        center: mu, (m,).
+    """
+    if geometry.null_dim == 0:
+        return torch.zeros(len(features), dtype=torch.float64)
+    parts = []
+    for rows in row_blocks(torch.arange(len(features))):
+        about = features[rows].double() - center
+        whole = about.square().sum(dim=1)
+        invisible = whole - torch.linalg.vector_norm(seen[rows], dim=1, dtype=torch.float64) ** 2
+        little = invisible < _LITTLE * whole
+        invisible[little] = geometry.null(about[little]).square().sum(dim=1)
+        parts.append(invisible)
+    return torch.cat(parts)
+
+
+def _decompose(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular values, largest first, and right singular vectors as rows: (k,) and (k, m).
+
+    A well-conditioned head is decomposed through its Gram matrix, in a quarter of the time; that
+    squares the condition, so every other one goes through a singular value decomposition.
+    """
+    is_wide = matrix.shape[0] <= matrix.shape[1]
+    gram_matrix = matrix @ matrix.T if is_wide else matrix.T @ matrix
+    eigenvalues, vectors = torch.linalg.eigh(gram_matrix)
+    if not eigenvalues[0] > _WELL_CONDITIONED * eigenvalues[-1]:
+        _, singular_values, right = torch.linalg.svd(matrix, full_matrices=False)
+        return singular_values, right
+    singular_values = eigenvalues.flip(0).sqrt()
+    right = vectors.T.flip(0)
+    return singular_values, (right @ matrix) / singular_values[:, None] if is_wide else right
 
 
 def _rounding_noise(matrix: Tensor, eps: float) -> float:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from sing_monitor.geometry import HeadGeometry
+from sing_monitor.blocks import deviations, energy, row_blocks, working
+from sing_monitor.geometry import HeadGeometry, coordinates
 from sing_monitor.translator import RIDGE_GRID, LinearTranslator, RidgeStatistics, choose_ridge
 
 logger = logging.getLogger(__name__)
@@ -24,11 +26,13 @@ class TranslatedPairs:
         original: ``T f``.
         removed: ``T (f - P_n f)``, the paper's pair (eq. 9).
         centered: ``T (f - P_n (f - mu))``.
+        seen: what the head sees of f - mu: its coordinates ``V_p' (f - mu)``, (N, r).
     """
 
     original: Tensor
     removed: Tensor
     centered: Tensor
+    seen: Tensor
 
 
 @dataclass(frozen=True)
@@ -54,40 +58,80 @@ class CrossFit:
         return (self.statistics[0] + self.statistics[1]).solve(self.ridge)
 
     def translate(
-        self, features: Tensor, geometry: HeadGeometry, center: Tensor
+        self,
+        features: Tensor,
+        geometry: HeadGeometry,
+        center: Tensor,
+        seen: Tensor | None = None,
     ) -> TranslatedPairs:
         """Translate features and their equivalents under a head.
 
-        The translator is affine, so the equivalents need no second pass over the features:
-        ``T (P_p f) = (A V_p)(V_p' f) + c``, and the centered equivalent differs from it by the
-        constant ``A P_n mu``.
+        Double precision features are translated in double precision, others in single.
 
         Args:
-            features: (N, m), float64.
-            geometry: of the head, or of a random one of the same rank.
+            features: (N, m).
+            geometry: of the head.
             center: mu, (m,).
+            seen: :func:`coordinates` of the features, where they are known.
 
         Returns:
             Embeddings, (N, n); all NaN where a fold is empty.
         """
-        shape = len(features), len(self.statistics[0].sum_z)
-        original = features.new_full(shape, math.nan)
-        removed, centered = original.clone(), original.clone()
-        basis, null_center = geometry.row_basis.to(features), geometry.null(center)
-        for fold, translator in enumerate(self.translators or ()):
-            rows = self.folds == fold
-            original[rows] = translator(features[rows])
-            if geometry.null_dim == 0:
-                removed[rows] = centered[rows] = original[rows]
-                continue
-            seen = features[rows] @ basis
-            removed[rows] = seen @ (translator.weight @ basis).T + translator.bias
-            centered[rows] = removed[rows] + translator.weight @ null_center
-        return TranslatedPairs(original, removed, centered)
+        original = self.original(features, center)
+        seen = coordinates(features, geometry, center) if seen is None else seen
+        if geometry.null_dim == 0:
+            return TranslatedPairs(original, original, original, seen)
+        centered = self.equivalents(seen, geometry, center)
+        removed, null_center = centered.clone(), geometry.null(center)
+        for translator, rows in self._halves():
+            removed[rows] -= (translator.weight @ null_center).to(removed)
+        return TranslatedPairs(original, removed, centered, seen)
 
-    def r2(self) -> float:
-        """Share of the embeddings' variance that the translators explain, held out; at most 1."""
-        return self._r2(self.statistics, self.translators)
+    def original(self, features: Tensor, center: Tensor) -> Tensor:
+        """``T f``, (N, n), of features (N, m), worked out as ``A (f - mu) + T mu``."""
+        shape = len(features), len(self.statistics[0].sum_z)
+        translated = working(features).new_full(shape, math.nan)
+        for translator, half in self._halves():
+            weight, base = translator.weight.T.to(translated), translator(center).to(translated)
+            for rows in row_blocks(half):
+                translated[rows] = torch.addmm(base, deviations(features[rows], center), weight)
+        return translated
+
+    def equivalents(self, seen: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
+        """``T (f - P_n (f - mu)) = (A V_p) V_p' (f - mu) + T mu``, (N, n).
+
+        The translator is affine, so this needs no second pass over the features.
+
+        Args:
+            seen: :func:`coordinates` of the features, (N, r).
+            geometry: of a head.
+            center: mu, (m,).
+        """
+        translated = seen.new_full((len(seen), len(self.statistics[0].sum_z)), math.nan)
+        basis = geometry.row_basis.to(seen)
+        for translator, half in self._halves():
+            weight, base = (translator.weight.to(seen) @ basis).T, translator(center).to(seen)
+            for rows in row_blocks(half):
+                translated[rows] = torch.addmm(base, seen[rows], weight)
+        return translated
+
+    def _halves(self) -> Iterator[tuple[LinearTranslator, Tensor]]:
+        """Each translator with the rows that it translates."""
+        for fold, translator in enumerate(self.translators or ()):
+            yield translator, (self.folds == fold).nonzero().flatten()
+
+    def r2(self, original: Tensor, embeddings: Tensor) -> float:
+        """Share of the embeddings' variance that the translators explain, held out; at most 1.
+
+        Args:
+            original: :meth:`original` of the features, (N, n).
+            embeddings: (N, n).
+        """
+        if self.translators is None:
+            return math.nan
+        rows = row_blocks(torch.arange(len(original)))
+        error = sum(energy(embeddings[block].to(original) - original[block]) for block in rows)
+        return self._explained(error)
 
     def r2_null(self, geometry: HeadGeometry) -> float:
         """R2 of a refit on the null-space part ``P_n f`` alone, held out; at most 1.
@@ -100,21 +144,18 @@ class CrossFit:
         if geometry.null_dim == 0:
             return 0.0
         null = tuple(statistics.project_null(geometry) for statistics in self.statistics)
-        return self._r2(null, (null[1].solve(self.ridge), null[0].solve(self.ridge)))
+        fitted = null[1].solve(self.ridge), null[0].solve(self.ridge)
+        return self._explained(
+            sum(held_out.squared_error(each) for held_out, each in zip(null, fitted, strict=True))
+        )
 
-    @staticmethod
-    def _r2(
-        statistics: tuple[RidgeStatistics, ...],
-        translators: tuple[LinearTranslator, ...] | None,
-    ) -> float:
-        if translators is None:
-            return math.nan
-        error = total = 0.0
-        for held_out, translator, fit in zip(
-            statistics, translators, reversed(statistics), strict=True
-        ):
-            error += held_out.squared_error(translator)
-            total += held_out.squared_deviation(fit.sum_z / fit.n)
+    def _explained(self, error: float) -> float:
+        """R2 of a held-out squared error."""
+        fits = reversed(self.statistics)
+        total = sum(
+            held_out.squared_deviation(fit.sum_z / fit.n)
+            for held_out, fit in zip(self.statistics, fits, strict=True)
+        )
         return 1 - error / total if total > 0 else math.nan
 
 
@@ -157,4 +198,5 @@ def _best_ridge(folds: tuple[RidgeStatistics, RidgeStatistics]) -> float:
 
 def mean_cosine(translated: Tensor, embeddings: Tensor) -> float:
     """Mean cosine of translated features with the true embeddings, -1 to 1; both (N, n)."""
-    return float(torch.cosine_similarity(translated, embeddings.to(translated), dim=1).mean())
+    cosines = torch.cosine_similarity(translated, embeddings.to(translated), dim=1)
+    return float(cosines.double().mean())

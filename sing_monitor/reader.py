@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sing_monitor.alerts import parse_fired
 from sing_monitor.layout import Layout, load_sheet, monitor_names, parse_validation
 from sing_monitor.runs import metric_histories, metric_prefix, own_metrics
 from sing_monitor.snapshot import Snapshot
@@ -22,9 +23,9 @@ from sing_monitor.store import ArtifactNotFoundError, RunNotFoundError, reaching
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
-GLOBAL_STEP = "monitor/global_step"
+GLOBAL_STEP, STAGE = "monitor/global_step", "monitor/stage"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ class RunReader:
 
         Columns: epoch, global_step (join tables by these two), step (MLflow's), timestamp (UTC,
         when it was logged), then one for each metric. NaN stands for what was not logged and for
-        infinities. Where a resumed run logged a step again, the newest value counts.
+        infinities. Where a resumed run logged a step again, the newest value counts; so it does
+        where the trainer came by the same epoch and global step at another step of MLflow's.
 
         Args:
             keys: of the catalogue; None: all that this monitor logged.
@@ -125,7 +127,7 @@ class RunReader:
             run = self._run(client)
             logged = own_metrics(run, self.layout)
             wanted = list(logged) if keys is None else list(keys)
-            names = {key: logged.get(key, "") for key in dict.fromkeys((GLOBAL_STEP, *wanted))}
+            names = {key: logged.get(key, "") for key in (GLOBAL_STEP, STAGE, *wanted)}
             prefix = metric_prefix(run, self.layout)
             names |= {other: prefix + other for other in ("epoch", *others)}
             points = metric_histories(client, run, names)
@@ -146,7 +148,14 @@ class RunReader:
         )
         columns = history[[*dict.fromkeys((*wanted, *others))]].astype("float64")
         columns.columns.name = None
-        return pd.concat([frame, columns], axis=1).reset_index(drop=True)
+        is_newest = _is_newest(frame.assign(stage=history[STAGE]))
+        return pd.concat([frame, columns], axis=1)[is_newest].reset_index(drop=True)
+
+    def alerts(self) -> dict[str, int]:
+        """The alerts that fired, by name, and in which epoch; the config has their messages."""
+        with reaching(self.uri, self.run_id) as client:
+            tags = self.layout.tags(self._run(client).data.tags)
+        return parse_fired(tags.get("alerts"))
 
     def other_metrics(self) -> list[str]:
         """Metrics of the run that no monitor logged, such as its own accuracy and loss."""
@@ -238,6 +247,17 @@ class RunReader:
             f"run {self.run_id} has no {name} in {folder}; the folder holds {have}. "
             f"Its files are kept at {redact(run.info.artifact_uri)}."
         ) from None
+
+
+def _is_newest(validations: DataFrame) -> Series[bool]:
+    """Whether each is the last of its epoch, global step and stage.
+
+    Lightning's batch counter, which is MLflow's step, is off by one after some resumes.
+    """
+    in_time = validations.sort_values("timestamp", kind="stable")
+    repeated = in_time.duplicated(["epoch", "global_step", "stage"], keep="last")
+    is_placed = validations[["epoch", "global_step"]].notna().all(axis=1)
+    return ~(repeated.reindex(validations.index) & is_placed)
 
 
 @lru_cache(maxsize=4096)

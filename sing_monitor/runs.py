@@ -57,7 +57,7 @@ def list_runs(uri: str, experiment: str | None = None) -> DataFrame:
                     f"it has {', '.join(sorted(experiments.values()))}."
                 )
             experiments = chosen
-        runs = list(_search(client, list(experiments)))
+        runs = list(monitored_runs(client, list(experiments)))
     rows = [
         _run_row(run, name, experiments[run.info.experiment_id])
         for run in runs
@@ -80,7 +80,8 @@ def _experiments(client: MlflowClient) -> Iterator[tuple[str, str]]:
         token = page.token or ""
 
 
-def _search(client: MlflowClient, experiment_ids: list[str]) -> Iterator[Run]:
+def monitored_runs(client: MlflowClient, experiment_ids: list[str]) -> Iterator[Run]:
+    """Every run of some experiments that a monitor wrote to, newest first."""
     token = None
     while token != "":
         page = client.search_runs(
@@ -113,8 +114,12 @@ def _run_row(run: Run, name: str | None, experiment: str) -> dict[str, Any]:
 
 
 def metric_prefix(run: Run, layout: Layout) -> str:
-    """What Lightning's MLFlowLogger put before every metric's name."""
-    prefix = layout.tags(run.data.tags).get("metric_prefix", "")
+    """What Lightning's MLFlowLogger put before every metric's name in a run."""
+    return logged_prefix(layout.tags(run.data.tags).get("metric_prefix", ""))
+
+
+def logged_prefix(prefix: str) -> str:
+    """What Lightning's MLFlowLogger puts before every metric's name, given its ``prefix``."""
     return re.sub(r"[^a-zA-Z0-9_/. -]+", "", prefix) + "-" if prefix else ""
 
 

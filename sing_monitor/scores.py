@@ -3,16 +3,72 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from sing_monitor.blocks import row_blocks
+
+_LONG_CHORD = 1.9
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """AS toward the true class and IS of every image, degrees, each (N,)."""
+
+    attribute: Tensor
+    image: Tensor
+
+
+def score_pairs(
+    original: Tensor, equivalents: Sequence[Tensor], texts: Tensor, labels: Tensor
+) -> list[PairScores]:
+    """AS and IS of several equivalents of the same images (SING, eqs. 6-8).
+
+    As :func:`attribute_score` and :func:`image_score`, with each direction worked out once.
+
+    Args:
+        original: translated features ``T f``, (N, n).
+        equivalents: each (N, n).
+        texts: (K, n).
+        labels: which text an image is scored against, (N,).
+    """
+    text_directions = _unit(texts.to(original))
+    scores = [PairScores(*original.new_empty(2, len(original)).double()) for _ in equivalents]
+    for rows in row_blocks(torch.arange(len(original))):
+        directions, towards = _unit(original[rows]), text_directions[labels[rows]]
+        to_text = _between(directions, towards)
+        for score, equivalent in zip(scores, equivalents, strict=True):
+            moved = _unit(equivalent[rows])
+            score.attribute[rows] = (to_text - _between(moved, towards)).double()
+            score.image[rows] = _between(directions, moved).double()
+    return scores
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A question with one true answer for every image, before and after centered removal.
+
+    Args:
+        attribute: AS toward the true answer, degrees, (N,).
+        before: whether the text of the true answer is the nearest to ``T f``, (N,) of 1 and 0.
+        after: the same for the centered equivalent.
+        choices: how many answers there are to choose from.
+    """
+
+    attribute: Tensor
+    before: Tensor
+    after: Tensor
+    choices: int
 
 
 def angle(x: Tensor, y: Tensor) -> Tensor:
     """Angle between vectors, ``arccos(x.y / |x||y|)``, in degrees, 0 to 180 (SING, eq. 5).
 
-    Computed as ``2 atan2(|u - v|, |u + v|)`` on unit vectors (Kahan), which keeps small angles
-    that arccos loses.
+    Computed as ``2 asin(|u - v| / 2)`` on unit vectors, and near 180 degrees as
+    ``2 atan2(|u - v|, |u + v|)`` (Kahan), which keeps small angles that arccos loses.
 
     Args:
         x: (..., n).
@@ -26,11 +82,7 @@ def angle(x: Tensor, y: Tensor) -> Tensor:
         >>> angle(torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 2.0], [-3.0, 0.0]])).tolist()
         [90.0, 180.0]
     """
-    u, v = _unit(x), _unit(y)
-    half = torch.atan2(
-        torch.linalg.vector_norm(u - v, dim=-1), torch.linalg.vector_norm(u + v, dim=-1)
-    )
-    return torch.rad2deg(2 * half)
+    return _between(_unit(x), _unit(y))
 
 
 def attribute_score(original: Tensor, equivalent: Tensor, text: Tensor) -> Tensor:
@@ -73,7 +125,7 @@ def text_cosines(embeddings: Tensor, texts: Tensor) -> Tensor:
     Returns:
         (N, K), -1 to 1; NaN for a zero or NaN vector.
     """
-    return _unit(embeddings) @ _unit(texts).T
+    return _unit(embeddings) @ _unit(texts.to(embeddings)).T
 
 
 def to_degrees(cosines: Tensor) -> Tensor:
@@ -117,8 +169,25 @@ def retention(before: float, after: float, *, choices: int, samples: int) -> flo
     return (after - chance) / (before - chance)
 
 
+def _between(u: Tensor, v: Tensor) -> Tensor:
+    """Angles of unit vectors, in degrees, by half their distance: the chord."""
+    chord = torch.linalg.vector_norm(u - v, dim=-1)
+    degrees = torch.rad2deg(2 * torch.asin((chord / 2).clamp(max=1.0)))
+    # Near 180 degrees the chord hardly changes; the distance to the opposite does.
+    if bool((chord > _LONG_CHORD).any()):
+        opposite = torch.linalg.vector_norm(u + v, dim=-1)
+        degrees = torch.where(
+            chord > _LONG_CHORD, torch.rad2deg(2 * torch.atan2(chord, opposite)), degrees
+        )
+    return degrees
+
+
 def _unit(x: Tensor) -> Tensor:
     """Unit vectors; NaN, not zero, for vectors without a direction."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    limits = torch.finfo(x.dtype)
+    if bool(((norm > limits.tiny**0.25) & (norm < limits.max**0.25)).all()):
+        return x / norm
     # Largest entry first: the squares of very small or large entries leave the dtype's range.
     scaled = x / x.abs().amax(dim=-1, keepdim=True)
     return scaled / torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sing_monitor.resize import INTERPOLATIONS, RESIZE_MODES, resize_and_crop
 from sing_monitor.weights import load_pretrained
 
+DEFAULT_SPACE = "ViT-B-32/laion2b_s34b_b79k"
 MAX_BATCH = 256
 
 

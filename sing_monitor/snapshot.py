@@ -12,10 +12,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import linear
 
-from sing_monitor.geometry import HeadGeometry
+from sing_monitor.blocks import working
+from sing_monitor.geometry import HeadGeometry, Invariance, check_invariance, coordinates
 
-SCHEMA = "1"
+SCHEMA = "2"
+# Of schema 1 the invariance is that of the logits.
+_READABLE = ("1", "2")
 _OPTIONAL = ("bias", "image_ids", "sample_index", "thumbnails")
 
 
@@ -37,9 +41,11 @@ class Snapshot:
         sample_index: positions in the data set, (N,) int64.
         thumbnails: (N, 64, 64, 3) uint8.
         attributes: further ground truth by name: labels (N,) int64 and the names of the values.
+        invariance: what the null space leaves unchanged, ``"logits"`` or ``"softmax"``.
 
     Raises:
-        ValueError: if a shape does not fit the others, or a label names no class or value.
+        ValueError: if a shape does not fit the others, a label names no class or value, or the
+            invariance is unknown.
     """
 
     weight: Tensor
@@ -54,8 +60,10 @@ class Snapshot:
     sample_index: Tensor | None = None
     thumbnails: Tensor | None = None
     attributes: Mapping[str, tuple[Tensor, tuple[str, ...]]] = field(default_factory=dict)
+    invariance: Invariance = "logits"
 
     def __post_init__(self) -> None:
+        check_invariance(self.invariance)
         if self.weight.ndim != 2:
             raise ValueError(
                 "weight must be a (classes, features) matrix, as in torch.nn.Linear; got "
@@ -90,13 +98,24 @@ class Snapshot:
     @cached_property
     def geometry(self) -> HeadGeometry:
         """Row space and null space of the head."""
-        return HeadGeometry.from_weight(self.weight)
+        return HeadGeometry.from_weight(self.weight, invariance=self.invariance)
 
     @cached_property
+    def center(self) -> Tensor:
+        """Mean feature mu of the probe, (m,) float64."""
+        return self.features.mean(dim=0, dtype=torch.float64)
+
+    @cached_property
+    def seen(self) -> Tensor:
+        """What the head sees of f - mu: its coordinates in the row space, (N, r)."""
+        return coordinates(self.features, self.geometry, self.center)
+
+    @property
     def logits(self) -> Tensor:
-        """``W f + b`` in float64, (N, C)."""
-        logits = self.features.double() @ self.weight.double().T
-        return logits if self.bias is None else logits + self.bias.double()
+        """``W f + b``, (N, C), in the features' precision, single at least."""
+        features = working(self.features)
+        bias = None if self.bias is None else self.bias.to(features)
+        return linear(features, self.weight.to(features), bias)
 
     @cached_property
     def predictions(self) -> Tensor:
@@ -131,6 +150,7 @@ class Snapshot:
             "class_names": json.dumps(self.class_names),
             "epoch": str(self.epoch),
             "step": str(self.step),
+            "invariance": self.invariance,
             "attributes": json.dumps({name: names for name, (_, names) in self.attributes.items()}),
         }
         # Copies, because the format refuses tensors that share memory, say labels and an attribute.
@@ -156,10 +176,10 @@ class Snapshot:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(f"{path} is not a readable snapshot: {error}.") from error
-        if metadata.get("schema") != SCHEMA:
+        if metadata.get("schema") not in _READABLE:
             raise ValueError(
                 f"{path} has snapshot schema {metadata.get('schema')}, this version reads "
-                f"{SCHEMA}; save it again with Snapshot.save."
+                f"{' and '.join(_READABLE)}; save it again with Snapshot.save."
             )
         value_names = json.loads(metadata["attributes"])
         attributes = {
@@ -174,6 +194,7 @@ class Snapshot:
             epoch=int(metadata["epoch"]),
             step=int(metadata["step"]),
             attributes=attributes,
+            invariance=metadata.get("invariance", "logits"),
         )
 
 

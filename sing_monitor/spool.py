@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+SPOOL_DIR = ".sing_spool"
 ABOUT = "spool.json"
 PATIENCE_SECONDS = 10.0
 
@@ -18,11 +19,17 @@ class DeliveryError(OSError):
 
     Attributes:
         pending: how many files wait in the spool.
+        is_loss: whether something could not even be kept.
     """
 
-    def __init__(self, message: str, pending: int) -> None:
+    def __init__(self, message: str, pending: int, *, is_loss: bool = False) -> None:
         super().__init__(message)
         self.pending = pending
+        self.is_loss = is_loss
+
+
+class NotYetError(Exception):
+    """A file's time has not come. It stays, and nothing is wrong."""
 
 
 class Spool:
@@ -84,6 +91,8 @@ class Spool:
                 break
             try:
                 send(path)
+            except NotYetError:
+                continue
             # Every artifact store has exceptions of its own.
             except Exception as error:
                 # A file that is gone was delivered by another process.

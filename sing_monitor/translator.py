@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from sing_monitor.blocks import energy, gram, row_blocks, working
 from sing_monitor.geometry import HeadGeometry
 
 # What is smaller than this share of the sums it was computed from is rounding noise.
@@ -72,6 +74,11 @@ class LinearTranslator(nn.Module):
         return geometry.null(self.weight)
 
 
+def in_float64(translator: nn.Module) -> nn.Module:
+    """A frozen copy of a translator of any kind that computes in float64, without dropout."""
+    return copy.deepcopy(translator).double().eval().requires_grad_(False)
+
+
 @dataclass(frozen=True)
 class RidgeStatistics:
     """The sums that a ridge regression with intercept needs, in float64.
@@ -131,11 +138,28 @@ class RidgeStatistics:
                 f"expected features {expected[0]} and embeddings {expected[1]}, "
                 f"got {tuple(x.shape)} and {tuple(z.shape)}."
             )
-        x, z = x.to(self.xx), z.to(self.xx)
-        batch = RidgeStatistics(
-            len(x), x.sum(dim=0), z.sum(dim=0), x.T @ x, x.T @ z, float(z.square().sum())
-        )
-        return self + batch
+        # About a point amid the samples, where products in single precision cancel least.
+        x, z = working(x), working(z).to(working(x).dtype)
+        x0, z0 = x.mean(dim=0), z.mean(dim=0)
+        sum_x, sum_z = torch.zeros_like(self.sum_x), torch.zeros_like(self.sum_z)
+        xx, xz, zz = torch.zeros_like(self.xx), torch.zeros_like(self.xz), 0.0
+        for rows in row_blocks(torch.arange(len(x))):
+            dx, dz = x[rows] - x0, z[rows] - z0
+            sum_x += dx.sum(dim=0, dtype=torch.float64)
+            sum_z += dz.sum(dim=0, dtype=torch.float64)
+            xx += gram(dx)
+            xz += dx.T @ dz
+            zz += energy(dz)
+        moved = RidgeStatistics(len(x), sum_x, sum_z, xx, xz, zz)
+        return self + moved._moved(x0.double(), z0.double()) if len(x) else self
+
+    def _moved(self, x0: Tensor, z0: Tensor) -> RidgeStatistics:
+        """Statistics of (x + x0, z + z0)."""
+        sum_x, sum_z = self.sum_x + self.n * x0, self.sum_z + self.n * z0
+        xx = self.xx.addr(sum_x, x0).addr_(x0, self.sum_x)
+        xz = self.xz.addr(sum_x, z0).addr_(x0, self.sum_z)
+        zz = self.zz + float((sum_z + self.sum_z) @ z0)
+        return RidgeStatistics(self.n, sum_x, sum_z, xx, xz, zz)
 
     def __add__(self, other: RidgeStatistics) -> RidgeStatistics:
         return RidgeStatistics(
@@ -156,7 +180,7 @@ class RidgeStatistics:
             self.n,
             geometry.null(self.sum_x),
             self.sum_z,
-            geometry.null(geometry.null(self.xx).T),
+            _project(self.xx, geometry),
             geometry.null(self.xz.T).T,
             self.zz,
         )
@@ -200,16 +224,23 @@ class RidgeStatistics:
 
     def _about(self, x0: Tensor, z0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Second moments, summed, of x - x0 and z - z0: (m, m), (m, n) and a scalar."""
-        cross = torch.outer(self.sum_x, x0)
-        xx = self.xx - cross - cross.T + self.n * torch.outer(x0, x0)
-        shifted_z = self.sum_z - self.n * z0
-        xz = self.xz - torch.outer(self.sum_x, z0) - torch.outer(x0, shifted_z)
-        zz = self.zz - 2 * self.sum_z @ z0 + self.n * z0 @ z0
-        return xx, xz, zz
+        moved = self._moved(-x0, -z0)
+        return moved.xx, moved.xz, torch.tensor(moved.zz, dtype=torch.float64)
 
     def _is_constant(self, scatter: Tensor) -> bool:
         # Equal features leave a trace of rounding noise, not an exact zero.
         return float(scatter.trace()) <= _NOISE * float(self.xx.trace())
+
+
+def _project(xx: Tensor, geometry: HeadGeometry) -> Tensor:
+    """``P_n X'X P_n``, by products with the row space's basis: ``S - V H' - H V'``."""
+    if geometry.null_dim == 0:
+        return torch.zeros_like(xx)
+    basis = geometry.row_basis.to(xx)
+    seen = xx @ basis
+    half = seen - basis @ (basis.T @ seen) / 2
+    shared = basis @ half.T
+    return xx - shared - shared.T
 
 
 def _solve_ridge(xx: Tensor, xz: Tensor, shift: Tensor) -> Tensor:

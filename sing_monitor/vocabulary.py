@@ -1,9 +1,15 @@
-"""The default vocabulary: everyday concepts, each with a prompt that reads naturally."""
+"""Vocabularies: the default one, each concept with a prompt that reads naturally, and files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
+
+TEMPLATE = "an image of {}"
+# A colon alone may belong to the name, as in "3:4".
+_NAME_AND_PROMPT = re.compile(r"(?P<name>.+?)\s*:\s+(?P<prompt>.+)")
 
 _COLOURS = "red orange yellow green blue purple pink brown black white grey gold silver teal beige"
 
@@ -43,3 +49,54 @@ DEFAULT_CONCEPTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Sixty concepts, name -> prompt: fifteen each of colours, textures, materials and scenes."""
+
+
+def read_vocabulary(
+    path: Path, templates: Sequence[str] = (TEMPLATE,)
+) -> dict[str, tuple[str, ...]]:
+    """Read concepts from a text file in UTF-8, in any language.
+
+    One concept a line: a plain word, which is put into every template, or ``name: prompt``, whose
+    prompt is taken as it stands. A name on several such lines has several prompts. Empty lines and
+    lines that start with ``#`` are passed over.
+
+    Args:
+        path: the file.
+        templates: for plain words, each with "{}" once.
+
+    Returns:
+        Name -> prompts, in the order of the file; of several prompts the embeddings are averaged.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is not UTF-8 or names nothing, or a template does not hold "{}" once.
+    """
+    for template in templates:
+        if template.count("{}") != 1:
+            raise ValueError(
+                f'template {template!r} must hold "{{}}" exactly once, where the word goes, as in '
+                f"{TEMPLATE!r}"
+            )
+    try:
+        # A byte order mark, as Windows editors write it, belongs to no word.
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from None
+    found: dict[str, list[str]] = {}
+    for line in map(str.strip, lines):
+        if not line or line.startswith("#"):
+            continue
+        described = _NAME_AND_PROMPT.fullmatch(line)
+        name = described["name"] if described else line
+        prompts = (
+            [described["prompt"]]
+            if described
+            else [template.replace("{}", line) for template in templates]
+        )
+        known = found.setdefault(name, [])
+        known += [prompt for prompt in prompts if prompt not in known]
+    if not found:
+        raise ValueError(
+            f"{path} names no concept; write one a line: a word, or 'name: a prompt for it'"
+        )
+    return {name: tuple(prompts) for name, prompts in found.items()}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.servers import MlflowServer
 
 # No test may reach for the network; set before any library reads it.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -24,3 +30,41 @@ def quickstart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "output.txt").open("w") as output:
         subprocess.run([sys.executable, script], cwd=folder, check=True, stdout=output, timeout=500)
     return folder
+
+
+@pytest.fixture(scope="session")
+def _mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    from tests.servers import MlflowServer
+
+    server = MlflowServer(tmp_path_factory.mktemp("mlflow_server"))
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def mlflow_server(_mlflow_server: MlflowServer) -> MlflowServer:
+    """The session's server. It runs, whatever the test before did to it."""
+    _mlflow_server.start()
+    return _mlflow_server
+
+
+@pytest.fixture(scope="session")
+def clip_space(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A ``space=`` string that open_clip loads from a local file."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("clip")
+    vision = {"image_size": 16, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8}
+    text = {"context_length": 12, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1}
+    config = folder / "sing-callback-test.json"
+    config.write_text(json.dumps({"embed_dim": 12, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(config)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = open_clip.create_model("sing-callback-test").state_dict()
+    save_file(weights, folder / "tiny.safetensors")
+    return f"sing-callback-test/{folder / 'tiny.safetensors'}"

@@ -43,6 +43,15 @@ def test_the_help_of_the_app_names_every_option_and_default(
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_the_help_of_sync_says_what_the_exit_code_means(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = help_of(["sync"], capsys)
+    for said in ("--tracking-uri", "FOLDER", ".sing_spool", "exit code"):
+        assert said in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert "usage: sing-monitor" in capsys.readouterr().out

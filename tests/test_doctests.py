@@ -13,7 +13,12 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("sing_monitor", "sing_monitor.analyses", "sing_monitor.callbacks")
+PACKAGES = (
+    "sing_monitor",
+    "sing_monitor.analyses",
+    "sing_monitor.callbacks",
+    "sing_monitor.commands",
+)
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

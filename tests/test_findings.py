@@ -110,7 +110,10 @@ def test_the_catalogue_is_complete_and_every_entry_tells_what_it_is() -> None:
         "attribute",
         "head",
         "translator",
+        "support",
         "collapse",
+        "steer",
+        "perturb",
         "monitor",
     }
     labels = [entry.label for entry in CATALOGUE]

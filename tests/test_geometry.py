@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sing_monitor.geometry import HeadGeometry, random_geometries
-from tests.helpers import normal
+from tests.helpers import normal, orthogonal
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31))
@@ -115,6 +115,45 @@ def test_explicit_tolerances_replace_the_default() -> None:
     assert HeadGeometry.from_weight(1e-2 * weight, atol=1e-5).rank == 1
     assert HeadGeometry.from_weight(1e-2 * weight, rtol=1e-5).rank == 2
     assert HeadGeometry.from_weight(weight, rtol=1e-3, atol=1e-5).rank == 1
+
+
+def test_the_softmax_ignores_what_all_logits_share_by_hand() -> None:
+    weight = torch.tensor([[2.0, 1.0, 0.0], [2.0, -1.0, 0.0]])
+    assert HeadGeometry.from_weight(weight).rank == 2
+    head = HeadGeometry.from_weight(weight, invariance="softmax")
+    assert (head.rank, head.null_dim) == (1, 2)
+    assert head.null(torch.tensor([3.0, 4.0, 5.0])).tolist() == pytest.approx([3.0, 0.0, 5.0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(SHAPES)
+def test_equivalents_have_the_softmax_of_the_original(shape) -> None:
+    classes, features, seed = shape
+    weight = normal(classes, features, seed=seed)
+    plain = HeadGeometry.from_weight(weight)
+    head = HeadGeometry.from_weight(weight, invariance="softmax")
+    assert head.rank == min(classes - 1, features)
+    x = normal(5, features, seed=seed + 1)
+    logits, after = x @ weight.T, head.remove_null(x) @ weight.T
+    torch.testing.assert_close(after.softmax(dim=1), logits.softmax(dim=1), atol=1e-10, rtol=0)
+    if plain.rank > head.rank:
+        assert (after - logits).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("common", [0.0, 1e3])
+def test_a_common_row_makes_no_rank_in_any_precision(dtype: torch.dtype, common: float) -> None:
+    """Rows that differ by no more than their rounding are one row to the softmax."""
+    row = normal(1, 64, seed=0) + common
+    weight = (row + torch.zeros(10, 1)).to(dtype)
+    assert HeadGeometry.from_weight(weight, invariance="softmax").rank == 0
+    spread = (row + normal(10, 64, seed=1) * (1 + common / 10)).to(dtype)
+    assert HeadGeometry.from_weight(spread, invariance="softmax").rank == 9
+
+
+def test_an_unknown_invariance_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 'logits' or 'softmax'"):
+        HeadGeometry.from_weight(torch.eye(2), invariance="argmax")  # type: ignore[arg-type]
 
 
 @settings(max_examples=40, deadline=None)
@@ -247,3 +286,21 @@ def test_features_of_another_size_are_refused() -> None:
         head.principal(torch.ones(4, 2))
     with pytest.raises(ValueError, match="one reads 3 features, the other 2"):
         head.drift_from(HeadGeometry.from_weight(torch.eye(2)))
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (12, 5), (7, 7)])
+@pytest.mark.parametrize("spread", [1.0, 3.0, 9.0])
+def test_the_decomposition_is_the_singular_value_decomposition(
+    shape: tuple[int, int], spread: float
+) -> None:
+    """Through the Gram matrix or not: the condition goes from 10 to 1e9."""
+    rows, columns = shape
+    size = min(shape)
+    values = torch.logspace(0, -spread, size, dtype=torch.float64)
+    left, right = orthogonal(rows, 1)[:, :size], orthogonal(columns, 2)[:, :size]
+    head = HeadGeometry.from_weight(left * values @ right.T)
+    assert head.rank == size
+    torch.testing.assert_close(head.singular_values, values, rtol=1e-9, atol=1e-15)
+    identity = torch.eye(size, dtype=torch.float64)
+    torch.testing.assert_close(head.row_basis.T @ head.row_basis, identity, rtol=0, atol=1e-11)
+    torch.testing.assert_close((head.row_basis.T @ right).det().abs(), identity[0, 0])

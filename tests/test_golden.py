@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from sing_monitor.geometry import HeadGeometry
+from sing_monitor.nonlinear import load_translator
 from sing_monitor.pairs import CrossFit
 from sing_monitor.scores import attribute_score, image_score, text_cosines, to_degrees
+from sing_monitor.steering import steer
 from sing_monitor.translator import LinearTranslator, RidgeStatistics
 from tests.helpers import normal
 
@@ -117,3 +119,15 @@ def test_the_published_concepts_score() -> None:
         assert (one.abs() <= moved).all()
         torch.testing.assert_close(fast[:, k], one, atol=1e-9, rtol=0)
     assert float(fast.abs().max()) > 0.1
+
+
+def test_the_published_translator_steers_toward_the_published_concepts() -> None:
+    translator = load_translator(torch.load(published("translator_dinovit1.pt"), weights_only=True))
+    assert isinstance(translator, LinearTranslator)
+    with np.load(published("attributes_broden_fp16.npz"), allow_pickle=False) as file:
+        texts = torch.from_numpy(file["embeddings"][::20, -1]).double()
+    weight, features = normal(100, 1024, seed=1), normal(len(texts), 1024, seed=2)
+    moved = steer(features, translator, HeadGeometry.from_weight(weight), texts)
+    torch.testing.assert_close(moved.image_score, torch.full_like(moved.step, 40))
+    assert (moved.attribute_score > 0).all()
+    torch.testing.assert_close(moved.features @ weight.T, features @ weight.T, atol=1e-9, rtol=0)

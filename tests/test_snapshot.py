@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -90,17 +91,39 @@ def test_the_rank_of_a_half_precision_head_survives_its_file(tmp_path) -> None:
     assert Snapshot.load(tmp_path / "half.safetensors").geometry.rank == 5
 
 
+def test_the_null_space_follows_the_invariance_also_from_a_file(tmp_path) -> None:
+    snapshot, path = replace(make_snapshot(), invariance="softmax"), tmp_path / "s.safetensors"
+    snapshot.save(path)
+    loaded = Snapshot.load(path)
+    assert loaded.invariance == "softmax"
+    assert loaded.geometry.null_dim == snapshot.geometry.null_dim == 9
+    assert replace(loaded, invariance="logits").geometry.null_dim == 8
+    with pytest.raises(ValueError, match="expected 'logits' or 'softmax'"):
+        replace(snapshot, invariance="argmax")
+
+
+def test_a_file_of_the_first_schema_is_read_as_one_of_the_logits(tmp_path) -> None:
+    path = tmp_path / "old.safetensors"
+    snapshot = make_snapshot()
+    snapshot.save(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = {**file.metadata(), "schema": "1"}
+    del metadata["invariance"]
+    save_file(load_file(path), path, metadata)
+    assert_same(Snapshot.load(path), snapshot)
+
+
 def test_another_schema_is_refused(tmp_path) -> None:
     path = tmp_path / "future.safetensors"
     make_snapshot().save(path)
     save_file(load_file(path), path, {"schema": "999", "class_names": json.dumps(["a"])})
-    with pytest.raises(ValueError, match="schema 999, this version reads 1"):
+    with pytest.raises(ValueError, match="schema 999, this version reads 1 and 2"):
         Snapshot.load(path)
 
 
 def test_a_safetensors_file_of_other_origin_is_refused(tmp_path) -> None:
     save_file({"weight": torch.ones(2, 2)}, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="schema None, this version reads 1"):
+    with pytest.raises(ValueError, match="schema None, this version reads 1 and 2"):
         Snapshot.load(tmp_path / "model.safetensors")
 
 
@@ -168,7 +191,7 @@ def test_what_follows_from_the_fields() -> None:
         class_names=("left", "right"),
     )
     assert len(snapshot) == 3
-    assert snapshot.logits.dtype == torch.float64
+    assert snapshot.logits.dtype == torch.float32
     torch.testing.assert_close(
         snapshot.logits, torch.tensor([[1, 0.5], [0, 1.5], [0.4, 0.5]]), check_dtype=False
     )

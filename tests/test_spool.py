@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sing_monitor import spool as spool_module
-from sing_monitor.spool import ABOUT, Spool
+from sing_monitor.spool import ABOUT, NotYetError, Spool
 
 
 def make(folder: Path) -> Spool:
@@ -80,6 +80,18 @@ def test_a_file_that_fails_stays_and_the_others_go(tmp_path: Path) -> None:
     assert names(spool) == ["2.txt"]
     assert make(tmp_path).deliver(lambda path: None) is None
     assert names(spool) == []
+
+
+def test_a_file_whose_time_has_not_come_stays_without_a_failure(tmp_path: Path) -> None:
+    spool = make(tmp_path)
+    put(spool, "1.txt", "2.txt")
+
+    def send(path: Path) -> None:
+        if path.name == "1.txt":
+            raise NotYetError
+
+    assert spool.deliver(send) is None
+    assert names(spool) == ["1.txt"]
 
 
 def test_no_patience_after_a_slow_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

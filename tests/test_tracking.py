@@ -5,9 +5,8 @@ import json
 import math
 import os
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,6 +36,8 @@ from sing_monitor.tracking import (
     StoreError,
     list_runs,
 )
+from tests.databases import empty_database
+from tests.servers import busy_server
 
 Images = dict[str, NDArray[np.uint8]]
 
@@ -74,9 +75,7 @@ class Store:
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    uri = f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
-    MlflowClient(uri).search_experiments()
-    return uri
+    return empty_database(tmp_path_factory.mktemp("store") / "mlflow.db")
 
 
 @pytest.fixture
@@ -553,53 +552,23 @@ def test_without_a_server_everything_waits_and_no_password_is_kept(tmp_path: Pat
     assert (about["run_id"], about["tracking_uri"]) == ("a" * 32, f"http://127.0.0.1:{port}")
 
 
-class Overloaded(BaseHTTPRequestHandler):
-    """Alive, and busy for the next hour."""
-
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        type(self).asked.append(self.path)
-        healthy = self.path == "/health"
-        self.send_response(200 if healthy else 503)
-        self.send_header("Retry-After", "3600")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_POST = do_PUT = do_GET
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def overloaded() -> Iterator[str]:
-    Overloaded.asked = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Overloaded) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
-
-
-def test_an_overloaded_server_is_asked_little_and_waited_for_briefly(
-    overloaded: str, tmp_path: Path
-) -> None:
-    writer = RunWriter(MlflowClient(overloaded), "a" * 32, tmp_path)
-    drawn, start = random.getstate(), time.monotonic()
-    with pytest.raises(DeliveryError, match=r"2 files could not be sent.*503"):
-        writer.write(one_table(), epoch=0, step=1)
-    assert time.monotonic() - start < 20
+def test_an_overloaded_server_is_asked_little_and_waited_for_briefly(tmp_path: Path) -> None:
+    with busy_server(health=200) as (uri, asked):
+        writer = RunWriter(MlflowClient(uri), "a" * 32, tmp_path)
+        drawn, start = random.getstate(), time.monotonic()
+        with pytest.raises(DeliveryError, match=r"2 files could not be sent.*503"):
+            writer.write(one_table(), epoch=0, step=1)
+        assert time.monotonic() - start < 20
     assert random.getstate() == drawn
-    assert Overloaded.asked[0] == "/health"
-    assert len(Overloaded.asked) <= 1 + 2 * writer.pending
+    assert asked[0] == "/health"
+    assert len(asked) <= 1 + 2 * writer.pending
 
 
-def test_an_unreachable_store_is_one_error_for_readers(overloaded: str) -> None:
-    for read in (lambda: list_runs(overloaded), RunReader(overloaded, "a" * 32).scalars):
-        with pytest.raises(StoreError, match="cannot be read"):
-            read()
+def test_an_unreachable_store_is_one_error_for_readers() -> None:
+    with busy_server(health=200) as (uri, _):
+        for read in (lambda: list_runs(uri), RunReader(uri, "a" * 32).scalars):
+            with pytest.raises(StoreError, match="cannot be read"):
+                read()
 
 
 class FullDisk(pd.DataFrame):

@@ -1,20 +1,47 @@
-"""The analyses: each is one function from a snapshot to findings. They are listed here."""
+"""The analyses: each is one function from a translated snapshot to findings, listed here."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from sing_monitor.analyses.classes import CLASS_METRICS
 from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
+from sing_monitor.analyses.intervals import analyze_intervals
 from sing_monitor.analyses.invariants import analyze_invariants
 from sing_monitor.analyses.metrics import INVARIANTS_METRICS
+from sing_monitor.analyses.perturbation import PERTURBATION_METRICS, analyze_perturbations
+from sing_monitor.analyses.ridge import analyze_ridge
+from sing_monitor.analyses.steering import STEERING_METRICS, analyze_steering
+from sing_monitor.analyses.support import SUPPORT_METRICS, analyze_support
 from sing_monitor.embeddings import Texts
 from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
 from sing_monitor.geometry import RANDOM_SEED, HeadGeometry
 from sing_monitor.snapshot import Snapshot
+from sing_monitor.translation import Translation, translate
 
-__all__ = ["CATALOGUE", "analyze", "analyze_collapse", "analyze_invariants"]
+__all__ = [
+    "CATALOGUE",
+    "Translation",
+    "analyze",
+    "analyze_collapse",
+    "analyze_intervals",
+    "analyze_invariants",
+    "analyze_perturbations",
+    "analyze_ridge",
+    "analyze_steering",
+    "analyze_support",
+    "translate",
+]
 
-CATALOGUE: tuple[MetricSpec, ...] = (*INVARIANTS_METRICS, *COLLAPSE_METRICS, *MONITOR_METRICS)
+CATALOGUE: tuple[MetricSpec, ...] = (
+    *INVARIANTS_METRICS,
+    *CLASS_METRICS,
+    *SUPPORT_METRICS,
+    *COLLAPSE_METRICS,
+    *STEERING_METRICS,
+    *PERTURBATION_METRICS,
+    *MONITOR_METRICS,
+)
 
 
 def analyze(
@@ -26,7 +53,27 @@ def analyze(
     seed: int = RANDOM_SEED,
     n_images: int = 64,
 ) -> Findings:
-    """Every analysis of one snapshot; the arguments are those of :func:`analyze_invariants`."""
-    return analyze_invariants(
-        snapshot, texts, ridge=ridge, previous_head=previous_head, seed=seed, n_images=n_images
-    ) | analyze_collapse(snapshot)
+    """Every analysis of one snapshot, on one translation of it.
+
+    Args:
+        snapshot: of one validation.
+        texts: as for :func:`translate`.
+        ridge: as for :func:`translate`.
+        previous_head: as for :func:`analyze_invariants`.
+        seed: as for :func:`translate`.
+        n_images: as for :func:`analyze_invariants`.
+
+    Raises:
+        ValueError: as :func:`translate` does.
+    """
+    translation = translate(snapshot, texts, ridge=ridge, seed=seed)
+    invariants = analyze_invariants(translation, previous_head=previous_head, n_images=n_images)
+    return (
+        invariants
+        | analyze_intervals(translation, invariants.scalars)
+        | analyze_support(translation)
+        | analyze_ridge(translation)
+        | analyze_collapse(snapshot)
+        | analyze_steering(translation)
+        | analyze_perturbations(translation, seed=seed)
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sing_monitor.blocks import deviations, energy, row_blocks, working
 from sing_monitor.findings import Findings, MetricSpec
 from sing_monitor.snapshot import Snapshot
 
@@ -92,43 +94,92 @@ def analyze_collapse(snapshot: Snapshot) -> Findings:
     Returns:
         Scalars ``collapse/*``; NaN where fewer than two classes are present or the means coincide.
     """
-    features = snapshot.features.double()
     undefined = dict.fromkeys((spec.key for spec in COLLAPSE_METRICS), math.nan)
     present, labels = snapshot.labels.unique(return_inverse=True)
-    counts = labels.bincount(minlength=len(present)).double()
-    sums = features.new_zeros(len(present), features.shape[1]).index_add(0, labels, features)
-    means = sums / counts[:, None]
+    means = _group_means(snapshot.features, labels, len(present))
     center = means.mean(dim=0)
     centred = means - center
     # Means that coincide differ by their rounding.
     if not centred.norm() > 1e-12 * means.norm():
         return Findings(undefined)
-    deviations = features - means[labels]
-    nearest = present[_nearest(features - center, centred)]
+    spread = _Spread.of(snapshot.features, centred, center)
+    nearest = present[spread.nearest(centred)]
     geometry = snapshot.geometry
     scalars = {
-        "collapse/nc1": _within_over_between(deviations, centred),
+        "collapse/nc1": spread.within_over_between(labels),
         "collapse/nc2_equinorm": _equinorm(centred),
         "collapse/nc2_equiangle": _equiangle(centred),
         "collapse/nc3": _self_duality(snapshot.weight.double()[present], centred),
         "collapse/nc4": float((nearest != snapshot.predictions).double().mean()),
-        "collapse/null_share_between": _share(geometry.null(centred), centred),
-        "collapse/null_share_within": _share(geometry.null(deviations), deviations),
+        "collapse/null_share_between": _share(energy(geometry.null(centred)), energy(centred)),
+        "collapse/null_share_within": _null_share_within(snapshot, labels, means),
     }
     return Findings(scalars)
 
 
-def _within_over_between(deviations: Tensor, centred: Tensor) -> float:
-    """``tr(Sigma_W Sigma_B^+) / C`` through the C x C Gram matrix of the centred means.
+@dataclass(frozen=True)
+class _Spread:
+    """Features in the directions that the class means span.
 
-    With ``M M' / C = U L U'`` the pseudo-inverse is ``Sigma_B^+ = M' U L^-2 U' M / C``.
+    With ``M M' / C = U L U'``, M the centred class means, these directions are the columns of
+    ``R = M' U (C L)^-1/2``.
+
+    Args:
+        features: ``(f - center) R``, (N, k).
+        means: ``M R``, (C, k).
+        variances: L, the eigenvalues of Sigma_B, (k,).
     """
-    classes = len(centred)
-    eigenvalues, vectors = torch.linalg.eigh(centred @ centred.T / classes)
-    keep = eigenvalues > eigenvalues[-1] * classes * torch.finfo(eigenvalues.dtype).eps
-    whitening = vectors[:, keep] / eigenvalues[keep]
-    coordinates = (deviations @ centred.T) @ whitening / math.sqrt(classes)
-    return float(coordinates.square().sum() / len(deviations) / classes)
+
+    features: Tensor
+    means: Tensor
+    variances: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, centred: Tensor, center: Tensor) -> _Spread:
+        classes = len(centred)
+        eigenvalues, vectors = torch.linalg.eigh(centred @ centred.T / classes)
+        keep = eigenvalues > eigenvalues[-1] * classes * torch.finfo(eigenvalues.dtype).eps
+        scale = (classes * eigenvalues[keep]).sqrt()
+        directions = (centred.T @ (vectors[:, keep] / scale)).to(working(features))
+        blocks = row_blocks(torch.arange(len(features)))
+        projected = [deviations(features[rows], center) @ directions for rows in blocks]
+        means = (vectors[:, keep] * scale).to(directions)
+        return cls(torch.cat(projected), means, eigenvalues[keep])
+
+    def within_over_between(self, labels: Tensor) -> float:
+        """``tr(Sigma_W Sigma_B^+) / C``: by direction, variance within over variance between."""
+        within = (self.features - self.means[labels]).square().sum(dim=0, dtype=torch.float64)
+        return float((within / self.variances).sum() / len(labels) / len(self.means))
+
+    def nearest(self, centred: Tensor) -> Tensor:
+        """Which class mean is nearest to each feature, (N,)."""
+        lengths = centred.square().sum(dim=1).to(self.means)
+        blocks = row_blocks(torch.arange(len(self.features)))
+        return torch.cat(
+            [(lengths - 2 * self.features[rows] @ self.means.T).argmin(dim=1) for rows in blocks]
+        )
+
+
+def _null_share_within(snapshot: Snapshot, labels: Tensor, means: Tensor) -> float:
+    """``tr(P_n Sigma_W) / tr(Sigma_W)``, from what the head sees of each image."""
+    geometry = snapshot.geometry
+    if geometry.null_dim == 0:
+        return 0.0
+    seen_means = ((means - snapshot.center) @ geometry.row_basis).to(snapshot.seen)
+    whole = visible = 0.0
+    for rows in row_blocks(torch.arange(len(labels))):
+        own = labels[rows]
+        whole += energy(snapshot.features[rows].double() - means[own])
+        visible += energy(snapshot.seen[rows] - seen_means[own])
+    return _share(max(whole - visible, 0.0), whole)
+
+
+def _group_means(features: Tensor, groups: Tensor, count: int) -> Tensor:
+    """Means of (N, m) features by group, (count, m) float64; every group has members."""
+    sums = features.new_zeros(count, features.shape[1], dtype=torch.float64)
+    for rows in row_blocks(torch.arange(len(features))):
+        sums.index_add_(0, groups[rows], features[rows].double())
+    return sums / groups.bincount(minlength=count)[:, None]
 
 
 def _equinorm(centred: Tensor) -> float:
@@ -152,10 +203,5 @@ def _self_duality(weight: Tensor, centred: Tensor) -> float:
     return float(distance.square().sum())
 
 
-def _nearest(features: Tensor, means: Tensor) -> Tensor:
-    return (means.square().sum(dim=1) - 2 * features @ means.T).argmin(dim=1)
-
-
-def _share(part: Tensor, whole: Tensor) -> float:
-    total = float(whole.square().sum())
-    return float(part.square().sum()) / total if total > 0 else math.nan
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else math.nan

@@ -8,120 +8,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sing_monitor.analyses import tables
-from sing_monitor.embeddings import Texts, TextSet
+from sing_monitor.analyses.classes import add_evidence, evidence_scalars
+from sing_monitor.blocks import energy
 from sing_monitor.findings import Findings
-from sing_monitor.geometry import RANDOM_DRAWS, RANDOM_SEED, HeadGeometry, random_geometries
-from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit, mean_cosine
+from sing_monitor.geometry import HeadGeometry, null_energy
+from sing_monitor.pairs import mean_cosine
 from sing_monitor.scores import (
-    attribute_score,
-    image_score,
+    PairScores,
+    Reading,
     retention,
-    text_cosines,
-    zero_shot_correct,
 )
-from sing_monitor.snapshot import Snapshot
-
-
-@dataclass(frozen=True)
-class PairScores:
-    """AS toward the true class and IS of every image, degrees, each (N,)."""
-
-    attribute: Tensor
-    image: Tensor
-
-    @classmethod
-    def of(cls, original: Tensor, equivalent: Tensor, text: Tensor) -> PairScores:
-        """Scores of one kind of pair; embeddings and texts are (N, n)."""
-        return cls(attribute_score(original, equivalent, text), image_score(original, equivalent))
-
-    def scalars(self) -> dict[str, float]:
-        """Mean, spread and ratio, by the name they have in the catalogue."""
-        magnitude, distance = _mean(self.attribute.abs()), _mean(self.image)
-        return {
-            "attribute_score": _mean(self.attribute),
-            "attribute_score_abs": magnitude,
-            "attribute_score_std": _std(self.attribute),
-            "image_score": distance,
-            "image_score_std": _std(self.image),
-            "score_ratio": _ratio(distance, magnitude),
-        }
+from sing_monitor.translation import Translation
 
 
 def analyze_invariants(
-    snapshot: Snapshot,
-    texts: Texts,
-    *,
-    ridge: float | Literal["auto"] = "auto",
-    previous_head: HeadGeometry | None = None,
-    seed: int = RANDOM_SEED,
-    n_images: int = 64,
+    translation: Translation, *, previous_head: HeadGeometry | None = None, n_images: int = 64
 ) -> Findings:
     """Scores of the paper's pair, of the centered pair and of a random subspace of the same size.
 
     Every image is scored by a translator fitted on the other half of the probe.
 
     Args:
-        snapshot: head, features (N, m), labels and embeddings (N, n) of one validation.
-        texts: embeddings of the class texts, in the order of the head's rows, and optionally of
-            concepts and of the values of annotated attributes.
-        ridge: rho of the translator, or ``"auto"`` to choose it by held-out R2.
+        translation: one validation, translated.
         previous_head: the last analysed head, for ``head/drift``.
-        seed: of the random subspaces.
         n_images: for how many images, those that moved most, neighbours are looked up.
 
     Returns:
         Scalars ``sing/*``, ``attribute/*``, ``head/*`` and ``translator/*``; tables ``classes``,
         ``images``, ``spectrum`` and, with concepts, ``concepts`` and ``class_concepts``. Scores
         are NaN where one fold of the probe is empty.
-
-    Raises:
-        ValueError: if there is no image, if features or embeddings hold NaN or infinite values,
-            or if the texts do not fit the snapshot's classes, attributes or embeddings.
     """
-    _check_samples(snapshot)
-    _check_texts(snapshot, texts)
-    features = snapshot.features.double()
-    center = features.mean(dim=0)
-    geometry = snapshot.geometry
-    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
-    pairs = fit.translate(features, geometry, center)
-    baselines = random_geometries(
-        geometry.feature_dim, geometry.rank, draws=RANDOM_DRAWS, seed=seed
-    )
-    class_texts = texts.classes.embeddings.double()
-    true_texts = class_texts[snapshot.labels]
-    equivalents = {
-        "": [pairs.removed],
-        "_centered": [pairs.centered],
-        "_random": [fit.translate(features, each, center).centered for each in baselines],
-    }
-    scores = {
-        suffix: [PairScores.of(pairs.original, each, true_texts) for each in draws]
-        for suffix, draws in equivalents.items()
-    }
+    snapshot, texts, pairs = translation.snapshot, translation.texts, translation.pairs
+    classes = add_evidence(tables.class_table(snapshot, translation.scores), translation)
     scalars = (
-        _score_scalars(scores)
-        | _zero_shot_scalars("sing/", pairs, class_texts, snapshot.labels)
-        | _attribute_scalars(pairs, snapshot, texts.attributes)
-        | _head_scalars(features, center, geometry, baselines, previous_head)
-        | _translator_scalars(fit, pairs, snapshot)
+        _score_scalars(translation.scores)
+        | _reading_scalars(translation.readings)
+        | _head_scalars(translation, previous_head)
+        | _translator_scalars(translation)
+        | evidence_scalars(classes)
     )
-    by_suffix = {
-        suffix: [(draw.attribute, draw.image) for draw in draws] for suffix, draws in scores.items()
-    }
     return Findings(
         scalars,
         {
-            "classes": tables.class_table(snapshot, by_suffix),
-            "images": tables.image_table(snapshot, by_suffix, pairs, n_images),
-            "spectrum": tables.spectrum_table(geometry),
+            "classes": classes,
+            "images": tables.image_table(snapshot, translation.scores, pairs, n_images),
+            "spectrum": tables.spectrum_table(translation.geometry),
             **tables.concept_tables(snapshot, pairs, texts.concepts),
         },
     )
@@ -132,7 +68,7 @@ def _score_scalars(scores: Mapping[str, Sequence[PairScores]]) -> dict[str, floa
     # images' scores first would shrink |AS| and the spreads.
     summaries = {}
     for suffix, draws in scores.items():
-        by_draw = [draw.scalars() for draw in draws]
+        by_draw = [_summary(draw) for draw in draws]
         summaries[suffix] = {
             name: sum(draw[name] for draw in by_draw) / len(by_draw) for name in by_draw[0]
         }
@@ -149,62 +85,53 @@ def _score_scalars(scores: Mapping[str, Sequence[PairScores]]) -> dict[str, floa
     }
 
 
-def _zero_shot_scalars(
-    prefix: str, pairs: TranslatedPairs, texts: Tensor, labels: Tensor
-) -> dict[str, float]:
-    """Zero-shot accuracy before and after centered removal, and what is retained of it."""
-    before = _mean(zero_shot_correct(text_cosines(pairs.original, texts), labels))
-    after = _mean(zero_shot_correct(text_cosines(pairs.centered, texts), labels))
-    choices = int((~texts.isnan().any(dim=1)).sum())
+def _summary(scores: PairScores) -> dict[str, float]:
+    """Mean, spread and ratio, by the name they have in the catalogue."""
+    magnitude, distance = _mean(scores.attribute.abs()), _mean(scores.image)
     return {
-        f"{prefix}zero_shot": before,
-        f"{prefix}zero_shot_centered": after,
-        f"{prefix}retention": retention(before, after, choices=choices, samples=len(labels)),
+        "attribute_score": _mean(scores.attribute),
+        "attribute_score_abs": magnitude,
+        "attribute_score_std": _std(scores.attribute),
+        "image_score": distance,
+        "image_score_std": _std(scores.image),
+        "score_ratio": _ratio(distance, magnitude),
     }
 
 
-def _attribute_scalars(
-    pairs: TranslatedPairs, snapshot: Snapshot, attributes: Mapping[str, TextSet]
-) -> dict[str, float]:
+def _reading_scalars(readings: Mapping[str, Reading]) -> dict[str, float]:
+    """Zero-shot accuracy before and after centered removal, and what is retained of it."""
     scalars: dict[str, float] = {}
-    for name, (labels, _) in snapshot.attributes.items():
-        if name not in attributes:
-            continue
-        texts = attributes[name].embeddings.double()
-        scores = attribute_score(pairs.original, pairs.centered, texts[labels])
-        scalars |= _zero_shot_scalars(f"attribute/{name}_", pairs, texts, labels)
-        scalars[f"attribute/{name}_score"] = _mean(scores)
+    for prefix, reading in readings.items():
+        before, after = _mean(reading.before), _mean(reading.after)
+        retained = retention(before, after, choices=reading.choices, samples=len(reading.before))
+        scalars |= {
+            f"{prefix}zero_shot": before,
+            f"{prefix}zero_shot_centered": after,
+            f"{prefix}retention": retained,
+        }
+        if prefix.startswith("attribute/"):
+            scalars[f"{prefix}score"] = _mean(reading.attribute)
     return scalars
 
 
-def _head_scalars(
-    features: Tensor,
-    center: Tensor,
-    geometry: HeadGeometry,
-    baselines: Sequence[HeadGeometry],
-    previous_head: HeadGeometry | None,
-) -> dict[str, float]:
-    principal = geometry.principal(features)
-    null_energy = _energy(features - principal)
-    deviations = features - center
+def _head_scalars(translation: Translation, previous_head: HeadGeometry | None) -> dict[str, float]:
+    geometry, center, seen = translation.geometry, translation.center, translation.pairs.seen
+    features = translation.snapshot.features
     null_mean = geometry.null(center)
-    # The projection is linear, so P_n (f - mu) needs no second product.
-    null_deviations = (features - principal) - null_mean
-    total = _energy(deviations)
-    # By Pythagoras, in half the products; the difference would leave noise in place of a 0.
-    random = [
-        total - _energy(deviations @ each.row_basis) if each.null_dim > 0 else 0.0
-        for each in baselines
-    ]
+    whole_seen = seen + (geometry.row_basis.T @ center).to(seen)
+    raw = null_energy(features, whole_seen, geometry, torch.zeros_like(center))
+    total = energy(features)
+    varying = total - len(features) * energy(center)
+    centered = float(null_energy(features, seen, geometry, center).sum())
     comparable = previous_head is not None and previous_head.feature_dim == geometry.feature_dim
     return {
         "head/rank": float(geometry.rank),
         "head/null_dim": float(geometry.null_dim),
-        "head/null_energy": _ratio(null_energy, _energy(features)),
-        "head/null_energy_centered": _ratio(_energy(null_deviations), total),
-        "head/null_energy_random": _ratio(sum(random) / len(random), total),
-        "head/mean_share": _ratio(len(features) * _energy(null_mean), null_energy),
-        "head/null_angle": _null_angle(features, principal),
+        "head/null_energy": _ratio(float(raw.sum()), total),
+        "head/null_energy_centered": _ratio(centered, varying),
+        "head/null_energy_random": _ratio(translation.random_energy, varying),
+        "head/mean_share": _ratio(len(features) * energy(null_mean), float(raw.sum())),
+        "head/null_angle": _null_angle(raw, whole_seen),
         "head/drift": geometry.drift_from(previous_head)
         if previous_head is not None and comparable
         else math.nan,
@@ -212,60 +139,30 @@ def _head_scalars(
     }
 
 
-def _null_angle(features: Tensor, principal: Tensor) -> float:
+def _null_angle(invisible: Tensor, seen: Tensor) -> float:
     """Mean angle(f, P_p f), from the legs of the right triangle that they span with P_n f.
 
     90 for a feature that is all null; a zero feature has no direction and does not count.
+
+    Args:
+        invisible: ``|P_n f|^2``, (N,).
+        seen: coordinates of ``P_p f``, (N, r).
     """
-    legs = (torch.linalg.vector_norm(part, dim=1) for part in (features - principal, principal))
-    return _mean(torch.rad2deg(torch.atan2(*legs))[features.any(dim=1)])
+    visible = torch.linalg.vector_norm(seen, dim=1, dtype=torch.float64)
+    angles = torch.rad2deg(torch.atan2(invisible.sqrt(), visible))
+    return _mean(angles[(invisible > 0) | (visible > 0)])
 
 
-def _translator_scalars(
-    fit: CrossFit, pairs: TranslatedPairs, snapshot: Snapshot
-) -> dict[str, float]:
+def _translator_scalars(translation: Translation) -> dict[str, float]:
+    fit = translation.fit
     return {
-        "translator/cosine": mean_cosine(pairs.original, snapshot.embeddings),
-        "translator/r2": fit.r2(),
-        "translator/r2_null": fit.r2_null(snapshot.geometry),
+        "translator/cosine": mean_cosine(
+            translation.pairs.original, translation.snapshot.embeddings
+        ),
+        "translator/r2": fit.r2(translation.pairs.original, translation.snapshot.embeddings),
+        "translator/r2_null": fit.r2_null(translation.geometry),
         "translator/ridge": fit.ridge,
     }
-
-
-def _check_samples(snapshot: Snapshot) -> None:
-    if len(snapshot) == 0:
-        raise ValueError("the probe holds no image; validate on at least two.")
-    for name in ("features", "embeddings"):
-        rows = getattr(snapshot, name).isfinite().all(dim=1)
-        if not rows.all():
-            raise ValueError(
-                f"{name} of {int((~rows).sum())} of {len(rows)} images hold NaN or infinite "
-                "values; the scores of this epoch are undefined."
-            )
-
-
-def _check_texts(snapshot: Snapshot, texts: Texts) -> None:
-    expected = {"classes": (texts.classes, snapshot.class_names)} | {
-        f"attribute {name!r}": (texts.attributes[name], values)
-        for name, (_, values) in snapshot.attributes.items()
-        if name in texts.attributes
-    }
-    for name, (found, names) in expected.items():
-        if len(found.names) != len(names):
-            raise ValueError(
-                f"{name}: the snapshot names {len(names)}, but there are {len(found.names)} texts; "
-                "give one text for each, in the same order."
-            )
-    dims = texts.classes.embeddings.shape[1], snapshot.embeddings.shape[1]
-    if dims[0] != dims[1]:
-        raise ValueError(
-            f"texts have {dims[0]} dimensions, image embeddings {dims[1]}; "
-            "embed both with the same semantic space."
-        )
-
-
-def _energy(x: Tensor) -> float:
-    return float(x.square().sum())
 
 
 def _ratio(numerator: float, denominator: float) -> float:
@@ -273,7 +170,7 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 
 def _mean(values: Tensor) -> float:
-    return float(values.mean())
+    return float(values.double().mean())
 
 
 def _std(values: Tensor) -> float:

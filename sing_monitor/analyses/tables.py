@@ -12,15 +12,15 @@ from torch import Tensor
 from sing_monitor.embeddings import TextSet
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.pairs import TranslatedPairs
-from sing_monitor.scores import text_cosines, to_degrees
+from sing_monitor.scores import PairScores, text_cosines, to_degrees
 from sing_monitor.snapshot import Snapshot, hex_id
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 NEIGHBOURS = 3
-# By suffix of the pair, for every draw (one, except of random subspaces): AS (N,) and IS (N,).
-Scores = Mapping[str, Sequence[tuple[Tensor, Tensor]]]
+# By suffix of the pair, for every draw.
+Scores = Mapping[str, Sequence[PairScores]]
 
 
 def class_table(snapshot: Snapshot, scores: Scores) -> DataFrame:
@@ -39,22 +39,20 @@ def class_table(snapshot: Snapshot, scores: Scores) -> DataFrame:
         "accuracy": _group_mean(correct, labels, classes).numpy(),
     }
     for suffix, draws in scores.items():
-        by_draw = [_class_scores(*draw, labels, classes) for draw in draws]
+        by_draw = [_class_scores(draw, labels, classes) for draw in draws]
         for name in by_draw[0]:
             mean = torch.stack([draw[name] for draw in by_draw]).mean(dim=0)
             columns[f"{name}{suffix}"] = mean.numpy()
     return DataFrame(columns)
 
 
-def _class_scores(
-    attribute: Tensor, image: Tensor, labels: Tensor, classes: int
-) -> dict[str, Tensor]:
-    attribute_mean, attribute_std = _group_moments(attribute, labels, classes)
-    image_mean, image_std = _group_moments(image, labels, classes)
+def _class_scores(scores: PairScores, labels: Tensor, classes: int) -> dict[str, Tensor]:
+    attribute_mean, attribute_std = _group_moments(scores.attribute, labels, classes)
+    image_mean, image_std = _group_moments(scores.image, labels, classes)
     return {
         "attribute_score": attribute_mean,
         "attribute_score_std": attribute_std,
-        "attribute_score_abs": _group_mean(attribute.abs(), labels, classes),
+        "attribute_score_abs": _group_mean(scores.attribute.abs(), labels, classes),
         "image_score": image_mean,
         "image_score_std": image_std,
     }
@@ -83,10 +81,10 @@ def image_table(
     for name, (labels, values) in snapshot.attributes.items():
         columns[f"attribute:{name}"] = [values[label] for label in labels.tolist()]
     for suffix, draws in scores.items():
-        attributes, images = zip(*draws, strict=True)
-        columns[f"attribute_score{suffix}"] = torch.stack(attributes).mean(dim=0).numpy()
-        columns[f"image_score{suffix}"] = torch.stack(images).mean(dim=0).numpy()
-    movers = _movers(*scores["_centered"][0], n_images)
+        for name in ("attribute", "image"):
+            mean = torch.stack([getattr(draw, name) for draw in draws]).mean(dim=0)
+            columns[f"{name}_score{suffix}"] = mean.numpy()
+    movers = _movers(scores["_centered"][0], n_images)
     columns["mover"] = torch.zeros(len(ids), dtype=torch.bool).index_fill(0, movers, True).numpy()
     for name, embeddings in (
         ("before", pairs.original),
@@ -123,18 +121,18 @@ def spectrum_table(geometry: HeadGeometry) -> DataFrame:
 def concept_tables(
     snapshot: Snapshot, pairs: TranslatedPairs, concepts: TextSet | None
 ) -> dict[str, DataFrame]:
-    """Mean angle to every concept before and after null removal, over all images and by class.
+    """Mean and spread of the angle to every concept before and after null removal, and of AS.
 
     Returns:
-        ``concepts`` and ``class_concepts``, the second with a row for every class present and
-        every concept; nothing without concepts.
+        ``concepts``, over all images, and ``class_concepts``, with a row for every class present
+        and every concept; nothing without concepts.
     """
     if concepts is None:
         return {}
-    texts = concepts.embeddings.double()
-    before = to_degrees(text_cosines(pairs.original, texts))
-    after = to_degrees(text_cosines(pairs.removed, texts))
-    after_centered = to_degrees(text_cosines(pairs.centered, texts))
+    before, after, after_centered = (
+        to_degrees(text_cosines(embeddings, concepts.embeddings).double())
+        for embeddings in (pairs.original, pairs.removed, pairs.centered)
+    )
     quantities = {
         "angle_before": before,
         "angle_after": after,
@@ -166,17 +164,18 @@ def _concept_rows(quantities: Mapping[str, Tensor], groups: Tensor, concepts: Te
     }
     for name, values in quantities.items():
         mean, std = _group_moments(values, groups, count)
+        quantity, centered, _ = name.partition("_centered")
         columns[name] = mean.flatten().numpy()
-        if name.startswith("attribute_score"):
-            columns[name.replace("attribute_score", "attribute_score_std")] = std.flatten().numpy()
+        columns[f"{quantity}_std{centered}"] = std.flatten().numpy()
     return DataFrame(columns)
 
 
-def _movers(attribute: Tensor, image: Tensor, n_images: int) -> Tensor:
+def _movers(scores: PairScores, n_images: int) -> Tensor:
     """Rows of the images that moved most: half by |AS|, the rest by IS, in row order.
 
     An image without scores is none of them.
     """
+    attribute, image = scores.attribute, scores.image
     magnitude, distance = attribute.abs().nan_to_num(nan=-1.0), image.nan_to_num(nan=-1.0)
     chosen = magnitude.argsort(descending=True, stable=True)[: n_images // 2]
     by_image = distance.index_fill(0, chosen, -2.0).argsort(descending=True, stable=True)
@@ -191,7 +190,7 @@ def _nearest(queries: Tensor, snapshot: Snapshot, rows: Tensor) -> list[list[int
     Copies of the image itself, with the same fingerprint, are not among them.
     """
     ids = torch.arange(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids
-    cosines = text_cosines(queries[rows], snapshot.embeddings.double()).nan_to_num(nan=-2.0)
+    cosines = text_cosines(queries[rows], snapshot.embeddings).nan_to_num(nan=-2.0)
     cosines = cosines.masked_fill(ids[rows][:, None] == ids, -math.inf)
     nearest = cosines.topk(min(NEIGHBOURS, len(snapshot)), dim=1)
     return [

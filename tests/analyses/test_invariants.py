@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sing_monitor.analyses import CATALOGUE, analyze, analyze_invariants
-from sing_monitor.analyses.invariants import RANDOM_DRAWS
 from sing_monitor.embeddings import Texts, TextSet
 from sing_monitor.findings import Findings, complete, expand
-from sing_monitor.geometry import HeadGeometry, random_geometries
+from sing_monitor.geometry import RANDOM_DRAWS, RANDOM_SEED, HeadGeometry, random_geometries
 from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
 from sing_monitor.scores import angle, attribute_score, image_score, retention
 from sing_monitor.snapshot import Snapshot
+from sing_monitor.translation import translate
 from tests.helpers import (
     class_texts,
     generator,
@@ -33,7 +34,9 @@ from tests.helpers import (
 RIDGE = 0.01
 SUFFIXES = ("", "_centered", "_random")
 # What a random subspace, drawn in fixed coordinates, has a part in.
-BASELINE = ("_random", "sing/image_score_relative")
+BASELINE = ("_random", "sing/image_score_relative", "perturb/")
+# Logits themselves, in the head's own unit.
+LOGITS = ("perturb/logits_random", "perturb/logits_principal")
 
 
 def planted(weight: Tensor, seen: float = 1.0) -> Snapshot:
@@ -56,6 +59,17 @@ def planted(weight: Tensor, seen: float = 1.0) -> Snapshot:
         class_names=("first", "second"),
         image_ids=torch.arange(8),
     )
+
+
+def invariants(
+    snapshot: Snapshot,
+    texts: Texts,
+    *,
+    ridge: float | Literal["auto"] = "auto",
+    seed: int = RANDOM_SEED,
+    **options: Any,
+) -> Findings:
+    return analyze_invariants(translate(snapshot, texts, ridge=ridge, seed=seed), **options)
 
 
 def direct(snapshot: Snapshot, ridge: float = RIDGE) -> tuple[CrossFit, Tensor, TranslatedPairs]:
@@ -83,7 +97,7 @@ def by_image(findings: Findings) -> pd.DataFrame:
 def test_class_on_seen_axes_by_hand() -> None:
     weight = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
     texts = class_texts(torch.eye(3)[:2])
-    findings = analyze_invariants(planted(weight), texts, ridge=1e-11)
+    findings = invariants(planted(weight), texts, ridge=1e-11)
     low, high = math.degrees(math.atan(0.5)), math.degrees(math.atan(1.5))
     expected = {
         # The third feature is deleted, and nothing but the class is left.
@@ -120,7 +134,7 @@ def test_class_on_seen_axes_by_hand() -> None:
 
 def test_class_hidden_from_the_head_by_hand() -> None:
     snapshot = planted(torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]))
-    findings = analyze_invariants(snapshot, class_texts(torch.eye(3)[:2]), ridge=1e-11)
+    findings = invariants(snapshot, class_texts(torch.eye(3)[:2]), ridge=1e-11)
     # The class goes to the middle of both, (0.5, 0.5, third): every image moves away from its own.
     score = distance = 0.0
     for third in (0.5, 1.5):
@@ -140,7 +154,7 @@ def test_class_hidden_from_the_head_by_hand() -> None:
 def test_scalars_of_the_scores_equal_direct_ones(dimensions: tuple[int, int]) -> None:
     snapshot = make_snapshot(classes=dimensions[0], feature_dim=dimensions[1])
     texts = make_texts(snapshot)
-    findings = analyze_invariants(snapshot, texts, ridge=RIDGE, seed=5)
+    findings = invariants(snapshot, texts, ridge=RIDGE, seed=5)
     fit, center, pairs = direct(snapshot)
     geometry = snapshot.geometry
     text = texts.classes.embeddings[snapshot.labels]
@@ -168,12 +182,12 @@ def test_the_random_baseline_follows_the_seed_and_nothing_else() -> None:
     snapshot = make_snapshot()
     texts = make_texts(snapshot)
     state = torch.get_rng_state()
-    first = analyze_invariants(snapshot, texts, ridge=RIDGE, seed=0)
+    first = invariants(snapshot, texts, ridge=RIDGE, seed=0)
     torch.rand(3)
-    again = analyze_invariants(snapshot, texts, ridge=RIDGE, seed=0)
-    other = analyze_invariants(snapshot, texts, ridge=RIDGE, seed=1)
+    again = invariants(snapshot, texts, ridge=RIDGE, seed=0)
+    other = invariants(snapshot, texts, ridge=RIDGE, seed=1)
     torch.set_rng_state(state)
-    analyze_invariants(snapshot, texts, ridge="auto")
+    invariants(snapshot, texts, ridge="auto")
     assert torch.equal(torch.get_rng_state(), state)
     assert first.scalars == pytest.approx(again.scalars, nan_ok=True, rel=0, abs=0)
     assert first.scalars["sing/image_score_random"] != other.scalars["sing/image_score_random"]
@@ -196,6 +210,11 @@ def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
         "spectrum",
         "concepts",
         "class_concepts",
+        "intervals",
+        "ridge",
+        "support",
+        "class_support",
+        "steering",
     }
 
 
@@ -203,7 +222,7 @@ def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
 @given(st.integers(0, 2**20))
 def test_attribute_score_never_exceeds_image_score(seed: int) -> None:
     snapshot = make_snapshot(seed=seed, samples=30)
-    images = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["images"]
+    images = invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["images"]
     for suffix in SUFFIXES:
         toward, moved = images[f"attribute_score{suffix}"], images[f"image_score{suffix}"]
         assert (toward.abs() <= moved + 1e-9).all()
@@ -232,7 +251,7 @@ def test_scores_depend_on_neither_frame_nor_scale_of_the_head(seed: int) -> None
         ridge=RIDGE,
         previous_head=previous,
     )
-    assert_scalars_agree(before, scaled)
+    assert_scalars_agree(before, scaled, skip=LOGITS)
     images, turned_images = before.tables["images"], turned.tables["images"]
     for name in ("attribute_score", "image_score_centered"):
         np.testing.assert_allclose(turned_images[name], images[name], atol=1e-7)
@@ -286,7 +305,7 @@ def test_the_class_table_groups_the_images() -> None:
     snapshot = make_snapshot(samples=50, classes=4)
     keep = (snapshot.labels != 2) | (torch.arange(50) == 2)  # one image of class 2
     snapshot = reorder(snapshot, keep.nonzero().squeeze(1))
-    findings = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE)
+    findings = invariants(snapshot, make_texts(snapshot), ridge=RIDGE)
     classes = findings.tables["classes"].set_index("class_index")
     images = findings.tables["images"]
     groups = images.groupby("label")
@@ -312,7 +331,7 @@ def test_the_class_table_groups_the_images() -> None:
 
 def test_the_classes_average_to_the_model_for_every_pair() -> None:
     snapshot = make_snapshot(samples=60, classes=4)
-    findings = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE)
+    findings = invariants(snapshot, make_texts(snapshot), ridge=RIDGE)
     classes = findings.tables["classes"]
     for suffix in SUFFIXES:
         for name in ("attribute_score", "attribute_score_abs", "image_score"):
@@ -325,7 +344,7 @@ def test_concept_tables_equal_direct_scores() -> None:
     snapshot = reorder(snapshot, (snapshot.labels != 3).nonzero().squeeze(1))
     texts = make_texts(snapshot, concepts=4)
     assert texts.concepts is not None
-    findings = analyze_invariants(snapshot, texts, ridge=RIDGE)
+    findings = invariants(snapshot, texts, ridge=RIDGE)
     _, _, pairs = direct(snapshot)
     groups: dict[int | None, Tensor] = {None: torch.arange(len(snapshot))}
     groups |= {c: (snapshot.labels == c).nonzero().squeeze(1) for c in (0, 1, 2, 4)}
@@ -342,16 +361,19 @@ def test_concept_tables_equal_direct_scores() -> None:
         for name, text in zip(texts.concepts.names, texts.concepts.embeddings, strict=True):
             before, after = pairs.original[rows], pairs.removed[rows]
             centered = pairs.centered[rows]
-            score = attribute_score(before, after, text)
-            centered_score = attribute_score(before, centered, text)
-            expected = {
-                "angle_before": angle(before, text).mean(),
-                "angle_after": angle(after, text).mean(),
-                "attribute_score": score.mean(),
-                "attribute_score_std": score.std(),
-                "angle_after_centered": angle(centered, text).mean(),
-                "attribute_score_centered": centered_score.mean(),
-                "attribute_score_std_centered": centered_score.std(),
+            quantities = {
+                "angle_before": angle(before, text),
+                "angle_after": angle(after, text),
+                "attribute_score": attribute_score(before, after, text),
+                "angle_after_centered": angle(centered, text),
+                "attribute_score_centered": attribute_score(before, centered, text),
+            }
+            expected = {column: values.mean() for column, values in quantities.items()} | {
+                "angle_before_std": quantities["angle_before"].std(),
+                "angle_after_std": quantities["angle_after"].std(),
+                "attribute_score_std": quantities["attribute_score"].std(),
+                "angle_after_std_centered": quantities["angle_after_centered"].std(),
+                "attribute_score_std_centered": quantities["attribute_score_centered"].std(),
             }
             for column, value in expected.items():
                 assert table.loc[name, column] == pytest.approx(float(value), abs=1e-7), column
@@ -360,13 +382,13 @@ def test_concept_tables_equal_direct_scores() -> None:
 def test_without_concepts_there_are_no_concept_tables() -> None:
     snapshot = make_snapshot()
     texts = replace(make_texts(snapshot), concepts=None)
-    tables = analyze_invariants(snapshot, texts, ridge=RIDGE).tables
+    tables = invariants(snapshot, texts, ridge=RIDGE).tables
     assert tables.keys() == {"classes", "images", "spectrum"}
 
 
 def test_neighbours_are_the_nearest_other_images() -> None:
     snapshot = make_snapshot()
-    findings = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=12)
+    findings = invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=12)
     images = findings.tables["images"]
     _, _, pairs = direct(snapshot)
     unit = torch.nn.functional.normalize(snapshot.embeddings, dim=1)
@@ -387,7 +409,7 @@ def test_neighbours_are_the_nearest_other_images() -> None:
 def test_a_copy_of_an_image_is_not_its_neighbour() -> None:
     snapshot = make_snapshot(samples=20)
     twice = reorder(snapshot, torch.arange(20).repeat(2))
-    images = analyze_invariants(twice, make_texts(twice), ridge=RIDGE, n_images=40).tables["images"]
+    images = invariants(twice, make_texts(twice), ridge=RIDGE, n_images=40).tables["images"]
     for own, found in zip(images["image"], images["neighbours_before"], strict=True):
         assert len(found) == 3
         assert own not in found
@@ -395,9 +417,7 @@ def test_a_copy_of_an_image_is_not_its_neighbour() -> None:
 
 def test_movers_are_half_by_attribute_and_half_by_image_score() -> None:
     snapshot = make_snapshot()
-    images = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=9).tables[
-        "images"
-    ]
+    images = invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=9).tables["images"]
     by_attribute = images["attribute_score_centered"].abs().nlargest(4).index
     by_image = images["image_score_centered"].drop(by_attribute).nlargest(5).index
     assert set(images.index[images["mover"]]) == {*by_attribute, *by_image}
@@ -406,13 +426,13 @@ def test_movers_are_half_by_attribute_and_half_by_image_score() -> None:
 @pytest.mark.parametrize(("n_images", "movers"), [(0, 0), (1, 1), (7, 7), (60, 60), (1000, 60)])
 def test_there_are_as_many_movers_as_asked_for(n_images: int, movers: int) -> None:
     snapshot = make_snapshot()
-    findings = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=n_images)
+    findings = invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=n_images)
     assert findings.tables["images"]["mover"].sum() == movers
 
 
 def test_the_image_table_says_what_is_known_of_an_image() -> None:
     snapshot = make_snapshot()
-    images = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["images"]
+    images = invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["images"]
     assert snapshot.image_ids is not None
     assert snapshot.sample_index is not None
     colours, names = snapshot.attributes["colour"]
@@ -430,7 +450,7 @@ def test_the_image_table_says_what_is_known_of_an_image() -> None:
 
 def test_the_spectrum_tells_what_counts_toward_the_rank() -> None:
     snapshot = replace(make_snapshot(), weight=normal(4, 2, seed=0) @ normal(2, 12, seed=1))
-    spectrum = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["spectrum"]
+    spectrum = invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["spectrum"]
     assert spectrum["in_row_space"].tolist() == [True, True, False, False]
     np.testing.assert_allclose(
         spectrum["singular_value"], torch.linalg.svdvals(snapshot.weight), atol=1e-12
@@ -454,7 +474,7 @@ def test_attributes_by_hand() -> None:
         TextSet(snapshot.class_names, torch.eye(3)[:2]),
         attributes={"ink": TextSet(("dark", "bright"), values)},
     )
-    scalars = analyze_invariants(snapshot, texts, ridge=1e-11).scalars
+    scalars = invariants(snapshot, texts, ridge=1e-11).scalars
     before = snapshot.features
     after = torch.cat([before[:, :2], torch.ones(40, 1)], dim=1)
     expected = attribute_score(before, after, values.double()[bright])
@@ -469,14 +489,14 @@ def test_attributes_by_hand() -> None:
 def test_an_attribute_without_texts_is_left_to_the_catalogue() -> None:
     snapshot = make_snapshot()
     texts = replace(make_texts(snapshot), attributes={})
-    scalars = analyze_invariants(snapshot, texts, ridge=RIDGE).scalars
+    scalars = invariants(snapshot, texts, ridge=RIDGE).scalars
     assert not any(key.startswith("attribute/") for key in scalars)
 
 
 @pytest.mark.parametrize("classes", [12, 30])
 def test_without_a_null_space_scores_are_exactly_0(classes: int) -> None:
     snapshot = make_snapshot(samples=90, classes=classes, feature_dim=12)
-    scalars = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE).scalars
+    scalars = invariants(snapshot, make_texts(snapshot), ridge=RIDGE).scalars
     assert scalars["head/null_dim"] == 0
     for suffix in SUFFIXES:
         for name in ("attribute_score", "attribute_score_abs", "image_score", "image_score_std"):
@@ -494,7 +514,7 @@ def test_without_a_null_space_scores_are_exactly_0(classes: int) -> None:
 def test_a_head_of_zeros_hides_everything() -> None:
     snapshot = make_snapshot()
     snapshot = replace(snapshot, weight=torch.zeros_like(snapshot.weight))
-    scalars = analyze_invariants(snapshot, make_texts(snapshot), ridge=RIDGE).scalars
+    scalars = invariants(snapshot, make_texts(snapshot), ridge=RIDGE).scalars
     assert (scalars["head/rank"], scalars["head/null_energy"]) == (0, 1)
     assert scalars["head/null_angle"] == 90
     assert scalars["translator/r2_null"] == pytest.approx(scalars["translator/r2"])
@@ -557,17 +577,17 @@ def test_drift_is_that_of_the_heads() -> None:
     snapshot = make_snapshot()
     texts = make_texts(snapshot)
     previous = HeadGeometry.from_weight(normal(4, 12, seed=9))
-    findings = analyze_invariants(snapshot, texts, ridge=RIDGE, previous_head=previous)
+    findings = invariants(snapshot, texts, ridge=RIDGE, previous_head=previous)
     assert findings.scalars["head/drift"] == snapshot.geometry.drift_from(previous) > 0.1
     other = HeadGeometry.from_weight(normal(4, 13, seed=9))
-    findings = analyze_invariants(snapshot, texts, ridge=RIDGE, previous_head=other)
+    findings = invariants(snapshot, texts, ridge=RIDGE, previous_head=other)
     assert math.isnan(findings.scalars["head/drift"])
 
 
 def test_a_zero_feature_has_no_null_angle() -> None:
     snapshot = planted(torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]]))
     texts = class_texts(torch.eye(3)[:2])
-    expected = analyze_invariants(snapshot, texts, ridge=RIDGE).scalars["head/null_angle"]
+    expected = invariants(snapshot, texts, ridge=RIDGE).scalars["head/null_angle"]
     more = Snapshot(
         weight=snapshot.weight,
         bias=None,
@@ -576,7 +596,7 @@ def test_a_zero_feature_has_no_null_angle() -> None:
         embeddings=torch.cat([snapshot.embeddings, torch.ones(2, 3)]),
         class_names=snapshot.class_names,
     )
-    scalars = analyze_invariants(more, texts, ridge=RIDGE).scalars
+    scalars = invariants(more, texts, ridge=RIDGE).scalars
     assert scalars["head/null_angle"] == pytest.approx(expected)
 
 
@@ -584,12 +604,12 @@ def test_auto_picks_a_ridge_and_warns_at_the_edge(caplog) -> None:
     snapshot = make_snapshot(noise=9)
     texts = make_texts(snapshot)
     with caplog.at_level(logging.WARNING, "sing_monitor"):
-        scalars = analyze_invariants(snapshot, texts).scalars
+        scalars = invariants(snapshot, texts).scalars
         assert caplog.text == ""
-        again = analyze_invariants(snapshot, texts, ridge=scalars["translator/ridge"])
+        again = invariants(snapshot, texts, ridge=scalars["translator/ridge"])
         assert_scalars_agree(again, Findings(scalars), tolerance=0)
         noise = replace(snapshot, embeddings=normal(60, 8, seed=5))
-        assert analyze_invariants(noise, texts).scalars["translator/ridge"] == 10
+        assert invariants(noise, texts).scalars["translator/ridge"] == 10
     assert "at the edge of the grid" in caplog.text
 
 
@@ -613,7 +633,7 @@ def test_a_common_mean_of_float32_features_does_not_disturb_the_scores() -> None
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_features_of_any_precision_are_analysed_in_float64(dtype: torch.dtype) -> None:
+def test_narrow_features_are_analysed_to_their_rounding(dtype: torch.dtype) -> None:
     snapshot = make_snapshot()
     texts = make_texts(snapshot)
     narrow = replace(
@@ -622,8 +642,9 @@ def test_features_of_any_precision_are_analysed_in_float64(dtype: torch.dtype) -
     wide = replace(
         snapshot, features=narrow.features.double(), embeddings=narrow.embeddings.double()
     )
+    # Degrees, of up to 180: single precision holds seven digits.
     assert_scalars_agree(
-        analyze(narrow, texts, ridge=RIDGE), analyze(wide, texts, ridge=RIDGE), tolerance=0
+        analyze(narrow, texts, ridge=RIDGE), analyze(wide, texts, ridge=RIDGE), tolerance=2e-5
     )
 
 
@@ -634,7 +655,7 @@ def test_features_that_do_not_vary_do_not_move(features: Tensor) -> None:
     scalars = analyze(snapshot, make_texts(snapshot)).scalars
     for suffix in SUFFIXES:
         assert scalars[f"sing/image_score{suffix}"] == pytest.approx(0, abs=1e-12)
-    assert scalars["translator/r2"] == pytest.approx(0, abs=1e-12)
+    assert scalars["translator/r2"] == pytest.approx(0, abs=1e-7)
     assert not any(math.isinf(value) for value in scalars.values())
 
 
@@ -654,14 +675,14 @@ def test_values_that_are_not_finite_are_counted(name: str, value: float) -> None
     broken = getattr(snapshot, name).clone()
     broken[[3, 3, 50], [0, 1, 2]] = value
     with pytest.raises(ValueError, match=f"{name} of 2 of 60 images hold NaN or infinite"):
-        analyze_invariants(replace(snapshot, **{name: broken}), texts)
+        invariants(replace(snapshot, **{name: broken}), texts)
 
 
 def test_a_probe_without_images_is_refused() -> None:
     snapshot = make_snapshot()
     texts = make_texts(snapshot)
     with pytest.raises(ValueError, match="the probe holds no image"):
-        analyze_invariants(reorder(snapshot, torch.zeros(0).long()), texts)
+        invariants(reorder(snapshot, torch.zeros(0).long()), texts)
 
 
 @pytest.mark.parametrize(
@@ -688,4 +709,4 @@ def test_a_probe_without_images_is_refused() -> None:
 def test_texts_that_do_not_fit_are_refused(change, message: str) -> None:
     snapshot = make_snapshot()
     with pytest.raises(ValueError, match=message):
-        analyze_invariants(snapshot, replace(make_texts(snapshot), **change))
+        invariants(snapshot, replace(make_texts(snapshot), **change))

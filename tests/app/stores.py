@@ -12,6 +12,7 @@ from mlflow.entities import Metric, Param
 
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import Layout, RunWriter
+from tests.databases import empty_database
 
 START = 1_760_000_000_000  # ms; any fixed day
 MINUTE = 60_000
@@ -60,9 +61,7 @@ class Store:
     @classmethod
     def at(cls, folder: Path) -> Store:
         """A new database in the folder."""
-        client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-        client.search_experiments()
-        return cls(folder, client)
+        return cls(folder, MlflowClient(empty_database(folder / "mlflow.db")))
 
     @property
     def uri(self) -> str:

@@ -71,6 +71,11 @@ def test_yardsticks() -> None:
         ("references", ["prototype", "text"]),
         ("semantic spaces", ["clip", "unknown"]),
     ]
+    # Runs of before there was a choice stand on the logits.
+    assert differences([run(), run("q", **{"sing.invariance": "logits"})]) == []
+    assert differences([run(), run("q", **{"sing.invariance": "softmax"})]) == [
+        ("invariances", ["logits", "softmax"])
+    ]
 
 
 def test_only_what_depends_on_the_space_has_a_caveat() -> None:

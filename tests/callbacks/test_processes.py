@@ -1,35 +1,146 @@
-"""The sixth law: one process and many give the same numbers."""
+"""The sixth law: one process and many give the same numbers, and no rank waits in vain."""
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from lightning.pytorch.strategies import FSDPStrategy
+from mlflow import MlflowClient
+from pandas.testing import assert_frame_equal
+
+from sing_monitor.tracking import RunReader
+from tests.callbacks import tiny
 
 ROOT = Path(__file__).parents[2]
+TABLES = ("classes", "images", "spectrum", "concepts", "class_concepts")
+# The sampler gives the repeated image to Lightning's own metric twice.
+OTHER = ("monitor/seconds", "val_loss")
 
 
-def validate(processes: int, folder: Path) -> list[dict[str, Any]]:
-    folder.mkdir()
-    script = [sys.executable, "-m", "tests.callbacks.validate_in_processes"]
-    subprocess.run(
-        [*script, str(processes), str(folder)], cwd=ROOT, check=True, timeout=180, text=True
-    )
-    results: list[dict[str, Any]] = json.loads((folder / "results.json").read_text())
+def launch(processes: int, folder: Path) -> dict[str, list[Any]]:
+    """What every rank found, by scenario; a rank that waits in vain ends it with an error."""
+    script = [sys.executable, "-m", "tests.callbacks.in_processes", str(processes), str(folder)]
+    subprocess.run(script, cwd=ROOT, check=True, timeout=300)
+    results: dict[str, list[Any]] = json.loads((folder / "results.json").read_text())
     return results
 
 
-def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
-    (alone,) = validate(1, tmp_path / "one")
-    together = validate(2, tmp_path / "two")
+@pytest.fixture(scope="module")
+def one_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("one")
+
+
+@pytest.fixture(scope="module")
+def two_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def alone(one_folder: Path) -> dict[str, float]:
+    (scores,) = launch(1, one_folder)["plain"]
+    return scores
+
+
+@pytest.fixture(scope="module")
+def together(two_folder: Path) -> dict[str, list[Any]]:
+    return launch(2, two_folder)
+
+
+def reader_of(folder: Path) -> RunReader:
+    """The only run of a scenario."""
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    experiments = [each.experiment_id for each in MlflowClient(uri).search_experiments()]
+    (run,) = MlflowClient(uri).search_runs(experiments)
+    return RunReader(uri, run.info.run_id)
+
+
+@pytest.mark.parametrize("strategy", ["plain", "sharded"])
+def test_two_processes_give_the_numbers_of_one(
+    strategy: str, alone: dict[str, float], together: dict[str, list[Any]]
+) -> None:
     assert alone["monitor/samples"] == 47
-    for rank in together:
+    for rank in together[strategy]:
         assert rank.keys() == alone.keys()
-        for key, value in alone.items():
-            # The sampler gives the repeated image to Lightning's own metric twice.
-            if key not in ("monitor/seconds", "val_loss"):
-                assert rank[key] == pytest.approx(value, rel=1e-9, abs=1e-9, nan_ok=True), key
+        for key in alone.keys() - set(OTHER):
+            assert rank[key] == pytest.approx(alone[key], rel=1e-9, abs=1e-9, nan_ok=True), key
+
+
+@pytest.mark.usefixtures("alone", "together")
+def test_two_processes_write_the_tables_of_one(one_folder: Path, two_folder: Path) -> None:
+    one, two = reader_of(one_folder / "plain"), reader_of(two_folder / "plain")
+    assert one.validations() == two.validations() == [(0, 0)]
+    for table in TABLES:
+        expected = one.table(table, 0, 0)
+        assert_frame_equal(two.table(table, 0, 0), expected, rtol=1e-9, atol=1e-9)
+    ids = one.table("images", 0, 0).query("mover")["image"]
+    assert two.thumbnails(ids).keys() == one.thumbnails(ids).keys() == set(ids)
+
+
+def test_repeated_images_of_an_unknown_sampler_are_said(together: dict[str, list[Any]]) -> None:
+    first, second = together["shuffled"]
+    assert first["samples"] == second["samples"] == 48
+    (warning,) = first["warnings"]
+    assert "count more than once: 1." in warning
+    assert second["warnings"] == []
+
+
+def test_a_fault_on_one_rank_is_a_fault_on_all(
+    two_folder: Path, together: dict[str, list[Any]]
+) -> None:
+    first, second = together["disturbed"]
+    for rank in (first, second):
+        assert [epoch["monitor/skipped"] for epoch in rank["logged"]] == [48, 48, 0, 0]
+        scores = [epoch["sing/image_score"] for epoch in rank["logged"]]
+        assert [math.isfinite(score) for score in scores] == [False, False, True, True]
+    for one, other in zip(first["logged"], second["logged"], strict=True):
+        assert one.keys() == other.keys()
+        for key in one.keys() - set(OTHER):
+            assert one[key] == pytest.approx(other[key], rel=0, nan_ok=True), key
+    embeddings, features, disk = first["warnings"]
+    assert "no scores for epoch 0: rank 1 is out of memory" in embeddings
+    assert "no scores for epoch 1: features of 24 of 48 images" in features
+    assert "the tables of epoch 2 were lost" in disk
+    assert second["warnings"] == []
+    reader = reader_of(two_folder / "disturbed")
+    assert reader.scalars()["epoch"].tolist() == [0, 1, 2, 3]
+    assert [epoch for epoch, _ in reader.validations()] == [3]
+
+
+def test_weights_on_several_processes_are_those_of_an_undisturbed_training(
+    together: dict[str, list[Any]],
+) -> None:
+    assert [rank["is_undisturbed"] for rank in together["disturbed"]] == [True, True]
+
+
+def test_ranks_log_the_same_keys_though_one_has_understood_nothing(
+    together: dict[str, list[Any]],
+) -> None:
+    first, second = together["lopsided"]
+    assert first == second
+    assert "attribute/half_score" in first
+
+
+def test_a_space_that_one_rank_cannot_load_ends_all(together: dict[str, list[Any]]) -> None:
+    first, second = together["lame"]
+    assert "could not be loaded on another rank" in first
+    assert "no-such-weights" in second
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="FSDP1 refuses the CPU")
+def test_fsdp1_gives_the_numbers_of_one_process(tmp_path: Path) -> None:
+    scores = []
+    for strategy in ("auto", FSDPStrategy()):
+        run = tiny.trainer(
+            tmp_path, tiny.callback(), accelerator="cuda", devices=1, strategy=strategy
+        )
+        found = run.validate(tiny.Classifier(), tiny.loader(tiny.Blobs()), verbose=False)
+        scores.append(found[0])
+    for key in scores[0].keys() - set(OTHER):
+        assert scores[1][key] == pytest.approx(scores[0][key], rel=1e-3, nan_ok=True), key

@@ -100,7 +100,7 @@ def test_tables_read_back_equal_the_analysis_of_the_stored_snapshot(tmp_path: Pa
     ridge = float(trainer.callback_metrics["translator/ridge"])
     findings = analyze(snapshot, texts, ridge=ridge)
     assert (snapshot.epoch, snapshot.step) == (1, 6)
-    assert set(findings.tables) == {"classes", "images", "spectrum", "concepts", "class_concepts"}
+    assert {"classes", "images", "concepts", "support"} <= set(findings.tables)
     for name, written in findings.tables.items():
         pd.testing.assert_frame_equal(reader.table(name, 1, 6), written)
     for key, value in findings.scalars.items():
@@ -117,6 +117,19 @@ def test_the_run_says_how_its_numbers_came_about(finished_run: Any) -> None:
     assert config["space"] == "hash-space"
     runs = list_runs(finished_run.uri)
     assert runs["run_id"].tolist() == [finished_run.reader.run_id]
+
+
+def test_the_softmax_as_invariant_shows_in_scores_tags_and_snapshot(tmp_path: Path) -> None:
+    logger = tiny.mlflow_logger(tmp_path)
+    callback = tiny.callback(invariance="softmax", save_snapshots=True, n_images=0)
+    trainer = fit(tmp_path, callback, logger=logger)
+    reader = RunReader(f"sqlite:///{tmp_path / 'mlflow.db'}", str(logger.run_id))
+    assert trainer.callback_metrics["head/null_dim"] == 16 - (len(tiny.CLASSES) - 1)
+    # The head of the epoch before is read alike.
+    assert 0 < trainer.callback_metrics["head/drift"] < 1
+    assert reader.config()["invariance"] == "softmax"
+    assert logger.experiment.get_run(logger.run_id).data.tags["sing.invariance"] == "softmax"
+    assert reader.snapshot().geometry.null_dim == 13
 
 
 def test_thumbnails_are_the_movers_and_their_neighbours(finished_run: Any) -> None:
@@ -263,31 +276,70 @@ def test_annotated_attributes_are_scored(tmp_path: Path) -> None:
 
 
 def test_two_callbacks_with_names_stay_apart(tmp_path: Path) -> None:
-    logger = tiny.mlflow_logger(tmp_path)
-    trainer = fit(
-        tmp_path,
-        tiny.callback(),
-        tiny.callback(name="aux", concepts=[]),
-        logger=logger,
-        max_epochs=1,
+    """Two heads in two spaces: keys, folders, tags, config and state."""
+
+    class TwoHeads(tiny.Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.superclass = nn.Linear(16, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            features = self.network[:-1](images)
+            halves = self.superclass(features).repeat_interleave(2, dim=1)
+            return self.network[-1](features) + halves
+
+    class OtherSpace(tiny.HashSpace):
+        name, dim = "other-space", 7
+
+    def halves(batch: Any) -> Batch:
+        return Batch(batch[0], batch[1] // 2)
+
+    first = tiny.callback(head="network.6", every_n_epochs=2)
+    aux = tiny.callback(
+        name="aux",
+        head="superclass",
+        space=OtherSpace(),
+        class_names=["animal", "thing"],
+        batch_adapter=halves,
+        concepts=[],
     )
-    metrics = trainer.callback_metrics
-    assert metrics["sing.aux/image_score"] == metrics["sing/image_score"]
+    logger = tiny.mlflow_logger(tmp_path)
+    trainer = tiny.trainer(tmp_path, first, aux, logger=logger)
+    trainer.fit(TwoHeads(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    assert RunReader(uri, str(logger.run_id), "aux").config()["concepts"] == []
-    assert RunReader(uri, str(logger.run_id)).config()["concepts"] == ["red", "striped"]
+    one, two = (RunReader(uri, str(logger.run_id), name) for name in (None, "aux"))
+    for reader, head, space, concepts, rank in (
+        (one, "network.6", "hash-space", ["red", "striped"], 4),
+        (two, "superclass", "other-space", [], 2),
+    ):
+        config, curves = reader.config(), reader.scalars(KEYS)
+        assert (config["head"], config["space"], config["concepts"]) == (head, space, concepts)
+        assert curves["head/rank"].iloc[0] == rank
+        assert not curves["sing/image_score"].iloc[:1].isna().any()
+    assert one.validations() == [(0, 3)]
+    assert two.validations() == [(0, 3), (1, 6)]
+    runs = list_runs(uri).set_index("name")
+    assert set(runs["sing.head"]) == {"network.6", "superclass"}
+    trainer.save_checkpoint(tmp_path / "both.ckpt")
+    saved = torch.load(tmp_path / "both.ckpt", weights_only=True)["callbacks"]
+    states = [saved[callback.state_key] for callback in (first, aux)]
+    assert [state["last_epoch"] for state in states] == [0, 1]
+    assert [len(state["head_weight"]) for state in states] == [4, 2]
 
 
-def test_validate_outside_fit_is_marked_and_leaves_the_history_alone(finished_run: Any) -> None:
+def test_validate_outside_fit_is_marked_and_leaves_the_history_alone(
+    finished_run: Any, tmp_path: Path
+) -> None:
     callback = tiny.callback()
-    before = callback.state_dict()
     trainer = tiny.trainer(Path(finished_run.trainer.default_root_dir), callback)
     results = trainer.validate(finished_run.model, tiny.loader(tiny.Blobs()), verbose=False)
     assert results[0]["monitor/stage"] == 1
     last = finished_run.reader.scalars().iloc[-1]
     assert results[0]["head/null_energy"] == pytest.approx(last["head/null_energy"], rel=1e-4)
-    after = callback.state_dict()
-    assert (after["ridge"], after["head_weight"]) == (before["ridge"], before["head_weight"])
+    trainer.save_checkpoint(tmp_path / "validated.ckpt")
+    saved = torch.load(tmp_path / "validated.ckpt", weights_only=True)["callbacks"]
+    history = saved[callback.state_key]
+    assert (history["ridge"], history["head_weight"], history["last_epoch"]) == (None, None, None)
 
 
 def test_shuffling_the_validation_loader_changes_no_score(

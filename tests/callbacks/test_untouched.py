@@ -38,17 +38,21 @@ class Recorder(L.Callback):
         )
 
 
-def train(folder: Path, *callbacks: L.Callback) -> tuple[list[dict[str, Any]], list[Tensor]]:
+def train(
+    folder: Path, *callbacks: L.Callback, validated: bool = True
+) -> tuple[list[dict[str, Any]], list[Tensor]]:
     """Dropout, augmentation and shuffling all draw; a frozen layer must stay frozen."""
     L.seed_everything(7, verbose=False)
     recorder, model = Recorder(), tiny.Classifier()
     model.network[0].bias.requires_grad_(False)
     batches: list[Tensor] = []
-    model.network[0].register_forward_pre_hook(lambda _, args: batches.append(args[0].clone()))
+    model.network[0].register_forward_pre_hook(
+        lambda layer, args: batches.append(args[0].clone()) if layer.training else None
+    )
     tiny.trainer(folder, *callbacks, recorder, max_epochs=3).fit(
         model,
         tiny.loader(tiny.Blobs(seed=1, augment=True), shuffle=True),
-        tiny.loader(tiny.Blobs(size=60)),
+        tiny.loader(tiny.Blobs(size=60)) if validated else None,
     )
     return recorder.states, batches
 
@@ -86,6 +90,18 @@ def test_training_is_bit_identical_with_a_clip_model_built_inside_the_run(
     assert_equal(batches, undisturbed[1])
 
 
+def test_training_is_bit_identical_with_a_probe_of_the_users_own(
+    undisturbed: Any, tmp_path: Path
+) -> None:
+    def callback() -> SINGCallback:
+        augmented = tiny.loader(tiny.Blobs(augment=True), shuffle=True)
+        return tiny.callback(probe=augmented, allow_augmented=True)
+
+    assert_equal(train(tmp_path, callback()), undisturbed)
+    unvalidated = train(tmp_path, callback(), validated=False)
+    assert_equal(unvalidated, train(tmp_path, validated=False))
+
+
 def test_training_is_bit_identical_when_the_monitor_fails(undisturbed: Any, tmp_path: Path) -> None:
     class Broken(tiny.HashSpace):
         def encode_images(self, images: Tensor) -> Tensor:
@@ -114,27 +130,6 @@ def test_the_recorder_sees_a_difference(undisturbed: Any, tmp_path: Path) -> Non
 
 def test_no_hook_is_left_behind(finished_run: Any) -> None:
     assert_no_hooks(finished_run.model)
-
-
-class StopsInTraining(L.Callback):
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.global_step == 4:
-            raise self.error
-
-
-@pytest.mark.parametrize("error", [ValueError("stop"), KeyboardInterrupt()], ids=repr)
-def test_no_hook_is_left_behind_by_a_run_that_ends_early(
-    error: BaseException, tmp_path: Path
-) -> None:
-    model = tiny.Classifier()
-    run = tiny.trainer(tmp_path, tiny.callback(), StopsInTraining(error))
-    with pytest.raises((ValueError, SystemExit, KeyboardInterrupt)):
-        run.fit(model, tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))
-    assert_no_hooks(model)
-    assert pickle.loads(pickle.dumps(model)).network is not None  # noqa: S301
 
 
 def test_copies_and_pickles_of_a_watched_model_do_not_hold_the_callback(tmp_path: Path) -> None:

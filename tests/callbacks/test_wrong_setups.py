@@ -32,8 +32,11 @@ from tests.callbacks import tiny
         ({"every_n_epochs": 0}, "at least 1"),
         ({"dataloader_idx": -1}, "at least 0"),
         ({"n_images": -1}, "at least 0"),
+        ({"invariance": "argmax"}, "'logits' or 'softmax'"),
         ({"ridge": 0}, "positive number"),
         ({"ridge": "best"}, "'auto' or a positive"),
+        ({"probe": tiny.Blobs()}, r"DataLoader\(dataset"),
+        ({"probe": tiny.loader(tiny.Blobs()), "dataloader_idx": 1}, "one of the two"),
         ({"name": "My head"}, "name='aux'"),
         ({"on_error": "ignore"}, "'warn' or 'raise'"),
     ],
@@ -58,9 +61,12 @@ class TwoHeads(tiny.Classifier):
         self.other = nn.Sequential(nn.Linear(5, 3), nn.Linear(3, 4))
 
 
-class CalledTwice(tiny.Classifier):
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images) + self.network(images.flip(-1))
+class CalledOnHalves(tiny.Classifier):
+    """A second call for a part of the batch, as some do to log pictures."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        super().validation_step(batch, batch_idx)
+        self(batch[0][:5])
 
 
 class CosineHead(nn.Linear):
@@ -122,7 +128,7 @@ SETUPS: dict[str, tuple[dict[str, Any], Any, Any, str]] = {
     "several heads": ({}, TwoHeads, None, r'SINGCallback\(head="'),
     "F.linear head": ({}, Functional, None, "call head"),
     "cosine head": ({}, Cosine, None, r"does not compute W f \+ b"),
-    "head called twice": ({}, CalledTwice, None, "called 2 times"),
+    "head called on parts": ({}, CalledOnHalves, None, r"2 times.*16, 5 rows.*probe="),
     "dense prediction": ({}, Dense, None, "one feature vector"),
     "one-hot labels": (
         {},
@@ -178,13 +184,17 @@ def test_a_wrong_setup_is_named_before_any_training(case: str, tmp_path: Path) -
     assert not any(part._forward_pre_hooks for part in module.modules())
 
 
+@pytest.mark.parametrize("case", ["F.linear head", "wrong number of names"])
 def test_without_a_sanity_check_the_monitor_turns_itself_off_and_training_goes_on(
-    tmp_path: Path,
+    case: str, tmp_path: Path
 ) -> None:
-    callback = tiny.callback(on_error="warn", class_names=["cat", "dog"])
+    changes, model, _, sentence = SETUPS[case]
+    callback = tiny.callback(**{**changes, "on_error": "warn"})
     trainer = tiny.trainer(tmp_path, callback, num_sanity_val_steps=0)
-    with pytest.warns(UserWarning, match=r"turned off.*C=4") as warnings:
-        trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))
+    with pytest.warns(UserWarning, match=rf"turned off.*{sentence}") as warnings:
+        trainer.fit(
+            (model or tiny.Classifier)(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs())
+        )
     assert sum("turned off" in str(warning.message) for warning in warnings) == 1
     assert trainer.current_epoch == 2
     assert trainer.callback_metrics["sing/image_score"].isnan()
@@ -203,8 +213,11 @@ def test_a_data_set_without_length_needs_a_limit(tmp_path: Path) -> None:
 
 
 def test_two_callbacks_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="more than one stateful callback"):
-        tiny.trainer(tmp_path, tiny.callback(), tiny.callback())
+    data = tiny.loader(tiny.Blobs())
+    for name in (None, "aux"):
+        trainer = tiny.trainer(tmp_path, tiny.callback(name=name), tiny.callback(name=name))
+        with pytest.raises(MisconfigurationException, match=r"2 SINGCallbacks.*name='aux'"):
+            trainer.fit(tiny.Classifier(), data, data)
 
 
 def test_randomly_augmented_validation_images_are_named(tmp_path: Path) -> None:
@@ -233,7 +246,7 @@ def test_a_run_without_validation_is_told_so(tmp_path: Path) -> None:
             return torch.optim.SGD(self.parameters(), 0.1)
 
     trainer = tiny.trainer(tmp_path, tiny.callback(), max_epochs=1)
-    with pytest.warns(UserWarning, match="no validation ran"):
+    with pytest.warns(UserWarning, match=r"none will run.*probe=DataLoader"):
         trainer.fit(NoValidation(), tiny.loader(tiny.Blobs()))
 
 

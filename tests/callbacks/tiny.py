@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +11,13 @@ import lightning as L
 import timm
 import torch
 from lightning.pytorch.loggers import MLFlowLogger
-from mlflow import MlflowClient
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2.functional import to_pil_image
 
 from sing_monitor import SINGCallback
+from tests.databases import empty_database
 
 CLASSES = ("cat", "dog", "ship", "tree")
 SIDE = 12
@@ -39,7 +37,8 @@ class HashSpace:
         self.images += len(images)
         # Noise that is drawn and thrown away: the callback must guard the generators.
         torch.rand(3)
-        return interpolate(images, SIDE).flatten(1) @ self._map.to(images)
+        # In double precision the other images of a batch leave no rounding.
+        return interpolate(images, SIDE).flatten(1).double() @ self._map.to(images.device).double()
 
     def encode_texts(self, texts: list[str]) -> Tensor:
         torch.rand(3)
@@ -109,6 +108,16 @@ def loader(dataset: Dataset[Any], batch_size: int = 16, shuffle: bool = False) -
     return DataLoader(dataset, batch_size, shuffle=shuffle)
 
 
+def image_folder(folder: Path, size: int) -> Path:
+    """Blobs as PNG files, in a folder for each class."""
+    blobs = Blobs(size)
+    for index, (image, label) in enumerate(zip(blobs.images, blobs.labels, strict=True)):
+        path = folder / CLASSES[label] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        to_pil_image(image).save(path)
+    return folder
+
+
 def callback(**changes: Any) -> SINGCallback:
     """A callback that reports every fault, unless told otherwise."""
     arguments = {"space": HashSpace(), "cache_dir": None, "concepts": ["red", "striped"]}
@@ -133,20 +142,11 @@ def trainer(folder: Path, *callbacks: L.Callback, **changes: Any) -> L.Trainer:
 
 def mlflow_logger(folder: Path, **changes: Any) -> MLFlowLogger:
     """A real store: a database and artifacts below a folder."""
-    shutil.copy(_empty_database(), folder / "mlflow.db")
     arguments = {
-        "tracking_uri": f"sqlite:///{folder / 'mlflow.db'}",
+        "tracking_uri": empty_database(folder / "mlflow.db"),
         "artifact_location": str(folder / "artifacts"),
     }
     return MLFlowLogger(**{**arguments, **changes})
-
-
-@lru_cache(maxsize=1)
-def _empty_database() -> Path:
-    """MLflow takes seconds to lay out a new database, so it does it once."""
-    path = Path(tempfile.mkdtemp()) / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 def timm_classifier() -> Classifier:

@@ -1,0 +1,34 @@
+"""What would be used on a model and its data, found out on one batch before any training."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import nn
+
+from sing_monitor.callbacks.extra_pass import collect_probe, forward_images
+from sing_monitor.callbacks.loaders import dataset_size
+from sing_monitor.callbacks.settings import Settings
+from sing_monitor.callbacks.setup import SetupReport
+from sing_monitor.callbacks.watch import Watch
+from sing_monitor.semantics import SemanticSpace
+
+_EVERYTHING = 2**63 - 1
+
+
+def check(settings: Settings, space: SemanticSpace, model: nn.Module, loader: Any) -> SetupReport:
+    """Run a model on one batch and report what would be used; nothing of the model changes."""
+    watch = Watch(settings, space, None)
+    try:
+        images = dataset_size(loader, math.inf, 1)
+        if images == 0:
+            raise MisconfigurationException("the loader is empty; check needs one batch.")
+        expected = min(images, settings.probe_size)
+        watch.start(model, loader, threshold=_EVERYTHING, expected=expected)
+        forward = forward_images(model, settings.batch_adapter)
+        collect_probe(watch, model, loader, forward=forward, batches=1)
+        return watch.report(images)
+    finally:
+        watch.release()

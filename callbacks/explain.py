@@ -1,0 +1,64 @@
+"""One image, with pixels and class names found as SINGCallback finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from sing_monitor.callbacks.class_names import find_class_names
+from sing_monitor.callbacks.pixels import find_pixel_scale
+from sing_monitor.explain import Explanation, explain
+from sing_monitor.head_search import find_head
+from sing_monitor.semantics import SemanticSpace
+from sing_monitor.snapshot import Snapshot
+
+
+def explain_image(
+    model: nn.Module,
+    image: Tensor,
+    space: SemanticSpace,
+    translator: nn.Module | None = None,
+    *,
+    dataset: object = None,
+    pixel_stats: Any = None,
+    class_names: Sequence[str] | None = None,
+    snapshot: Snapshot | None = None,
+    head: str | None = None,
+    **options: Any,
+) -> Explanation:
+    """Explain one image; pixels and class names are found as :class:`SINGCallback` finds them.
+
+    Args:
+        model: a LightningModule, or any module that maps images to logits.
+        image: what the model takes, (c, H, W) or (1, c, H, W).
+        space: embeds texts and the image.
+        translator: of the model's features; None: fitted on the snapshot.
+        dataset: the image's data set, whose Normalize and class names are looked up.
+        pixel_stats: ``(mean, std)`` that the image was normalised with.
+        class_names: C names; by default those of the snapshot, of the data set or of the model.
+        snapshot: of the same model: for the translator, the center and the neighbours.
+        head: dotted name of the head; found by itself in most models.
+        options: as :func:`sing_monitor.explain.explain`.
+
+    Raises:
+        MisconfigurationException: if no source says how the image was normalised.
+        ValueError: as :func:`sing_monitor.explain.explain`.
+    """
+    images = image if image.ndim == 4 else image[None]
+    scale = find_pixel_scale(pixel_stats, dataset, images, model)
+    if class_names is None and snapshot is None:
+        classes = find_head(model, head).num_classes
+        class_names = find_class_names(None, classes, dataset=dataset, model=model).names
+    return explain(
+        model,
+        images,
+        space,
+        translator,
+        class_names=class_names,
+        snapshot=snapshot,
+        head=head,
+        restore=scale.restore,
+        **options,
+    )

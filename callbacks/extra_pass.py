@@ -1,0 +1,97 @@
+"""One extra pass: a model runs over a loader, and the probe is collected. No trainer is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import torch
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import nn
+from torch.utils.data import DataLoader
+
+from sing_monitor.callbacks.batches import unpack_batch
+from sing_monitor.callbacks.capture import no_trace
+from sing_monitor.callbacks.watch import Watch
+
+# A pass that takes longer than this many seconds gets a progress bar.
+_PATIENCE = 5.0
+
+
+def collect_probe(
+    watch: Watch,
+    model: nn.Module,
+    loader: DataLoader[Any],
+    *,
+    forward: Callable[[Any], object],
+    prepare: Callable[[Any], Any] | None = None,
+    batches: int | None = None,
+) -> None:
+    """Run a model over a loader, in eval mode and without gradients, and collect the probe.
+
+    Afterwards the modes of all modules and every random number generator are as they were, also
+    when the pass fails. Between ``watch.start(model, loader, ...)`` and ``watch.finish()``.
+
+    Args:
+        watch: on the model, started on the loader.
+        model: the model.
+        loader: of batches that :func:`unpack_batch` or the watch's ``batch_adapter`` reads.
+        forward: takes a prepared batch through the model, and so calls the head once.
+        prepare: puts a batch where the model is; by default on its device.
+        batches: how many to run; None: all.
+
+    Raises:
+        MisconfigurationException: if a batch cannot be read.
+        ValueError: if the head's calls do not fit the batch.
+    """
+    from tqdm.auto import tqdm
+
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    bar = tqdm(
+        desc="SING: probe",
+        unit="batch",
+        leave=False,
+        delay=_PATIENCE,
+        disable=getattr(rank_zero_only, "rank", 0) != 0,
+    )
+    with no_trace(), _evaluating(model), bar:
+        for raw_batch in islice(loader, batches):
+            batch = (
+                move_data_to_device(raw_batch, device) if prepare is None else prepare(raw_batch)
+            )
+            watch.tap.open()
+            forward(batch)
+            watch.add(batch)
+            bar.update()
+
+
+def forward_images(
+    model: nn.Module, adapter: Callable[[Any], Any] | None
+) -> Callable[[Any], object]:
+    """How to take a batch through a model outside a trainer.
+
+    Args:
+        model: maps images to logits; a LightningModule without ``forward`` takes its validation
+            step.
+        adapter: the user's ``batch_adapter``.
+    """
+    if isinstance(model, LightningModule) and not is_overridden("forward", model, LightningModule):
+        return lambda batch: model.validation_step(batch, 0)
+    return lambda batch: model(unpack_batch(batch, adapter).images)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Generator[None, None, None]:
+    """Eval mode, and afterwards each module's own mode again."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,209 @@
+"""After the fact: the findings of a trained model on a loader, without any training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
+
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
+
+from sing_monitor.callbacks.analysis import Analysis
+from sing_monitor.callbacks.capture import no_trace
+from sing_monitor.callbacks.extra_pass import collect_probe, forward_images
+from sing_monitor.callbacks.loaders import dataset_size
+from sing_monitor.callbacks.probe import probe_threshold
+from sing_monitor.callbacks.settings import Settings, cache_folder
+from sing_monitor.callbacks.setup import Prompts
+from sing_monitor.callbacks.watch import Watch
+from sing_monitor.geometry import Invariance
+from sing_monitor.pairs import cross_fit
+from sing_monitor.semantics import DEFAULT_SPACE, SemanticSpace, resolve_space
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pandas import DataFrame
+
+    from sing_monitor.embeddings import Texts
+    from sing_monitor.findings import Findings
+    from sing_monitor.snapshot import Snapshot
+    from sing_monitor.translator import LinearTranslator
+
+
+@dataclass(frozen=True, eq=False)
+class AnalyzedModel:
+    """What was found about one model, and what explaining and steering it need.
+
+    Args:
+        findings: scalars by key of the catalogue, and tables; what the callback logs.
+        snapshot: head, features, labels and embeddings of the probe.
+        texts: embeddings of classes, concepts and attribute values.
+        thumbnails: pictures (64, 64, 3) of the images that moved most and of their neighbours, by
+            image id in 16 hexadecimal digits.
+        config: how the findings come about.
+        tags: the same in a few words: reference, space, head, model.
+    """
+
+    findings: Findings
+    snapshot: Snapshot
+    texts: Texts
+    thumbnails: Mapping[str, np.ndarray]
+    config: Mapping[str, Any]
+    tags: Mapping[str, str]
+
+    @property
+    def scalars(self) -> Mapping[str, float]:
+        """The metrics, by key of the catalogue."""
+        return self.findings.scalars
+
+    @property
+    def tables(self) -> Mapping[str, DataFrame]:
+        """``classes``, ``images``, ``spectrum``, ``concepts``, ``class_concepts``."""
+        return self.findings.tables
+
+    @cached_property
+    def translator(self) -> LinearTranslator:
+        """``T(f) = A f + c`` fitted on the whole probe, for images that are not in it.
+
+        Raises:
+            ValueError: if the probe is too small to choose its ridge.
+        """
+        snapshot, ridge = self.snapshot, self.scalars["translator/ridge"]
+        fit = cross_fit(snapshot.features.double(), snapshot.embeddings, snapshot.folds, ridge)
+        return fit.translator
+
+
+def analyze(
+    model: nn.Module,
+    loader: Any,
+    space: str | SemanticSpace = DEFAULT_SPACE,
+    *,
+    head: str | None = None,
+    class_names: Sequence[str] | Mapping[str, int] | None = None,
+    concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None,
+    prompt: str | Sequence[str] = "an image of a {}",
+    attribute_prompts: Mapping[str, str] | None = None,
+    probe_size: int = 10_000,
+    pixel_stats: tuple[Any, Any] | None = None,
+    batch_adapter: Callable[[Any], Any] | None = None,
+    ridge: float | Literal["auto"] = "auto",
+    n_images: int = 64,
+    invariance: Invariance = "logits",
+    cache_dir: str | PathLike[str] | None = "auto",
+    epoch: int = 0,
+    step: int = 0,
+    previous_weight: Tensor | None = None,
+) -> AnalyzedModel:
+    """Find out what a trained classifier's head ignores, without training it.
+
+    The model runs once over the loader, on its own device, in eval mode and without gradients;
+    afterwards it is as it was. Nothing is logged.
+
+    Args:
+        model: maps images to logits; any module, or a LightningModule.
+        loader: of the images to judge by; the batches that ``SINGCallback`` reads.
+        space: ``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`.
+        head: as all up to ``cache_dir``: see :class:`SINGCallback`.
+        class_names: C words; found by itself in most data sets.
+        concepts: vocabulary; None: about 60 everyday concepts; an empty list: none.
+        prompt: template for classes, or several that are averaged.
+        attribute_prompts: templates for annotated attributes, by name.
+        probe_size: the most images that are scored.
+        pixel_stats: ``(mean, std)`` that the images were normalised with.
+        batch_adapter: turns a batch of another form into a :class:`Batch`.
+        ridge: of the translator, or ``"auto"``.
+        n_images: for how many images, those that moved most, neighbours are looked up.
+        invariance: what removing the null space must leave unchanged.
+        cache_dir: where embeddings are kept.
+        epoch: of the weights, where they belong to a training.
+        step: the global step of the weights.
+        previous_weight: the head's weight (C, m) at the epoch before, for ``head/drift``.
+
+    Returns:
+        The findings, with the snapshot, texts and translator that explaining and steering need.
+
+    Raises:
+        ValueError: for an argument, a model or a data set that cannot be used; the sentence says
+            how to mend it.
+        TypeError: for a space that is none.
+        RuntimeError: if the weights of the space cannot be had.
+
+    Example::
+
+        >>> found = analyze(model, loader)  # doctest: +SKIP
+        >>> found.scalars["sing/image_score_relative"]  # doctest: +SKIP
+        0.46
+    """
+    try:
+        settings = Settings(
+            space=space,
+            head=head,
+            class_names=class_names,
+            prompts=Prompts(prompt, concepts, attribute_prompts or {}),
+            probe_size=probe_size,
+            every_n_epochs=1,
+            dataloader_idx=0,
+            probe=None,
+            pixel_stats=pixel_stats,
+            batch_adapter=batch_adapter,
+            ridge=ridge,
+            n_images=n_images,
+            invariance=invariance,
+            allow_augmented=True,
+            cache_dir=cache_folder(cache_dir),
+            save_snapshots=False,
+            name=None,
+            on_error="raise",
+        )
+        images = dataset_size(loader, math.inf, 1)
+        with no_trace():
+            watch = Watch(settings, resolve_space(space), None)
+        analysis = Analysis(
+            epoch=epoch,
+            step=step,
+            ridge=ridge,
+            previous_weight=previous_weight,
+            n_images=n_images,
+            invariance=invariance,
+            images=images,
+            ranks=1,
+            is_rehearsal=False,
+        )
+        return _analyze(watch, settings, analysis, model, loader)
+    except MisconfigurationException as error:
+        # Its sentences show how to mend the callback's arguments, which are ours too.
+        raise ValueError(str(error).replace("SINGCallback(", "analyze(")) from error
+
+
+def _analyze(
+    watch: Watch, settings: Settings, analysis: Analysis, model: nn.Module, loader: Any
+) -> AnalyzedModel:
+    threshold = probe_threshold(analysis.images, settings.probe_size)
+    expected = min(analysis.images, settings.probe_size)
+    try:
+        watch.start(model, loader, threshold=threshold, expected=expected)
+        forward = forward_images(model, settings.batch_adapter)
+        collect_probe(watch, model, loader, forward=forward)
+        rows, collector = watch.finish(), watch.collector
+        if rows is None or collector is None or collector.setup is None:
+            raise ValueError(
+                "the loader holds no image of the probe, so there is nothing to analyze."
+            )
+        with no_trace():
+            outcome, findings, snapshot = analysis.analyse(collector, rows)
+        config, tags = watch.describe(threshold=threshold, images=analysis.images)
+        return AnalyzedModel(
+            findings,
+            snapshot,
+            collector.setup.texts(snapshot.embeddings, snapshot.labels),
+            watch.embedder.pictures(outcome.wanted),
+            config,
+            tags,
+        )
+    finally:
+        watch.embedder.end_pass()
+        watch.release()

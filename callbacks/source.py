@@ -1,0 +1,120 @@
+"""Where the probe comes from: the validation loop that runs anyway, or a loader of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import RunningStage
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
+from sing_monitor.callbacks.batches import unpack_batch
+from sing_monitor.callbacks.extra_pass import collect_probe
+from sing_monitor.callbacks.loaders import dataset_size, pick_loader
+from sing_monitor.callbacks.settings import Settings
+from sing_monitor.callbacks.watch import Watch
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+_REHEARSED = 2  # batches, as Lightning's num_sanity_val_steps
+
+
+@dataclass(frozen=True)
+class Source:
+    """The batches of one pass.
+
+    Args:
+        loader: the validation loader, or the user's own.
+        images: how many a full pass sees, on all ranks together.
+        batches: how many batches a rank runs in this pass.
+        in_this_pass: how many images that makes, on all ranks together.
+        ranks: how many ranks share the images; of its own probe each sees all.
+    """
+
+    loader: Any
+    images: int
+    batches: float
+    in_this_pass: int
+    ranks: int
+
+
+def find_source(trainer: pl.Trainer, settings: Settings, *, is_rehearsal: bool) -> Source:
+    """The batches of the pass that begins.
+
+    Raises:
+        MisconfigurationException: if there is no such loader, or its size is unknown.
+    """
+    if settings.probe is None:
+        index = settings.dataloader_idx
+        loader, ranks = pick_loader(trainer.val_dataloaders, index), trainer.world_size
+        full = trainer.num_val_batches[index]
+        rehearsed = trainer.num_sanity_val_batches[index] if is_rehearsal else full
+    else:
+        loader, ranks = settings.probe, 1
+        full = trainer.fast_dev_run or math.inf  # type: ignore[attr-defined]
+        rehearsed = min(full, _REHEARSED)
+    batches = rehearsed if is_rehearsal else full
+    images = dataset_size(loader, full, ranks)
+    return Source(loader, images, batches, dataset_size(loader, batches, ranks), ranks)
+
+
+def check_own_probe(pl_module: pl.LightningModule) -> None:
+    """Refuse a module that maps no images to logits by itself.
+
+    ``validation_step`` cannot take the place of ``forward``: it logs, and its metrics would be
+    those of two data sets.
+
+    Raises:
+        MisconfigurationException: naming the fix.
+    """
+    if not is_overridden("forward", pl_module, LightningModule):
+        raise MisconfigurationException(
+            f"SINGCallback(probe=...) runs the module itself on images, and "
+            f"{type(pl_module).__name__} has no forward. Add one, such as "
+            "`def forward(self, images): return self.model(images)`."
+        )
+
+
+def run_own_probe(
+    trainer: pl.Trainer,
+    pl_module: pl.LightningModule,
+    watch: Watch,
+    source: Source,
+    settings: Settings,
+) -> None:
+    """Run the module over the user's own probe as a validation loop would.
+
+    Batches go through the same hooks and the same precision. Every rank runs the whole probe:
+    sharded models need all ranks in every forward pass, and a probe needs no sampler then.
+    """
+
+    def prepare(batch: Any) -> Any:
+        batch = trainer.precision_plugin.convert_input(batch)
+        batch = pl_module._on_before_batch_transfer(batch, dataloader_idx=0)
+        return trainer.strategy.batch_to_device(batch)
+
+    def forward(batch: Any) -> object:
+        with trainer.precision_plugin.val_step_context():
+            return pl_module(unpack_batch(batch, settings.batch_adapter).images)
+
+    batches = None if math.isinf(source.batches) else int(source.batches)
+    with _validating(trainer):
+        collect_probe(
+            watch, pl_module, source.loader, forward=forward, prepare=prepare, batches=batches
+        )
+
+
+@contextmanager
+def _validating(trainer: pl.Trainer) -> Generator[None, None, None]:
+    """Let hooks that augment ``if self.trainer.training`` know that this is no training."""
+    stage, trainer.state.stage = trainer.state.stage, RunningStage.VALIDATING
+    try:
+        yield
+    finally:
+        trainer.state.stage = stage

@@ -1,0 +1,197 @@
+"""Whether translated features and their equivalents are still plausible image embeddings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from sing_monitor.analyses.tables import image_ids
+from sing_monitor.findings import Findings, MetricSpec
+from sing_monitor.scores import to_degrees
+from sing_monitor.snapshot import Snapshot
+from sing_monitor.support import Whitening, do_vary, percentiles, split_movement
+from sing_monitor.translation import Translation
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+OUTSIDE = 0.99
+_WHITENING = "Betser, Levi, Gilboa 2025; truncation and percentile ours"
+_CONFORMITY = "Levi, Gilboa 2025"
+_KINDS = {
+    "_translated": (", translated", "T f", "A translated feature"),
+    "": ("", "T f~, f~ = f - P_n f", "The paper's equivalent"),
+    "_centered": (", centered", "T f~, f~ = f - P_n (f - mu)", "The centered equivalent"),
+}
+
+
+def _support_metrics(suffix: str) -> tuple[MetricSpec, ...]:
+    label, vector, subject = _KINDS[suffix]
+    return (
+        MetricSpec(
+            f"support/outside{suffix}",
+            f"Out of support{label}",
+            "share",
+            "lower",
+            f"share of images whose support/percentile is above 0.99, for {vector}",
+            _WHITENING,
+            f"{subject} that lies farther out than 99 % of real images' embeddings is no "
+            "plausible image: its score means little. 0.01 is what real images show.",
+        ),
+        MetricSpec(
+            f"support/percentile{suffix}",
+            f"Percentile among real images{label}",
+            "share",
+            "none",
+            "mean share of held-out images with a smaller norm than "
+            f"{vector}; norms whitened in the directions that hold 95 % of the variance",
+            _WHITENING,
+            f"{subject}'s place among real images, by distance from their mean: 0.5 is typical. "
+            "Small: closer to the mean than real images are, as a ridge regression makes it.",
+        ),
+        MetricSpec(
+            f"support/conformity{suffix}",
+            f"Conformity{label}",
+            "cosine",
+            "none",
+            f"mean of cos(v, mean z), v = {vector}",
+            _CONFORMITY,
+            f"{subject}'s likeness to the mean image. Compare with the real images': above it, "
+            "the meaning is more generic than that of any image.",
+        ),
+    )
+
+
+def _movement_metrics(suffix: str) -> tuple[MetricSpec, ...]:
+    label, equivalent = _KINDS[suffix][:2]
+    return (
+        MetricSpec(
+            f"support/radial{suffix}",
+            f"Radial part of IS{label}",
+            "deg",
+            "none",
+            f"mean of angle(T f, mean z) - angle({equivalent.partition(',')[0]}, mean z)",
+            "ours",
+            "How far the movement leads toward the mean image. Positive: the meaning became more "
+            "generic; negative: more special.",
+        ),
+        MetricSpec(
+            f"support/rotation{suffix}",
+            f"Rotation part of IS{label}",
+            "deg",
+            "none",
+            "mean of 2 arcsin sqrt(sin^2(IS/2) - sin^2(radial/2))",
+            "ours",
+            "How far the meaning turned into another one, its generic-ness apart. Near 0 beside a "
+            "large IS: the removal only made the image more or less generic.",
+        ),
+    )
+
+
+SUPPORT_METRICS: tuple[MetricSpec, ...] = (
+    MetricSpec(
+        "support/dimensions",
+        "Dimensions of the support",
+        "count",
+        "none",
+        "fewest eigenvectors of Cov(z) that hold 95 % of the variance; mean of the two folds",
+        _WHITENING,
+        "In how many directions real images vary enough to be compared with.",
+    ),
+    MetricSpec(
+        "support/conformity_real",
+        "Conformity, real images",
+        "cosine",
+        "none",
+        "mean of cos(z, mean z)",
+        _CONFORMITY,
+        "How like the mean image real images are: what the other conformities compare with.",
+    ),
+    *(spec for suffix in _KINDS for spec in _support_metrics(suffix)),
+    *(spec for suffix in ("", "_centered") for spec in _movement_metrics(suffix)),
+)
+
+
+def analyze_support(translation: Translation) -> Findings:
+    """Where ``T f`` and its two equivalents lie among real image embeddings.
+
+    Every image is compared with the real images of its own fold, in directions and about a mean
+    that come from the other fold: reference and scored images are distinct.
+
+    Args:
+        translation: one validation, translated.
+
+    Returns:
+        Scalars ``support/*``: means over the images. Table ``support``: the same of every image.
+        Table ``class_support``: of every class. NaN for the images of a fold where the other holds
+        no two different ones.
+    """
+    snapshot, pairs = translation.snapshot, translation.pairs
+    embeddings = {
+        "_real": snapshot.embeddings.to(pairs.original),
+        "_translated": pairs.original,
+        "": pairs.removed,
+        "_centered": pairs.centered,
+    }
+    distances = {suffix: translation.scores[suffix][0].image for suffix in ("", "_centered")}
+    unknown = torch.full((len(snapshot),), math.nan, dtype=torch.float64)
+    columns = {
+        spec.key.removeprefix("support/"): unknown.clone()
+        for spec in SUPPORT_METRICS
+        if spec.key != "support/dimensions"
+    }
+    dimensions = []
+    for fold in (0, 1):
+        own, reference = snapshot.folds == fold, embeddings["_real"][snapshot.folds != fold]
+        if not (bool(own.any()) and do_vary(reference)):
+            continue
+        whitening = Whitening.of(reference)
+        dimensions.append(whitening.directions.shape[1])
+        rows = {suffix: vectors[own] for suffix, vectors in embeddings.items()}
+        moved = {suffix: values[own] for suffix, values in distances.items()}
+        for name, values in _of_images(rows, moved, whitening):
+            columns[name][own] = values
+    scalars = {name: float(values.mean()) for name, values in columns.items()}
+    scalars["dimensions"] = sum(dimensions) / len(dimensions) if dimensions else math.nan
+    return Findings(
+        {f"support/{name}": value for name, value in scalars.items()}, _tables(snapshot, columns)
+    )
+
+
+def _of_images(
+    embeddings: Mapping[str, Tensor], distances: Mapping[str, Tensor], whitening: Whitening
+) -> Iterator[tuple[str, Tensor]]:
+    """Everything that is said of single images, by name, each (N,)."""
+    real = whitening.norm(embeddings["_real"])
+    for suffix in _KINDS:
+        place = percentiles(whitening.norm(embeddings[suffix]), real)
+        yield f"percentile{suffix}", place
+        yield f"outside{suffix}", (place > OUTSIDE).double().where(~place.isnan(), math.nan)
+    angles = {}
+    for suffix, vectors in embeddings.items():
+        cosines = cosine_similarity(vectors, whitening.mean[None], dim=1).double()
+        angles[suffix] = to_degrees(cosines)
+        yield f"conformity{suffix}", cosines
+    for suffix, distance in distances.items():
+        parts = split_movement(angles["_translated"], angles[suffix], distance)
+        yield from zip((f"radial{suffix}", f"rotation{suffix}"), parts, strict=True)
+
+
+def _tables(snapshot: Snapshot, columns: Mapping[str, Tensor]) -> dict[str, DataFrame]:
+    from pandas import DataFrame
+
+    classes = range(len(snapshot.class_names))
+    quantities = DataFrame({name: values.numpy() for name, values in columns.items()})
+    labels = snapshot.labels.numpy()
+    by_class = quantities.groupby(labels).mean().reindex(classes).reset_index(drop=True)
+    by_class.insert(0, "class_index", classes)
+    by_class.insert(1, "class_name", list(snapshot.class_names))
+    by_class.insert(2, "n", snapshot.labels.bincount(minlength=len(classes)).numpy())
+    quantities.insert(0, "image", image_ids(snapshot))
+    quantities.insert(1, "label", labels)
+    return {"support": quantities, "class_support": by_class}

@@ -1,0 +1,55 @@
+"""Sums over many rows without large copies: in which precision, and how many rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+_ROWS = 2048
+_COLUMNS = 256
+
+
+def working(x: Tensor) -> Tensor:
+    """Double precision stays what it is; everything else is worked on in single precision.
+
+    Features and embeddings come in single precision or less. Products of them err by less than
+    their own rounding; what adds up over many rows is added in double precision.
+    """
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def row_blocks(rows: Tensor) -> Iterator[Tensor]:
+    """Row numbers in pieces, so that what is worked out of them stays small."""
+    return iter(rows.split(_ROWS))
+
+
+def deviations(x: Tensor, center: Tensor) -> Tensor:
+    """``x - center`` in the precision that is worked in, also for a center far from 0.
+
+    Args:
+        x: (B, m).
+        center: (m,), float64.
+    """
+    x = working(x)
+    nearest = center.to(x)
+    # What the center loses in single precision is as large as a feature's own rounding.
+    return x - nearest - (center - nearest.to(center)).to(x)
+
+
+def gram(x: Tensor) -> Tensor:
+    """``X'X`` of (B, m), (m, m), by its upper panels: little more than half of the product."""
+    size = x.shape[1]
+    result = x.new_empty(size, size)
+    for start in range(0, size, _COLUMNS):
+        stop = min(start + _COLUMNS, size)
+        panel = x[:, start:stop].T @ x[:, start:]
+        result[start:stop, start:] = panel
+        result[start:, start:stop] = panel.T
+    return result
+
+
+def energy(x: Tensor) -> float:
+    """Sum of squares, added up in double precision."""
+    return float(torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64).square().sum())

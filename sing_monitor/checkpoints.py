@@ -1,0 +1,198 @@
+"""Checkpoint files of Lightning, timm and plain PyTorch: which there are, what is in them."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+SUFFIXES = (".ckpt", ".pt", ".pth", ".pth.tar", ".bin", ".safetensors")
+_STATES = ("state_dict", "model_state_dict", "model")
+_FORBIDDEN = re.compile(r"GLOBAL (\S+)")
+# "epoch=3-step=120.ckpt" (Lightning), "checkpoint-3.pth.tar" (timm), "epoch_3.pt"
+_EPOCH = re.compile(r"(?:epoch|checkpoint)[=_-]?(\d+)")
+_STEP = re.compile(r"step[=_-]?(\d+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The weights of one file, and what the file says about them.
+
+    Args:
+        path: the file.
+        state: parameters and buffers by name, on the CPU.
+        epoch: of the training; None where neither the file nor its name tells.
+        step: the global step, likewise.
+        architecture: timm's name of the model, where the file holds it.
+    """
+
+    path: Path
+    state: Mapping[str, Tensor]
+    epoch: int | None = None
+    step: int | None = None
+    architecture: str | None = None
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoint files in a folder and below it, by name; or the one file itself.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+    files = [
+        path
+        for path in found
+        if path.is_file() and path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+    ]
+    if not files:
+        raise ValueError(
+            f"{folder} holds no checkpoint; its files would end in {', '.join(SUFFIXES)}."
+        )
+    return files
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a file without running any code that it may hold (``weights_only=True``).
+
+    Raises:
+        ValueError: if the file is broken, holds other objects than weights and plain values, or
+            no weights.
+    """
+    content = _load(path)
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"{path} holds a {type(content).__name__}; expected weights by name. Save "
+            "model.state_dict()."
+        )
+    state: Any = next((content[key] for key in _STATES if key in content), content)
+    if not isinstance(state, Mapping) or not any(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(
+            f"{path} holds no weights; expected a state dict, or one under {', '.join(_STATES)}. "
+            f"It holds {', '.join(map(str, list(content)[:8])) or 'nothing'}."
+        )
+    return Checkpoint(
+        path,
+        {_clean(name): value for name, value in state.items() if isinstance(value, Tensor)},
+        _number(content.get("epoch"), _EPOCH, path),
+        _number(content.get("global_step"), _STEP, path),
+        content["arch"] if isinstance(content.get("arch"), str) else None,
+    )
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load a checkpoint into a model, every parameter and buffer of it.
+
+    The model may have been a part of what was saved: names are then taken from below that part,
+    as those of ``network`` in a LightningModule. What else the file holds is left.
+
+    Raises:
+        ValueError: if the checkpoint lacks weights of the model or has them in other shapes, or
+            if several of its parts would fit.
+    """
+    wanted, given = model.state_dict(), checkpoint.state
+    first = next(iter(wanted), "")
+    prefixes = [name.removesuffix(first) for name in given if f".{name}".endswith(f".{first}")]
+    fitting = [prefix for prefix in prefixes if all(prefix + name in given for name in wanted)]
+    if len(fitting) > 1 and "" not in fitting:
+        parts = ", ".join(prefix.rstrip(".") for prefix in fitting)
+        raise ValueError(
+            f"the checkpoint holds several parts that fit {type(model).__name__}: {parts}. "
+            "Build the whole that was saved, so that each part finds its place."
+        )
+    if not fitting:
+        missing = [name for name in wanted if name not in given]
+        raise ValueError(
+            f"the checkpoint does not fit {type(model).__name__}: it lacks {_some(missing)}, and "
+            f"holds {_some(list(given))}."
+        )
+    prefix = "" if "" in fitting else fitting[0]
+    try:
+        model.load_state_dict({name: given[prefix + name] for name in wanted})
+    except RuntimeError as error:
+        shapes = " ".join(str(error).split("\n\t", 1)[-1].split())
+        raise ValueError(f"the checkpoint does not fit {type(model).__name__}: {shapes}") from None
+
+
+def timm_model(checkpoint: Checkpoint, architecture: str | None = None) -> nn.Module:
+    """Build the timm model of a checkpoint, with as many classes as its head has, and load it.
+
+    Args:
+        checkpoint: its weights.
+        architecture: timm's name; None: the one that the file holds.
+
+    Raises:
+        ValueError: if the architecture is not known, or the weights do not fit it.
+    """
+    import timm
+
+    name = architecture or checkpoint.architecture
+    if name is None:
+        raise ValueError(
+            "the checkpoint does not say which model it belongs to. Name timm's architecture, or "
+            "give a function that builds the model."
+        )
+    try:
+        head = getattr(timm.models.get_pretrained_cfg(name), "classifier", None)
+        outputs = [
+            len(value)
+            for key, value in checkpoint.state.items()
+            if isinstance(head, str) and f".{key}".endswith(f".{head}.weight")
+        ]
+        classes: dict[str, Any] = {"num_classes": outputs[0]} if outputs else {}
+        model: nn.Module = timm.create_model(name, **classes)
+    except (RuntimeError, TypeError, ValueError) as error:
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f"close names: {', '.join(near)}" if near else "see timm.list_models()"
+        raise ValueError(f"timm cannot build {name!r} ({hint}): {error}") from None
+    load_weights(model, checkpoint)
+    return model
+
+
+def _load(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # timm keeps the arguments of its training script, which are plain values.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            # Mapped where the format allows: of a folder full, only what is used is read.
+            mapped = zipfile.is_zipfile(path)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        forbidden = _FORBIDDEN.search(str(error))
+        if forbidden is None:
+            raise ValueError(f"{path} is no readable checkpoint.") from None
+        raise ValueError(
+            f"{path} holds a {forbidden[1]}, and loading it could run code of the file. If you "
+            "trust the file, save its weights alone: torch.save({'state_dict': "
+            "torch.load(path, weights_only=False)['state_dict']}, path)."
+        ) from None
+    except (OSError, EOFError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
+
+
+def _clean(name: str) -> str:
+    """A parameter's name without the wrappers of compiled and distributed models."""
+    return name.removeprefix("module.").replace("_orig_mod.", "").removeprefix("module.")
+
+
+def _number(stored: Any, pattern: re.Pattern[str], path: Path) -> int | None:
+    if isinstance(stored, int):
+        return stored
+    named = pattern.search(path.name)
+    return int(named[1]) if named else None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

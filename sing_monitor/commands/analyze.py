@@ -1,0 +1,233 @@
+"""``sing-monitor analyze``: the findings of checkpoints, long after their training."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sing_monitor.commands.images import Images
+from sing_monitor.commands.loading import add_space, load_callable, load_space
+from sing_monitor.commands.options import add_command, add_tracking_uri, tracking_uri
+from sing_monitor.spool import SPOOL_DIR
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sing_monitor.callbacks.series import Series
+    from sing_monitor.checkpoints import Checkpoint
+
+_DESCRIPTION = """\
+Analyzes checkpoints of Lightning, timm or plain PyTorch, and logs to MLflow what the
+callback would have logged: as one run with an epoch for each checkpoint, or as one run
+for each model. What the store holds already is skipped, so an interrupted call goes on
+where it ended.
+
+The model of a checkpoint is built by --timm ARCHITECTURE, by --model module:function
+(returns a torch.nn.Module), or by --model module:Class of a LightningModule; without
+both, by the architecture that timm's own checkpoints name. Files are read with
+weights_only=True: no code in them is run."""
+_EPILOG = """\
+examples:
+  sing-monitor analyze lightning_logs/version_3/checkpoints --model train:LitModel \\
+      --data train:val_loader
+  sing-monitor analyze output/train/resnet50 --timm resnet50 --data imagenet/val
+  sing-monitor analyze zoo --each model --data imagenet/val --experiment zoo"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Say what the command takes."""
+    parser = add_command(
+        subparsers,
+        "analyze",
+        help="analyze checkpoints after the training",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    add = parser.add_argument
+    add("checkpoints", metavar="FOLDER", type=Path, help="checkpoints, also in folders below")
+    builder = parser.add_mutually_exclusive_group()
+    builder.add_argument("--model", metavar="NAME", help="module:name or file.py:name, see above")
+    builder.add_argument("--timm", metavar="ARCHITECTURE", help="timm's name of the model")
+    add(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="a folder with a folder of images for each class (timm models; they get timm's "
+        "transform), or module:function that returns a DataLoader or a Dataset",
+    )
+    add(
+        "--each",
+        choices=("epoch", "model"),
+        default="epoch",
+        help="what a checkpoint is: an epoch of one training (default), or a model of its own",
+    )
+    add_space(parser, "the semantic space (default: ViT-B-32/laion2b_s34b_b79k)")
+    add("--concepts", metavar="FILE", type=Path, help="vocabulary, as sing-monitor concepts reads")
+    add("--prompt", nargs="+", metavar="TEXT", help='for classes (default: "an image of a {}")')
+    add("--head", metavar="NAME", help="dotted name of the head, where it is not found")
+    add("--probe-size", type=int, default=10_000, metavar="N", help="most images (default: 10000)")
+    add("--batch-size", type=int, default=64, metavar="N", help="default: 64")
+    add("--workers", type=int, default=2, metavar="N", help="that load images (default: 2)")
+    add("--device", metavar="DEVICE", help="default: cuda where there is one, else cpu")
+    add("--save-snapshots", action="store_true", help="so that concepts can be added later")
+    add("--experiment", metavar="NAME", default="analyzed", help='default: "analyzed"')
+    add_tracking_uri(parser, "the MLflow store or server to log to")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Analyze the checkpoints.
+
+    Returns:
+        1 when one of them could not be analyzed; 130 after Ctrl-C.
+    """
+    try:
+        return _analyze(arguments)
+    except (ValueError, TypeError, RuntimeError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. The same command goes on where it ended.\n")
+        return 130
+
+
+def _analyze(arguments: argparse.Namespace) -> int:
+    from mlflow import MlflowClient
+    from tqdm.auto import tqdm
+
+    from sing_monitor.callbacks.publish import summary
+    from sing_monitor.history import History
+    from sing_monitor.store import redact
+
+    series = _series(arguments)
+    checkpoints, failures = _read(arguments.checkpoints)
+    jobs = _jobs(arguments, checkpoints)
+    client = MlflowClient(tracking_uri(arguments))
+    with tqdm(total=sum(len(group) for *_, group in jobs), desc="checkpoints", unit="file") as bar:
+        for source, name, group in jobs:
+            history, failed = (
+                History(client, arguments.experiment, source, name, Path(SPOOL_DIR)),
+                0,
+            )
+            status = "KILLED"
+            try:
+                for result in series.fill(history, group):
+                    label = _title(result.checkpoint.path, arguments.checkpoints)
+                    if result.failure is not None:
+                        failures.setdefault(result.failure, []).append(label)
+                        failed += 1
+                    elif result.found is not None:
+                        bar.write(f"{label}: {summary(result.found.scalars)}")
+                    bar.update()
+                status = "FAILED" if failed else "FINISHED"
+            finally:
+                history.finish(status)
+    for reason, labels in failures.items():
+        sys.stderr.write(f"Not analyzed, {', '.join(labels)}: {reason}\n")
+    sys.stdout.write(
+        f"Experiment {arguments.experiment!r}; to look at it: "
+        f"sing-monitor app --tracking-uri {redact(str(client.tracking_uri))}\n"
+    )
+    return 1 if failures else 0
+
+
+def _series(arguments: argparse.Namespace) -> Series:
+    from sing_monitor.callbacks.series import Series
+    from sing_monitor.semantics import DEFAULT_SPACE
+    from sing_monitor.vocabulary import read_vocabulary
+
+    images = Images(arguments.data, arguments.batch_size, arguments.workers)
+    settings = {
+        "space": load_space(arguments.space or DEFAULT_SPACE),
+        "head": arguments.head,
+        "probe_size": arguments.probe_size,
+    }
+    if arguments.prompt is not None:
+        settings["prompt"] = arguments.prompt
+    if arguments.concepts is not None:
+        settings["concepts"] = read_vocabulary(arguments.concepts)
+    return Series(
+        _builder(arguments),
+        images.loader,
+        _device(arguments.device),
+        settings,
+        arguments.save_snapshots,
+    )
+
+
+def _read(folder: Path) -> tuple[list[Checkpoint], dict[str, list[str]]]:
+    """The readable checkpoints, and why others are not: files by reason."""
+    from sing_monitor.checkpoints import find_checkpoints, read_checkpoint
+
+    found: list[Checkpoint] = []
+    failures: dict[str, list[str]] = {}
+    for path in find_checkpoints(folder):
+        try:
+            found.append(read_checkpoint(path))
+        except ValueError as error:
+            failures[str(error)] = [_title(path, folder)]
+    return found, failures
+
+
+def _jobs(
+    arguments: argparse.Namespace, checkpoints: list[Checkpoint]
+) -> list[tuple[str, str, list[Checkpoint]]]:
+    """The runs to fill: where their weights come from, their name, and their checkpoints."""
+    from sing_monitor.callbacks.series import in_order
+
+    folder: Path = arguments.checkpoints.resolve()
+    if not checkpoints:
+        return []
+    if arguments.each == "model":
+        return [
+            (str(each.path.resolve()), _title(each.path, folder), [each]) for each in checkpoints
+        ]
+    kept, left_out = in_order(checkpoints)
+    for each in left_out:
+        sys.stderr.write(f"{each.path.name} is left out: another file is of the same epoch.\n")
+    return [(str(folder), folder.name, kept)]
+
+
+def _title(path: Path, folder: Path) -> str:
+    """A file's name below the folder, without its suffix."""
+    from sing_monitor.checkpoints import SUFFIXES
+
+    inside, folder = path.resolve(), folder.resolve()
+    name = inside.name if inside == folder else inside.relative_to(folder).as_posix()
+    return next(name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix))
+
+
+def _builder(arguments: argparse.Namespace) -> Callable[[Checkpoint], nn.Module]:
+    """How the model of a checkpoint is built."""
+    from sing_monitor.checkpoints import load_weights, timm_model
+
+    if arguments.model is None:
+        return lambda checkpoint: timm_model(checkpoint, arguments.timm)
+    factory = load_callable(arguments.model)
+    from_checkpoint = getattr(factory, "load_from_checkpoint", None)
+
+    def build(checkpoint: Checkpoint) -> nn.Module:
+        try:
+            if from_checkpoint is not None:
+                model = from_checkpoint(checkpoint.path, map_location="cpu", weights_only=True)
+            else:
+                model = factory()
+                load_weights(model, checkpoint)
+        # Whatever the user's own code raises.
+        except Exception as error:
+            raise ValueError(
+                f"{arguments.model} builds no model for it: {type(error).__name__}: {error}"
+            ) from error
+        return model
+
+    return build
+
+
+def _device(given: str | None) -> str:
+    import torch
+
+    if given is not None:
+        return str(torch.device(given))
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,98 @@
+"""``sing-monitor app``: the app in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from importlib import resources
+from pathlib import Path
+
+from sing_monitor.commands.options import add_command, add_tracking_uri
+
+_NO_STREAMLIT = 'The app needs Streamlit: pip install "sing-monitor[app]"'
+_DESCRIPTION = """\
+Opens the app in the browser: the monitored runs, how their scores evolve, and a guide
+to every number. Ctrl-C ends it.
+
+The runs are read from the store that the training logged to: --tracking-uri, else the
+environment variable MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder."""
+_EPILOG = """\
+examples:
+  sing-monitor app
+  sing-monitor app --tracking-uri sqlite:////data/mlflow.db
+  sing-monitor app --tracking-uri http://127.0.0.1:5000 --port 8600
+
+A password belongs into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: what stands
+on a command line can be read by everybody on the machine."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Say what the command takes."""
+    parser = add_command(
+        subparsers,
+        "app",
+        help="open the app on the runs of an MLflow store",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    add_tracking_uri(parser, "the MLflow store or server to read")
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help="port of the app (default: 8501, or the next free)"
+    )
+    parser.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        help="address to listen at (default: 127.0.0.1, only this machine); with another one, "
+        "everybody who reaches it sees all runs",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Open the app.
+
+    Returns:
+        0 also after Ctrl-C; 1 when Streamlit is missing; else Streamlit's own.
+    """
+    if not _has_streamlit():
+        sys.stderr.write(f"{_NO_STREAMLIT}\n")
+        return 1
+    host, port, uri = arguments.host, arguments.port, arguments.tracking_uri
+    options = ["--server.address", host] if host else []
+    options += ["--server.port", str(port)] if port is not None else []
+    options += ["--", "--tracking-uri", uri] if uri else []
+    return _streamlit(["run", str(_script()), *options])
+
+
+def _streamlit(arguments: list[str]) -> int:
+    """Streamlit's own command in this process, which therefore ends as it does."""
+    import click
+    from streamlit.web import cli
+
+    try:
+        cli.main(arguments, prog_name="streamlit", standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        return 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return 0
+
+
+def _has_streamlit() -> bool:
+    try:
+        return importlib.util.find_spec("streamlit") is not None
+    # Raised where the module is blocked.
+    except (ImportError, ValueError):
+        return False
+
+
+def _script() -> Path:
+    # Streamlit runs files, and its pages lie beside this one.
+    return Path(str(resources.files("sing_monitor.app"))) / "main.py"
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 1 to 65535")
+    return int(text)

@@ -1,0 +1,148 @@
+"""``sing-monitor concepts``: add concepts to a run that is over."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sing_monitor.commands.loading import add_space, load_space
+from sing_monitor.commands.options import add_command, add_tracking_uri, tracking_uri
+from sing_monitor.spool import SPOOL_DIR
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from sing_monitor.semantics import SemanticSpace
+
+_SHOWN = 15
+_DESCRIPTION = """\
+Adds concepts to a run that is over: how far each lies from the images before and after
+what the head cannot see is removed. The run must have stored a snapshot, by
+SINGCallback(save_snapshots=True). Only the texts are embedded, so it takes seconds.
+
+The file holds one concept a line, in any language that the space reads: a word, or
+"name: a prompt for it". A name on several lines has several prompts, which are averaged."""
+_EPILOG = """\
+examples:
+  sing-monitor concepts 4f5be2... --file words.txt
+  sing-monitor concepts 4f5be2... --file words.txt --class "polar bear"
+  sing-monitor concepts 4f5be2... --file words.txt --template "a photo of {}" "a drawing of {}"
+  sing-monitor concepts 4f5be2... --file words.txt --space ViT-B-32//data/clip.safetensors"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Say what the command takes."""
+    parser = add_command(
+        subparsers,
+        "concepts",
+        help="add concepts to a finished run",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    parser.add_argument("run_id", metavar="RUN_ID", help="the MLflow run")
+    parser.add_argument(
+        "--file", required=True, type=Path, metavar="FILE", help="the concepts, UTF-8 text"
+    )
+    parser.add_argument(
+        "--template",
+        nargs="+",
+        default=["an image of {}"],
+        metavar="TEXT",
+        help='prompts for plain words, averaged (default: "an image of {}")',
+    )
+    parser.add_argument(
+        "--class", dest="class_name", metavar="NAME", help="print the concepts of this class"
+    )
+    parser.add_argument("--name", metavar="NAME", help="of the monitor, if the run has several")
+    add_space(parser, "where the space of the run lies now, if it was no published model")
+    add_tracking_uri(parser, "the MLflow store or server of the run")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Add the concepts and print the biggest.
+
+    Returns:
+        1 when nothing was added.
+    """
+    from mlflow import MlflowClient
+
+    from sing_monitor.afterwards import add_concepts
+    from sing_monitor.cache import EmbeddingCache, default_cache_dir
+    from sing_monitor.tracking import RunReader, RunWriter
+    from sing_monitor.vocabulary import read_vocabulary
+
+    uri = tracking_uri(arguments)
+    reader = RunReader(uri, arguments.run_id, arguments.name)
+    try:
+        concepts = read_vocabulary(arguments.file, arguments.template)
+        config = reader.config()
+        _check_class(arguments.class_name, config)
+        space = _open_space(arguments.space, config)
+        cache = EmbeddingCache(space.name, "texts", space.dim, default_cache_dir())
+        writer = RunWriter(MlflowClient(uri), arguments.run_id, Path(SPOOL_DIR), arguments.name)
+        added = add_concepts(reader, writer, space, concepts, cache)
+    except (ValueError, TypeError, RuntimeError, OSError, LookupError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if added.watched:
+        sys.stdout.write(
+            f"Watched since the training, and left as they are: {', '.join(added.watched)}.\n"
+        )
+    if not added.tables:
+        return 0
+    sys.stdout.write(
+        f"{_biggest(added.tables, arguments.class_name)}\n"
+        f"{len(added.tables['concepts'])} concepts stand in the tables of epoch {added.epoch} now. "
+        "An app that is open shows them after Refresh.\n"
+    )
+    return 0
+
+
+def _check_class(name: str | None, config: dict[str, Any]) -> None:
+    names = list(config.get("class_names", ()))
+    if name is not None and name not in names:
+        shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        raise ValueError(f"The run has no class {name!r}; it has {shown}.")
+
+
+def _open_space(given: str | None, config: dict[str, Any]) -> SemanticSpace:
+    if given is not None:
+        return load_space(given)
+    stored = str(config["space"])
+    # A digest marks weights that only the user has.
+    if "@" in stored or "/" not in stored:
+        raise ValueError(
+            f"The space of the run, {stored!r}, is no published model. Say where it lies: "
+            '--space "<open_clip model>//path/to/weights.safetensors", or --space module:function.'
+        )
+    return load_space(stored)
+
+
+def _biggest(tables: Any, class_name: str | None) -> str:
+    table: DataFrame = tables["concepts" if class_name is None else "class_concepts"]
+    if class_name is not None:
+        table = table[table["class_name"] == class_name]
+        if table.empty:
+            return f"No image of the snapshot is of the class {class_name}."
+    order = table["attribute_score_centered"].abs().sort_values(ascending=False).index
+    shown = table.loc[order[:_SHOWN]]
+    columns = {
+        "concept": "concept",
+        "angle_before": "before",
+        "angle_after_centered": "after",
+        "attribute_score_centered": "AS",
+        "attribute_score_std_centered": "spread",
+        "n": "images",
+    }
+    text = (
+        shown[list(columns)]
+        .rename(columns=columns)
+        .to_string(index=False, float_format="{:.2f}".format, na_rep="-")
+    )
+    whose = class_name or "all images"
+    return (
+        f"Angle to each concept in degrees, {whose}, centered pair; AS > 0: nearer without what "
+        f"the head cannot see.\n{text}"
+    )

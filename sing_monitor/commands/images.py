@@ -1,0 +1,73 @@
+"""The images that a command line names: a folder of classes, or a function of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sing_monitor.commands.loading import load_callable
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.utils.data import DataLoader
+
+
+class Images:
+    """Loaders of the same images for one model after the other.
+
+    Args:
+        text: ``module:function`` that returns a DataLoader or a Dataset, or a folder with one
+            folder of images for each class, which then gets the model's own timm transform.
+        batch_size: of loaders that are built here.
+        workers: likewise.
+
+    Raises:
+        ValueError: if there is neither such a function nor such a folder.
+    """
+
+    def __init__(self, text: str, batch_size: int, workers: int) -> None:
+        self._options: dict[str, Any] = {"batch_size": batch_size, "num_workers": workers}
+        self._folder = Path(text).expanduser()
+        self._given: Any = None
+        if self._folder.is_dir():
+            return
+        try:
+            self._given = load_callable(text)()
+        except ValueError as error:
+            raise ValueError(
+                f"--data: there is no folder {text!r}, and as a function: {error}"
+            ) from None
+
+    def loader(self, model: nn.Module) -> DataLoader[Any]:
+        """The images as a model wants them.
+
+        Raises:
+            ValueError: if the model does not say what it wants, or the folder holds no images.
+        """
+        from torch.utils.data import DataLoader
+
+        if isinstance(self._given, DataLoader):
+            return self._given
+        images = self._given if self._given is not None else self._image_folder(model)
+        return DataLoader(images, **self._options)
+
+    def _image_folder(self, model: nn.Module) -> Any:
+        from timm.data import create_transform, resolve_data_config
+        from torchvision.datasets import ImageFolder
+
+        from sing_monitor.callbacks.batches import pretrained_configs
+
+        config = next(iter(pretrained_configs(model)), None)
+        if config is None:
+            raise ValueError(
+                f"{type(model).__name__} is no timm model, so the transform of its images is "
+                "unknown. Give --data module:function that returns a DataLoader."
+            )
+        wanted = resolve_data_config(pretrained_cfg=config)
+        try:
+            return ImageFolder(str(self._folder), create_transform(**wanted, is_training=False))
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"{self._folder} is no folder of classes ({error}). It should hold a folder of "
+                "images for each class."
+            ) from None

@@ -1,0 +1,42 @@
+"""What several commands take, and how they lay out their help."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+
+def add_command(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    *,
+    help: str,
+    description: str,
+    epilog: str,
+) -> argparse.ArgumentParser:
+    """A parser for one command, which keeps the line breaks of its texts."""
+    return subparsers.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_tracking_uri(parser: argparse.ArgumentParser, help: str) -> None:
+    """The option ``--tracking-uri``; None where it is not given."""
+    parser.add_argument("--tracking-uri", metavar="URI", type=_uri, help=help)
+
+
+def tracking_uri(arguments: argparse.Namespace) -> str:
+    """``--tracking-uri``, else MLFLOW_TRACKING_URI, else ``sqlite:///mlflow.db``."""
+    given: str | None = arguments.tracking_uri
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+
+
+def _uri(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; for example sqlite:///mlflow.db")
+    return text

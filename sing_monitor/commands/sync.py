@@ -1,0 +1,174 @@
+"""``sing-monitor sync``: deliver what a training could not hand to MLflow."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sing_monitor.commands.options import add_command, add_tracking_uri
+from sing_monitor.delivery import Delivery
+from sing_monitor.spool import ABOUT, SPOOL_DIR, DeliveryError, Spool
+from sing_monitor.store import NotFoundError, StoreError, reaching, reason, redact
+
+_DESCRIPTION = f"""\
+Delivers what a training could not hand to MLflow, because the server was away, the
+artifact store was full, or the training was killed. The callback keeps such tables,
+images and scalars in the folder {SPOOL_DIR} of the trainer's default_root_dir; each spool
+knows its run and its store."""
+_EPILOG = f"""\
+examples:
+  sing-monitor sync
+  sing-monitor sync experiments/one
+  sing-monitor sync --tracking-uri http://127.0.0.1:5000 experiments/one/{SPOOL_DIR}
+
+Passwords are never kept: give them in MLFLOW_TRACKING_USERNAME and
+MLFLOW_TRACKING_PASSWORD, or a database's in MLFLOW_TRACKING_URI.
+
+The exit code is 0 when nothing waits any more, else 1."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Say what the command takes."""
+    parser = add_command(
+        subparsers,
+        "sync",
+        help="deliver what a training could not hand to MLflow",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    add_tracking_uri(parser, "deliver to this store or server, instead of those that spools name")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER",
+        help=f"a spool, or the folder that holds {SPOOL_DIR} (default: this folder)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Deliver, and say what was delivered and what still waits.
+
+    Returns:
+        0 when nothing waits; 1 when something does, or when the folder does not exist.
+    """
+    from tqdm.auto import tqdm
+
+    folder = arguments.folder or Path()
+    if not folder.is_dir():
+        sys.stderr.write(f"There is no folder {folder}.\n")
+        return 1
+    spools = find_spools(folder)
+    if not spools:
+        sys.stdout.write(f"Nothing waits in {_spool_dir(folder)}.\n")
+        return 0
+    lines, is_waiting = [], False
+    total = sum(len(spool.files()) for spool in spools)
+    with tqdm(total=total, unit="file", leave=False, delay=1, disable=None) as bar:
+        for spool in spools:
+            line, has_all = _deliver(spool, arguments.tracking_uri, bar.update)
+            lines.append(line)
+            is_waiting = is_waiting or not has_all
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return int(is_waiting)
+
+
+def find_spools(folder: Path) -> list[Spool]:
+    """Spools with files that wait, in a spool folder or in the folder that holds it."""
+    found = (Spool(about.parent, {}) for about in sorted(_spool_dir(folder).glob(f"*/*/{ABOUT}")))
+    return [spool for spool in found if spool.files()]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a spool is to go.
+
+    Args:
+        uri: of the store, without credentials.
+        run_id: the MLflow run.
+    """
+
+    uri: str
+    run_id: str
+
+    @classmethod
+    def of(cls, spool: Spool) -> Address:
+        """What a spool says of itself; a relative path is meant from where the training ran.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
+        path = spool.folder / ABOUT
+        try:
+            about = json.loads(path.read_text("utf-8"))
+            uri = absolute(about["tracking_uri"], Path(about["working_directory"]))
+            return cls(uri, about["run_id"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read: {reason(error)}") from None
+
+
+def absolute(uri: str, folder: Path) -> str:
+    """A tracking URI whose SQLite file, if it is one, is named from the root.
+
+    Example::
+
+        >>> absolute("sqlite:///mlflow.db", Path("/data/one"))
+        'sqlite:////data/one/mlflow.db'
+        >>> absolute("http://127.0.0.1:5000", Path("/data/one"))
+        'http://127.0.0.1:5000'
+    """
+    from sqlalchemy.engine import make_url
+
+    if not uri.startswith("sqlite"):
+        return uri
+    url = make_url(uri)
+    if not url.database or url.database.startswith((":memory:", "file:")):
+        return uri
+    return str(url.set(database=str(folder / url.database)))
+
+
+def _spool_dir(folder: Path) -> Path:
+    return folder / SPOOL_DIR if (folder / SPOOL_DIR).is_dir() else folder
+
+
+def _deliver(
+    spool: Spool, tracking_uri: str | None, sent: Callable[[], object]
+) -> tuple[str, bool]:
+    """One line for a spool, and whether all of it has arrived."""
+    from mlflow import MlflowClient
+
+    waiting = len(spool.files())
+    try:
+        address = Address.of(spool)
+        uri = tracking_uri or _with_credentials(address.uri)
+        # Says in plain words what is wrong, and makes no new database.
+        with reaching(uri, address.run_id) as client:
+            client.get_run(address.run_id)
+        Delivery(MlflowClient(uri), address.run_id, spool, {}).deliver(sent=sent)
+    except (DeliveryError, StoreError, NotFoundError, ValueError) as error:
+        left = len(spool.files())
+        return (
+            f"{spool.folder}: {_files(waiting - left)} delivered, {left} wait. {_sentence(error)}",
+            False,
+        )
+    return f"{spool.folder}: {_files(waiting)} delivered to {redact(uri)}.", True
+
+
+def _with_credentials(uri: str) -> str:
+    """The address in the environment, if it is the same one: it may hold the password."""
+    known = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return known if redact(known) == uri else uri
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."

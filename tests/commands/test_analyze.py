@@ -1,0 +1,190 @@
+"""``sing-monitor analyze`` on checkpoints that Lightning and timm wrote."""
+
+from __future__ import annotations
+
+import shutil
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from mlflow import MlflowClient
+from pandas.testing import assert_frame_equal
+from timm.utils import CheckpointSaver
+from torch.utils.data import DataLoader
+
+from sing_monitor.cli import main
+from sing_monitor.tracking import RunReader, list_runs
+from tests.callbacks import tiny
+from tests.commands.conftest import FinishedRun
+
+HERE = "tests.commands.test_analyze"
+SPACE = ["--space", "tests.callbacks.tiny:HashSpace"]
+
+
+@pytest.fixture
+def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new store; the command runs beside it, and its caches lie there."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    tiny.mlflow_logger(tmp_path)
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def analyze(uri: str, folder: Path, *options: str) -> int:
+    return main(["analyze", str(folder), "--tracking-uri", uri, "--workers", "0", *SPACE, *options])
+
+
+def readers(uri: str) -> dict[str, RunReader]:
+    runs = list_runs(uri, "analyzed").set_index("run_name")["run_id"]
+    return {str(name): RunReader(uri, run_id) for name, run_id in runs.items()}
+
+
+def validation() -> DataLoader:
+    return tiny.loader(tiny.Blobs())
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+def test_checkpoints_of_a_training_give_the_curves_that_its_callback_logged(
+    run_with_snapshot: FinishedRun,
+    uri: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("red\nstriped\n")
+    options = ["--model", "tests.callbacks.tiny:Classifier", "--data", f"{HERE}:validation"]
+    options += ["--concepts", str(words), "--save-snapshots"]
+    # Interrupted after the first epoch: the second call goes on with its ridge and its head.
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    everything = sorted(run_with_snapshot.checkpoints.iterdir())
+    shutil.copy(next(path for path in everything if "epoch=0" in path.name), folder)
+    assert analyze(uri, folder, *options) == 0
+    shutil.copytree(run_with_snapshot.checkpoints, folder, dirs_exist_ok=True)
+    assert analyze(uri, folder, *options) == 0
+    assert "last.ckpt is left out" in capsys.readouterr().err
+
+    (reader,) = readers(uri).values()
+    logged = run_with_snapshot.reader.scalars()
+    found = reader.scalars()
+    assert found["epoch"].tolist() == [0, 1, 2]
+    # MLflow's step is Lightning's there, the clock is another.
+    apart = ["step", "timestamp", "monitor/seconds"]
+    assert_frame_equal(
+        found.drop(columns=apart), logged[found.columns].drop(columns=apart), rtol=1e-5
+    )
+    assert reader.validations() == run_with_snapshot.reader.validations()
+    last = reader.validations()[-1]
+    for name in ("classes", "images", "class_concepts"):
+        stored = run_with_snapshot.reader.table(name, *last)
+        table = reader.table(name, *last)
+        shared = [column for column in table if column in stored]
+        rows = stored[stored["concept"].isin(["red", "striped"])] if "concept" in stored else stored
+        assert_frame_equal(
+            table[shared], rows[shared].reset_index(drop=True), rtol=1e-5, check_dtype=False
+        )
+    assert reader.snapshot().epoch == 2
+    assert len(reader.thumbnails(reader.table("images", *last)["image"])) == 48
+
+    # Once more: everything is there, nothing is computed or logged again.
+    points = reader.scalars()
+    assert analyze(uri, folder, *options) == 0
+    assert_frame_equal(reader.scalars(), points)
+    assert len(readers(uri)) == 1
+    assert list_runs(uri)["status"].tolist() == ["FINISHED"]
+
+
+def test_a_folder_of_timm_checkpoints_becomes_a_run_for_each_model(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zoo, images = tmp_path / "zoo", tmp_path / "images"
+    for seed, architecture in enumerate(("test_resnet", "test_vit")):
+        save_as_timm_does(architecture, zoo / architecture, seed)
+    (zoo / "broken.pth.tar").write_bytes(b"no checkpoint")
+    tiny.image_folder(images, 24)
+
+    # One file cannot be read; the others are analyzed all the same.
+    assert analyze(uri, zoo, "--data", str(images), "--each", "model") == 1
+    assert "broken.pth.tar is no readable checkpoint" in capsys.readouterr().err
+    found = readers(uri)
+    assert found.keys() == {"test_resnet/last", "test_vit/last"}
+    for name, reader in found.items():
+        config, curves = reader.config(), reader.scalars()
+        assert config["model"] == name.partition("/")[0]
+        assert config["class_names"] == list(tiny.CLASSES)
+        assert config["pixels"]["source"] != ""
+        assert curves["epoch"].tolist() == [5]
+        assert curves["monitor/samples"].tolist() == [24]
+        assert curves["sing/image_score_centered"].notna().all()
+
+
+def save_as_timm_does(architecture: str, folder: Path, seed: int) -> None:
+    """What timm's training script leaves, its arguments and optimizer included."""
+    torch.manual_seed(seed)
+    model = timm.create_model(architecture, num_classes=len(tiny.CLASSES))
+    folder.mkdir(parents=True)
+    saver = CheckpointSaver(
+        model,
+        torch.optim.SGD(model.parameters(), 0.1),
+        args=Namespace(model=architecture, lr=0.1),
+        checkpoint_dir=str(folder),
+        recovery_dir=str(folder),
+    )
+    saver.save_checkpoint(5, metric=0.5)
+    for path in folder.iterdir():
+        if not path.name.startswith("last"):
+            path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--data", "nowhere"], "there is no folder 'nowhere'"),
+        (["--data", f"{HERE}:nothing"], "has no function 'nothing'"),
+        (["--model", "no_such:Model"], "cannot be imported"),
+        (["--model", "tests.callbacks.tiny:timm_classifier"], "it lacks network."),
+        (["--timm", "resnet999"], "timm cannot build 'resnet999' (close names: resnet"),
+        ([], "does not say which model it belongs to"),
+        (
+            ["--model", "tests.callbacks.tiny:Classifier", "--probe-size", "1"],
+            "expected an integer of at least 2",
+        ),
+    ],
+)
+def test_what_cannot_be_analyzed_is_said_in_a_sentence(
+    run_with_snapshot: FinishedRun,
+    uri: str,
+    options: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = [] if "--data" in options else ["--data", f"{HERE}:validation"]
+    assert analyze(uri, run_with_snapshot.checkpoints, *data, *options) == 1
+    assert capsys.readouterr().err.count(said) == 1
+
+
+def test_an_empty_folder_is_said_to_be_empty(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert analyze(uri, tmp_path / "none", "--data", f"{HERE}:validation") == 1
+    assert "holds no checkpoint" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_run_that_the_same_command_takes_up(
+    run_with_snapshot: FinishedRun, uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint,) = run_with_snapshot.checkpoints.glob("epoch=1*")
+    data = ["--data", f"{HERE}:validation"]
+    assert analyze(uri, checkpoint, "--model", f"{HERE}:interrupted", *data) == 130
+    assert "Stopped. The same command goes on" in capsys.readouterr().err
+    (run,) = MlflowClient(uri).search_runs(["1"])
+    assert run.info.status == "KILLED"
+    assert analyze(uri, checkpoint, "--model", "tests.callbacks.tiny:Classifier", *data) == 0
+    (row,) = list_runs(uri).to_dict("records")
+    assert (row["run_id"], row["status"]) == (run.info.run_id, "FINISHED")
+    assert RunReader(uri, row["run_id"]).scalars()["epoch"].tolist() == [1]

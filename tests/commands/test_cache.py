@@ -1,0 +1,103 @@
+"""``sing-monitor cache`` on a folder of real embeddings."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+
+from sing_monitor.cache import EmbeddingCache
+from sing_monitor.cli import main
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two spaces, a broken file, and a file that is not ours."""
+    root = tmp_path / "cache"
+    fill(root, "ViT-B-32/laion2b", "images", [1, 2, 3])
+    fill(root, "ViT-B-32/laion2b", "images", [4])
+    fill(root, "ViT-B-32/laion2b", "texts", [5, 6])
+    fill(root, "tiny", "images", [*range(7, 107)])
+    (chunk,) = root.glob("tiny-*/images/*.safetensors")
+    chunk.with_name(f"{'0' * 32}.safetensors").write_bytes(b"broken")
+    (root / "notes.txt").write_text("mine")
+    return root
+
+
+def fill(root: Path, space: str, kind: str, keys: list[int]) -> None:
+    cache = EmbeddingCache(space, kind, 4, root)  # type: ignore[arg-type]
+    cache.add(torch.tensor(keys), torch.randn(len(keys), 4))
+
+
+def cache(root: Path, *arguments: str) -> int:
+    return main(["cache", *arguments, "--cache-dir", str(root)])
+
+
+def row_of(space: str, said: str) -> list[str]:
+    (line,) = (line for line in said.splitlines() if line.split()[:1] == [space])
+    return line.split()[1:]
+
+
+def test_info_counts_entries_and_bytes_by_space(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cache(root, "info") == 0
+    said = capsys.readouterr().out
+    sizes = [path.stat().st_size for path in root.glob("*/*/*.safetensors")]
+    assert said.startswith(f"{root}: {sum(sizes) / 1000:.1f} kB\n")
+    assert row_of("ViT-B-32/laion2b", said)[:2] == ["4", "2"]
+    assert row_of("tiny", said)[:2] == ["100", "0"]
+    assert row_of("(unreadable)", said) == ["0", "0", "6", "bytes"]
+
+
+def test_clear_of_one_space_leaves_the_others(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cache(root, "clear", "--space", "ViT-B-32/laion2b", "--yes") == 0
+    assert "Deleted" in capsys.readouterr().out
+    _, known = EmbeddingCache("ViT-B-32/laion2b", "images", 4, root).lookup(torch.tensor([1, 4]))
+    assert not known.any()
+    _, known = EmbeddingCache("tiny", "images", 4, root).lookup(torch.tensor([7]))
+    assert known.all()
+
+
+def test_clear_deletes_all_embeddings_and_nothing_else(root: Path) -> None:
+    assert cache(root, "clear", "--yes") == 0
+    assert [path.name for path in root.rglob("*")] == ["notes.txt"]
+
+
+def test_clear_asks_first(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    before = sorted(root.rglob("*"))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert cache(root, "clear") == 1
+    assert "--yes" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    assert cache(root, "clear") == 1
+    assert "Nothing was deleted" in capsys.readouterr().err
+    assert sorted(root.rglob("*")) == before
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert cache(root, "clear") == 0
+    assert not list(root.rglob("*.safetensors"))
+
+
+def test_an_unknown_space_is_answered_with_the_known_ones(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cache(root, "info", "--space", "ViT-L-14/openai") == 1
+    said = capsys.readouterr().err
+    assert "'ViT-L-14/openai'" in said
+    assert "tiny" in said
+
+
+def test_no_folder_is_an_empty_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cache(tmp_path / "none", "info") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'none'}: 0 bytes\n"
+    assert cache(tmp_path / "none", "clear") == 0

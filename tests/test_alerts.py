@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from sing_monitor.alerts import (
+    DEFAULT_ALERTS,
+    Alert,
+    Condition,
+    Point,
+    above,
+    below,
+    check_alerts,
+    extended,
+    falls,
+    format_fired,
+    parse_fired,
+    rises,
+)
+from sing_monitor.analyses import CATALOGUE
+
+KEY = "sing/score_ratio"
+
+
+def history(*values: float, start: int = 0, key: str = KEY) -> list[Point]:
+    return [(epoch, {key: value}) for epoch, value in enumerate(values, start)]
+
+
+def alert(*conditions: Condition, **changes: Any) -> Alert:
+    return Alert("rule", conditions, "Look at it.", **changes)
+
+
+def first_epoch(rule: Alert, points: list[Point]) -> int | None:
+    """The epoch in which a rule fires, were the history to grow point by point."""
+    for end in range(1, len(points) + 1):
+        if rule.is_true_of(points[:end]):
+            return points[end - 1][0]
+    return None
+
+
+@pytest.mark.parametrize(
+    ("rule", "epoch"),
+    [
+        (alert(above(KEY, 2.5)), 3),
+        (alert(below(KEY, 1.5)), 1),
+        (alert(above(KEY, 2.5), epochs=3), 5),
+        (alert(above(KEY, 2.5), epochs=4), None),
+        (alert(above(KEY, 0.5), from_epoch=4), 4),
+        (alert(above(KEY, 0.5), from_epoch=2, epochs=3), 4),
+        (alert(rises(KEY, 0.4)), 2),
+        (alert(rises(KEY, 0.6), epochs=2), 3),
+        (alert(falls(KEY, 0.4)), 1),
+        (alert(falls(KEY, 0.6), epochs=2), None),
+        # The value before the first epoch counts only if it is not too early itself.
+        (alert(rises(KEY, 0.4), from_epoch=2), 3),
+    ],
+)
+def test_a_rule_fires_in_the_first_epoch_that_completes_it(rule: Alert, epoch: int | None) -> None:
+    assert first_epoch(rule, history(2, 1, 2, 3, 3, 4)) == epoch
+
+
+def test_all_conditions_must_hold_at_the_same_time() -> None:
+    rule = alert(falls("sing/score_ratio", 0.1), rises("monitor/accuracy", 0.1), epochs=2)
+    points = [
+        (epoch, {"sing/score_ratio": ratio, "monitor/accuracy": accuracy})
+        for epoch, (ratio, accuracy) in enumerate([(4, 0.5), (3, 0.5), (2, 0.5), (2, 0.9)])
+    ]
+    assert first_epoch(rule, points) == 3
+    assert first_epoch(rule, points[:3]) is None
+
+
+def test_a_change_is_relative_also_to_a_negative_value() -> None:
+    assert alert(rises(KEY, 0.4)).is_true_of(history(-2, -1))
+    assert alert(falls(KEY, 0.4)).is_true_of(history(-2, -3))
+    assert not alert(falls(KEY, 0.6)).is_true_of(history(-2, -3))
+
+
+@pytest.mark.parametrize("rule", [above, below, rises, falls])
+def test_what_is_undefined_or_absent_never_fires(rule: Any) -> None:
+    for points in (history(math.nan, math.nan), history(1, math.nan), history(1, 2, key="x/y")):
+        assert not alert(rule(KEY, -5.0)).is_true_of(points)
+    assert not alert(rule(KEY, -5.0)).is_true_of([])
+
+
+def test_the_sentence_holds_message_epoch_and_values() -> None:
+    rule = alert(above(KEY, 1), rises("monitor/accuracy", 0))
+    sentence = rule.sentence([(7, {KEY: 2.34567, "monitor/accuracy": 0.5})])
+    for part in ("Look at it.", "Epoch 7", "sing/score_ratio 2.35", "monitor/accuracy 0.5", "rule"):
+        assert part in sentence
+
+
+def test_a_history_is_as_long_as_the_rules_look_back_and_no_longer() -> None:
+    rules = [alert(above(KEY, 1), epochs=3), alert(falls("head/rank", 0.1))]
+    points: list[Point] = []
+    for epoch in range(9):
+        points = extended(points, epoch, {KEY: epoch, "monitor/accuracy": 1.0}, rules)
+    assert [epoch for epoch, _ in points] == [5, 6, 7, 8]
+    assert points[-1][1][KEY] == 8
+    assert points[-1][1].keys() == {KEY, "head/rank"}
+    assert math.isnan(points[-1][1]["head/rank"])
+    assert extended(points, 9, {}, []) == []
+
+
+def test_an_epoch_that_comes_again_takes_the_place_of_the_first() -> None:
+    rules = [alert(above(KEY, 1), epochs=3)]
+    points = extended(history(1, 2, 3), 2, {KEY: 9.0}, rules)
+    assert points == history(1, 2, 9)
+    # A run resumed from an older checkpoint repeats what came after it.
+    assert extended(history(1, 2, 3), 1, {KEY: 9.0}, rules) == history(1, 9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"name": "Not a name"}, "'Not a name'; use lower-case"),
+        ({"conditions": ()}, "has no condition"),
+        ({"epochs": 0}, "epochs=0 must be at least 1"),
+        ({"from_epoch": -1}, "from_epoch=-1 at least 0"),
+        ({"conditions": [above(KEY, math.nan)]}, "nan is no limit for sing/score_ratio"),
+    ],
+)
+def test_a_rule_that_cannot_be_used_is_refused(changes: dict[str, Any], match: str) -> None:
+    arguments = {"name": "rule", "conditions": [above(KEY, 1)], "message": "Look at it."}
+    with pytest.raises(ValueError, match=match):
+        Alert(**{**arguments, **changes})
+
+
+def test_a_metric_that_nobody_logs_is_refused_with_those_spelled_alike() -> None:
+    with pytest.raises(ValueError, match=r"'sing/score_ration'.*did you mean sing/score_ratio"):
+        check_alerts([alert(above("sing/score_ration", 1))], CATALOGUE)
+    with pytest.raises(ValueError, match="the README lists it"):
+        check_alerts([alert(above("zzzz", 1))], CATALOGUE)
+
+
+def test_two_rules_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="two alerts are called 'rule'"):
+        check_alerts([alert(above(KEY, 1)), alert(below(KEY, 1))], CATALOGUE)
+
+
+def test_metrics_of_any_attribute_can_be_watched() -> None:
+    check_alerts([alert(above("attribute/ink_colour_retention", 0.5))], CATALOGUE)
+    with pytest.raises(ValueError, match="not in the metric catalogue"):
+        check_alerts([alert(above("attribute/_retention_of_it", 0.5))], CATALOGUE)
+
+
+def test_the_default_rules_are_usable() -> None:
+    check_alerts(DEFAULT_ALERTS, CATALOGUE)
+    assert len({rule.message for rule in DEFAULT_ALERTS}) == len(DEFAULT_ALERTS) >= 3
+
+
+@pytest.mark.parametrize("fired", [{}, {"one": 0}, {"ratio_falls": 7, "x_1": 120}])
+def test_a_tag_is_read_back_as_it_was_written(fired: dict[str, int]) -> None:
+    assert parse_fired(format_fired(fired)) == fired
+
+
+@pytest.mark.parametrize("tag", [None, math.nan, "", "nonsense", "a@", "@5"])
+def test_a_tag_that_says_nothing_means_no_alert(tag: object) -> None:
+    assert parse_fired(tag) == {}
+
+
+def test_a_tag_that_was_cut_keeps_what_is_whole() -> None:
+    assert parse_fired("one@3,two@14,thr") == {"one": 3, "two": 14}

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sing_monitor.blocks import deviations, energy, gram, row_blocks, working
+from tests.helpers import normal
+
+
+@pytest.mark.parametrize("columns", [1, 256, 300, 700])
+def test_gram_is_the_full_product(columns: int) -> None:
+    x = normal(9, columns, seed=0)
+    torch.testing.assert_close(gram(x), x.T @ x)
+
+
+def test_blocks_hold_every_row_once() -> None:
+    rows = torch.arange(5000)
+    assert torch.equal(torch.cat(list(row_blocks(rows))), rows)
+
+
+def test_deviations_from_a_center_far_away_keep_their_digits() -> None:
+    center = 1e4 + normal(8, seed=1)
+    x = (center + normal(20, 8, seed=2)).float()
+    exact = x.double() - center
+    found = deviations(x, center)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=1e-6)
+
+
+def test_energy_of_many_small_numbers_does_not_stall() -> None:
+    x = torch.full((2**14, 2**11), 1e-3)
+    assert energy(x) == pytest.approx(2**25 * float(x[0, 0]) ** 2, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("stored", "worked"),
+    [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64,) * 2],
+)
+def test_what_is_worked_in(stored: torch.dtype, worked: torch.dtype) -> None:
+    assert working(torch.ones(2, dtype=stored)).dtype == worked
