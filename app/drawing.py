@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, Literal
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -22,8 +22,7 @@ def draw(
     *arguments: Any,
     key: str,
     alt_text: str,
-    on_select: Literal["ignore", "rerun"] = "ignore",
-) -> Any:
+) -> None:
     """Draw ``build(*arguments)`` over the full width.
 
     Altair takes a good part of a second to make and check one chart, so what it made is kept as
@@ -34,17 +33,13 @@ def draw(
         arguments: data frames, frozen dataclasses, plain values and sequences of them.
         key: unique on the page.
         alt_text: what the chart shows, for those who cannot see it.
-        on_select: as for `st.vega_lite_chart`.
-
-    Returns:
-        With ``on_select="rerun"`` the selections of the chart.
     """
     is_large = any(isinstance(a, pd.DataFrame) and len(a) > _MOST_ROWS for a in arguments)
     if is_large:
         spec = _build(build, arguments)
     else:
         spec = _kept(f"{build.__module__}.{build.__qualname__}", arguments, build)
-    return st.vega_lite_chart(spec=spec, key=key, alt=alt_text, on_select=on_select)
+    st.vega_lite_chart(spec=spec, key=key, alt=alt_text)
 
 
 @st.cache_data(ttl="1h", max_entries=512, show_spinner=False)
@@ -64,9 +59,11 @@ def _build(build: Callable[..., alt.TopLevelMixin], arguments: tuple[Any, ...]) 
     # These settings of Altair belong to the whole process, and sessions are threads.
     with _lock, alt.data_transformers.enable("frames", frames=frames), debug_mode(False):
         spec: dict[str, Any] = build(*arguments).to_dict(validate=False)
-    # Altair's own theme fixes the size of every chart.
-    spec.get("config", {}).pop("view", None)
-    return {**spec, "datasets": frames}
+    # Altair's own theme fixes the size of every chart, and Streamlit's moves the first and the last
+    # label away from what they name, and leaves a gap below.
+    config = {key: value for key, value in spec.get("config", {}).items() if key != "view"}
+    config |= {"axis": {"labelFlush": False}, "padding": {"right": 10, "bottom": 4}}
+    return {**spec, "config": config, "datasets": frames}
 
 
 def _by_name(data: pd.DataFrame, frames: dict[str, pd.DataFrame]) -> dict[str, str]:

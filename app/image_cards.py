@@ -19,7 +19,7 @@ from sing_monitor.app.selection import Run
 from sing_monitor.app.text import one_line, plain, short
 
 # Browsers blur what they enlarge; these pixels are repeated before.
-_ENLARGED, _SIDE, _TEXT, _SMALL = 4, 128, 140, 56
+_ENLARGED, _SIDE, _TEXT, _SMALL = 4, 120, 120, 56
 
 Thumbnails = Mapping[str, NDArray[np.uint8]]
 

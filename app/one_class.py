@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, data, states
+from sing_monitor.app import at_epoch, data, selection, states
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text
@@ -184,8 +185,12 @@ def _movers(view: View, images: pd.DataFrame, index: int, names: Mapping[int, st
 
 
 def _links(view: View, name: str) -> None:
-    """To the pages that show the class at greater length."""
-    link = {"class": name, "epoch": str(view.epoch), "of": view.run.label}
+    """To the pages that show the class at greater length.
+
+    They open as any shared link does: on a change of page Streamlit drops the parameters that both
+    pages know.
+    """
+    link = {"class": name, "epoch": view.epoch, "of": view.run.label}
     if view.pair == "Raw":
         link["removal"] = "Raw"
     with st.container(horizontal=True, gap="small"):
@@ -193,6 +198,5 @@ def _links(view: View, name: str) -> None:
             ("images", "All its images", "image"),
             ("concepts", "All its concepts", "translate"),
         ):
-            st.page_link(
-                f"views/{page}.py", label=label, icon=f":material/{icon}:", query_params=link
-            )
+            address = f"{page}?{urlencode({**selection.shared(), **link}, doseq=True)}"
+            st.link_button(label, address, icon=f":material/{icon}:")

@@ -23,7 +23,12 @@ KEY_METRICS = (
     "monitor/accuracy",
 )
 CURVES = ("sing/attribute_score_centered", "sing/image_score_centered", "monitor/accuracy")
-BEST = ("sing/score_ratio_centered", "sing/retention", "monitor/accuracy")
+BEST = (
+    "sing/image_score_centered",
+    "sing/score_ratio_centered",
+    "sing/retention",
+    "monitor/accuracy",
+)
 # Cards show these; the sentence below them needs the rest.
 HEADLINE = (
     "sing/attribute_score_centered",

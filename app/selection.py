@@ -194,23 +194,25 @@ def picks(listing: pd.DataFrame) -> Picks:
 
 def write_address() -> None:
     """Put the picks into the page's address, so that it can be shared."""
-    chosen: Picks | None = st.session_state.get(_STATE)
-    if chosen is None:
-        return
-    wanted: dict[str, list[str]] = {
-        "runs": chosen.runs,
-        **{
-            key: [value] if (value := getattr(chosen, key)) else []
-            for key in ("baseline", "experiment", "monitor")
-        },
-    }
-    for key, values in wanted.items():
+    for key, values in shared().items():
         if st.query_params.get_all(key) == values:
             continue
         if values:
             st.query_params[key] = values
         elif key in st.query_params:
             del st.query_params[key]
+
+
+def shared() -> dict[str, list[str]]:
+    """What the address of every page holds: the picks, by parameter."""
+    chosen: Picks | None = st.session_state.get(_STATE)
+    if chosen is None:
+        return {}
+    single = {key: getattr(chosen, key) for key in ("baseline", "experiment", "monitor")}
+    return {
+        "runs": chosen.runs,
+        **{key: [value] if value else [] for key, value in single.items()},
+    }
 
 
 def _first_value(key: str) -> str | None:

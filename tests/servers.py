@@ -76,9 +76,20 @@ class MlflowServer:
         if self._process is not None:
             return
         log = self._folder / "log"
+        # Processes of its own for background jobs: nobody asks for one, and they start slowly.
+        environment = {
+            **os.environ,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                self._command, cwd=self._folder, stdout=out, stderr=out, process_group=0
+                self._command,
+                cwd=self._folder,
+                env=environment,
+                stdout=out,
+                stderr=out,
+                process_group=0,
             )
         wait_for(f"{self.uri}/health", self._process, log)
 

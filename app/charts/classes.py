@@ -127,7 +127,7 @@ def heat_map(
                 "epoch:O",
                 title="epoch",
                 scale=alt.Scale(domain=epochs),
-                axis=alt.Axis(labelAngle=0, labelOverlap=True),
+                axis=alt.Axis(labelAngle=0, labelOverlap=True, grid=False),
             ),
             y=_names("name", names),
             color=alt.Color(

@@ -99,7 +99,7 @@ def curves(
     )
     has_change = not panel.is_difference and values["difference"].notna().any()
     more = [alt.Tooltip("change:N", title="to the baseline")] if has_change else []
-    layers = [*_random(random, panel), _line(panel, series), *_points(panel, series, more)]
+    layers = [*_random(random, panel, series), _line(panel, series), *_points(panel, series, more)]
     return _finish(drawn, [*_zero(values), *layers], panel)
 
 
@@ -129,7 +129,7 @@ def bands(
         alt.Tooltip("n:Q", title="runs"),
     ]
     layers = [band, _line(panel, series), *_points(panel, series, more)]
-    return _finish(drawn, [*_zero(values), *_random(random, panel), *layers], panel)
+    return _finish(drawn, [*_zero(values), *_random(random, panel, series), *layers], panel)
 
 
 def x_domain(x: pd.Series) -> tuple[float, float]:
@@ -183,7 +183,9 @@ def _points(panel: Panel, series: Sequence[Series], more: Sequence[alt.Tooltip])
     return [dots, rule, near.add_params(hover).properties(name="near")]
 
 
-def _random(random: pd.DataFrame | None, panel: Panel) -> list[alt.Chart | alt.LayerChart]:
+def _random(
+    random: pd.DataFrame | None, panel: Panel, series: Sequence[Series]
+) -> list[alt.Chart | alt.LayerChart]:
     """A thin line for each run, a tick where there is no line, and the name at the end."""
     if random is None or random["value"].isna().all():
         return []
@@ -191,6 +193,9 @@ def _random(random: pd.DataFrame | None, panel: Panel) -> list[alt.Chart | alt.L
     drawn = random.assign(alone=random.groupby("series")["value"].transform(isolated))
     line = alt.Chart().mark_line(strokeWidth=1, opacity=0.9, invalid="break-paths-show-domains")
     ticks = alt.Chart().mark_tick(orient="horizontal", thickness=1.5, size=14)
+    # Configurations of several seeds have other names than the runs whose lines these are.
+    is_known = set(random["series"]) <= {each.key for each in series}
+    dashes = {"strokeDash": dash(series)} if is_known else {}
     known = random.dropna(subset="value")
     right = known["x"] >= known["x"].max() - 0.3 * (known["x"].max() - known["x"].min())
     # Above all lines that end there, so that none crosses it.
@@ -201,7 +206,7 @@ def _random(random: pd.DataFrame | None, panel: Panel) -> list[alt.Chart | alt.L
     lines = alt.LayerChart(
         data=drawn,
         layer=[
-            line.encode(**place, detail=alt.Detail("series:N")),
+            line.encode(**place, detail=alt.Detail("series:N"), **dashes),
             ticks.transform_filter("datum.alone").encode(**place),
         ],
     )

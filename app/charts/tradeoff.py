@@ -50,8 +50,7 @@ class Plane:
     def _encoding(self) -> dict[str, alt.X | alt.Y]:
         x = alt.Scale(domain=list(self.attribute), nice=False)
         y = alt.Scale(domain=list(self.image), nice=False)
-        # Letters that every font has: the sign for an arrow is not among them.
-        toward = "AS in degrees (left: away from the class, right: toward it)"
+        toward = "AS in degrees (right: toward the class)"
         return {
             "x": alt.X("attribute:Q", title=toward, scale=x),
             "y": alt.Y("image:Q", title="IS in degrees (up: more meaning moved)", scale=y),

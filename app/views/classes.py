@@ -14,7 +14,7 @@ from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.one_class import COLUMNS, PAIRS, Tables, View, draw_class
 from sing_monitor.app.selection import Run, Selection
-from sing_monitor.app.text import plain
+from sing_monitor.app.text import plain, short
 from sing_monitor.app.widgets import epoch_slider, run_box
 
 
@@ -102,23 +102,34 @@ def _spread(view: View, images: pd.DataFrame | None, classes: pd.DataFrame) -> p
 
 def _charts(chosen: Selection, view: View, shown: pd.DataFrame, by_run: dict[str, Tables]) -> None:
     names = shown["name"].tolist()
-    tables = by_run[view.run.run_id]
-    series = view.run.series
+    page.legend([run.series for run in (view.run, view.other) if run is not None])
     with st.grid(min_column_width=360, gap="medium") as grid:
         with grid.cell():
-            if shown["mean"].isna().all():
-                states.no_values(view.what)
-            else:
-                said = alt_text(f"{view.what} by class at epoch {view.epoch}", [series])
-                draw(charts.distribution, shown, view.what, series, key="spread", alt_text=said)
+            _distribution(view, shown)
         with grid.cell():
-            history = charts.stacked(tables).rename(columns={view.column: "value"})
-            cells = history[["name", "epoch", "value"]]
-            said = alt_text(f"Mean {view.what}, class by epoch", [series])
-            draw(charts.heat_map, cells, names, f"Mean {view.what}", key="heat", alt_text=said)
-        if view.other is not None:
-            with grid.cell():
+            if view.other is None:
+                _heat_map(view, names, by_run)
+            else:
                 _paired(chosen, view, view.other, names, by_run)
+    if view.other is not None:
+        _heat_map(view, names, by_run)
+
+
+def _distribution(view: View, shown: pd.DataFrame) -> None:
+    if shown["mean"].isna().all():
+        states.no_values(view.what)
+        return
+    series = view.run.series
+    said = alt_text(f"{view.what} by class at epoch {view.epoch}", [series])
+    draw(charts.distribution, shown, view.what, series, key="spread", alt_text=said)
+
+
+def _heat_map(view: View, names: list[str], by_run: dict[str, Tables]) -> None:
+    history = charts.stacked(by_run[view.run.run_id]).rename(columns={view.column: "value"})
+    cells = history[["name", "epoch", "value"]]
+    said = alt_text(f"Mean {view.what}, class by epoch", [view.run.series])
+    about = f"{short(view.run.label)} · blue: toward the class, orange: away from it"
+    draw(charts.heat_map, cells, names, f"Mean {view.what}", about, key="heat", alt_text=said)
 
 
 def _paired(
@@ -134,7 +145,6 @@ def _paired(
     pair = [view.run.series, other.series]
     caveat = chosen.caveat(f"sing/{view.column}")
     said = alt_text(f"Mean {view.what} by class", pair)
-    page.legend(pair)
     draw(charts.paired, both, names, view.what, pair, caveat, key="paired", alt_text=said)
     late = f" {plain(other.label)} ended at epoch {epoch}." if epoch != view.epoch else ""
     st.caption(f"At epoch {view.epoch}.{late}")

@@ -150,7 +150,7 @@ def _numbers(chosen: Selection, long: pd.DataFrame) -> None:
         column_config={
             "colour": config.ImageColumn("", width=44),
             "label": config.TextColumn("Run", width="medium"),
-            "metric": config.TextColumn("Metric", width="medium"),
+            "metric": config.TextColumn("Metric", width=250),
             "last": config.NumberColumn("Last", format="%.4g"),
             "last_epoch": config.NumberColumn("at epoch"),
             "difference": config.NumberColumn("To the baseline", format="%+.4g"),

@@ -48,7 +48,10 @@ space. The paper's pair removes it too, and then mostly measures one constant ve
 pair keeps the mean and removes what differs from image to image.
 
 **Look at the translator first.** If its R2 or cosine is low, features do not translate, and no
-score means anything. Scores of different semantic spaces or references do not compare."""
+score means anything. Scores of different semantic spaces or references do not compare.
+
+**Take it with you.** The address of the page restores what you see: copy it to share a view. Point
+at a chart to save it as PNG or to see its numbers; the buttons below charts and tables save CSV."""
 
 
 def matches(spec: MetricSpec, words: str) -> bool:

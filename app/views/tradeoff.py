@@ -83,9 +83,8 @@ def _at_epoch(
 ) -> None:
     epoch = _choose(epochs)
     path = _path(chosen, histories, kind, epoch)
-    # In a narrow window the bars go below the plane.
-    with st.grid(3, min_column_width=240, gap="large") as grid:
-        with grid.cell(column_span=2):
+    with st.grid(2, min_column_width=420, gap="medium") as grid:
+        with grid.cell():
             _plane(chosen, path, kind, epoch)
         with grid.cell():
             _bars(chosen, histories, epoch)

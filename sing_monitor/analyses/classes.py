@@ -24,7 +24,7 @@ CLASS_METRICS: tuple[MetricSpec, ...] = (
         "Leaking classes",
         "count",
         "lower",
-        "classes with AS < -4, q < 0.05 and a deviation below -5, centered pair",
+        "classes with AS < 0, q < 0.05 and a deviation below -5, centered pair",
         "test: Chung, Romano 2013; q: Benjamini, Hochberg 1995; rule ours",
         "Classes that hide far more of their meaning from the head than the others do. The table "
         "of classes names them. NaN with fewer than three classes of 8 images.",
@@ -114,14 +114,15 @@ def _translated(translation: Translation, classes: int) -> tuple[Tensor, Tensor]
     """
     translated, labels = translation.pairs.original, translation.snapshot.labels
     embeddings = translation.snapshot.embeddings.to(translated)
-    error = (embeddings - translated).square().sum(dim=1, dtype=torch.float64)
+    error = (embeddings - translated).square().sum(dim=1).double()
     total = torch.zeros_like(error)
     for fold, fitted in enumerate(reversed(translation.fit.statistics)):
         own = translation.snapshot.folds == fold
-        total[own] = (embeddings[own] - fitted.sum_z / max(fitted.n, 1)).square().sum(dim=1)
+        center = (fitted.sum_z / max(fitted.n, 1)).to(embeddings)
+        total[own] = (embeddings[own] - center).square().sum(dim=1).double()
     cosines = torch.cosine_similarity(translated, embeddings, dim=1).double()
     cosine, error, total, n = (
-        error.new_zeros(classes).index_add(0, labels, values)
+        total.new_zeros(classes).index_add(0, labels, values)
         for values in (cosines, error, total, torch.ones_like(total))
     )
     return cosine / n, 1 - error / total.where(total > 0, torch.nan)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from mlflow import MlflowClient
 from streamlit.testing.v1 import AppTest
 
+from sing_monitor.app import data
 from tests.app.stores import MINUTE, START, Store, history, own_metrics, plausible
 from tests.servers import free_port
 
@@ -124,7 +124,8 @@ def open_page(monkeypatch: pytest.MonkeyPatch, store: Store) -> Opened:
         app.switch_page(f"views/{page}.py").run()
         return app
 
-    st.cache_data.clear()
+    # Only the list of runs is asked for anew: what is kept of a run is kept under its state.
+    data._listing.clear()
     return opened
 
 

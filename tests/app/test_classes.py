@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from typing import Any
+from urllib.parse import parse_qs
 
 import pandas as pd
 import pytest
@@ -38,7 +40,8 @@ def image_table(classes: int, mean: float = 0.0) -> pd.DataFrame:
     scores = [mean - label + side for label in range(classes - 1) for side in (-1.0, 1.0)]
     ids = [f"{row:016x}" for row in range(len(labels))]
     table = pd.DataFrame({"image": ids, "label": labels, "prediction": 0, "mover": True})
-    return table.assign(**{f"attribute_score{suffix}": scores for suffix in PAIRS})
+    columns = {f"attribute_score{suffix}": scores for suffix in PAIRS}
+    return table.assign(**columns, **{f"image_score{suffix}": 30.0 for suffix in PAIRS})
 
 
 def tables(names: list[str], mean: float = 0.0) -> Findings:
@@ -190,6 +193,24 @@ def test_epoch_pair_class_and_words_come_from_the_link(
     app.text_input(key="find_class").set_value("三").run()
     assert not app.exception
     assert app.selectbox(key="class").placeholder == "三 (first of the list)"
+
+
+def test_a_class_opens_its_images_and_concepts(open_classes: Opened, open_page: Opened) -> None:
+    app = open_classes("one", "other", baseline="other", epoch="1", removal="Raw", of="one")
+    app.selectbox(key="class").set_value("zwei").run()
+    links = {link.proto.label: link.proto.url for link in app.get("link_button")}
+    assert set(links) == {"All its images", "All its concepts"}
+    page, _, address = links["All its images"].partition("?")
+    link = parse_qs(address)
+    assert link.pop("runs") == app.query_params["runs"]
+    images = open_page(
+        page, os.environ["MLFLOW_TRACKING_URI"], runs=app.query_params["runs"], **link
+    )
+    assert not images.exception
+    assert images.selectbox(key="class").value == "zwei"
+    assert images.select_slider(key="epoch").value == 1
+    assert images.get_by_key("removal").value == "Raw"
+    assert "2 images that match" in said(images)
 
 
 def test_a_thousand_classes_are_cut_to_thirty_and_kept_in_the_table(

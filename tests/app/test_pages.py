@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,45 +86,47 @@ def test_the_table_shows_runs_of_every_kind(open_page: Opened, runs: Runs) -> No
     assert table.loc["nan", "sing/score_ratio_centered best"] < 100
 
 
-@pytest.mark.parametrize("page", OF_RUNS)
-def test_an_empty_database_shows_what_to_add(
-    page: str, open_page: Opened, empty_store: Store
-) -> None:
-    app = open_page(page, empty_store.uri)
-    assert not app.exception
-    assert "No monitored run yet" in texts(app)
-    assert "callbacks=[SINGCallback()]" in texts(app)
-    assert empty_store.uri in texts(app)
+def walk(app: AppTest) -> Iterator[tuple[str, AppTest]]:
+    """Through all pages in one session; none of them fails."""
+    for page in OF_RUNS:
+        app.switch_page(f"views/{page}.py").run()
+        assert not app.exception, page
+        yield page, app
 
 
-@pytest.mark.parametrize("page", OF_RUNS)
-def test_runs_without_a_monitor_are_no_runs(
-    page: str, open_page: Opened, unmonitored_store: Store
-) -> None:
-    app = open_page(page, unmonitored_store.uri)
-    assert not app.exception
-    assert "No monitored run yet" in texts(app)
+def test_an_empty_database_shows_what_to_add(open_page: Opened, empty_store: Store) -> None:
+    for page, app in walk(open_page("runs", empty_store.uri)):
+        assert "No monitored run yet" in texts(app), page
+        assert "callbacks=[SINGCallback()]" in texts(app), page
+        assert empty_store.uri in texts(app), page
 
 
-@pytest.mark.parametrize("page", OF_RUNS)
-def test_a_missing_folder_is_named(page: str, open_page: Opened, tmp_path: Path) -> None:
-    app = open_page(page, f"sqlite:///{tmp_path / 'nowhere' / 'mlflow.db'}")
-    assert not app.exception
-    assert "The store cannot be read" in texts(app)
-    assert "nowhere" in texts(app)
+def test_runs_without_a_monitor_are_no_runs(open_page: Opened, unmonitored_store: Store) -> None:
+    for page, app in walk(open_page("runs", unmonitored_store.uri)):
+        assert "No monitored run yet" in texts(app), page
+
+
+def test_a_missing_folder_is_named(open_page: Opened, tmp_path: Path) -> None:
+    for page, app in walk(open_page("runs", f"sqlite:///{tmp_path / 'nowhere' / 'mlflow.db'}")):
+        assert "The store cannot be read" in texts(app), page
+        assert "nowhere" in texts(app), page
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize("page", OF_RUNS)
-def test_a_dead_server_is_named_without_its_password(
-    page: str, open_page: Opened, dead_port: int
-) -> None:
-    app = open_page(page, f"http://bob:hunter2@127.0.0.1:{dead_port}")
-    assert not app.exception
-    assert "The store cannot be read" in texts(app)
-    assert f"127.0.0.1:{dead_port}" in texts(app)
-    assert "hunter2" not in texts(app)
-    assert "bob" not in texts(app)
+def test_a_dead_server_is_named_without_its_password(open_page: Opened, dead_port: int) -> None:
+    for page, app in walk(open_page("runs", f"http://bob:hunter2@127.0.0.1:{dead_port}")):
+        assert "The store cannot be read" in texts(app), page
+        assert f"127.0.0.1:{dead_port}" in texts(app), page
+        assert "hunter2" not in texts(app), page
+        assert "bob" not in texts(app), page
+
+
+def test_every_page_shows_every_odd_run_at_once(open_page: Opened, runs: Runs) -> None:
+    ids = [getattr(runs, name) for name in ONE_EACH]
+    for page, app in walk(open_page("runs", runs=ids, baseline=ids[2])):
+        assert not app.error, page
+        assert app.sidebar.multiselect(key="sidebar_runs").value == ids, page
+        assert any("do not compare" in warning.value for warning in app.warning), page
 
 
 def test_the_guide_needs_no_store(open_page: Opened, dead_port: int) -> None:

@@ -103,7 +103,16 @@ def test_alt_text_names_the_runs() -> None:
 
 
 def test_a_swatch_is_a_picture_with_the_colour() -> None:
-    svg = base64.b64decode(swatch("#123456", is_baseline=True).partition(",")[2]).decode()
-    assert svg.startswith("<svg")
-    assert "#123456" in svg
-    assert "stroke-dasharray" in svg
+    def svg(series: Series) -> str:
+        return base64.b64decode(swatch(series).partition(",")[2]).decode()
+
+    run, baseline, repeat = (
+        svg(Series("a", "", "#123456", **look))
+        for look in ({}, {"is_baseline": True}, {"variant": 1})
+    )
+    assert run.startswith("<svg")
+    assert "#123456" in run
+    assert 'stroke-dasharray="1 0"' in run
+    assert 'stroke-dasharray="6 4"' in baseline
+    assert "<path" in repeat
+    assert "<path" not in run + baseline

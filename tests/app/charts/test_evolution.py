@@ -65,14 +65,34 @@ def test_missing_values_are_gaps_and_stand_in_the_data() -> None:
     (line,) = of_type(spec, "line")
     assert line["mark"]["invalid"] == "break-paths-show-domains"
     assert [row["value"] for row in main_rows(spec)] == [1, None, 3]
-    assert [row["alone"] for row in main_rows(spec)] == [True, False, True]
+
+
+def pointed(found: pd.DataFrame, series: list[Series]) -> list[int]:
+    """Where there are points, counted over all runs."""
+    spec = curves(found, PANEL, series).to_dict()
+    assert of_type(spec, "point")[0]["transform"] == [{"filter": "datum.has_point"}]
+    return [place for place, row in enumerate(main_rows(spec)) if row["has_point"]]
 
 
 def test_every_value_has_a_point_until_there_are_many() -> None:
-    few = curves(values([1.0] * 40), PANEL, SERIES[:1]).to_dict()
-    many = curves(values([1.0] * 41), PANEL, SERIES[:1]).to_dict()
-    assert "transform" not in of_type(few, "point")[0]
-    assert of_type(many, "point")[0]["transform"] == [{"filter": "datum.alone"}]
+    assert pointed(values([1.0] * 40), SERIES[:1]) == [*range(40)]
+    alone = [1.0] * 20 + [math.nan, 2.0, math.nan] + [1.0] * 20
+    assert pointed(values(alone), SERIES[:1]) == [21]
+
+
+def test_points_tell_long_curves_of_one_colour_apart() -> None:
+    repeat = Series("b", "run b", "#111111", variant=1)
+    assert pointed(values([1.0] * 80, [2.0] * 80), [SERIES[0], repeat]) == [*range(80, 160, 10)]
+    spec = curves(values([1.0], [2.0]), PANEL, [SERIES[0], repeat]).to_dict()
+    shapes = of_type(spec, "point")[0]["encoding"]["shape"]["scale"]["range"]
+    assert shapes == ["circle", "square"]
+
+
+def test_the_random_subspace_is_dashed_as_its_run() -> None:
+    found = values([1.0, 2.0], [3.0, 4.0])
+    _, line = of_type(curves(found, PANEL, SERIES, found).to_dict(), "line")[::-1]
+    assert line["encoding"]["color"] == {"value": "#757b85"}
+    assert line["encoding"]["strokeDash"]["scale"]["range"] == [[6, 4], [1, 0]]
 
 
 def test_a_single_epoch_is_a_point() -> None:
