@@ -44,19 +44,19 @@ class Outcome:
         failure: why there are none, or None.
         is_setup_fault: whether the monitor is turned off for good.
         wanted: ids of the images whose thumbnails are to be stored.
+        poor_classes: those whose scores mean nothing, because the translator fails on them.
         attributes: names of the annotated attributes. They are part of the metrics' keys, which
             must be the same on every rank.
         notes: what the user should know about these scalars.
-        poor_classes: those whose scores mean nothing, because the translator fails on them.
     """
 
     scalars: Mapping[str, float] = field(default_factory=dict)
     failure: str | None = None
     is_setup_fault: bool = False
     wanted: Sequence[int] = ()
+    poor_classes: Sequence[str] = ()
     attributes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    poor_classes: Sequence[str] = ()
 
 
 def gather(trainer: pl.Trainer, value: T) -> list[T]:

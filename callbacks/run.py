@@ -220,18 +220,21 @@ class MonitoredRun:
                 outcome = replace(outcome, attributes=seen or self._attributes)
             outcome = broadcast(trainer, outcome)
             self._attributes = outcome.attributes
-            if outcome.scalars and outcome.failure is None and _is_fitting(trainer):
-                raise_alerts(
-                    self._settings.alerts,
-                    self._memory,
-                    epoch=trainer.current_epoch,
-                    scalars=outcome.scalars,
-                )
+            self._raise_alerts(trainer, outcome)
             pictures = gather(trainer, self._watch.embedder.pictures(outcome.wanted))
             if findings is not None:
                 self._publish(trainer, findings, snapshot, pictures)
             self._remember(trainer, outcome)
         return outcome
+
+    def _raise_alerts(self, trainer: pl.Trainer, outcome: Outcome) -> None:
+        if outcome.scalars and outcome.failure is None and _is_fitting(trainer):
+            raise_alerts(
+                self._settings.alerts,
+                self._memory,
+                epoch=trainer.current_epoch,
+                scalars=outcome.scalars,
+            )
 
     def _share(self, trainer: pl.Trainer) -> Share:
         rows = None

@@ -174,6 +174,10 @@ class RunWriter:
             lambda: self._delivery.put_artifact(self.layout.snapshot, snapshot.save),
         )
 
+    def write_tags(self, tags: Mapping[str, str]) -> None:
+        """Store further tags of the run: key -> value, as in :meth:`describe`."""
+        self._delivery.keep("the tags", lambda: self._put_tags(tags))
+
     def keep_scalars(
         self,
         scalars: Mapping[str, float],
@@ -208,10 +212,6 @@ class RunWriter:
     def together(self) -> AbstractContextManager[None]:
         """Write several things in a block and deliver at its end: a server is asked only once."""
         return self._delivery.together()
-
-    def write_tags(self, tags: Mapping[str, str]) -> None:
-        """Store further tags of the run: key -> value, as in :meth:`describe`."""
-        self._delivery.keep("the tags", lambda: self._put_tags(tags))
 
     @property
     def pending(self) -> int:

@@ -114,14 +114,15 @@ def _translated(translation: Translation, classes: int) -> tuple[Tensor, Tensor]
     """
     translated, labels = translation.pairs.original, translation.snapshot.labels
     embeddings = translation.snapshot.embeddings.to(translated)
-    error = (embeddings - translated).square().sum(dim=1, dtype=torch.float64)
+    error = (embeddings - translated).square().sum(dim=1).double()
     total = torch.zeros_like(error)
     for fold, fitted in enumerate(reversed(translation.fit.statistics)):
         own = translation.snapshot.folds == fold
-        total[own] = (embeddings[own] - fitted.sum_z / max(fitted.n, 1)).square().sum(dim=1)
+        center = (fitted.sum_z / max(fitted.n, 1)).to(embeddings)
+        total[own] = (embeddings[own] - center).square().sum(dim=1).double()
     cosines = torch.cosine_similarity(translated, embeddings, dim=1).double()
     cosine, error, total, n = (
-        error.new_zeros(classes).index_add(0, labels, values)
+        total.new_zeros(classes).index_add(0, labels, values)
         for values in (cosines, error, total, torch.ones_like(total))
     )
     return cosine / n, 1 - error / total.where(total > 0, torch.nan)

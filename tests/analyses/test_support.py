@@ -27,8 +27,8 @@ def support(snapshot: Snapshot, original: Tensor, removed: Tensor, centered: Ten
     translation = translate(snapshot, make_texts(snapshot), ridge=0.1)
     pairs = replace(translation.pairs, original=original, removed=removed, centered=centered)
     texts = translation.texts.classes.embeddings
-    raw, about_mean = score_pairs(original, [removed, centered], texts, snapshot.labels)
-    scores = {"": [raw], "_centered": [about_mean]}
+    scored = score_pairs(original, [removed, centered], texts, snapshot.labels)
+    scores = {suffix: [each] for suffix, each in zip(("", "_centered"), scored, strict=True)}
     return analyze_support(replace(translation, pairs=pairs, scores=scores))
 
 
@@ -106,7 +106,7 @@ def test_neither_order_nor_frame_matters() -> None:
     snapshot = real(120)
     z = snapshot.embeddings
     others = [normal(120, 8, seed=seed) + 3 for seed in (1, 2, 3)]
-    expected = pytest.approx(dict(support(snapshot, *others).scalars), rel=1e-4, abs=1e-3)
+    expected = pytest.approx(dict(support(snapshot, *others).scalars), rel=1e-9, abs=1e-9)
     order, turn = torch.randperm(120), orthogonal(8, seed=4)
     turned = replace(snapshot, embeddings=z @ turn)
     assert support(turned, *(v @ turn for v in others)).scalars == expected
