@@ -8,9 +8,9 @@ classes, concepts and neural collapse. Prints the ratio of the medians of altern
 from __future__ import annotations
 
 import argparse
-import statistics
+import cProfile
+import pstats
 import time
-from collections.abc import Callable
 
 import torch
 from sklearn.linear_model import Ridge
@@ -19,6 +19,7 @@ from sing_monitor.analyses import analyze
 from sing_monitor.embeddings import Texts, TextSet
 from sing_monitor.scores import attribute_score, image_score
 from sing_monitor.snapshot import Snapshot
+from tests.benchmarks.machine import alternating, describe
 
 RIDGE = 1e-3
 SHAPES = {  # samples N, features m, classes C, embedding n, concepts K
@@ -66,32 +67,43 @@ def plain_recipe(snapshot: Snapshot, texts: Texts) -> None:
     image_score(original, equivalent).mean()
 
 
-def seconds(function: Callable[[Snapshot, Texts], object], data: tuple[Snapshot, Texts]) -> float:
-    """Wall time of one call."""
-    snapshot, texts = data
-    # What a snapshot has worked out before must not help.
-    fresh = Snapshot(**{name: getattr(snapshot, name) for name in snapshot.__dataclass_fields__})
-    started = time.perf_counter()
-    function(fresh, texts)
-    return time.perf_counter() - started
+def fresh(snapshot: Snapshot) -> Snapshot:
+    """The same snapshot without what it has worked out before."""
+    return Snapshot(**{name: getattr(snapshot, name) for name in snapshot.__dataclass_fields__})
 
 
 def main() -> None:
-    """Print one line a shape."""
+    """Print one line a shape, and with --profile where the time goes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=5)
-    repetitions = parser.parse_args().repetitions
+    parser.add_argument("--profile", action="store_true")
+    arguments = parser.parse_args()
+    print(describe())
     for name, shape in SHAPES.items():
-        data = planted(shape)
-        ours, plain = [], []
-        for _ in range(repetitions):
-            ours.append(seconds(lambda s, t: analyze(s, t, ridge=RIDGE), data))
-            plain.append(seconds(plain_recipe, data))
-        a, b = statistics.median(ours), statistics.median(plain)
+        snapshot, texts = planted(shape)
+
+        def ours(snapshot: Snapshot = snapshot, texts: Texts = texts) -> None:
+            analyze(fresh(snapshot), texts, ridge=RIDGE)
+
+        def plain(snapshot: Snapshot = snapshot, texts: Texts = texts) -> None:
+            plain_recipe(fresh(snapshot), texts)
+
+        started = time.perf_counter()
+        ours()
+        first = time.perf_counter() - started
+        times = alternating({"ours": ours, "plain": plain}, arguments.repetitions)
+        wall, processor = zip(times["ours"], times["plain"], strict=True)
         print(
             f"{name:<9} N={shape[0]} m={shape[1]} C={shape[2]} n={shape[3]} K={shape[4]}: "
-            f"analysis {a:.2f} s, plain recipe {b:.2f} s, ratio {a / b:.1f}"
+            f"analysis {wall[0]:.2f} s (the first {first:.2f} s), plain recipe {wall[1]:.2f} s, "
+            f"ratio {wall[0] / wall[1]:.1f}; processor {processor[0]:.2f} s, {processor[1]:.2f} s, "
+            f"ratio {processor[0] / processor[1]:.1f}",
+            flush=True,
         )
+        if arguments.profile:
+            with cProfile.Profile(time.process_time) as profile:
+                ours()
+            pstats.Stats(profile).sort_stats("tottime").print_stats(15)
 
 
 if __name__ == "__main__":

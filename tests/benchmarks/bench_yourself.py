@@ -1,0 +1,143 @@
+"""The monitor against writing it yourself: an epoch's numbers from a second pass and dense algebra.
+
+Doing it yourself: run the model once more over the validation set to get the features, decompose
+the head with `torch.linalg.svd(full_matrices=True)`, form dense m x m projectors, fit
+scikit-learn's `Ridge` on each half of the images, and translate features and equivalents, of the
+head and of three random subspaces. The embeddings of images and texts are given to both. The
+monitor: everything it does in one validation, tables and MLflow's writes included, the validation
+itself and the set-up before it apart. Both give the same AS, IS and null energy; how far they
+differ is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import MLFlowLogger
+from sklearn.linear_model import Ridge
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from examples.tiny_clip import load_tiny_clip
+from sing_monitor import SINGCallback
+from sing_monitor.callbacks.probe import fingerprints
+from sing_monitor.geometry import RANDOM_DRAWS, RANDOM_SEED
+from sing_monitor.scores import attribute_score, image_score
+from tests.benchmarks.bench_training import BATCH, NAMES, Classifier, Stopwatch, images, monitored
+from tests.benchmarks.machine import describe
+
+RIDGE = 1e-3
+
+
+def yourself(
+    model: Classifier, loader: DataLoader[tuple[Tensor, Tensor]], given: dict[str, Tensor]
+) -> dict[str, float]:
+    """AS and IS of the paper's, the centered and the random pairs, and the null energy."""
+    with torch.no_grad():
+        features = torch.cat(
+            [
+                model.model.forward_head(model.model.forward_features(x), pre_logits=True)
+                for x, _ in loader
+            ]
+        ).double()
+    weight = model.model.get_classifier().weight.detach().double()
+    _, values, right = torch.linalg.svd(weight, full_matrices=True)
+    rank = int((values > 1e-5).sum())
+    generator = torch.Generator().manual_seed(RANDOM_SEED)
+    size = len(right), rank
+    drawn = [
+        torch.linalg.qr(torch.randn(*size, generator=generator, dtype=torch.float64)).Q
+        for _ in range(RANDOM_DRAWS)
+    ]
+    projectors = [
+        torch.eye(len(right), dtype=torch.float64) - basis @ basis.T
+        for basis in (right[:rank].T, *drawn)
+    ]
+    center = features.mean(dim=0)
+    null = features @ projectors[0]
+    equivalents = {
+        "": features - null,
+        "_centered": features - (features - center) @ projectors[0],
+        **{f"_{k}": features - (features - center) @ each for k, each in enumerate(projectors[1:])},
+    }
+    texts = given["texts"][given["labels"]]
+    found = {name: torch.zeros(2, len(features), dtype=torch.float64) for name in equivalents}
+    for fold in (0, 1):
+        rows, others = given["folds"] == fold, given["folds"] != fold
+        scatter = (features[others] - features[others].mean(dim=0)).square().sum()
+        ridge = Ridge(RIDGE * float(scatter) / features.shape[1])
+        ridge.fit(features[others].numpy(), given["embeddings"][others].double().numpy())
+        original = torch.from_numpy(ridge.predict(features[rows].numpy()))
+        for name, equivalent in equivalents.items():
+            translated = torch.from_numpy(ridge.predict(equivalent[rows].numpy()))
+            found[name][0, rows] = attribute_score(original, translated, texts[rows])
+            found[name][1, rows] = image_score(original, translated)
+    means = {name: scores.mean(dim=1).tolist() for name, scores in found.items()}
+    random = [means.pop(f"_{k}") for k in range(RANDOM_DRAWS)]
+    means["_random"] = [statistics.fmean(each) for each in zip(*random, strict=True)]
+    return {
+        **{f"sing/attribute_score{name}": value[0] for name, value in means.items()},
+        **{f"sing/image_score{name}": value[1] for name, value in means.items()},
+        "head/null_energy": float(null.square().sum() / features.square().sum()),
+    }
+
+
+def main() -> None:
+    """Print the medians of alternating epochs, their ratio, and how far the numbers differ."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--images", type=int, default=1_000)
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", module="lightning")
+    for name in ("mlflow", "alembic", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    print(describe())
+    L.seed_everything(0, verbose=False)
+    data = images(arguments.images, training=False)
+    loader, model, space = DataLoader(data, BATCH), Classifier().eval(), load_tiny_clip()
+    pixels = [x for x, _ in loader]
+    given = {
+        "labels": torch.tensor(data.labels),
+        "folds": torch.cat([fingerprints(x) & 1 for x in pixels]),
+        "embeddings": torch.cat([space.encode_images(x) for x in pixels]),
+        "texts": space.encode_texts([f"an image of a {name}" for name in NAMES]).double(),
+    }
+    stopwatch = Stopwatch()
+    callback = SINGCallback(space, class_names=NAMES, ridge=RIDGE, cache_dir=None)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = L.Trainer(
+            accelerator="cpu",
+            logger=MLFlowLogger("bench", tracking_uri=f"sqlite:///{folder}/mlflow.db"),
+            callbacks=[monitored(stopwatch, callback, prefix="on_validation")],
+            default_root_dir=folder,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+        )
+        trainer.validate(model, loader, verbose=False)  # embeds the probe
+        ours: list[tuple[float, float]] = []
+        theirs: list[tuple[float, float]] = []
+        for _ in range(arguments.repetitions):
+            stopwatch.wall = stopwatch.processor = 0.0
+            trainer.validate(model, loader, verbose=False)
+            ours.append((stopwatch.wall, stopwatch.processor))
+            started = time.perf_counter(), time.process_time()
+            expected = yourself(model, loader, given)
+            theirs.append((time.perf_counter() - started[0], time.process_time() - started[1]))
+        logged = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    for k, clock in enumerate(("wall", "processor")):
+        a, b = (statistics.median(each[k] for each in side) for side in (ours, theirs))
+        print(f"{clock}: monitor {a:.2f} s, yourself {b:.2f} s, {b / a:.0f} times as much")
+    apart = {key: abs(logged[key] - value) for key, value in expected.items()}
+    worst = max(apart, key=lambda key: apart[key])
+    print(f"largest difference of {len(apart)} numbers: {apart[worst]:.1e} ({worst})")
+
+
+if __name__ == "__main__":
+    main()
