@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
@@ -88,7 +89,7 @@ class Analysis:
             snapshot,
             collector.setup.texts(snapshot.embeddings, snapshot.labels),
             ridge=self.ridge,
-            previous_head=self._previous_head(snapshot.weight.shape[1]),
+            previous_head=self._previous_head(collector, snapshot.weight.shape[1]),
             seed=RANDOM_SEED,
             n_images=self.n_images,
         ) | Findings(
@@ -98,6 +99,7 @@ class Analysis:
                 "monitor/skipped": 0.0,
             }
         )
+        collector.decomposed = snapshot.weight, snapshot.geometry
         outcome = Outcome(
             findings.scalars,
             wanted=_pictured(findings),
@@ -115,11 +117,15 @@ class Analysis:
             "shuffling, each image counts once.",
         )
 
-    def _previous_head(self, feature_dim: int) -> HeadGeometry | None:
+    def _previous_head(self, collector: Collector, feature_dim: int) -> HeadGeometry | None:
         """None also where a new network took the old one's place: there is no drift between two."""
         weight = self.previous_weight
         if weight is None or weight.shape[1] != feature_dim:
             return None
+        if collector.decomposed is not None:
+            known, geometry = collector.decomposed
+            if torch.equal(known, weight.cpu()):
+                return geometry
         return HeadGeometry.from_weight(weight, invariance=self.invariance)
 
 

@@ -20,7 +20,7 @@ from sing_monitor.callbacks.probe import (
     in_probe,
 )
 from sing_monitor.callbacks.setup import MonitorSetup
-from sing_monitor.geometry import Invariance
+from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.snapshot import Snapshot
 
 
@@ -43,6 +43,8 @@ class Collector:
     ) -> None:
         self.setup: MonitorSetup | None = None
         self.example = torch.empty(3, 0, 0)
+        # The last analysed head, for the drift of the next.
+        self.decomposed: tuple[Tensor, HeadGeometry] | None = None
         self._tap = tap
         self._embedder = embedder
         self._settle = settle

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 _ROWS = 2048
-_COLUMNS = 256
 
 
 def working(x: Tensor) -> Tensor:
@@ -39,15 +38,12 @@ def deviations(x: Tensor, center: Tensor) -> Tensor:
 
 
 def gram(x: Tensor) -> Tensor:
-    """``X'X`` of (B, m), (m, m), by its upper panels: little more than half of the product."""
-    size = x.shape[1]
-    result = x.new_empty(size, size)
-    for start in range(0, size, _COLUMNS):
-        stop = min(start + _COLUMNS, size)
-        panel = x[:, start:stop].T @ x[:, start:]
-        result[start:stop, start:] = panel
-        result[start:, start:stop] = panel.T
-    return result
+    """``X'X`` of (B, m) in float64, (m, m), by a symmetric product: half of the full one."""
+    from scipy.linalg.blas import dsyrk
+
+    # The lower triangle in Fortran's order is the upper one of the tensor on the same memory.
+    upper = torch.from_numpy(dsyrk(1.0, x.double().contiguous().numpy().T, lower=1).T)
+    return upper + upper.triu(1).T
 
 
 def energy(x: Tensor) -> float:

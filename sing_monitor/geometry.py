@@ -185,6 +185,10 @@ def random_geometries(
         draws: how many.
         seed: of the generator.
     """
+    if rank == feature_dim:
+        # All bases of everything are as good.
+        everything = torch.eye(feature_dim, dtype=torch.float64)
+        return (HeadGeometry(everything, torch.ones(rank, dtype=torch.float64)),) * draws
     generator = torch.Generator().manual_seed(seed)
     bases = (
         torch.linalg.qr(torch.randn(feature_dim, rank, generator=generator, dtype=torch.float64)).Q

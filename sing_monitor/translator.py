@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from sing_monitor.blocks import energy, gram, row_blocks, working
+from sing_monitor.blocks import energy, gram, row_blocks
 from sing_monitor.geometry import HeadGeometry
 
 # What is smaller than this share of the sums it was computed from is rounding noise.
@@ -138,20 +138,17 @@ class RidgeStatistics:
                 f"expected features {expected[0]} and embeddings {expected[1]}, "
                 f"got {tuple(x.shape)} and {tuple(z.shape)}."
             )
-        # About a point amid the samples, where products in single precision cancel least.
-        x, z = working(x), working(z).to(working(x).dtype)
-        x0, z0 = x.mean(dim=0), z.mean(dim=0)
-        sum_x, sum_z = torch.zeros_like(self.sum_x), torch.zeros_like(self.sum_z)
-        xx, xz, zz = torch.zeros_like(self.xx), torch.zeros_like(self.xz), 0.0
+        # In double precision whatever comes: a small ridge makes much of a sum's last digits.
+        sum_x, sum_z, zz = self.sum_x.clone(), self.sum_z.clone(), self.zz
+        xx, xz = self.xx.clone(), self.xz.clone()
         for rows in row_blocks(torch.arange(len(x))):
-            dx, dz = x[rows] - x0, z[rows] - z0
-            sum_x += dx.sum(dim=0, dtype=torch.float64)
-            sum_z += dz.sum(dim=0, dtype=torch.float64)
-            xx += gram(dx)
-            xz += dx.T @ dz
-            zz += energy(dz)
-        moved = RidgeStatistics(len(x), sum_x, sum_z, xx, xz, zz)
-        return self + moved._moved(x0.double(), z0.double()) if len(x) else self
+            block_x, block_z = x[rows].to(xx), z[rows].to(xz)
+            sum_x += block_x.sum(dim=0)
+            sum_z += block_z.sum(dim=0)
+            xx += gram(block_x)
+            xz.addmm_(block_x.T, block_z)
+            zz += energy(block_z)
+        return RidgeStatistics(self.n + len(x), sum_x, sum_z, xx, xz, zz)
 
     def _moved(self, x0: Tensor, z0: Tensor) -> RidgeStatistics:
         """Statistics of (x + x0, z + z0)."""

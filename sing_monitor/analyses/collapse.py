@@ -122,7 +122,7 @@ class _Spread:
     """Features in the directions that the class means span.
 
     With ``M M' / C = U L U'``, M the centred class means, these directions are the columns of
-    ``R = M' U (C L)^-1/2``.
+    ``R = M' U (C L)^-1/2``; with more classes than features they come from ``M' M / C = R L R'``.
 
     Args:
         features: ``(f - center) R``, (N, k).
@@ -137,14 +137,17 @@ class _Spread:
     @classmethod
     def of(cls, features: Tensor, centred: Tensor, center: Tensor) -> _Spread:
         classes = len(centred)
-        eigenvalues, vectors = torch.linalg.eigh(centred @ centred.T / classes)
+        is_wide = classes <= centred.shape[1]
+        gram = centred @ centred.T if is_wide else centred.T @ centred
+        eigenvalues, vectors = torch.linalg.eigh(gram / classes)
         keep = eigenvalues > eigenvalues[-1] * classes * torch.finfo(eigenvalues.dtype).eps
-        scale = (classes * eigenvalues[keep]).sqrt()
-        directions = (centred.T @ (vectors[:, keep] / scale)).to(working(features))
+        vectors, scale = vectors[:, keep], (classes * eigenvalues[keep]).sqrt()
+        places = vectors * scale if is_wide else centred @ vectors
+        directions = centred.T @ (vectors / scale) if is_wide else vectors
         blocks = row_blocks(torch.arange(len(features)))
+        directions = directions.to(working(features))
         projected = [deviations(features[rows], center) @ directions for rows in blocks]
-        means = (vectors[:, keep] * scale).to(directions)
-        return cls(torch.cat(projected), means, eigenvalues[keep])
+        return cls(torch.cat(projected), places.to(directions), eigenvalues[keep])
 
     def within_over_between(self, labels: Tensor) -> float:
         """``tr(Sigma_W Sigma_B^+) / C``: by direction, variance within over variance between."""
@@ -190,9 +193,13 @@ def _equinorm(centred: Tensor) -> float:
 def _equiangle(centred: Tensor) -> float:
     classes = len(centred)
     directions = normalize(centred, dim=1)
-    cosines = directions @ directions.T
-    pairs = cosines[*torch.triu_indices(classes, classes, offset=1)]
-    return float((pairs + 1 / max(classes - 1, 1)).abs().mean())
+    total = 0.0
+    for rows in row_blocks(torch.arange(classes)):
+        distances = (directions[rows] @ directions.T + 1 / (classes - 1)).abs_()
+        # A class makes no pair with itself.
+        distances[torch.arange(len(rows)), rows] = 0
+        total += float(distances.sum())
+    return total / (classes * (classes - 1))
 
 
 def _self_duality(weight: Tensor, centred: Tensor) -> float:

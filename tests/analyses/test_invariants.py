@@ -710,3 +710,22 @@ def test_texts_that_do_not_fit_are_refused(change, message: str) -> None:
     snapshot = make_snapshot()
     with pytest.raises(ValueError, match=message):
         invariants(snapshot, replace(make_texts(snapshot), **change))
+
+
+@pytest.mark.parametrize("ridge", [1e-6, 1e-3])
+def test_a_small_ridge_makes_nothing_of_single_precision(ridge: float) -> None:
+    # Features of unequal scale, as trained ones are: the ridge divides by small eigenvalues.
+    snapshot = make_snapshot(samples=600, classes=4, feature_dim=60)
+    scales = torch.logspace(0, -3, 60, dtype=torch.float64)
+    narrow = replace(
+        snapshot,
+        features=(normal(600, 60, seed=8) * scales @ orthogonal(60, seed=9) + 1).float(),
+        embeddings=snapshot.embeddings.float(),
+    )
+    wide = replace(narrow, features=narrow.features.double(), embeddings=narrow.embeddings.double())
+    texts = make_texts(snapshot)
+    single, double = (invariants(each, texts, ridge=ridge).scalars for each in (narrow, wide))
+    for suffix in SUFFIXES:
+        for name in ("attribute_score", "image_score"):
+            key = f"sing/{name}{suffix}"
+            assert single[key] == pytest.approx(double[key], abs=2e-5), key
