@@ -84,6 +84,7 @@ def curves(
     panel: Panel,
     series: Sequence[Series],
     random: pd.DataFrame | None = None,
+    alerts: pd.DataFrame | None = None,
 ) -> alt.LayerChart:
     """Curves of one metric, a line for each run; gaps where a value is missing.
 
@@ -92,6 +93,7 @@ def curves(
         panel: what stands around them.
         series: the runs; colours and dashes follow it.
         random: the same columns for the random subspace, drawn thin and grey behind.
+        alerts: the values at which an alert fired, with columns alert and message.
     """
     drawn = values.assign(
         has_point=_points_at(values, series),
@@ -100,7 +102,7 @@ def curves(
     has_change = not panel.is_difference and values["difference"].notna().any()
     more = [alt.Tooltip("change:N", title="to the baseline")] if has_change else []
     layers = [*_random(random, panel, series), _line(panel, series), *_points(panel, series, more)]
-    return _finish(drawn, [*_zero(values), *layers], panel)
+    return _finish(drawn, [*_zero(values), *layers, *_alerts(alerts, panel, series)], panel)
 
 
 def bands(
@@ -211,6 +213,16 @@ def _random(
         ],
     )
     return [lines, name.encode(**place, text=alt.Text("name:N"))]
+
+
+def _alerts(alerts: pd.DataFrame | None, panel: Panel, series: Sequence[Series]) -> list[alt.Chart]:
+    """A rule at the epoch, and a large triangle on the curve that can be pointed at."""
+    if alerts is None or alerts.empty:
+        return []
+    tooltip = [alt.Tooltip("alert:N"), *panel._tooltip(), alt.Tooltip("message:N")]
+    base = alt.Chart(alerts).encode(x=panel._x(), color=colour(series), tooltip=tooltip)
+    triangle = base.mark_point(shape="triangle-down", filled=True, size=140, opacity=1, yOffset=-9)
+    return [base.mark_rule(strokeWidth=1, strokeDash=[2, 2]), triangle.encode(y=panel._y())]
 
 
 def _zero(values: pd.DataFrame) -> list[alt.Chart]:
