@@ -85,6 +85,7 @@ def curves(
     series: Sequence[Series],
     random: pd.DataFrame | None = None,
     alerts: pd.DataFrame | None = None,
+    intervals: pd.DataFrame | None = None,
 ) -> alt.LayerChart:
     """Curves of one metric, a line for each run; gaps where a value is missing.
 
@@ -94,6 +95,7 @@ def curves(
         series: the runs; colours and dashes follow it.
         random: the same columns for the random subspace, drawn thin and grey behind.
         alerts: the values at which an alert fired, with columns alert and message.
+        intervals: the values that have one, with columns low and high.
     """
     drawn = values.assign(
         has_point=_points_at(values, series),
@@ -101,8 +103,14 @@ def curves(
     )
     has_change = not panel.is_difference and values["difference"].notna().any()
     more = [alt.Tooltip("change:N", title="to the baseline")] if has_change else []
-    layers = [*_random(random, panel, series), _line(panel, series), *_points(panel, series, more)]
-    return _finish(drawn, [*_zero(values), *layers, *_alerts(alerts, panel, series)], panel)
+    layers = [
+        *_random(random, panel, series),
+        *_intervals(intervals, panel, series),
+        _line(panel, series),
+        *_points(panel, series, more),
+        *_alerts(alerts, panel, series),
+    ]
+    return _finish(drawn, [*_zero(values), *layers], panel)
 
 
 def bands(
@@ -213,6 +221,18 @@ def _random(
         ],
     )
     return [lines, name.encode(**place, text=alt.Text("name:N"))]
+
+
+def _intervals(
+    intervals: pd.DataFrame | None, panel: Panel, series: Sequence[Series]
+) -> list[alt.Chart]:
+    """A faint band, with a bar where the interval is known: there may be a single one."""
+    if intervals is None or intervals["low"].isna().all():
+        return []
+    base = alt.Chart(intervals).encode(
+        x=panel._x(), y=panel._y("low"), y2=alt.Y2("high:Q"), color=colour(series)
+    )
+    return [base.mark_area(opacity=0.14, line=False), base.mark_rule(opacity=0.5)]
 
 
 def _alerts(alerts: pd.DataFrame | None, panel: Panel, series: Sequence[Series]) -> list[alt.Chart]:

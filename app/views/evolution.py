@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import alerts, curves, evolution_controls, metrics, page, states
+from sing_monitor.app import alerts, curves, evolution_controls, intervals, metrics, page, states
 from sing_monitor.app.charts import evolution as charts
 from sing_monitor.app.charts.common import Series, alt_text, swatch
 from sing_monitor.app.downloads import csv_button
@@ -53,6 +53,7 @@ def _panels(chosen: Selection, view: View, long: pd.DataFrame, x_title: str) -> 
     page.legend(series, with_random=has_random and any(map(metrics.random_of, view.keys)))
     fired = alerts.fired({run.run_id: run.tag("alerts") for run in chosen.runs})
     _say_alerts(chosen, fired)
+    sure = _intervals(chosen, view, long)
     domain = charts.x_domain(long["x"])
     with st.grid(min_column_width=360, gap="medium") as grid:
         for key in view.shown:
@@ -74,8 +75,30 @@ def _panels(chosen: Selection, view: View, long: pd.DataFrame, x_title: str) -> 
                     changes = values.assign(value=values["difference"])
                     drawn = changes if view.is_difference else values
                     marks = alerts.marks(fired, key, drawn)
-                    place(charts.curves, drawn, panel, series, random, marks)
+                    place(
+                        charts.curves,
+                        drawn,
+                        panel,
+                        series,
+                        random,
+                        marks,
+                        sure[sure["metric"] == key],
+                    )
                 _below(chosen, view, key, values)
+
+
+def _intervals(chosen: Selection, view: View, long: pd.DataFrame) -> pd.DataFrame:
+    """The values that have an interval, with low and high; it says what they cover."""
+    nothing = long.iloc[:0].assign(low=[], high=[])
+    if not view.with_intervals:
+        return nothing
+    found = intervals.of_training(chosen.runs, sorted(long["epoch"].unique().tolist()))
+    if found.empty:
+        st.caption("The picked runs hold no intervals: an earlier version of sing-monitor ran.")
+        return nothing
+    intervals.say()
+    ends = long.drop_duplicates(["series", "metric", "epoch"], keep="last")
+    return ends.merge(found, on=["series", "metric", "epoch"])
 
 
 def _say_alerts(chosen: Selection, fired: pd.DataFrame) -> None:

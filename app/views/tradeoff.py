@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, metrics, page, states
+from sing_monitor.app import at_epoch, intervals, metrics, page, states
 from sing_monitor.app.charts import tradeoff as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.downloads import csv_button
@@ -192,17 +192,20 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
 def _bars(chosen: Selection, histories: dict[str, pd.DataFrame], epoch: int) -> None:
     tables = []
     runs = [run for run in chosen.runs if run.run_id in histories]
+    sure = intervals.at(runs, epoch)
     for key, random in _BARS.items():
         values, longest = _heights(chosen, histories, key, random, epoch)
         if longest is None:
             states.no_values(metrics.label(key))
             continue
+        bounds = sure.loc[sure["metric"] == key, ["series", "low", "high"]]
+        values = values.merge(bounds, on="series", how="left")
         spec = metrics.spec_of(key)
         about = [metrics.DIRECTIONS[spec.better], "grey: random subspace" if random else ""]
         around = charts.Bars(
             title=metrics.label(key),
             about=" · ".join(filter(None, [f"epoch {epoch}", *about])),
-            longest=longest,
+            longest=float(np.nanmax([longest, *values["high"].astype(float)])),
             caveat=chosen.caveat(key),
         )
         series = [run.series for run in runs]
@@ -212,6 +215,8 @@ def _bars(chosen: Selection, histories: dict[str, pd.DataFrame], epoch: int) -> 
             place(charts.bars, values, around, series)
             st.caption("How to read this", help=metrics.explanation(key))
         tables.append(values.assign(metric=key, epoch=epoch).drop(columns="text"))
+    if len(sure):
+        intervals.say()
     if tables:
         csv_button("Bars as CSV", "bars.csv", pd.concat(tables, ignore_index=True))
 

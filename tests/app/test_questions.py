@@ -15,7 +15,7 @@ from tests.app.conftest import Opened
 MOST = {
     "runs": {"get_metric_history": 16, "download_artifacts": 0},
     "evolution": {"get_metric_history": 32, "download_artifacts": 0},
-    "tradeoff": {"get_metric_history": 38, "download_artifacts": 2},
+    "tradeoff": {"get_metric_history": 38, "download_artifacts": 4},
     "classes": {"get_metric_history": 0, "download_artifacts": 16},
     "concepts": {"get_metric_history": 0, "download_artifacts": 6},
     "images": {"get_metric_history": 0, "download_artifacts": 10},

@@ -165,14 +165,22 @@ def test_bars_write_their_number_and_name_the_run_whatever_it_is_called() -> Non
             "value": [2.0, math.nan],
             "random": [1.5, math.nan],
             "text": ["2.00", "\N{EN DASH}"],
+            "low": [1.9, math.nan],
+            "high": [2.2, math.nan],
         }
     )
     spec = bars(values, Bars("IS / |AS|", "epoch 2", 4.0, "other space"), SERIES).to_dict()
-    bar, tick, number = spec["layer"]
+    bar, whisker, tick, number = spec["layer"]
     assert bar["encoding"]["x"]["scale"]["domain"] == [0, 4.8]
     assert "'it\\'s b'" in bar["encoding"]["y"]["axis"]["labelExpr"]
     assert tick["transform"] == [{"filter": "isValid(datum.random)"}]
     assert number["encoding"]["text"]["field"] == "text"
+    assert whisker["transform"] == [{"filter": "isValid(datum.low)"}]
+    (ends,) = (data for data in spec["datasets"].values() if "end" in data[0])
+    assert [(row["end"], row["interval"]) for row in ends] == [
+        (2.2, "1.9 to 2.2"),
+        (None, "\N{EN DASH}"),
+    ]
     assert spec["title"]["subtitle"] == ["epoch 2", "⚠ other space"]
 
 
