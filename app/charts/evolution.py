@@ -232,7 +232,7 @@ def _intervals(
     base = alt.Chart(intervals).encode(
         x=panel._x(), y=panel._y("low"), y2=alt.Y2("high:Q"), color=colour(series)
     )
-    return [base.mark_area(opacity=0.14, line=False), base.mark_rule(opacity=0.5)]
+    return [base.mark_area(opacity=0.2, line=False), base.mark_rule(opacity=0.5)]
 
 
 def _alerts(alerts: pd.DataFrame | None, panel: Panel, series: Sequence[Series]) -> list[alt.Chart]:

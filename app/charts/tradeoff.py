@@ -126,7 +126,7 @@ def plane(
     """A cloud of images with its ellipse for each run, and the path of the mean over epochs.
 
     Args:
-        points: columns series, attribute, image; drawn faintly.
+        points: columns series, attribute, image, outside; drawn faintly, and hollow out of support.
         ellipses: from `ellipse`, with the column series.
         path: columns series, label, epoch, order, attribute, image, is_chosen.
         around: what stands around them.
@@ -141,6 +141,7 @@ def plane(
         alt.Tooltip("image:Q", title="mean IS", format=".2f"),
     ]
     cloud = alt.Chart(points).mark_point(filled=True, size=10, opacity=0.16, clip=True)
+    hollow = alt.Chart(points).mark_point(size=12, strokeWidth=0.8, opacity=0.5, clip=True)
     outline = alt.Chart(ellipses).mark_line(strokeWidth=2, clip=True)
     line = alt.Chart(shown).mark_line(strokeWidth=1.5)
     dots = alt.Chart(shown).mark_point(filled=True, size=24, opacity=1)
@@ -152,7 +153,8 @@ def plane(
     return alt.LayerChart(
         layer=[
             zero.encode(x=alt.X("zero:Q"), color=alt.ColorValue(RANDOM_COLOUR)),
-            cloud.encode(**place),
+            cloud.transform_filter("!datum.outside").encode(**place),
+            hollow.transform_filter("datum.outside").encode(**place),
             outline.encode(**place, order=order, strokeDash=dash(series)),
             line.encode(**place, order=order, strokeDash=dash(series)),
             dots.encode(**place, shape=shape(series), tooltip=tooltip),
@@ -225,14 +227,16 @@ def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.La
         tooltip=tooltip,
     )
     tick = base.transform_filter("isValid(datum.random)").mark_tick(thickness=2, size=20, clip=True)
-    whisker = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5)
+    sure = base.transform_filter("isValid(datum.low)")
     ends = {"x": alt.X("low:Q", title=None), "x2": alt.X2("high:Q")}
     number = base.encode(x=alt.X("end:Q", title=None)).mark_text(align="left", dx=6, fontSize=12)
     return alt.LayerChart(
         data=drawn,
         layer=[
             bar,
-            whisker.encode(**ends),
+            # Seen on the bar and on both backgrounds.
+            sure.mark_rule(strokeWidth=4).encode(**ends, color=alt.ColorValue("white")),
+            sure.mark_rule(strokeWidth=1.5).encode(**ends, color=alt.ColorValue("black")),
             tick.encode(x=alt.X("random:Q"), color=alt.ColorValue(RANDOM_COLOUR)),
             number.encode(text="text:N", color=alt.ColorValue(RANDOM_COLOUR)),
         ],
