@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from sing_monitor.app import data, metrics, states
+from sing_monitor.app import data, metrics, selection, states
 from sing_monitor.app.charts import images as charts
 from sing_monitor.app.charts.images import Pair
 from sing_monitor.app.selection import Run
@@ -78,19 +79,32 @@ def draw(view: View, top: pd.DataFrame, table: pd.DataFrame) -> None:
         table: all of it, for the classes of the neighbours.
     """
     rows = top.to_dict("records")
-    near = [image for row in rows for name in view.neighbours.values() for image in _ids(row, name)]
+    near = [
+        image for row in rows for name in view.neighbours.values() for image in ids_of(row, name)
+    ]
     read = partial(data.thumbnails, view.run.source, [*top["image"], *near])
     pictures = states.attempt(read, view.run) or {}
     labels = table.drop_duplicates("image").set_index("image")["label"]
     with st.grid(min_column_width=300, gap="small") as grid:
         for row in rows:
             with grid.cell(), st.container(border=True, gap="xsmall"):
-                _head(view, row, pictures)
+                head(view, row, pictures)
                 for when, name in view.neighbours.items():
-                    _neighbours(view, f"Nearest {when}", _ids(row, name), pictures, labels)
+                    neighbours(view, f"Nearest {when}", ids_of(row, name), pictures, labels)
+                _link(view, str(row["image"]))
 
 
-def _head(view: View, row: Mapping[str, Any], pictures: Thumbnails) -> None:
+def _link(view: View, image: str) -> None:
+    """Opens as any shared link does: `st.page_link` would lose what both pages keep in it."""
+    link = {"of": view.run.label, "epoch": view.epoch, "image": image}
+    if view.pair == "raw":
+        link["removal"] = "Raw"
+    address = f"explain?{urlencode({**selection.shared(), **link}, doseq=True)}"
+    st.link_button("Explain", address, icon=":material/manage_search:", type="tertiary")
+
+
+def head(view: View, row: Mapping[str, Any], pictures: Thumbnails) -> None:
+    """Picture, label, prediction and scores of one row of the table ``images``."""
     label, predicted = (plain(short(view.name(row[key]), 30)) for key in ("label", "prediction"))
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         picture = pictures.get(row["image"])
@@ -108,9 +122,10 @@ def _head(view: View, row: Mapping[str, Any], pictures: Thumbnails) -> None:
             st.caption(f"{'' if picture is not None else 'No picture. '}`{one_line(row['image'])}`")
 
 
-def _neighbours(
+def neighbours(
     view: View, what: str, ids: Sequence[str], pictures: Thumbnails, labels: pd.Series
 ) -> None:
+    """Small pictures of images with the classes that ``labels`` gives by id, as far as stored."""
     known = [image for image in ids if image in pictures]
     if not known:
         return
@@ -132,6 +147,7 @@ def _degrees(score: str, value: float) -> str:
     return plain(metrics.show(f"sing/{charts.SCORES[score]}_centered", value, sign=score == "AS"))
 
 
-def _ids(row: Mapping[str, Any], name: str) -> list[str]:
+def ids_of(row: Mapping[str, Any], name: str) -> list[str]:
+    """The ids in a column of neighbours."""
     found = row.get(name)
     return [] if found is None else [str(image) for image in found]

@@ -26,6 +26,8 @@ page = st.navigation(
         st.Page("views/classes.py", title="Classes", icon=":material/category:"),
         st.Page("views/concepts.py", title="Concepts", icon=":material/translate:"),
         st.Page("views/images.py", title="Images", icon=":material/image:"),
+        st.Page("views/explain.py", title="Explain", icon=":material/manage_search:"),
+        st.Page("views/steering.py", title="Steering", icon=":material/swipe:"),
         st.Page("views/geometry.py", title="Geometry", icon=":material/straighten:"),
         st.Page("views/guide.py", title="Guide", icon=":material/menu_book:"),
     ]

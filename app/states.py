@@ -113,6 +113,28 @@ def one_epoch() -> None:
     )
 
 
+def no_steering(labels: Sequence[str]) -> None:
+    """Runs that were monitored before steering was measured."""
+    with st.container(border=True):
+        st.subheader(":material/history: No steering in older runs", anchor=False)
+        st.markdown(
+            f"An older version of sing-monitor wrote {plain(listed(list(labels)))}: this "
+            "validation has no table of steering. Train again, or analyse a finished model:"
+        )
+        st.code("sing-monitor analyze --help", language="bash")
+
+
+def no_snapshot(label: str) -> None:
+    """A run without stored features, on the page that explains an image from them."""
+    with st.container(border=True):
+        st.subheader(":material/inventory_2: No snapshot in this run", anchor=False)
+        st.markdown(
+            f"Concepts gained and lost, and the logits before and after, are worked out from the "
+            f"features, and {plain(label)} did not store them. The next run does with:"
+        )
+        st.code("SINGCallback(save_snapshots=True)", language="python")
+
+
 def no_values(name: str) -> None:
     """A metric without a single number, in place of its chart."""
     st.markdown(f"**{plain(name)}**")

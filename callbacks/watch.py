@@ -23,6 +23,7 @@ from sing_monitor.callbacks.setup import (
     report,
     settle,
 )
+from sing_monitor.embeddings import concept_prompts
 from sing_monitor.geometry import RANDOM_DRAWS
 from sing_monitor.geometry import RANDOM_SEED as SEED
 from sing_monitor.head import Head
@@ -144,6 +145,7 @@ class Watch:
             "attributes": {name: list(texts.names) for name, texts in setup.attributes.items()},
             "attribute_prompts": dict(prompts.attributes),
             "concepts": list(setup.concepts.names) if setup.concepts is not None else [],
+            "concept_prompts": concept_prompts(prompts.concepts),
             "pixels": {
                 "mean": list(setup.pixels.mean),
                 "std": list(setup.pixels.std),

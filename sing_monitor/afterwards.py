@@ -80,7 +80,7 @@ def add_concepts(
     texts = concept_set(space, new, cache)
     if texts is None:
         return AddedConcepts({}, snapshot.epoch, snapshot.step, watched)
-    found = analyze_concepts(snapshot, texts, ridge=_ridge(reader, config, snapshot))
+    found = analyze_concepts(snapshot, texts, ridge=stored_ridge(reader, config, snapshot))
     both = {
         name: with_concepts(_stored(reader, name, snapshot), table)
         for name, table in found.tables.items()
@@ -106,7 +106,7 @@ def check_space(config: Mapping[str, Any], space: SemanticSpace) -> None:
         )
 
 
-def _ridge(
+def stored_ridge(
     reader: RunReader, config: Mapping[str, Any], snapshot: Snapshot
 ) -> float | Literal["auto"]:
     """The ridge that the run used at the snapshot's epoch."""

@@ -19,6 +19,7 @@ __all__ = [
     "DEFAULT_CONCEPTS",
     "TextSet",
     "Texts",
+    "concept_prompts",
     "concept_set",
     "embed_texts",
     "fingerprint",
@@ -175,19 +176,27 @@ def concept_set(
         TypeError: `concepts` is a single text.
         ValueError: a concept without prompt.
     """
+    prompts = concept_prompts(concepts)
+    return _mean_set(space, list(prompts), list(prompts.values()), cache) if prompts else None
+
+
+def concept_prompts(
+    concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None,
+) -> dict[str, list[str]]:
+    """What `concept_set` embeds: the prompts of each concept. Takes and raises the same."""
     if isinstance(concepts, str):
         raise TypeError(f"concepts is the text {concepts!r}; give a list of words, [{concepts!r}]")
     if concepts is None:
         concepts = DEFAULT_CONCEPTS
     if not isinstance(concepts, Mapping):
         concepts = {word: TEMPLATE.replace("{}", word) for word in concepts}
-    if not concepts:
-        return None
-    prompts = [[each] if isinstance(each, str) else list(each) for each in concepts.values()]
-    for name, each in zip(concepts, prompts, strict=True):
-        if not each:
+    prompts = {
+        name: [each] if isinstance(each, str) else list(each) for name, each in concepts.items()
+    }
+    for name, found in prompts.items():
+        if not found:
             raise ValueError(f"concept {name!r} has no prompt; give a text or a list of texts")
-    return _mean_set(space, list(concepts), prompts, cache)
+    return prompts
 
 
 def prototypes(embeddings: Tensor, labels: Tensor, names: Sequence[str]) -> TextSet:

@@ -157,13 +157,13 @@ def explain(
 
     def shift(equivalent: Tensor) -> Shift:
         moved = translate(equivalent)
-        gained, lost = _concept_shifts(original, moved, vocabulary, top)
+        gained, lost = concept_shifts(original, moved, vocabulary, top)
         return Shift(
             float(attribute_score(original, moved, text)),
             float(image_score(original, moved)),
             gained,
             lost,
-            _nearest(moved, snapshot, image_id),
+            nearest_rows(moved, snapshot, image_id),
             moved[0],
             _logits(seen, equivalent),
         )
@@ -177,7 +177,7 @@ def explain(
         names[int(logits.argmax())],
         names[target],
         logits,
-        _nearest(original, snapshot, image_id),
+        nearest_rows(original, snapshot, image_id),
         original[0],
         cosine,
         shift(geometry.remove_null(feature)),
@@ -229,7 +229,7 @@ def _logits(seen: HeadPass, features: Tensor) -> Tensor:
     return logits if seen.bias is None else logits + seen.bias.double()
 
 
-def _concept_shifts(
+def concept_shifts(
     original: Tensor, moved: Tensor, concepts: TextSet | None, top: int
 ) -> tuple[tuple[tuple[str, float], ...], tuple[tuple[str, float], ...]]:
     """The concepts that come nearer and those that go farther, most moved first."""
@@ -244,7 +244,9 @@ def _concept_shifts(
     return gained, lost
 
 
-def _nearest(embedding: Tensor, snapshot: Snapshot | None, image_id: int | None) -> tuple[int, ...]:
+def nearest_rows(
+    embedding: Tensor, snapshot: Snapshot | None, image_id: int | None
+) -> tuple[int, ...]:
     """Rows of the nearest probe images; copies of the image itself are not among them."""
     if snapshot is None:
         return ()

@@ -13,7 +13,8 @@ from sing_monitor.app.charts.common import LINE_WIDTH, RANDOM_COLOUR, title
 
 SCORES = {"AS": "attribute_score", "IS": "image_score"}
 RIGHT, WRONG = "right", "wrong"
-_HEIGHT = 190
+# Title, axis and legend, which Streamlit counts in, take more than half of it.
+_HEIGHT = 300
 
 Pair = Literal["centered", "raw"]
 

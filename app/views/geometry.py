@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from sing_monitor.app import at_epoch, curves, metrics, page, states
@@ -11,6 +10,7 @@ from sing_monitor.app.charts import geometry as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
+from sing_monitor.app.panels import panel
 from sing_monitor.app.selection import Selection
 from sing_monitor.app.text import count
 from sing_monitor.app.widgets import epoch_slider
@@ -71,43 +71,11 @@ def body(chosen: Selection) -> None:
         with st.grid(min_column_width=360, gap="medium") as grid:
             for key in section:
                 with grid.cell(), st.container(gap="xxsmall"):
-                    _panel(chosen, long, key, randoms.get(key), domain)
+                    panel(chosen, long, key, domain, randoms.get(key))
         if name == "Head and null space":
             # A fragment of its own: moving the slider redraws no curve.
             st.fragment(_spectrum)(chosen)
     csv_button("All curves as CSV", "geometry.csv", long.drop(columns="x"))
-
-
-def _panel(
-    chosen: Selection,
-    long: pd.DataFrame,
-    key: str,
-    random: str | None,
-    domain: tuple[float, float],
-) -> None:
-    values = long[long["metric"] == key]
-    if values["value"].isna().all():
-        states.no_values(metrics.label(key))
-        return
-    panel = evolution.Panel(
-        title=metrics.label(key),
-        unit=metrics.unit(key),
-        direction=metrics.DIRECTIONS[metrics.better(key)],
-        number_format=metrics.number_format(key),
-        x_title="epoch",
-        x_domain=domain,
-        caveat=chosen.caveat(key),
-    )
-    draw(
-        evolution.curves,
-        values,
-        panel,
-        chosen.series,
-        long[long["metric"] == random] if random else None,
-        key=f"panel {key}",
-        alt_text=alt_text(f"{panel.title} against epoch", chosen.series),
-    )
-    st.caption("How to read this", help=metrics.explanation(key))
 
 
 def _spectrum(chosen: Selection) -> None:

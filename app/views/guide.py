@@ -50,6 +50,10 @@ pair keeps the mean and removes what differs from image to image.
 **Look at the translator first.** If its R2 or cosine is low, features do not translate, and no
 score means anything. Scores of different semantic spaces or references do not compare.
 
+**Look at one image, and try to fool the head.** The page Explain shows a single image: its
+nearest images and, where the run stored a snapshot, its concepts and logits before and after. The
+page Steering shows how near to another class images come while no logit moves.
+
 **Take it with you.** The address of the page restores what you see: copy it to share a view. Point
 at a chart to save it as PNG or to see its numbers; the buttons below charts and tables save CSV."""
 

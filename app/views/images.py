@@ -9,23 +9,27 @@ from typing import cast
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, data, image_cards, metrics, page, states, support
+from sing_monitor.app import (
+    at_epoch,
+    data,
+    image_cards,
+    image_history,
+    metrics,
+    page,
+    states,
+    support,
+)
 from sing_monitor.app.charts import images as charts
-from sing_monitor.app.charts.images import Pair, Score
+from sing_monitor.app.charts.images import Pair
 from sing_monitor.app.downloads import csv_button
-from sing_monitor.app.drawing import draw
 from sing_monitor.app.image_cards import View
+from sing_monitor.app.image_history import NEEDED
 from sing_monitor.app.selection import Selection
 from sing_monitor.app.text import count, plain, short
 from sing_monitor.app.widgets import epoch_slider, run_box
 
-_NEEDED = ("image", "label", "prediction")
 _ALL, _RIGHT, _WRONG = "All", "Right", "Wrong"
 _COUNTS = (12, 24, 48)
-_ABOUT = {
-    "AS": "in degrees; above zero: toward the true class once the null part is gone",
-    "IS": "in degrees; how far the meaning of the image moves",
-}
 
 
 def body(chosen: Selection) -> None:
@@ -74,7 +78,7 @@ def body(chosen: Selection) -> None:
         at_epoch.class_names(run, steps[epoch]),
         support.outside(run, steps[epoch], "support", "image", suffix),
     )
-    if states.has_columns(table, [*_NEEDED, *view.columns.values()], "images"):
+    if states.has_columns(table, [*NEEDED, *view.columns.values()], "images"):
         _images(view, table, steps)
 
 
@@ -176,38 +180,14 @@ def _one_image(
     )
     if image is None:
         return
-    names = (plain(short(view.name(rows[key].get(image, -1)), 40)) for key in _NEEDED[1:])
+    names = (plain(short(view.name(rows[key].get(image, -1)), 40)) for key in NEEDED[1:])
     st.caption("Class {}, taken for {} at epoch {}.".format(*names, view.epoch))
-    wanted = [*_NEEDED, *charts.COLUMNS]
-    tables = at_epoch.history(view.run, "images", steps, columns=wanted, where=("image", image))
-    tables = {at: table for at, table in tables.items() if set(_NEEDED) <= set(table.columns)}
-    values = charts.history_of(image, tables)
-    if values["epoch"].nunique() == 1:
-        states.one_epoch()
-    values["prediction"] = values["prediction"].map(view.name)
-    with st.grid(min_column_width=360, gap="medium") as grid:
-        for score, column in view.columns.items():
-            with grid.cell():
-                if column not in values or values[column].isna().all():
-                    states.no_values(score)
-                    continue
-                said = Score(column, f"{score} of this image, {view.pair}", _ABOUT[score])
-                what = f"{said.title}, against epoch; run {view.run.label}"
-                draw(
-                    charts.history,
-                    values,
-                    said,
-                    view.run.series.colour,
-                    view.epoch,
-                    key=f"history {score}",
-                    alt_text=what,
-                )
-    csv_button("Its history as CSV", "image_history.csv", values)
+    image_history.draw(view, image, steps)
 
 
 def _table(view: View, shown: pd.DataFrame) -> None:
     st.subheader("Numbers", anchor=False)
-    numbers = shown[list(_NEEDED)].assign(
+    numbers = shown[list(NEEDED)].assign(
         label=shown["label"].map(view.name),
         prediction=shown["prediction"].map(view.name),
         right=shown["label"] == shown["prediction"],

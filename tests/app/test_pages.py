@@ -26,7 +26,17 @@ ONE_EACH = (
     "two_monitors",
     "running",
 )
-OF_RUNS = ("runs", "evolution", "tradeoff", "classes", "concepts", "images", "geometry")
+OF_RUNS = (
+    "runs",
+    "evolution",
+    "tradeoff",
+    "classes",
+    "concepts",
+    "images",
+    "explain",
+    "steering",
+    "geometry",
+)
 
 
 def texts(app: AppTest) -> str:

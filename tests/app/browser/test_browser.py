@@ -22,10 +22,21 @@ CHARTS = {
     "classes": 4,
     "concepts": 2,
     "images": 0,
+    "explain": 2,
+    "steering": 4,
     "geometry": 8,
     "guide": 0,
 }
-WITH_EPOCH = ("evolution", "tradeoff", "classes", "concepts", "images", "geometry")
+WITH_EPOCH = (
+    "evolution",
+    "tradeoff",
+    "classes",
+    "concepts",
+    "images",
+    "explain",
+    "steering",
+    "geometry",
+)
 
 
 @pytest.fixture(scope="module", params=CHARTS, ids=lambda page: page or "runs")
