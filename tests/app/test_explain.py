@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from urllib.parse import parse_qs
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 import torch
@@ -145,4 +145,4 @@ def test_a_card_of_images_leads_here(
     assert (page, found["image"], found["runs"]) == ("explain", [IDS[3]], [ids["without"]])
     there = open_page(page, store.uri, **found)
     assert not there.exception
-    assert there.query_params["image"] == [IDS[3]]
+    assert there.selectbox(key="image").value == IDS[3]
