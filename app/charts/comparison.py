@@ -105,10 +105,12 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
 
 
 def _cloud(models: Sequence[ComparedModel], suffix: str) -> pd.DataFrame:
-    """Columns series, attribute, image; images without scores are left out."""
+    """Columns series, attribute, image, outside; images without scores are left out."""
     columns = {f"attribute_score{suffix}": "attribute", f"image_score{suffix}": "image"}
     parts = [
-        model.images[list(columns)].rename(columns=columns).assign(series=model.label)
+        model.images[list(columns)]
+        .rename(columns=columns)
+        .assign(series=model.label, outside=False)
         for model in models
     ]
     return pd.concat(parts, ignore_index=True).dropna().reset_index(drop=True)
@@ -139,7 +141,8 @@ def _heights(models: Sequence[ComparedModel], name: str) -> pd.DataFrame:
         random = model.scalars.get(f"{key}_random", np.nan)
         text = f"{value:.2f}" if np.isfinite(value) else "-"
         rows.append((model.label, model.label, value, random, text))
-    return pd.DataFrame(rows, columns=["series", "label", "value", "random", "text"])
+    heights = pd.DataFrame(rows, columns=["series", "label", "value", "random", "text"])
+    return heights.assign(low=np.nan, high=np.nan)
 
 
 def _around(models: Sequence[ComparedModel], name: str) -> Bars:

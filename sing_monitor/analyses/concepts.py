@@ -41,9 +41,8 @@ def analyze_concepts(
             f"concepts have {dims[0]} dimensions, image embeddings {dims[1]}; embed both with the "
             "same semantic space."
         )
-    features = snapshot.features.double()
-    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
-    pairs = fit.translate(features, snapshot.geometry, features.mean(dim=0))
+    fit = cross_fit(snapshot.features, snapshot.embeddings, snapshot.folds, ridge)
+    pairs = fit.translate(snapshot.features, snapshot.geometry, snapshot.center, snapshot.seen)
     return Findings({}, tables.concept_tables(snapshot, pairs, concepts))
 
 

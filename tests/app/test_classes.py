@@ -246,7 +246,9 @@ def test_a_class_that_leaks_is_named_with_its_q_value(
     names = ["a", "b", "c", "d"]
     found = tables(names).tables
     found["classes"] = found["classes"].assign(
-        attribute_q=[0.001, 0.001, 0.2, math.nan], attribute_deviation=[-9, -9, -9, math.nan]
+        attribute_score_centered=[-3.0, -6.0, -6.0, math.nan],
+        attribute_q=[0.001, 0.001, 0.2, math.nan],
+        attribute_deviation=[-9, -9, -9, math.nan],
     )
     support = pd.DataFrame({"class_index": range(4), "outside_centered": [0, 0.25, 0.5, math.nan]})
     new = store.run(
@@ -259,7 +261,7 @@ def test_a_class_that_leaks_is_named_with_its_q_value(
     app = open_page("classes", store.uri, runs=[new])
     assert not app.exception
     table = app.dataframe[0].value.set_index("name")
-    # The score of a is not below zero, c's q-value is too large.
+    # The score of a is too small to matter, c's q-value is too large.
     assert table["leak"].to_dict() == {"a": "", "b": "leaks", "c": "", "d": ""}
     assert table["q"].to_dict() == pytest.approx(
         {"a": 0.001, "b": 0.001, "c": 0.2, "d": math.nan}, nan_ok=True

@@ -45,7 +45,7 @@ def test_both_planes_have_the_same_axes_and_their_own_clouds() -> None:
     ]
     assert domains[0] == domains[1]
     for plane, shift in ((head, (0, 0)), (random, (-5, 10))):
-        cloud, outline, means = (rows(spec, plane["layer"][place]) for place in (1, 2, 5))
+        cloud, outline, means = (rows(spec, plane["layer"][place]) for place in (1, 3, 6))
         assert cloud.groupby("series").size().to_dict() == {"a": 50, "bb": 50}
         for label, attribute, image in (("a", 1, 20), ("bb", -2, 35)):
             mean = means[means["series"] == label].iloc[0]
