@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import curves, data, metrics, states
+from sing_monitor.app import curves, data, intervals, metrics, states
 from sing_monitor.app.selection import Run, Selection
 
 DEFAULT = (
@@ -36,6 +36,7 @@ class View:
         is_difference: show differences to the baseline.
         with_random: show the random subspace behind the centered scores.
         by_seeds: show configurations in place of runs.
+        with_intervals: show how certain the values are.
     """
 
     keys: list[str]
@@ -44,6 +45,7 @@ class View:
     is_difference: bool
     with_random: bool
     by_seeds: bool
+    with_intervals: bool
 
     @property
     def shown(self) -> list[str]:
@@ -82,9 +84,19 @@ def draw(chosen: Selection) -> View:
             help="A thin grey line behind the centered scores: the same score after removing a "
             "random subspace of the same size.",
         )
+        with_intervals = st.toggle(
+            "95 % interval",
+            key="interval",
+            bind="query-params",
+            help=f"Of the headline scores, at up to {intervals.MOST} epochs of each run; not of "
+            f"differences and of averaged seeds. {intervals.ABOUT}",
+        )
         by_seeds = _seeds_toggle(chosen, axis or "Epoch")
     is_difference = shown == _DIFFERENCE and chosen.baseline is not None and not by_seeds
-    return View(keys, own, axis or "Epoch", is_difference, bool(with_random), by_seeds)
+    with_intervals = bool(with_intervals) and not (is_difference or by_seeds)
+    return View(
+        keys, own, axis or "Epoch", is_difference, bool(with_random), by_seeds, with_intervals
+    )
 
 
 def _metrics(chosen: Selection) -> tuple[list[str], list[str]]:

@@ -34,6 +34,7 @@ class View:
         score: AS or IS.
         pair: raw or centered.
         names: class names by index.
+        outside: which images are out of support, by id; None where the run does not tell.
     """
 
     run: Run
@@ -41,6 +42,7 @@ class View:
     score: str
     pair: Pair
     names: Mapping[int, str]
+    outside: pd.Series[float] | None = None
 
     @property
     def column(self) -> str:
@@ -57,6 +59,10 @@ class View:
         """The columns of the nearest images, before and after null removal."""
         after = "neighbours_after_centered" if self.pair == "centered" else "neighbours_after"
         return {"before": "neighbours_before", "after": after}
+
+    def is_outside(self, image: str) -> bool:
+        """Whether the image's scores are out of support, as far as is known."""
+        return self.outside is not None and self.outside.get(image, 0.0) == 1.0
 
     def name(self, index: int) -> str:
         """The class's name; its number where the run stores none."""
@@ -96,6 +102,7 @@ def _head(view: View, row: Mapping[str, Any], pictures: Thumbnails) -> None:
         mark = ":material/check: right" if is_right else f":material/close: wrong: **{predicted}**"
         lines = [f"**{label}**", mark]
         lines += [f"{score} {_degrees(score, row[name])}" for score, name in view.columns.items()]
+        lines += [":orange[out of support]"] if view.is_outside(row["image"]) else []
         with st.container(gap=None, width=_TEXT):
             st.markdown("  \n".join(lines))
             st.caption(f"{'' if picture is not None else 'No picture. '}`{one_line(row['image'])}`")

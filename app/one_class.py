@@ -22,7 +22,7 @@ from sing_monitor.app.text import plain, short
 PAIRS = {"Centered": "_centered", "Raw": "", "Random": "_random"}
 # The columns of the table of classes that the page shows.
 COLUMNS = (
-    *("class_index", "class_name", "n", "accuracy"),
+    *("class_index", "class_name", "n", "accuracy", "attribute_q", "attribute_deviation"),
     *(f"{score}{pair}" for score in ("attribute_score", "image_score") for pair in PAIRS.values()),
 )
 _MOST_IMAGES = 16

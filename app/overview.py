@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from sing_monitor.app.alerts import summary
 from sing_monitor.app.charts.common import Series, swatch
 from sing_monitor.app.curves import best_values, long_table
 from sing_monitor.app.metrics import label, show
@@ -89,6 +90,7 @@ def _row(
         "started": row["start_time"],
         "model": _tag(row, "model"),
         "epochs": None if history is None or history.empty else int(history["epoch"].nunique()),
+        "alerts": summary(row.get("sing.alerts")),
     }
     for key in KEY_METRICS:
         found[f"{key} last"] = row.get(key, math.nan)

@@ -156,6 +156,7 @@ def analyze(
             allow_augmented=True,
             cache_dir=cache_folder(cache_dir),
             save_snapshots=False,
+            alerts=(),
             name=None,
             on_error="raise",
         )

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -33,6 +34,7 @@ from sing_monitor.snapshot import Snapshot
 FEATURES = 128
 CLASSES = len(ColoredDigits.classes)
 SHORTCUTS = (0.0, 0.5, 0.8, 0.95, 1.0)
+HONEST = "shortcut 0"
 PLANTED = 7
 DEAD_INPUTS = 64
 RANDOM_OUTPUTS = (30, 60, 90, 110)
@@ -163,32 +165,40 @@ def blind_to(snapshot: Snapshot, label: int) -> Snapshot:
     return replace(snapshot, weight=weight)
 
 
-def models(seed: int) -> Iterator[tuple[str, Snapshot]]:
-    """Every model with a known answer, by name."""
-    trained = {f"shortcut {share:g}": {"shortcut": share} for share in SHORTCUTS}
-    for name, how in trained.items():
-        snapshot = snapshot_of(train(seed, **how))
-        yield name, snapshot
-        if name == "shortcut 0":
-            honest = snapshot
-    yield "half of the labels wrong", snapshot_of(train(seed, label_noise=0.5))
-    yield "frozen random backbone", snapshot_of(train(seed, frozen=True))
-    yield f"shortcut 0, {DEAD_INPUTS} dead inputs", with_dead_inputs(honest, DEAD_INPUTS)
-    yield f"shortcut 0, blind to class {PLANTED}", blind_to(honest, PLANTED)
+def answers(seed: int) -> Iterator[tuple[str, Findings]]:
+    """What the monitor says of every model with a known answer, by name.
+
+    Those whose head was changed are translated as the honest model is.
+    """
+    honest = snapshot_of(train(seed))
+    found = answer(honest)
+    rho = found.scalars["translator/ridge"]
+    yield HONEST, found
+    for share in SHORTCUTS[1:]:
+        yield f"shortcut {share:g}", answer(snapshot_of(train(seed, shortcut=share)))
+    yield "half of the labels wrong", answer(snapshot_of(train(seed, label_noise=0.5)))
+    yield "frozen random backbone", answer(snapshot_of(train(seed, frozen=True)))
+    # The ridge is relative to the mean variance of the features, and dead ones have none.
+    same_ridge = rho * (FEATURES + DEAD_INPUTS) / FEATURES
+    yield (
+        f"{HONEST}, {DEAD_INPUTS} dead inputs",
+        answer(with_dead_inputs(honest, DEAD_INPUTS), same_ridge),
+    )
+    yield f"{HONEST}, blind to class {PLANTED}", answer(blind_to(honest, PLANTED), rho)
     for count in RANDOM_OUTPUTS:
-        yield f"shortcut 0, {count} random outputs", with_random_outputs(honest, count)
+        widened = with_random_outputs(honest, count)
+        yield f"{HONEST}, {count} random outputs", answer(widened, rho)
 
 
-def answer(snapshot: Snapshot) -> Findings:
+def answer(snapshot: Snapshot, ridge: float | Literal["auto"] = "auto") -> Findings:
     """What the monitor says of a model."""
     _, _, texts = probe()
     further = len(snapshot.class_names) - CLASSES
     # Outputs that mean nothing have no text, and are never the nearest.
     embeddings = pad(texts.classes.embeddings, (0, 0, 0, further), value=torch.nan)
     classes = replace(texts.classes, names=snapshot.class_names, embeddings=embeddings)
-    return analyze(snapshot, replace(texts, classes=classes)) | Findings(
-        {"monitor/accuracy": snapshot.accuracy}
-    )
+    findings = analyze(snapshot, replace(texts, classes=classes), ridge=ridge)
+    return findings | Findings({"monitor/accuracy": snapshot.accuracy})
 
 
 def main() -> None:
@@ -202,17 +212,18 @@ def main() -> None:
     per_seed = len(SHORTCUTS) + len(RANDOM_OUTPUTS) + 4
     with tqdm(total=len(seeds) * per_seed, unit="model") as bar:
         for seed in seeds:
-            for name, snapshot in models(seed):
-                scalars = answer(snapshot).scalars
-                found = {label: scalars[key] for key, label in COLUMNS.items()}
+            for name, findings in answers(seed):
+                found = {label: findings.scalars[key] for key, label in COLUMNS.items()}
                 rows.append({"model": name, "seed": seed, **found})
                 bar.update()
-    print(markdown(pd.DataFrame(rows)))
+    table = pd.DataFrame(rows)
+    by_model = [part for _, part in table.groupby("model", sort=False)]
+    print(markdown(pd.concat(by_model)))
 
 
 def markdown(table: pd.DataFrame) -> str:
     """One row a model and seed."""
-    lines = [" | ".join(table.columns), "|".join("---" for _ in table.columns)]
+    lines = [" | ".join(table.columns), " | ".join("---" for _ in table.columns)]
     lines += [
         " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row)
         for row in table.itertuples(index=False)

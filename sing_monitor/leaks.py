@@ -13,10 +13,12 @@ from torch import Tensor
 # With fewer images a class's own spread is too badly known for a test.
 MIN_IMAGES = 8
 MIN_CLASSES = 3
-# A leak: the share of false discoveries that is accepted, and how many (robust) standard
-# deviations a class must lie below the others.
+# A leak: the share of false discoveries that is accepted, how many (robust) standard deviations a
+# class must lie below the others, and by how much its meaning must move, in degrees: what SING's
+# authors call substantial.
 FALSE_DISCOVERIES = 0.05
 OUT_OF_LINE = 5.0
+SUBSTANTIAL = 4.0
 # From the median absolute deviation to the standard deviation of a normal distribution.
 _TO_SIGMA = 1.4826
 
@@ -100,7 +102,7 @@ def deviations(means: Tensor) -> Tensor:
 
 
 def leaks(means: Tensor, q: Tensor, deviation: Tensor) -> Tensor:
-    """Which classes leak: ``AS < 0``, ``q < 0.05`` and more than 5 deviations below the others.
+    """Which classes leak: ``AS < -4``, ``q < 0.05`` and more than 5 deviations below the others.
 
     Args:
         means: mean AS of every class, (C,).
@@ -110,7 +112,7 @@ def leaks(means: Tensor, q: Tensor, deviation: Tensor) -> Tensor:
     Returns:
         (C,) bool; False where a number is missing.
     """
-    return (means < 0) & (q < FALSE_DISCOVERIES) & (deviation < -OUT_OF_LINE)
+    return (means < -SUBSTANTIAL) & (q < FALSE_DISCOVERIES) & (deviation < -OUT_OF_LINE)
 
 
 def _moments(n: Tensor, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -99,8 +99,8 @@ def test_deviation_needs_three_classes_that_are_not_equal() -> None:
     assert deviations(torch.tensor([1.0, NAN, 3.0, 9.0])).isnan().tolist() == [0, 1, 0, 0]
 
 
-def test_a_leak_is_negative_certain_and_out_of_line() -> None:
-    means = torch.tensor([-9.0, 9.0, -9.0, -9.0, NAN])
+def test_a_leak_is_substantial_certain_and_out_of_line() -> None:
+    means = torch.tensor([-9.0, -3.0, -9.0, -9.0, NAN])
     q = torch.tensor([0.01, 0.01, 0.2, 0.01, NAN])
     deviation = torch.tensor([-6.0, -6.0, -6.0, -2.0, NAN])
     assert leaks(means, q, deviation).tolist() == [True, False, False, False, False]

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import numpy as np
 import pandas as pd
+import torch
 
 from sing_monitor.app.charts.common import PALETTE, RANDOM_COLOUR, Series, title
 from sing_monitor.app.text import one_line
+from sing_monitor.leaks import leaks
 
 MOST = 30
 AWAY, TOWARD = PALETTE[1], PALETTE[0]
@@ -57,6 +59,13 @@ def spread(images: pd.DataFrame, classes: pd.DataFrame, column: str) -> pd.DataF
         quantiles.assign(mean=scores.mean()), left_on="class_index", right_index=True, how="left"
     )
     return known.sort_values("mean", kind="stable").reset_index(drop=True)
+
+
+def leaking(classes: pd.DataFrame) -> pd.Series:
+    """Which rows of a table of classes leak, as the alert and the metric count them."""
+    columns = ("attribute_score_centered", "attribute_q", "attribute_deviation")
+    numbers = (torch.tensor(classes[each].to_numpy(dtype=float)) for each in columns)
+    return pd.Series(leaks(*numbers).numpy(), classes.index)
 
 
 def distribution(rows: pd.DataFrame, what: str, series: Series) -> alt.LayerChart:

@@ -84,6 +84,8 @@ def curves(
     panel: Panel,
     series: Sequence[Series],
     random: pd.DataFrame | None = None,
+    alerts: pd.DataFrame | None = None,
+    intervals: pd.DataFrame | None = None,
 ) -> alt.LayerChart:
     """Curves of one metric, a line for each run; gaps where a value is missing.
 
@@ -92,6 +94,8 @@ def curves(
         panel: what stands around them.
         series: the runs; colours and dashes follow it.
         random: the same columns for the random subspace, drawn thin and grey behind.
+        alerts: the values at which an alert fired, with columns alert and message.
+        intervals: the values that have one, with columns low and high.
     """
     drawn = values.assign(
         has_point=_points_at(values, series),
@@ -99,7 +103,13 @@ def curves(
     )
     has_change = not panel.is_difference and values["difference"].notna().any()
     more = [alt.Tooltip("change:N", title="to the baseline")] if has_change else []
-    layers = [*_random(random, panel, series), _line(panel, series), *_points(panel, series, more)]
+    layers = [
+        *_random(random, panel, series),
+        *_intervals(intervals, panel, series),
+        _line(panel, series),
+        *_points(panel, series, more),
+        *_alerts(alerts, panel, series),
+    ]
     return _finish(drawn, [*_zero(values), *layers], panel)
 
 
@@ -211,6 +221,28 @@ def _random(
         ],
     )
     return [lines, name.encode(**place, text=alt.Text("name:N"))]
+
+
+def _intervals(
+    intervals: pd.DataFrame | None, panel: Panel, series: Sequence[Series]
+) -> list[alt.Chart]:
+    """A faint band, with a bar where the interval is known: there may be a single one."""
+    if intervals is None or intervals["low"].isna().all():
+        return []
+    base = alt.Chart(intervals).encode(
+        x=panel._x(), y=panel._y("low"), y2=alt.Y2("high:Q"), color=colour(series)
+    )
+    return [base.mark_area(opacity=0.2, line=False), base.mark_rule(opacity=0.5)]
+
+
+def _alerts(alerts: pd.DataFrame | None, panel: Panel, series: Sequence[Series]) -> list[alt.Chart]:
+    """A rule at the epoch, and a large triangle on the curve that can be pointed at."""
+    if alerts is None or alerts.empty:
+        return []
+    tooltip = [alt.Tooltip("alert:N"), *panel._tooltip(), alt.Tooltip("message:N")]
+    base = alt.Chart(alerts).encode(x=panel._x(), color=colour(series), tooltip=tooltip)
+    triangle = base.mark_point(shape="triangle-down", filled=True, size=140, opacity=1, yOffset=-9)
+    return [base.mark_rule(strokeWidth=1, strokeDash=[2, 2]), triangle.encode(y=panel._y())]
 
 
 def _zero(values: pd.DataFrame) -> list[alt.Chart]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import altair as alt
 import numpy as np
@@ -19,6 +20,7 @@ from sing_monitor.app.charts.common import (
     shape,
     title,
 )
+from sing_monitor.app.metrics import MISSING
 
 MOST_POINTS = 2000
 SHARE = 0.95
@@ -124,7 +126,7 @@ def plane(
     """A cloud of images with its ellipse for each run, and the path of the mean over epochs.
 
     Args:
-        points: columns series, attribute, image; drawn faintly.
+        points: columns series, attribute, image, outside; drawn faintly, and hollow out of support.
         ellipses: from `ellipse`, with the column series.
         path: columns series, label, epoch, order, attribute, image, is_chosen.
         around: what stands around them.
@@ -139,6 +141,7 @@ def plane(
         alt.Tooltip("image:Q", title="mean IS", format=".2f"),
     ]
     cloud = alt.Chart(points).mark_point(filled=True, size=10, opacity=0.16, clip=True)
+    hollow = alt.Chart(points).mark_point(size=12, strokeWidth=0.8, opacity=0.5, clip=True)
     outline = alt.Chart(ellipses).mark_line(strokeWidth=2, clip=True)
     line = alt.Chart(shown).mark_line(strokeWidth=1.5)
     dots = alt.Chart(shown).mark_point(filled=True, size=24, opacity=1)
@@ -150,7 +153,8 @@ def plane(
     return alt.LayerChart(
         layer=[
             zero.encode(x=alt.X("zero:Q"), color=alt.ColorValue(RANDOM_COLOUR)),
-            cloud.encode(**place),
+            cloud.transform_filter("!datum.outside").encode(**place),
+            hollow.transform_filter("datum.outside").encode(**place),
             outline.encode(**place, order=order, strokeDash=dash(series)),
             line.encode(**place, order=order, strokeDash=dash(series)),
             dots.encode(**place, shape=shape(series), tooltip=tooltip),
@@ -182,7 +186,8 @@ def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.La
     """A bar for each run with its number; a grey tick where a random subspace would end.
 
     Args:
-        values: columns series, label, value, random, text; random may be NaN.
+        values: columns series, label, value, random, text, low, high; random may be NaN, and so may
+            low and high, the ends of the interval.
         around: what stands around them.
         series: the runs; the baseline's bar is pale with a dashed rim.
     """
@@ -197,13 +202,22 @@ def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.La
         axis=alt.Axis(tickCount=4, grid=False),
     )
     is_baseline = {each.key: each.is_baseline for each in series}
-    drawn = values.assign(is_baseline=values["series"].map(is_baseline))
+    drawn = values.assign(
+        is_baseline=values["series"].map(is_baseline),
+        # The number stands behind the bar and its whisker.
+        end=values["high"].fillna(values["value"]),
+        interval=[
+            f"{low:.3g} to {high:.3g}" if isfinite(low) else MISSING
+            for low, high in zip(values["low"], values["high"], strict=True)
+        ],
+    )
     rim = alt.Scale(domain=keys, range=[each.colour for each in series])
     base = alt.Chart().encode(x=x, y=y)
     tooltip = [
         alt.Tooltip("label:N", title="run"),
         alt.Tooltip("text:N", title=around.title),
         alt.Tooltip("random:Q", title="random subspace", format=".2f"),
+        alt.Tooltip("interval:N", title="95 % interval"),
     ]
     bar = base.mark_bar(height={"band": 0.62}, strokeWidth=1.5, clip=True).encode(
         color=colour(series),
@@ -213,11 +227,16 @@ def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.La
         tooltip=tooltip,
     )
     tick = base.transform_filter("isValid(datum.random)").mark_tick(thickness=2, size=20, clip=True)
-    number = base.mark_text(align="left", dx=6, fontSize=12)
+    sure = base.transform_filter("isValid(datum.low)")
+    ends = {"x": alt.X("low:Q", title=None), "x2": alt.X2("high:Q")}
+    number = base.encode(x=alt.X("end:Q", title=None)).mark_text(align="left", dx=6, fontSize=12)
     return alt.LayerChart(
         data=drawn,
         layer=[
             bar,
+            # Seen on the bar and on both backgrounds.
+            sure.mark_rule(strokeWidth=4).encode(**ends, color=alt.ColorValue("white")),
+            sure.mark_rule(strokeWidth=1.5).encode(**ends, color=alt.ColorValue("black")),
             tick.encode(x=alt.X("random:Q"), color=alt.ColorValue(RANDOM_COLOUR)),
             number.encode(text="text:N", color=alt.ColorValue(RANDOM_COLOUR)),
         ],

@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, data, metrics, page, states
+from sing_monitor.app import at_epoch, data, metrics, page, states, support
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.downloads import csv_button
@@ -16,6 +16,13 @@ from sing_monitor.app.one_class import COLUMNS, PAIRS, Tables, View, draw_class
 from sing_monitor.app.selection import Run, Selection
 from sing_monitor.app.text import plain, short
 from sing_monitor.app.widgets import epoch_slider, run_box
+from sing_monitor.leaks import FALSE_DISCOVERIES, OUT_OF_LINE
+
+_LEAK = (
+    "A class leaks if its centered AS is below zero, differs from that of the other images "
+    f"(q below {FALSE_DISCOVERIES:g}: the share of false discoveries) and lies more than "
+    f"{OUT_OF_LINE:g} robust standard deviations below the other classes."
+)
 
 
 def body(chosen: Selection) -> None:
@@ -60,6 +67,7 @@ def body(chosen: Selection) -> None:
         by_run[view.other.run_id] = _tables(view.other)
     _charts(chosen, view, shown, by_run)
     draw_class(chosen, view, found, by_run, images)
+    spread = _trust(view, spread, tables[epoch])
     _table(view, spread[spread["name"].isin(found)])
 
 
@@ -155,14 +163,32 @@ def _paired(
     )
 
 
+def _trust(view: View, spread: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFrame:
+    """With the columns q, leak and outside, as far as the run tells them."""
+    if {"attribute_q", "attribute_deviation"} <= set(classes.columns):
+        known = classes.set_index("class_index")
+        known = known.assign(leak=charts.leaking(known).map({True: "leaks", False: ""}))
+        spread = spread.assign(
+            q=spread["class_index"].map(known["attribute_q"]),
+            leak=spread["class_index"].map(known["leak"]),
+        )
+    at = at_epoch.last_steps(view.run)[view.epoch]
+    suffix = PAIRS[view.pair]
+    outside = support.outside(view.run, at, "class_support", "class_index", suffix)
+    return spread if outside is None else spread.assign(outside=spread["class_index"].map(outside))
+
+
 def _table(view: View, spread: pd.DataFrame) -> None:
     st.subheader(f"All classes at epoch {view.epoch}", anchor=False)
     config = st.column_config
     score = partial(config.NumberColumn, format="%.2f")
+    trust = [column for column in ("leak", "q", "outside") if column in spread]
     st.dataframe(
         spread,
         hide_index=True,
-        column_order=["name", "n", "accuracy", "mean", "low", "q1", "median", "q3", "high"],
+        column_order=[
+            *("name", "n", "accuracy", "mean", *trust, "low", "q1", "median", "q3", "high")
+        ],
         placeholder=metrics.MISSING,
         alt=f"{view.what} of every class",
         column_config={
@@ -170,6 +196,9 @@ def _table(view: View, spread: pd.DataFrame) -> None:
             "n": config.NumberColumn("Images"),
             "accuracy": config.NumberColumn("Accuracy", format="%.3f"),
             "mean": score(f"Mean {view.what}"),
+            "leak": config.TextColumn("Leak", help=_LEAK),
+            "q": config.NumberColumn("q, AS centered", format="%.2g", help=_LEAK),
+            "outside": config.NumberColumn("Out of support", format="percent", help=support.ABOUT),
             "low": score("5 %"),
             "q1": score("25 %"),
             "median": score("Median"),
@@ -177,6 +206,10 @@ def _table(view: View, spread: pd.DataFrame) -> None:
             "high": score("95 %"),
         },
     )
+    if "leak" in spread:
+        st.caption(_LEAK)
+    if "outside" in spread:
+        st.caption(support.ABOUT)
     csv_button("This table as CSV", "classes.csv", spread)
 
 

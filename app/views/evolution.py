@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import curves, evolution_controls, metrics, page, states
+from sing_monitor.app import alerts, curves, evolution_controls, intervals, metrics, page, states
 from sing_monitor.app.charts import evolution as charts
 from sing_monitor.app.charts.common import Series, alt_text, swatch
 from sing_monitor.app.downloads import csv_button
@@ -51,6 +51,9 @@ def _panels(chosen: Selection, view: View, long: pd.DataFrame, x_title: str) -> 
     groups, series = _configurations(chosen) if view.by_seeds else ({}, chosen.series)
     has_random = view.with_random and not view.is_difference
     page.legend(series, with_random=has_random and any(map(metrics.random_of, view.keys)))
+    fired = alerts.fired({run.run_id: run.tag("alerts") for run in chosen.runs})
+    _say_alerts(chosen, fired)
+    sure = _intervals(chosen, view, long)
     domain = charts.x_domain(long["x"])
     with st.grid(min_column_width=360, gap="medium") as grid:
         for key in view.shown:
@@ -71,8 +74,46 @@ def _panels(chosen: Selection, view: View, long: pd.DataFrame, x_title: str) -> 
                 else:
                     changes = values.assign(value=values["difference"])
                     drawn = changes if view.is_difference else values
-                    place(charts.curves, drawn, panel, series, random)
+                    marks = alerts.marks(fired, key, drawn)
+                    place(
+                        charts.curves,
+                        drawn,
+                        panel,
+                        series,
+                        random,
+                        marks,
+                        sure[sure["metric"] == key],
+                    )
                 _below(chosen, view, key, values)
+
+
+def _intervals(chosen: Selection, view: View, long: pd.DataFrame) -> pd.DataFrame:
+    """The values that have an interval, with low and high; it says what they cover."""
+    nothing = long.iloc[:0].assign(low=[], high=[])
+    if not view.with_intervals:
+        return nothing
+    found = intervals.of_training(chosen.runs, sorted(long["epoch"].unique().tolist()))
+    if found.empty:
+        st.caption("The picked runs hold no intervals: an earlier version of sing-monitor ran.")
+        return nothing
+    intervals.say()
+    ends = long.drop_duplicates(["series", "metric", "epoch"], keep="last")
+    return ends.merge(found, on=["series", "metric", "epoch"])
+
+
+def _say_alerts(chosen: Selection, fired: pd.DataFrame) -> None:
+    """One line with every alert; only panels of the metric that it watches can mark it."""
+    by_run = {run.run_id: run for run in chosen.runs}
+    parts, messages = [], []
+    for row in fired.to_dict("records"):
+        run = by_run[row["series"]]
+        stroke = f"![{plain(run.label)}]({swatch(run.series)})"
+        parts.append(f"{stroke} **{plain(row['alert'])}** at epoch {row['epoch']}")
+        watched = " and ".join(map(metrics.label, alerts.watched_by(row["alert"])))
+        messages.append(f"**{plain(row['alert'])}** ({watched or 'own rule'}): {row['message']}")
+    if parts:
+        text = f":material/notifications: Alerts, marked ▼: {' · '.join(parts)}"
+        st.caption(text, help="\n\n".join(dict.fromkeys(messages)))
 
 
 def _panel(

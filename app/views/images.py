@@ -9,7 +9,7 @@ from typing import cast
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, data, image_cards, metrics, page, states
+from sing_monitor.app import at_epoch, data, image_cards, metrics, page, states, support
 from sing_monitor.app.charts import images as charts
 from sing_monitor.app.charts.images import Pair, Score
 from sing_monitor.app.downloads import csv_button
@@ -65,12 +65,14 @@ def body(chosen: Selection) -> None:
     table = states.attempt(partial(data.table, run.source, "images", *steps[epoch]), run)
     if table is None:
         return
+    suffix = "_centered" if pair == "Centered" else ""
     view = View(
         run,
         epoch,
         score or "AS",
         cast(Pair, (pair or "Centered").lower()),
         at_epoch.class_names(run, steps[epoch]),
+        support.outside(run, steps[epoch], "support", "image", suffix),
     )
     if states.has_columns(table, [*_NEEDED, *view.columns.values()], "images"):
         _images(view, table, steps)
@@ -93,6 +95,8 @@ def _images(view: View, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]
         f"{len(table):,} in the probe{f'; {without:,} have no score' if without else ''}. The row "
         "*after* says what the head takes the image for, once what it ignores is gone."
     )
+    if far := sum(map(view.is_outside, shown["image"])):
+        st.caption(f"{far:,} of the {len(shown):,} that match are out of support. {support.ABOUT}")
     top = shown.head(number)
     if shown.empty:
         st.info("No image matches; choose another class or show all.", icon=":material/filter_alt:")
@@ -209,6 +213,8 @@ def _table(view: View, shown: pd.DataFrame) -> None:
         right=shown["label"] == shown["prediction"],
         **{score: shown[column] for score, column in view.columns.items()},
     )
+    if view.outside is not None:
+        numbers["outside"] = shown["image"].map(view.is_outside)
     config = st.column_config
     st.dataframe(
         numbers,
@@ -220,6 +226,7 @@ def _table(view: View, shown: pd.DataFrame) -> None:
             "label": config.TextColumn("Class"),
             "prediction": config.TextColumn("Prediction"),
             "right": config.CheckboxColumn("Right"),
+            "outside": config.CheckboxColumn("Out of support", help=support.ABOUT),
             "AS": config.NumberColumn("AS in degrees", format="%+.2f"),
             "IS": config.NumberColumn("IS in degrees", format="%.2f"),
         },

@@ -164,6 +164,9 @@ def _columns(table: pd.DataFrame) -> dict[str, Any]:
         "started": config.DatetimeColumn("Started", format="YYYY-MM-DD HH:mm", help="UTC"),
         "epochs": config.NumberColumn("Epochs", width="small", help="Epochs that were analysed"),
         "mlflow": config.LinkColumn("MLflow", display_text="open", width="small"),
+        "alerts": config.TextColumn("Alerts", help="Rules that fired, each once in a run")
+        if table["alerts"].any()
+        else None,
         "monitor": config.TextColumn("Monitor") if table["monitor"].any() else None,
     }
     for key in KEY_METRICS:

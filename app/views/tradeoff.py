@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, metrics, page, states
+from sing_monitor.app import at_epoch, intervals, metrics, page, states, support
 from sing_monitor.app.charts import tradeoff as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.downloads import csv_button
@@ -142,10 +142,11 @@ def _path(
 
 def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None:
     suffix = _KINDS[kind]
-    columns = [f"attribute_score{suffix}", f"image_score{suffix}"]
+    columns = ["image", f"attribute_score{suffix}", f"image_score{suffix}"]
     known = at_epoch.validations(chosen.runs)
     images = at_epoch.tables(chosen.runs, "images", columns, epoch, known)
-    images = images.rename(columns=dict(zip(columns, ("attribute", "image"), strict=True)))
+    images = images.rename(columns=dict(zip(columns, ("id", "attribute", "image"), strict=True)))
+    images = _with_outside(chosen, images, suffix, epoch, known)
     images = images.dropna(subset=["attribute", "image"]).reset_index(drop=True)
     if images.empty and path[["attribute", "image"]].isna().any(axis=1).all():
         states.no_values(_TITLES[kind])
@@ -163,12 +164,12 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
         about=f"epoch {epoch} · degrees · good: high and narrow around 0",
         attribute=attribute,
         image=image,
-        caveat=chosen.caveat(columns[0].replace("attribute", "sing/attribute")),
+        caveat=chosen.caveat(f"sing/attribute_score{suffix}"),
     )
     what = f"{_TITLES[kind]} of every image at epoch {epoch}, with the path of their mean"
     draw(
         charts.plane,
-        drawn[["series", "attribute", "image"]],
+        drawn[["series", "attribute", "image", "outside"]],
         ellipses,
         path.drop(columns=["attribute_std", "image_std"]),
         around,
@@ -176,6 +177,8 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
         key="plane",
         alt_text=alt_text(what, chosen.series),
     )
+    if far := int(images["outside"].sum()):
+        st.caption(f"Hollow: {far:,} of {len(images):,} images. {support.ABOUT}")
     counts = images.groupby("label", sort=False).size()
     if (many := counts[counts > charts.MOST_POINTS]).size:
         total = listed([f"{plain(name)} ({size:,})" for name, size in many.items()])
@@ -189,20 +192,42 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
         csv_button("Paths as CSV", "paths.csv", path.drop(columns=["order", "is_chosen"]))
 
 
+def _with_outside(
+    chosen: Selection,
+    images: pd.DataFrame,
+    suffix: str,
+    epoch: int,
+    known: at_epoch.Validations,
+) -> pd.DataFrame:
+    """With ``outside``: whether the score is out of support; False where the run does not tell."""
+    marked = pd.Series(False, images.index)
+    for run in chosen.runs:
+        rows = images["series"] == run.run_id
+        if rows.any():
+            at = [pair for pair in known[run.run_id] if pair[0] == epoch][-1]
+            outside = support.outside(run, at, "support", "image", suffix)
+            if outside is not None:
+                marked |= rows & images["id"].map(outside).eq(1)
+    return images.assign(outside=marked)
+
+
 def _bars(chosen: Selection, histories: dict[str, pd.DataFrame], epoch: int) -> None:
     tables = []
     runs = [run for run in chosen.runs if run.run_id in histories]
+    sure = intervals.at(runs, epoch)
     for key, random in _BARS.items():
         values, longest = _heights(chosen, histories, key, random, epoch)
         if longest is None:
             states.no_values(metrics.label(key))
             continue
+        bounds = sure.loc[sure["metric"] == key, ["series", "low", "high"]]
+        values = values.merge(bounds, on="series", how="left")
         spec = metrics.spec_of(key)
         about = [metrics.DIRECTIONS[spec.better], "grey: random subspace" if random else ""]
         around = charts.Bars(
             title=metrics.label(key),
             about=" · ".join(filter(None, [f"epoch {epoch}", *about])),
-            longest=longest,
+            longest=float(np.nanmax([longest, *values["high"].astype(float)])),
             caveat=chosen.caveat(key),
         )
         series = [run.series for run in runs]
@@ -212,6 +237,8 @@ def _bars(chosen: Selection, histories: dict[str, pd.DataFrame], epoch: int) -> 
             place(charts.bars, values, around, series)
             st.caption("How to read this", help=metrics.explanation(key))
         tables.append(values.assign(metric=key, epoch=epoch).drop(columns="text"))
+    if len(sure):
+        intervals.say()
     if tables:
         csv_button("Bars as CSV", "bars.csv", pd.concat(tables, ignore_index=True))
 

@@ -24,7 +24,7 @@ CLASS_METRICS: tuple[MetricSpec, ...] = (
         "Leaking classes",
         "count",
         "lower",
-        "classes with AS < 0, q < 0.05 and a deviation below -5, centered pair",
+        "classes with AS < -4, q < 0.05 and a deviation below -5, centered pair",
         "test: Chung, Romano 2013; q: Benjamini, Hochberg 1995; rule ours",
         "Classes that hide far more of their meaning from the head than the others do. The table "
         "of classes names them. NaN with fewer than three classes of 8 images.",

@@ -237,3 +237,35 @@ def test_a_run_without_tables_says_so(open_page: Opened, runs: Runs) -> None:
     app = open_page("classes", runs=[runs.healthy])
     assert not app.exception
     assert "No table of classes yet" in said(app)
+
+
+def test_a_class_that_leaks_is_named_with_its_q_value(
+    filled: tuple[Store, Runs], open_page: Opened, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = copy_of(filled[0], tmp_path_factory.mktemp("leaks"))
+    names = ["a", "b", "c", "d"]
+    found = tables(names).tables
+    found["classes"] = found["classes"].assign(
+        attribute_q=[0.001, 0.001, 0.2, math.nan], attribute_deviation=[-9, -9, -9, math.nan]
+    )
+    support = pd.DataFrame({"class_index": range(4), "outside_centered": [0, 0.25, 0.5, math.nan]})
+    new = store.run(
+        "new",
+        history(1),
+        experiment="leaks",
+        tables=Findings({}, {**found, "class_support": support}),
+    )
+    old = store.run("old", history(1), experiment="leaks", tables=tables(names))
+    app = open_page("classes", store.uri, runs=[new])
+    assert not app.exception
+    table = app.dataframe[0].value.set_index("name")
+    # The score of a is not below zero, c's q-value is too large.
+    assert table["leak"].to_dict() == {"a": "", "b": "leaks", "c": "", "d": ""}
+    assert table["q"].to_dict() == pytest.approx(
+        {"a": 0.001, "b": 0.001, "c": 0.2, "d": math.nan}, nan_ok=True
+    )
+    assert table["outside"]["c"] == 0.5
+    app = open_page("classes", store.uri, runs=[old])
+    assert not app.exception
+    assert not app.warning
+    assert not {"leak", "q", "outside"} & {*app.dataframe[0].value.columns}

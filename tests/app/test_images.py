@@ -45,6 +45,12 @@ def images(epoch: int, *, movers: bool = True) -> pd.DataFrame:
     )
 
 
+def support() -> pd.DataFrame:
+    """Centered, the image that moved most is out of support; raw, none is."""
+    outside = [float(image == IDS[3]) for image in IDS]
+    return pd.DataFrame({"image": IDS, "outside": 0.0, "outside_centered": outside})
+
+
 def add_run(
     store: Store, name: str, tables: list[dict[str, pd.DataFrame]], *, pictures: bool = True
 ) -> str:
@@ -71,6 +77,7 @@ def image_store(
         "one": [{"images": images(0)}],
         "nan": [{"images": nothing}],
         "old": [{"images": images(0).drop(columns="image_score_centered")}],
+        "far": [{"images": images(0), "support": support()}],
         "gap": [{"images": images(0)}, {}],
     }
     ids = {name: add_run(store, name, tables) for name, tables in kinds.items()}
@@ -100,6 +107,16 @@ def texts(app: AppTest) -> str:
 
 def captions(app: AppTest) -> list[str]:
     return [caption for each in app.get("image") for caption in each.captions]
+
+
+def test_scores_out_of_support_are_marked(opened: Opened) -> None:
+    app = opened("far")
+    assert "orange[out of support]" in texts(app)
+    assert "1 of the 1 that match are out of support" in texts(app)
+    found = app.dataframe[0].value.set_index("image")["outside"]
+    assert found[found].index.tolist() == [IDS[3]]
+    for name, pair in (("far", "Raw"), ("usual", "Centered")):
+        assert "out of support" not in texts(opened(name, removal=pair))
 
 
 def test_a_card_shows_picture_prediction_scores_and_neighbours(opened: Opened) -> None:

@@ -15,10 +15,10 @@ from tests.app.conftest import Opened
 MOST = {
     "runs": {"get_metric_history": 16, "download_artifacts": 0},
     "evolution": {"get_metric_history": 32, "download_artifacts": 0},
-    "tradeoff": {"get_metric_history": 38, "download_artifacts": 2},
-    "classes": {"get_metric_history": 0, "download_artifacts": 16},
+    "tradeoff": {"get_metric_history": 38, "download_artifacts": 6},
+    "classes": {"get_metric_history": 0, "download_artifacts": 17},
     "concepts": {"get_metric_history": 0, "download_artifacts": 6},
-    "images": {"get_metric_history": 0, "download_artifacts": 10},
+    "images": {"get_metric_history": 0, "download_artifacts": 11},
     "geometry": {"get_metric_history": 38, "download_artifacts": 2},
     "guide": {"get_metric_history": 0, "download_artifacts": 0},
 }

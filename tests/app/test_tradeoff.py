@@ -32,7 +32,7 @@ def scores(n: int) -> tuple[pd.Series, pd.Series]:
 
 def images(n: int = 60, shift: float = 0.0) -> Findings:
     attribute, image = scores(n)
-    columns = {}
+    columns: dict[str, object] = {"image": [f"{row:016x}" for row in range(n)]}
     for place, suffix in enumerate(("", "_centered", "_random")):
         columns[f"attribute_score{suffix}"] = attribute + shift + place
         columns[f"image_score{suffix}"] = image + place
@@ -143,16 +143,19 @@ def test_the_ranges_hold_all_epochs_with_zero_in_the_middle() -> None:
 
 def test_the_plane_has_cloud_ellipse_path_and_the_chosen_epoch() -> None:
     points = pd.DataFrame({"series": "a", "attribute": [1.0, 2.0], "image": [3.0, 4.0]})
+    points = points.assign(outside=[False, True])
     ellipses = ellipse(*scores(9)).assign(series="a")
     spec = plane(points, ellipses, path(), AROUND, SERIES).to_dict()
-    _, cloud, outline, line, _, mark = spec["layer"]
+    _, cloud, hollow, outline, line, _, mark = spec["layer"]
     assert cloud["mark"]["opacity"] < 0.3
     for each in (outline, line):
         assert each["encoding"]["strokeDash"]["scale"]["range"] == [[6, 4], [1, 0]]
         assert each["encoding"]["order"]["field"] == "order"
     assert cloud["encoding"]["color"]["scale"]["range"] == ["#111111", "#222222"]
     assert cloud["encoding"]["x"]["scale"]["domain"] == [-9, 9]
-    assert [row["epoch"] for row in rows(spec, 3)] == [0, 2]
+    assert hollow["transform"] == [{"filter": "datum.outside"}]
+    assert not hollow["mark"].get("filled")
+    assert [row["epoch"] for row in rows(spec, 4)] == [0, 2]
     assert mark["transform"] == [{"filter": "datum.is_chosen"}]
     assert rows(spec, 0) == [{"zero": 0.0}]
 
@@ -165,14 +168,22 @@ def test_bars_write_their_number_and_name_the_run_whatever_it_is_called() -> Non
             "value": [2.0, math.nan],
             "random": [1.5, math.nan],
             "text": ["2.00", "\N{EN DASH}"],
+            "low": [1.9, math.nan],
+            "high": [2.2, math.nan],
         }
     )
     spec = bars(values, Bars("IS / |AS|", "epoch 2", 4.0, "other space"), SERIES).to_dict()
-    bar, tick, number = spec["layer"]
+    bar, _, whisker, tick, number = spec["layer"]
     assert bar["encoding"]["x"]["scale"]["domain"] == [0, 4.8]
     assert "'it\\'s b'" in bar["encoding"]["y"]["axis"]["labelExpr"]
     assert tick["transform"] == [{"filter": "isValid(datum.random)"}]
     assert number["encoding"]["text"]["field"] == "text"
+    assert whisker["transform"] == [{"filter": "isValid(datum.low)"}]
+    (ends,) = (data for data in spec["datasets"].values() if "end" in data[0])
+    assert [(row["end"], row["interval"]) for row in ends] == [
+        (2.2, "1.9 to 2.2"),
+        (None, "\N{EN DASH}"),
+    ]
     assert spec["title"]["subtitle"] == ["epoch 2", "⚠ other space"]
 
 
@@ -204,6 +215,24 @@ def test_the_page_draws_the_plane_and_the_bars(
     app.select_slider(key="epoch").set_value(2).run()
     assert "No images of many images at epoch 2" in texts(app)
     assert len(drawn(app, "AS and IS, centered", 1)) == 60
+
+
+@pytest.mark.parametrize(("kind", "hollow"), [("Centered", 2), ("Raw", 0), ("Random pair", 0)])
+def test_scores_out_of_support_are_hollow(
+    kind: str, hollow: int, open_page: Opened, store: Store
+) -> None:
+    found = images(6)
+    ids = found.tables["images"]["image"]
+    far = pd.DataFrame(
+        {"image": ids[::-1], "outside": 0.0, "outside_centered": [1.0] * 2 + [0] * 4}
+    )
+    both = Findings({}, {**found.tables, "support": far})
+    run = store.run(f"far {kind}", [history(1)[0] | SPREAD], tables=both, experiment="images")
+    app = open_page("tradeoff", store.uri, runs=[run], scores=kind)
+    assert not app.exception
+    points = drawn(app, next(iter(specs(app))), 1)
+    assert points["outside"].sum() == hollow
+    assert ("Hollow: 2 of 6 images" in texts(app)) == bool(hollow)
 
 
 def test_the_scores_come_from_the_link(open_page: Opened, with_images: tuple[str, str]) -> None:

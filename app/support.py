@@ -1,0 +1,40 @@
+"""Which scores lie out of support, from the tables ``support`` and ``class_support``."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+
+from sing_monitor.app import data, states
+from sing_monitor.app.selection import Run
+
+ABOUT = (
+    "Out of support: without its null part the image is translated to a place farther from the "
+    "mean than nearly all embeddings of real images. No image lies there, so its score may say "
+    "more about the translator than about the head."
+)
+
+
+def outside(
+    run: Run, at: tuple[int, int], table: str, key: str, suffix: str
+) -> pd.Series[float] | None:
+    """Share of the scores that are out of support, 0 or 1 for single images.
+
+    Args:
+        run: whose.
+        at: epoch and global step of the validation.
+        table: ``support`` or ``class_support``.
+        key: column of the index: ``image`` or ``class_index``.
+        suffix: of the pair's columns, as in ``attribute_score{suffix}``.
+
+    Returns:
+        None where the run does not tell: earlier versions wrote no such table, and no version
+        tells of the random pair.
+    """
+    column = f"outside{suffix}"
+    read = partial(data.table, run.source, table, *at, (key, column))
+    found = states.quietly(read)
+    if found is None or not {key, column} <= set(found.columns):
+        return None
+    return found.drop_duplicates(key).set_index(key)[column]

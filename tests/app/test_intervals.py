@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from sing_monitor.app import metrics
+from sing_monitor.app.intervals import MOST
+from sing_monitor.findings import Findings
+from tests.app.asked import counting
+from tests.app.conftest import Opened, Runs, copy_of
+from tests.app.stores import Store, history
+
+KEYS = ("sing/attribute_score_centered", "sing/score_ratio_centered")
+EPOCHS = 2 * MOST + 1
+
+
+@pytest.fixture(scope="module")
+def sure(filled: tuple[Store, Runs], tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
+    """A run of many epochs with intervals."""
+    store = copy_of(filled[0], tmp_path_factory.mktemp("intervals"))
+    table = pd.DataFrame({"key": KEYS, "value": 5.0, "low": 4.0, "high": 60.0})
+    found = Findings({}, {"intervals": table.assign(n=100, level=0.95)})
+    run = store.run("sure", history(EPOCHS), experiment="intervals", tables=found)
+    return store, run
+
+
+def charts(app: AppTest) -> dict[str, dict[str, Any]]:
+    found = [json.loads(element.proto.spec) for element in app.get("vega_lite_chart")]
+    return {chart["title"]["text"]: chart for chart in found}
+
+
+def kinds(chart: dict[str, Any]) -> list[str]:
+    return [each["mark"]["type"] for each in chart["layer"] if "mark" in each]
+
+
+def test_evolution_draws_bands_when_asked_and_fetches_few_files(
+    open_page: Opened, sure: tuple[Store, str], runs: Runs
+) -> None:
+    store, run = sure
+    with counting() as asked:
+        app = open_page("evolution", store.uri, runs=[run, runs.healthy])
+    assert asked["download_artifacts"] == 0
+    assert not any("area" in kinds(chart) for chart in charts(app).values())
+    with counting() as asked:
+        app.toggle(key="interval").set_value(True).run()
+    assert not app.exception
+    assert not app.warning
+    assert 0 < asked["download_artifacts"] <= MOST + 1
+    found = charts(app)
+    assert "area" in kinds(found[metrics.label(KEYS[0])])
+    assert "area" not in kinds(found[metrics.label("sing/image_score_centered")])
+    assert any("images alone" in caption.value for caption in app.caption)
+
+
+def test_runs_without_intervals_say_so(open_page: Opened, runs: Runs) -> None:
+    app = open_page("evolution", runs=[runs.healthy], interval="true")
+    assert not app.exception
+    assert not any("area" in kinds(chart) for chart in charts(app).values())
+    assert any("hold no intervals" in caption.value for caption in app.caption)
+
+
+def test_bars_have_whiskers_at_the_epoch(open_page: Opened, sure: tuple[Store, str]) -> None:
+    store, run = sure
+    app = open_page("tradeoff", store.uri, runs=[run], epoch="3")
+    assert not app.exception
+    bar = charts(app)["IS / |AS|, centered"]
+    assert bar["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0, 72]
+    assert any("images alone" in caption.value for caption in app.caption)
