@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-_ROWS = 2048
+# Few enough for little memory, enough for products at full speed.
+_ROWS = 512
 
 
 def working(x: Tensor) -> Tensor:
@@ -38,12 +39,16 @@ def deviations(x: Tensor, center: Tensor) -> Tensor:
 
 
 def gram(x: Tensor) -> Tensor:
-    """``X'X`` of (B, m) in float64, (m, m), by a symmetric product: half of the full one."""
+    """``X'X`` of (N, m) in float64, (m, m), by symmetric products: half of a full one."""
     from scipy.linalg.blas import dsyrk
 
     # The lower triangle in Fortran's order is the upper one of the tensor on the same memory.
-    upper = torch.from_numpy(dsyrk(1.0, x.double().contiguous().numpy().T, lower=1).T)
-    return upper + upper.triu(1).T
+    sums = x.new_zeros(x.shape[1], x.shape[1], dtype=torch.float64).numpy().T
+    for rows in row_blocks(torch.arange(len(x))):
+        block = x[rows].double().numpy().T
+        sums = dsyrk(1.0, block, beta=1.0, c=sums, lower=1, overwrite_c=1)
+    upper = torch.from_numpy(sums.T)
+    return upper.add_(upper.triu(1).T)
 
 
 def energy(x: Tensor) -> float:

@@ -140,15 +140,14 @@ class RidgeStatistics:
             )
         # In double precision whatever comes: a small ridge makes much of a sum's last digits.
         sum_x, sum_z, zz = self.sum_x.clone(), self.sum_z.clone(), self.zz
-        xx, xz = self.xx.clone(), self.xz.clone()
+        xz = self.xz.clone()
         for rows in row_blocks(torch.arange(len(x))):
-            block_x, block_z = x[rows].to(xx), z[rows].to(xz)
+            block_x, block_z = x[rows].to(xz), z[rows].to(xz)
             sum_x += block_x.sum(dim=0)
             sum_z += block_z.sum(dim=0)
-            xx += gram(block_x)
             xz.addmm_(block_x.T, block_z)
             zz += energy(block_z)
-        return RidgeStatistics(self.n + len(x), sum_x, sum_z, xx, xz, zz)
+        return RidgeStatistics(self.n + len(x), sum_x, sum_z, self.xx + gram(x), xz, zz)
 
     def _moved(self, x0: Tensor, z0: Tensor) -> RidgeStatistics:
         """Statistics of (x + x0, z + z0)."""

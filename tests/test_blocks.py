@@ -13,6 +13,14 @@ def test_gram_is_the_full_product(columns: int) -> None:
     torch.testing.assert_close(gram(x), x.T @ x)
 
 
+@pytest.mark.parametrize("samples", [0, 1, 512, 1300])
+def test_gram_of_single_precision_is_that_of_the_same_numbers_in_double(samples: int) -> None:
+    x = normal(samples, 7, seed=0).float()
+    expected = x.double().T @ x.double()
+    torch.testing.assert_close(gram(x), expected, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(gram(x[:, ::2]), expected[::2, ::2], rtol=1e-13, atol=1e-13)
+
+
 def test_blocks_hold_every_row_once() -> None:
     rows = torch.arange(5000)
     assert torch.equal(torch.cat(list(row_blocks(rows))), rows)
