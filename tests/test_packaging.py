@@ -88,7 +88,7 @@ def imported(folder: str) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.split(".")[0])
     siblings = {path.stem for place in (folder, "examples") for path in (ROOT / place).glob("*.py")}
-    return names - siblings - sys.stdlib_module_names - {"sing_monitor", "tests"}
+    return names - siblings - sys.stdlib_module_names - {"examples", "sing_monitor", "tests"}
 
 
 @pytest.fixture(scope="module")

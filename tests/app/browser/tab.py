@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
 
 PATIENCE = 120_000  # ms
+_SECONDS_TO_FIT = 10.0
 LOOK = Path(__file__).with_name("look.js")
 
 # Streamlit asks below the page's own address first, and then at the root.
@@ -75,9 +77,13 @@ class Tab:
         self.settle()
 
     def cut_off(self) -> list[str]:
-        """What does not fit the window."""
-        found: list[str] = self.page.evaluate("() => looking.cutOff()")
-        return found
+        """What does not fit the window, once charts and tables have taken their new widths."""
+        deadline = time.monotonic() + _SECONDS_TO_FIT
+        while True:
+            found: list[str] = self.page.evaluate("() => looking.cutOff()")
+            if not found or time.monotonic() > deadline:
+                return found
+            self.page.wait_for_timeout(200)
 
     def close(self) -> None:
         """Close the tab with its cookies and caches."""
