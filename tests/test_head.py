@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,14 @@ from sing_monitor.head import Head, check_logits, head_features, head_parameters
 from sing_monitor.head_search import find_head
 
 CLASSES = 7
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    """Random weights, but the same ones whatever ran before."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
 
 class Lit(L.LightningModule):
