@@ -51,7 +51,7 @@ readme: $(STAMP) ## write the README's table of metrics anew
 
 bench: $(STAMP) ## run every benchmark and print its ratios
 	@test -n "$(BENCHMARKS)" || { echo "tests/benchmarks holds no bench_*.py"; exit 1; }
-	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file"; done
+	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; PYTHONPATH=.:examples $(BIN)/python "$$file"; done
 
 app: $(STAMP) ## open the app on the runs in ./mlflow.db
 	$(BIN)/python -m streamlit run app/main.py -- --tracking-uri sqlite:///mlflow.db

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sing_monitor.blocks import working
+from sing_monitor.blocks import row_blocks, working
 from sing_monitor.geometry import HeadGeometry, Invariance, check_invariance, coordinates
 
 SCHEMA = "2"
@@ -113,14 +113,19 @@ class Snapshot:
     @property
     def logits(self) -> Tensor:
         """``W f + b``, (N, C), in the features' precision, single at least."""
-        features = working(self.features)
-        bias = None if self.bias is None else self.bias.to(features)
-        return linear(features, self.weight.to(features), bias)
+        return self._logits(self.features)
 
     @cached_property
     def predictions(self) -> Tensor:
         """``argmax(W f + b)``, (N,)."""
-        return self.logits.argmax(dim=1)
+        # A block at a time: all logits of a head of many classes are larger than the features.
+        blocks = row_blocks(torch.arange(len(self)))
+        return torch.cat([self._logits(self.features[rows]).argmax(dim=1) for rows in blocks])
+
+    def _logits(self, features: Tensor) -> Tensor:
+        features = working(features)
+        bias = None if self.bias is None else self.bias.to(features)
+        return linear(features, self.weight.to(features), bias)
 
     @cached_property
     def accuracy(self) -> float:

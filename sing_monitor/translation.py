@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from sing_monitor.blocks import energy
+from sing_monitor.blocks import energy, row_blocks
 from sing_monitor.embeddings import Texts
 from sing_monitor.geometry import (
     RANDOM_DRAWS,
@@ -68,8 +69,12 @@ class Translation:
         return readings
 
     def _read(self, attribute: Tensor, texts: Tensor, labels: Tensor) -> Reading:
+        def correct(rows: Tensor, embeddings: Tensor) -> Tensor:
+            return zero_shot_correct(text_cosines(embeddings[rows], texts), labels[rows]).double()
+
+        blocks = list(row_blocks(torch.arange(len(labels))))
         before, after = (
-            zero_shot_correct(text_cosines(embeddings, texts), labels).double()
+            torch.cat([correct(rows, embeddings) for rows in blocks])
             for embeddings in (self.pairs.original, self.pairs.centered)
         )
         choices = int((~texts.isnan().any(dim=1)).sum())

@@ -132,12 +132,15 @@ def nearest_pairs(texts: Tensor, labels: Tensor) -> tuple[tuple[int, int], ...]:
         texts: class embeddings, (C, n); a class without a text, NaN, is in no pair.
         labels: true classes, (N,).
     """
-    cosines = text_cosines(texts, texts).fill_diagonal_(math.nan)
-    has_target = ~cosines.isnan().all(dim=1)
-    present = [label for label in labels.unique().tolist() if has_target[label]]
-    stride = -(-len(present) // MAX_PAIRS) or 1
-    nearest = cosines.nan_to_num(nan=-math.inf).argmax(dim=1)
-    return tuple((source, int(nearest[source])) for source in present[::stride])
+    has_text = texts.any(dim=1) & ~texts.isnan().any(dim=1)
+    if int(has_text.sum()) < 2:
+        return ()
+    present = labels.unique()
+    present = present[has_text[present]]
+    sources = present[:: -(-len(present) // MAX_PAIRS) or 1]
+    cosines = text_cosines(texts[sources], texts).nan_to_num(nan=-math.inf)
+    cosines[torch.arange(len(sources)), sources] = -math.inf
+    return tuple(zip(sources.tolist(), cosines.argmax(dim=1).tolist(), strict=True))
 
 
 def _check_pairs(pairs: Sequence[tuple[int, int]], classes: int) -> None:

@@ -24,11 +24,11 @@ import lightning as L
 import timm
 import torch
 from lightning.pytorch.loggers import MLFlowLogger
+from tiny_clip import load_tiny_clip
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate
 from torch.utils.data import DataLoader, Dataset
 
-from examples.tiny_clip import load_tiny_clip
 from sing_monitor import SINGCallback
 from sing_monitor.callbacks import capture
 from tests.benchmarks.machine import describe

@@ -22,10 +22,10 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import MLFlowLogger
 from sklearn.linear_model import Ridge
+from tiny_clip import load_tiny_clip
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from examples.tiny_clip import load_tiny_clip
 from sing_monitor import SINGCallback
 from sing_monitor.callbacks.probe import fingerprints
 from sing_monitor.geometry import RANDOM_DRAWS, RANDOM_SEED
