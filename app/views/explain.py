@@ -80,17 +80,20 @@ def _choice(view: View, table: pd.DataFrame) -> str | None:
             f"{view.epoch}. Choose another one.",
             icon=":material/link_off:",
         )
-    return st.selectbox(
+    # A default among the options would stay while the epoch moves on, and be lost to the link.
+    first = offered[0] if offered else None
+    chosen: str | None = st.selectbox(
         "Image",
         offered,
-        index=0 if offered else None,
+        index=None,
         key="image",
         bind="query-params",
         help=f"The {_OFFERED} images with the largest AS, whatever its sign; the cards on the "
         "page Images lead to any other.",
-        placeholder="No image has a score at this epoch",
+        placeholder=f"{first} (first of the list)" if first else "No image has a score here",
         disabled=not offered,
     )
+    return chosen or first
 
 
 def _image(view: View, rows: pd.DataFrame, image: str, found: StoredExplanation | None) -> None:
