@@ -128,12 +128,6 @@ class Collector:
         parts, self._parts = self._parts, []
         return ProbeRows.joined(parts) if parts else None
 
-    @property
-    def unknown_share(self) -> float:
-        """Share of this pass's probe images that were not known before it."""
-        rows = sum(map(len, self._parts))
-        return self._embedder.unknown / rows if rows else 0.0
-
     def snapshot(
         self, rows: ProbeRows, *, epoch: int, step: int, invariance: Invariance
     ) -> Snapshot:

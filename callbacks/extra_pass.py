@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader
 from sing_monitor.callbacks.batches import unpack_batch
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.forward import eval_mode
 
 # A pass that takes longer than this many seconds gets a progress bar.
 _PATIENCE = 5.0
@@ -59,7 +59,7 @@ def collect_probe(
         delay=_PATIENCE,
         disable=getattr(rank_zero_only, "rank", 0) != 0,
     )
-    with no_trace(), _evaluating(model), bar:
+    with no_trace(), eval_mode(model), bar:
         for raw_batch in islice(loader, batches):
             batch = (
                 move_data_to_device(raw_batch, device) if prepare is None else prepare(raw_batch)
@@ -83,15 +83,3 @@ def forward_images(
     if isinstance(model, LightningModule) and not is_overridden("forward", model, LightningModule):
         return lambda batch: model.validation_step(batch, 0)
     return lambda batch: model(unpack_batch(batch, adapter).images)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Generator[None, None, None]:
-    """Eval mode, and afterwards each module's own mode again."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

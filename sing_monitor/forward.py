@@ -73,11 +73,17 @@ def run_head(model: nn.Module, head: Head, images: Tensor) -> HeadPass:
 @contextmanager
 def evaluating(model: nn.Module) -> Generator[None, None, None]:
     """Eval mode without gradients; modes and random number generators are restored."""
+    with torch.random.fork_rng(), torch.no_grad(), eval_mode(model):
+        yield
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Generator[None, None, None]:
+    """Eval mode, and afterwards each module's own mode again."""
     modes = {module: module.training for module in model.modules()}
-    with torch.random.fork_rng(), torch.no_grad():
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
