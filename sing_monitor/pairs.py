@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sing_monitor.blocks import deviations, energy, row_blocks, working
 from sing_monitor.geometry import HeadGeometry, coordinates
-from sing_monitor.translator import RIDGE_GRID, LinearTranslator, RidgeStatistics, choose_ridge
+from sing_monitor.ridge import RIDGE_GRID, RidgeSolution, RidgeStatistics, choose_ridge
+from sing_monitor.translator import LinearTranslator
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +46,19 @@ class CrossFit:
         statistics: sums of the two folds; added up they fit the translator that is kept.
         folds: fold of every image, (N,) of 0 and 1.
         ridge: rho of both fits; NaN where a fold is empty.
+        solutions: of the ridge regressions that gave the translators; None where none did.
     """
 
     translators: tuple[LinearTranslator, LinearTranslator] | None
     statistics: tuple[RidgeStatistics, RidgeStatistics]
     folds: Tensor
     ridge: float
+    solutions: tuple[RidgeSolution, RidgeSolution] | None = None
 
     @property
     def translator(self) -> LinearTranslator:
         """The translator that is kept: fitted on all images."""
-        return (self.statistics[0] + self.statistics[1]).solve(self.ridge)
+        return (self.statistics[0] + self.statistics[1]).solve(self.ridge).translator
 
     def translate(
         self,
@@ -81,9 +84,9 @@ class CrossFit:
         seen = coordinates(features, geometry, center) if seen is None else seen
         if geometry.null_dim == 0:
             return TranslatedPairs(original, original, original, seen)
-        centered = self.equivalents(seen, geometry, center)
+        centered = self.equivalents(seen, geometry, center, self.folds)
         removed, null_center = centered.clone(), geometry.null(center)
-        for translator, rows in self._halves():
+        for translator, rows in self._halves(self.folds):
             removed[rows] -= (translator.weight @ null_center).to(removed)
         return TranslatedPairs(original, removed, centered, seen)
 
@@ -91,34 +94,37 @@ class CrossFit:
         """``T f``, (N, n), of features (N, m), worked out as ``A (f - mu) + T mu``."""
         shape = len(features), len(self.statistics[0].sum_z)
         translated = working(features).new_full(shape, math.nan)
-        for translator, half in self._halves():
+        for translator, half in self._halves(self.folds):
             weight, base = translator.weight.T.to(translated), translator(center).to(translated)
             for rows in row_blocks(half):
                 translated[rows] = torch.addmm(base, deviations(features[rows], center), weight)
         return translated
 
-    def equivalents(self, seen: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
-        """``T (f - P_n (f - mu)) = (A V_p) V_p' (f - mu) + T mu``, (N, n).
+    def equivalents(
+        self, seen: Tensor, geometry: HeadGeometry, center: Tensor, folds: Tensor
+    ) -> Tensor:
+        """``T (f - P_n (f - mu)) = (A V_p) V_p' (f - mu) + T mu``, (B, n), of some images.
 
         The translator is affine, so this needs no second pass over the features.
 
         Args:
-            seen: :func:`coordinates` of the features, (N, r).
+            seen: :func:`coordinates` of their features, (B, r).
             geometry: of a head.
             center: mu, (m,).
+            folds: of these images, (B,).
         """
         translated = seen.new_full((len(seen), len(self.statistics[0].sum_z)), math.nan)
         basis = geometry.row_basis.to(seen)
-        for translator, half in self._halves():
+        for translator, half in self._halves(folds):
             weight, base = (translator.weight.to(seen) @ basis).T, translator(center).to(seen)
             for rows in row_blocks(half):
                 translated[rows] = torch.addmm(base, seen[rows], weight)
         return translated
 
-    def _halves(self) -> Iterator[tuple[LinearTranslator, Tensor]]:
+    def _halves(self, folds: Tensor) -> Iterator[tuple[LinearTranslator, Tensor]]:
         """Each translator with the rows that it translates."""
         for fold, translator in enumerate(self.translators or ()):
-            yield translator, (self.folds == fold).nonzero().flatten()
+            yield translator, (folds == fold).nonzero().flatten()
 
     def r2(self, original: Tensor, embeddings: Tensor) -> float:
         """Share of the embeddings' variance that the translators explain, held out; at most 1.
@@ -136,18 +142,19 @@ class CrossFit:
     def r2_null(self, geometry: HeadGeometry) -> float:
         """R2 of a refit on the null-space part ``P_n f`` alone, held out; at most 1.
 
-        What the features say about the embedding in directions that the head cannot see. Parts of
-        a refit do not add up to :meth:`r2`.
+        What the features say about the embedding in directions that the head cannot see, under
+        the same penalty. Parts of a refit do not add up to :meth:`r2`.
         """
-        if self.translators is None:
+        if self.solutions is None:
             return math.nan
         if geometry.null_dim == 0:
             return 0.0
-        null = tuple(statistics.project_null(geometry) for statistics in self.statistics)
-        fitted = null[1].solve(self.ridge), null[0].solve(self.ridge)
-        return self._explained(
-            sum(held_out.squared_error(each) for held_out, each in zip(null, fitted, strict=True))
+        fitted = (solution.on_null_part(geometry) for solution in self.solutions)
+        errors = (
+            held_out.squared_error(each)
+            for held_out, each in zip(self.statistics, fitted, strict=True)
         )
+        return self._explained(sum(errors))
 
     def _explained(self, error: float) -> float:
         """R2 of a held-out squared error."""
@@ -175,7 +182,9 @@ def cross_fit(
     if even.n == 0 or odd.n == 0:
         return CrossFit(None, (even, odd), folds, math.nan)
     rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
-    return CrossFit((odd.solve(rho), even.solve(rho)), (even, odd), folds, rho)
+    solutions = odd.solve(rho), even.solve(rho)
+    translators = solutions[0].translator, solutions[1].translator
+    return CrossFit(translators, (even, odd), folds, rho, solutions)
 
 
 def _best_ridge(folds: tuple[RidgeStatistics, RidgeStatistics]) -> float:

@@ -15,7 +15,14 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from sing_monitor.blocks import row_blocks, working
-from sing_monitor.geometry import HeadGeometry, Invariance, check_invariance, coordinates
+from sing_monitor.geometry import (
+    RANDOM_DRAWS,
+    HeadGeometry,
+    Invariance,
+    check_invariance,
+    coordinates,
+    effective_weight,
+)
 
 SCHEMA = "2"
 # Of schema 1 the invariance is that of the logits.
@@ -113,19 +120,23 @@ class Snapshot:
     @property
     def logits(self) -> Tensor:
         """``W f + b``, (N, C), in the features' precision, single at least."""
-        return self._logits(self.features)
+        features = working(self.features)
+        bias = None if self.bias is None else self.bias.to(features)
+        return linear(features, self.weight.to(features), bias)
 
     @cached_property
     def predictions(self) -> Tensor:
-        """``argmax(W f + b)``, (N,)."""
+        """``argmax(W f + b)``, (N,), worked out as ``W V_p V_p' (f - mu) + W mu + b``."""
+        weight = effective_weight(self.weight.double(), self.invariance)
+        at_center = weight @ self.center + (0 if self.bias is None else self.bias.double())
+        visible = (weight.to(self.seen) @ self.geometry.row_basis.to(self.seen)).T
         # A block at a time: all logits of a head of many classes are larger than the features.
-        blocks = row_blocks(torch.arange(len(self)))
-        return torch.cat([self._logits(self.features[rows]).argmax(dim=1) for rows in blocks])
-
-    def _logits(self, features: Tensor) -> Tensor:
-        features = working(features)
-        bias = None if self.bias is None else self.bias.to(features)
-        return linear(features, self.weight.to(features), bias)
+        return torch.cat(
+            [
+                torch.addmm(at_center.to(visible), self.seen[rows], visible).argmax(dim=1)
+                for rows in row_blocks(torch.arange(len(self)))
+            ]
+        )
 
     @cached_property
     def accuracy(self) -> float:
@@ -141,6 +152,15 @@ class Snapshot:
         """
         ids = torch.arange(len(self)) if self.image_ids is None else self.image_ids
         return ids & 1
+
+    @cached_property
+    def draws(self) -> Tensor:
+        """Which random subspace an image is compared with, (N,) of 0 to ``RANDOM_DRAWS - 1``.
+
+        By the fingerprint, as the folds and independent of them.
+        """
+        ids = torch.arange(len(self)) if self.image_ids is None else self.image_ids
+        return (ids >> 1) % RANDOM_DRAWS
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write one safetensors file; text and numbers go into its metadata."""

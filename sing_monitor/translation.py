@@ -40,10 +40,11 @@ class Translation:
         texts: embeddings of classes, concepts and attribute values.
         fit: the cross-fitted translators.
         pairs: ``T f`` and its equivalents under the head, each (N, n).
-        baselines: random heads of the same rank.
-        scores: by suffix of the pair (``""``, ``"_centered"``, ``"_random"``), for every draw (one,
-            except of random subspaces): AS toward the true class and IS of every image.
-        random_energy: ``sum |R (f - mu)|^2`` of a random subspace, mean over the draws.
+        baselines: random heads of the same rank; ``snapshot.draws`` says which of them an image is
+            compared with.
+        scores: by suffix of the pair (``""``, ``"_centered"``, ``"_random"``): AS toward the true
+            class and IS of every image.
+        random_energy: ``sum |R (f - mu)|^2``, R the projection on the random null space.
     """
 
     snapshot: Snapshot
@@ -51,7 +52,7 @@ class Translation:
     fit: CrossFit
     pairs: TranslatedPairs
     baselines: tuple[HeadGeometry, ...]
-    scores: Mapping[str, Sequence[PairScores]]
+    scores: Mapping[str, PairScores]
     random_energy: float
 
     @cached_property
@@ -59,7 +60,7 @@ class Translation:
         """Class and annotated attributes, read before and after; by prefix of their metrics."""
         pairs, texts = self.pairs, self.texts
         class_texts = texts.classes.embeddings
-        own = self.scores["_centered"][0].attribute
+        own = self.scores["_centered"].attribute
         readings = {"sing/": self._read(own, class_texts, self.snapshot.labels)}
         for name, (labels, _) in self.snapshot.attributes.items():
             if name in texts.attributes:
@@ -120,27 +121,37 @@ def translate(
     baselines = random_geometries(
         geometry.feature_dim, geometry.rank, draws=RANDOM_DRAWS, seed=seed
     )
-
-    def scores(*equivalents: Tensor) -> list[PairScores]:
-        return score_pairs(pairs.original, equivalents, texts.classes.embeddings, snapshot.labels)
-
-    removed, centered = scores(pairs.removed, pairs.centered)
-    varying = energy(features) - len(features) * energy(center)
-    random, kept = [], []
-    for baseline in baselines:
-        seen = coordinates(features, baseline, center)
-        equivalent = fit.equivalents(seen, baseline, center)
-        random += scores(equivalent if baseline.null_dim > 0 else pairs.original)
-        kept.append(energy(seen) if baseline.null_dim > 0 else varying)
-    return Translation(
-        snapshot,
-        texts,
-        fit,
-        pairs,
-        baselines,
-        {"": [removed], "_centered": [centered], "_random": random},
-        max(0.0, varying - sum(kept) / len(kept)),
+    random, random_energy = _removed_at_random(snapshot, fit, baselines, pairs)
+    kinds = {"": pairs.removed, "_centered": pairs.centered, "_random": random}
+    scores = score_pairs(
+        pairs.original, tuple(kinds.values()), texts.classes.embeddings, snapshot.labels
     )
+    by_kind = dict(zip(kinds, scores, strict=True))
+    return Translation(snapshot, texts, fit, pairs, baselines, by_kind, random_energy)
+
+
+def _removed_at_random(
+    snapshot: Snapshot,
+    fit: CrossFit,
+    baselines: Sequence[HeadGeometry],
+    pairs: TranslatedPairs,
+) -> tuple[Tensor, float]:
+    """Centered equivalents under random heads, (N, n), and the energy that was removed.
+
+    Every image has one of the heads: means over images are means over the draws too, for the
+    price of one.
+    """
+    if snapshot.geometry.null_dim == 0:
+        return pairs.original, 0.0
+    features, center = snapshot.features, snapshot.center
+    equivalents, kept = torch.empty_like(pairs.original), 0.0
+    for draw, baseline in enumerate(baselines):
+        rows = (snapshot.draws == draw).nonzero().flatten()
+        seen = coordinates(features[rows], baseline, center)
+        equivalents[rows] = fit.equivalents(seen, baseline, center, fit.folds[rows])
+        kept += energy(seen)
+    varying = energy(features) - len(features) * energy(center)
+    return equivalents, max(0.0, varying - kept)
 
 
 def _check_samples(snapshot: Snapshot) -> None:

@@ -54,7 +54,7 @@ def make_snapshot(
         epoch=3,
         step=70,
         # Distinct, of both signs and both parities, in no order.
-        image_ids=(torch.randperm(samples, generator=g) - samples // 2) * 0x123456789,
+        image_ids=(torch.randperm(samples, generator=g) - samples // 2) * 0x12345678B,
         sample_index=torch.randperm(samples, generator=g),
         attributes={"colour": (colours, COLOURS)},
     )

@@ -12,9 +12,10 @@ from torch import Tensor
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.nonlinear import load_translator
 from sing_monitor.pairs import CrossFit
+from sing_monitor.ridge import RidgeStatistics
 from sing_monitor.scores import attribute_score, image_score, text_cosines, to_degrees
 from sing_monitor.steering import steer
-from sing_monitor.translator import LinearTranslator, RidgeStatistics
+from sing_monitor.translator import LinearTranslator
 from tests.helpers import normal
 
 REFERENCE = Path(__file__).parent / "data" / "sing_reference.npz"

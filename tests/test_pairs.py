@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.pairs import CrossFit, cross_fit, mean_cosine
-from sing_monitor.translator import LinearTranslator, RidgeStatistics
+from sing_monitor.ridge import RidgeStatistics
+from sing_monitor.translator import LinearTranslator
 from tests.helpers import normal
 
 NAMES = ("original", "removed", "centered")
@@ -33,15 +34,19 @@ def head(classes: int, m: int = 9, seed: int = 7) -> HeadGeometry:
 
 
 def fit_on(x: Tensor, z: Tensor, rho: float) -> LinearTranslator:
-    return RidgeStatistics.zeros(x.shape[1], z.shape[1]).update(x, z).solve(rho)
+    return RidgeStatistics.zeros(x.shape[1], z.shape[1]).update(x, z).solve(rho).translator
 
 
-def held_out_r2(x: Tensor, z: Tensor, folds: Tensor, rho: float) -> float:
-    """Explicit residuals of explicit fits."""
+def held_out_r2(
+    x: Tensor, z: Tensor, folds: Tensor, rho: float, penalised: Tensor | None = None
+) -> float:
+    """Explicit residuals of explicit fits, with the penalty that rho means for other features."""
     error = total = 0.0
     for k in (0, 1):
         own, other = folds == k, folds != k
-        error += float((z[own] - fit_on(x[other], z[other], rho)(x[own])).square().sum())
+        unit = (x if penalised is None else penalised)[other].var(dim=0).sum()
+        same = rho * float(unit / x[other].var(dim=0).sum())
+        error += float((z[own] - fit_on(x[other], z[other], same)(x[own])).square().sum())
         total += float((z[own] - z[other].mean(dim=0)).square().sum())
     return 1 - error / total
 
@@ -128,7 +133,7 @@ def test_r2_is_that_of_the_explicit_residuals(rho: float) -> None:
 def test_r2_null_is_that_of_a_refit_on_the_null_part(classes: int, rho: float) -> None:
     x, z, folds = problem()
     geometry = head(classes)
-    expected = held_out_r2(geometry.null(x), z, folds, rho)
+    expected = held_out_r2(geometry.null(x), z, folds, rho, penalised=x)
     assert cross_fit(x, z, folds, rho).r2_null(geometry) == pytest.approx(expected, abs=1e-8)
 
 

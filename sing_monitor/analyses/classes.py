@@ -66,7 +66,7 @@ def add_evidence(classes: DataFrame, translation: Translation) -> DataFrame:
     """
     labels, count = translation.snapshot.labels, len(classes)
     means = classes["attribute_score_centered"].where(classes["n"] >= MIN_IMAGES)
-    p = p_values(translation.scores["_centered"][0].attribute, labels, count)
+    p = p_values(translation.scores["_centered"].attribute, labels, count)
     cosine, r2 = _translated(translation, count)
     return classes.assign(
         image_score_relative=classes["image_score_centered"] / classes["image_score_random"],

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from sing_monitor.blocks import deviations, energy, row_blocks, working
 from sing_monitor.findings import Findings, MetricSpec
+from sing_monitor.geometry import coordinates, null_energy
 from sing_monitor.snapshot import Snapshot
 
 _SOURCE = "Papyan, Han, Donoho 2020"
@@ -104,15 +105,18 @@ def analyze_collapse(snapshot: Snapshot) -> Findings:
         return Findings(undefined)
     spread = _Spread.of(snapshot.features, centred, center)
     nearest = present[spread.nearest(centred)]
-    geometry = snapshot.geometry
+    seen_means = coordinates(means, snapshot.geometry, center)
+    invisible = null_energy(means, seen_means, snapshot.geometry, center)
+    # About the mean feature, as what the head sees of images is.
+    seen_means += (center - snapshot.center) @ snapshot.geometry.row_basis
     scalars = {
         "collapse/nc1": spread.within_over_between(labels),
         "collapse/nc2_equinorm": _equinorm(centred),
         "collapse/nc2_equiangle": _equiangle(centred),
         "collapse/nc3": _self_duality(snapshot.weight.double()[present], centred),
         "collapse/nc4": float((nearest != snapshot.predictions).double().mean()),
-        "collapse/null_share_between": _share(energy(geometry.null(centred)), energy(centred)),
-        "collapse/null_share_within": _null_share_within(snapshot, labels, means),
+        "collapse/null_share_between": _share(float(invisible.sum()), energy(centred)),
+        "collapse/null_share_within": _null_share_within(snapshot, labels, means, seen_means),
     }
     return Findings(scalars)
 
@@ -163,12 +167,13 @@ class _Spread:
         )
 
 
-def _null_share_within(snapshot: Snapshot, labels: Tensor, means: Tensor) -> float:
-    """``tr(P_n Sigma_W) / tr(Sigma_W)``, from what the head sees of each image."""
-    geometry = snapshot.geometry
-    if geometry.null_dim == 0:
+def _null_share_within(
+    snapshot: Snapshot, labels: Tensor, means: Tensor, seen_means: Tensor
+) -> float:
+    """``tr(P_n Sigma_W) / tr(Sigma_W)``, from what the head sees of images and class means."""
+    if snapshot.geometry.null_dim == 0:
         return 0.0
-    seen_means = ((means - snapshot.center) @ geometry.row_basis).to(snapshot.seen)
+    seen_means = seen_means.to(snapshot.seen)
     whole = visible = 0.0
     for rows in row_blocks(torch.arange(len(labels))):
         own = labels[rows]

@@ -16,6 +16,8 @@ from sing_monitor.translation import Translation
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_MEANS = ("attribute_score", "attribute_score_abs", "image_score")
+
 
 def analyze_intervals(translation: Translation, scalars: Mapping[str, float]) -> Findings:
     """95 % percentile intervals of the headline scalars, from the scores of single images.
@@ -52,17 +54,11 @@ def headline(means: Mapping[str, Tensor], translation: Translation) -> dict[str,
         By key of the catalogue, of the same shape.
     """
     found: dict[str, Tensor] = {}
-    for suffix, draws in translation.scores.items():
-        attribute, magnitude, distance = (
-            torch.stack([means[_column(suffix, draw, name)] for draw in range(len(draws))])
-            for name in ("attribute", "magnitude", "image")
-        )
-        found |= {
-            f"sing/attribute_score{suffix}": attribute.mean(dim=0),
-            f"sing/attribute_score_abs{suffix}": magnitude.mean(dim=0),
-            f"sing/image_score{suffix}": distance.mean(dim=0),
-            f"sing/score_ratio{suffix}": (distance / magnitude).mean(dim=0),
-        }
+    for suffix in translation.scores:
+        names = [f"sing/{name}{suffix}" for name in _MEANS]
+        found |= {name: means[name] for name in names}
+        _, magnitude, distance = (means[name] for name in names)
+        found[f"sing/score_ratio{suffix}"] = distance / magnitude
     centered, random = found["sing/image_score_centered"], found["sing/image_score_random"]
     found["sing/image_score_relative"] = centered / random
     found["sing/attribute_share"] = found["sing/attribute_score_centered"] / centered
@@ -83,13 +79,9 @@ def headline(means: Mapping[str, Tensor], translation: Translation) -> dict[str,
 def image_columns(translation: Translation) -> dict[str, Tensor]:
     """Everything that is averaged over images, each (N,)."""
     columns: dict[str, Tensor] = {}
-    for suffix, draws in translation.scores.items():
-        for draw, scores in enumerate(draws):
-            columns |= {
-                _column(suffix, draw, "attribute"): scores.attribute,
-                _column(suffix, draw, "magnitude"): scores.attribute.abs(),
-                _column(suffix, draw, "image"): scores.image,
-            }
+    for suffix, pair in translation.scores.items():
+        values = (pair.attribute, pair.attribute.abs(), pair.image)
+        columns |= {f"sing/{name}{suffix}": each for name, each in zip(_MEANS, values, strict=True)}
     for prefix, reading in translation.readings.items():
         columns |= {
             f"{prefix}zero_shot": reading.before,
@@ -97,10 +89,6 @@ def image_columns(translation: Translation) -> dict[str, Tensor]:
             f"{prefix}score": reading.attribute,
         }
     return columns
-
-
-def _column(suffix: str, draw: int, name: str) -> str:
-    return f"{name}{suffix}/{draw}"
 
 
 def _table(

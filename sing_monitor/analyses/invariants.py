@@ -7,7 +7,7 @@ CVPR 2026.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -63,15 +63,8 @@ def analyze_invariants(
     )
 
 
-def _score_scalars(scores: Mapping[str, Sequence[PairScores]]) -> dict[str, float]:
-    # A summary of the baseline is the mean over draws of each draw's summary: averaging the
-    # images' scores first would shrink |AS| and the spreads.
-    summaries = {}
-    for suffix, draws in scores.items():
-        by_draw = [_summary(draw) for draw in draws]
-        summaries[suffix] = {
-            name: sum(draw[name] for draw in by_draw) / len(by_draw) for name in by_draw[0]
-        }
+def _score_scalars(scores: Mapping[str, PairScores]) -> dict[str, float]:
+    summaries = {suffix: _summary(pair) for suffix, pair in scores.items()}
     centered, random = summaries["_centered"], summaries["_random"]
     return {
         **{

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from sing_monitor.findings import Findings
-from sing_monitor.scores import PairScores, score_pairs
+from sing_monitor.scores import score_pairs
 from sing_monitor.translation import Translation
 from sing_monitor.translator import LinearTranslator
 
 # Images that are translated anew; differences of means over the same images need no more.
-MAX_IMAGES = 500
-# To the next value of the grid.
-STEP = 10**0.5
+MAX_IMAGES = 256
+# Decades to both sides, for a derivative that errs by their square.
+_STEP = 1e-3
 _SUFFIXES = ("", "_centered", "_random")
 KEYS = (
     *(f"sing/attribute_score{suffix}" for suffix in _SUFFIXES),
@@ -28,40 +28,42 @@ KEYS = (
 
 
 def analyze_ridge(translation: Translation) -> Findings:
-    """Scores at the chosen rho and at its two neighbours on the grid, half a decade away.
+    """Derivatives of the scores along the grid of rho, ``d score / d log10 rho``, at the chosen rho.
 
-    The neighbours are a decade apart, so ``above - below`` is the slope per decade,
-    ``d score / d log10 rho``, by central difference. A score whose slope is as large as itself says
-    more about the ridge than about the head. Worked out on at most 500 images, half of each fold;
-    their values at the chosen rho differ a little from those of all images.
+    How much a score changes for each decade of the ridge, to first order: from the translators'
+    derivative, :attr:`~sing_monitor.ridge.RidgeSolution.slope`. A score whose slope is as large as
+    itself says more about the ridge than about the head. Worked out on at most 256 images, half of
+    each fold; their values differ a little from those of all images.
 
     Args:
         translation: one validation, translated.
 
     Returns:
-        Table ``ridge``: key, ridge (the chosen rho), value, below (at rho / sqrt 10), above
-        (at rho sqrt 10), per_decade, n. NaN where a fold is empty.
+        Table ``ridge``: key, ridge (the chosen rho), value, per_decade, n. NaN where a fold is
+        empty.
     """
     from pandas import DataFrame
 
     fit, folds = translation.fit, translation.snapshot.folds
-    rows = [_some((folds == fold).nonzero().flatten()) for fold in (0, 1)]
-    values = dict.fromkeys(("value", "below", "above"), dict.fromkeys(KEYS, math.nan))
-    if fit.translators is not None:
-        chosen = torch.cat(rows)
-        known = {
-            suffix: PairScores(draws[0].attribute[chosen], draws[0].image[chosen])
-            for suffix, draws in translation.scores.items()
-        }
-        values["value"] = _summary(translation, chosen, translation.pairs.original[chosen], known)
-        parts = [_equivalents(translation, own) for own in rows]
-        for name, factor in (("below", 1 / STEP), ("above", STEP)):
-            translators = [fold.solve(fit.ridge * factor) for fold in reversed(fit.statistics)]
-            values[name] = _scored(translation, chosen, _translated(parts, translators))
+    rows = torch.cat([_some((folds == fold).nonzero().flatten()) for fold in (0, 1)])
+    values = dict.fromkeys(("value", "per_decade"), dict.fromkeys(KEYS, math.nan))
+    if fit.translators is not None and fit.solutions is not None:
+        vectors = _equivalents(translation, rows)
+        translated = _mapped(fit.translators, vectors, folds[rows])
+        slopes = _mapped([each.slope for each in fit.solutions], vectors, folds[rows])
+        below, value, above = (
+            _scored(
+                translation,
+                rows,
+                {name: translated[name] + decades * slopes[name] for name in vectors},
+            )
+            for decades in (-_STEP, 0, _STEP)
+        )
+        slope = {key: (above[key] - below[key]) / (2 * _STEP) for key in KEYS}
+        values = {"value": value, "per_decade": slope}
     table = DataFrame(values).rename_axis("key").reset_index()
     table.insert(1, "ridge", fit.ridge)
-    table["per_decade"] = table["above"] - table["below"]
-    table["n"] = sum(map(len, rows))
+    table["n"] = len(rows)
     return Findings(tables={"ridge": table})
 
 
@@ -72,51 +74,50 @@ def _some(rows: Tensor) -> Tensor:
 
 
 def _equivalents(translation: Translation, rows: Tensor) -> dict[str, Tensor]:
-    """Features and their equivalents, each (R, m); of the baseline's draws the first."""
-    features, center = translation.snapshot.features[rows].double(), translation.center
-    geometry, random = translation.geometry, translation.baselines[0]
+    """Features and their equivalents, each (R, m)."""
+    snapshot, center, geometry = translation.snapshot, translation.center, translation.geometry
+    features, draws = snapshot.features[rows].double(), snapshot.draws[rows]
+    random = torch.empty_like(features)
+    for draw, baseline in enumerate(translation.baselines):
+        own = draws == draw
+        random[own] = baseline.remove_null(features[own], center)
+    centered = geometry.remove_null(features, center)
     return {
         "original": features,
-        "": geometry.remove_null(features),
-        "_centered": geometry.remove_null(features, center),
-        "_random": random.remove_null(features, center),
+        "": centered - geometry.null(center),
+        "_centered": centered,
+        "_random": random,
     }
 
 
-def _translated(
-    parts: Sequence[Mapping[str, Tensor]], translators: Sequence[LinearTranslator]
+def _mapped(
+    maps: Sequence[LinearTranslator], vectors: Mapping[str, Tensor], folds: Tensor
 ) -> dict[str, Tensor]:
-    """Both folds' vectors, each by the translator that it was not fitted on."""
-    return {
-        name: torch.cat(
-            [translate(part[name]) for translate, part in zip(translators, parts, strict=True)]
-        )
-        for name in parts[0]
-    }
+    """All vectors (R, m), each by its fold's map, (R, n)."""
+    mapped = {name: each.new_empty(len(each), len(maps[0].bias)) for name, each in vectors.items()}
+    for fold, affine in enumerate(maps):
+        for name, each in vectors.items():
+            mapped[name][folds == fold] = affine(each[folds == fold])
+    return mapped
 
 
 def _scored(
     translation: Translation, rows: Tensor, translated: Mapping[str, Tensor]
 ) -> dict[str, float]:
+    """Means over the images, and the quality of the translation."""
     texts, labels = translation.texts.classes.embeddings, translation.snapshot.labels[rows]
     original = translated["original"]
-    scores = score_pairs(original, [translated[suffix] for suffix in _SUFFIXES], texts, labels)
-    return _summary(translation, rows, original, dict(zip(_SUFFIXES, scores, strict=True)))
-
-
-def _summary(
-    translation: Translation, rows: Tensor, original: Tensor, scores: Mapping[str, PairScores]
-) -> dict[str, float]:
-    """Means over the images, and the quality of the translation."""
+    equivalents = [translated[suffix] for suffix in _SUFFIXES]
     found = {}
-    for suffix in _SUFFIXES:
-        found[f"sing/attribute_score{suffix}"] = float(scores[suffix].attribute.mean())
-        found[f"sing/image_score{suffix}"] = float(scores[suffix].image.mean())
+    for suffix, pair in zip(
+        _SUFFIXES, score_pairs(original, equivalents, texts, labels), strict=True
+    ):
+        found[f"sing/attribute_score{suffix}"] = float(pair.attribute.mean())
+        found[f"sing/image_score{suffix}"] = float(pair.image.mean())
     centered, random = found["sing/image_score_centered"], found["sing/image_score_random"]
     found["sing/image_score_relative"] = centered / random if random else math.nan
     share = found["sing/attribute_score_centered"]
     found["sing/attribute_share"] = share / centered if centered else math.nan
     embeddings = translation.snapshot.embeddings[rows].to(original)
-    cosines = torch.cosine_similarity(original, embeddings, dim=1)
-    found["translator/cosine"] = float(cosines.mean())
+    found["translator/cosine"] = float(torch.cosine_similarity(original, embeddings, dim=1).mean())
     return {key: found[key] for key in KEYS}

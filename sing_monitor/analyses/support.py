@@ -138,7 +138,7 @@ def analyze_support(translation: Translation) -> Findings:
         "": pairs.removed,
         "_centered": pairs.centered,
     }
-    distances = {suffix: translation.scores[suffix][0].image for suffix in ("", "_centered")}
+    distances = {suffix: translation.scores[suffix].image for suffix in ("", "_centered")}
     unknown = torch.full((len(snapshot),), math.nan, dtype=torch.float64)
     columns = {
         spec.key.removeprefix("support/"): unknown.clone()

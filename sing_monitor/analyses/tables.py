@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 NEIGHBOURS = 3
-# By suffix of the pair, for every draw.
-Scores = Mapping[str, Sequence[PairScores]]
+# By suffix of the pair.
+Scores = Mapping[str, PairScores]
 
 
 def class_table(snapshot: Snapshot, scores: Scores) -> DataFrame:
@@ -38,11 +38,9 @@ def class_table(snapshot: Snapshot, scores: Scores) -> DataFrame:
         "n": labels.bincount(minlength=classes).numpy(),
         "accuracy": _group_mean(correct, labels, classes).numpy(),
     }
-    for suffix, draws in scores.items():
-        by_draw = [_class_scores(draw, labels, classes) for draw in draws]
-        for name in by_draw[0]:
-            mean = torch.stack([draw[name] for draw in by_draw]).mean(dim=0)
-            columns[f"{name}{suffix}"] = mean.numpy()
+    for suffix, pair in scores.items():
+        for name, values in _class_scores(pair, labels, classes).items():
+            columns[f"{name}{suffix}"] = values.numpy()
     return DataFrame(columns)
 
 
@@ -64,8 +62,7 @@ def image_table(
     """One row an image: id, label, prediction, scores, and for the largest movers neighbours.
 
     ``neighbours_*`` hold the ids of the probe images whose embeddings are nearest to ``T f``, to
-    the paper's equivalent and to the centered one; empty for images that are no movers. Scores of
-    random subspaces are means over the draws.
+    the paper's equivalent and to the centered one; empty for images that are no movers.
     """
     from pandas import DataFrame
 
@@ -80,11 +77,10 @@ def image_table(
         columns["sample_index"] = snapshot.sample_index.numpy()
     for name, (labels, values) in snapshot.attributes.items():
         columns[f"attribute:{name}"] = [values[label] for label in labels.tolist()]
-    for suffix, draws in scores.items():
-        for name in ("attribute", "image"):
-            mean = torch.stack([getattr(draw, name) for draw in draws]).mean(dim=0)
-            columns[f"{name}_score{suffix}"] = mean.numpy()
-    movers = _movers(scores["_centered"][0], n_images)
+    for suffix, pair in scores.items():
+        columns[f"attribute_score{suffix}"] = pair.attribute.numpy()
+        columns[f"image_score{suffix}"] = pair.image.numpy()
+    movers = _movers(scores["_centered"], n_images)
     columns["mover"] = torch.zeros(len(ids), dtype=torch.bool).index_fill(0, movers, True).numpy()
     for name, embeddings in (
         ("before", pairs.original),

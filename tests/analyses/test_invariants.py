@@ -160,20 +160,23 @@ def test_scalars_of_the_scores_equal_direct_ones(dimensions: tuple[int, int]) ->
     text = texts.classes.embeddings[snapshot.labels]
     baselines = random_geometries(dimensions[1], geometry.rank, draws=RANDOM_DRAWS, seed=5)
     drawn = [fit.translate(snapshot.features, each, center).centered for each in baselines]
-    kinds = {"": [pairs.removed], "_centered": [pairs.centered], "_random": drawn}
-    for suffix, equivalents in kinds.items():
-        toward = [attribute_score(pairs.original, each, text) for each in equivalents]
-        moved = [image_score(pairs.original, each) for each in equivalents]
+    # Image by image, the subspace that its fingerprint chooses.
+    random = torch.stack([drawn[draw][row] for row, draw in enumerate(snapshot.draws.tolist())])
+    assert snapshot.draws.unique().tolist() == [0, 1, 2]
+    kinds = {"": pairs.removed, "_centered": pairs.centered, "_random": random}
+    for suffix, equivalent in kinds.items():
+        toward = attribute_score(pairs.original, equivalent, text)
+        moved = image_score(pairs.original, equivalent)
         expected = {
-            "attribute_score": [float(each.mean()) for each in toward],
-            "attribute_score_abs": [float(each.abs().mean()) for each in toward],
-            "attribute_score_std": [float(each.std()) for each in toward],
-            "image_score": [float(each.mean()) for each in moved],
-            "image_score_std": [float(each.std()) for each in moved],
+            "attribute_score": toward.mean(),
+            "attribute_score_abs": toward.abs().mean(),
+            "attribute_score_std": toward.std(),
+            "image_score": moved.mean(),
+            "image_score_std": moved.std(),
         }
-        for name, values in expected.items():
-            value = findings.scalars[f"sing/{name}{suffix}"]
-            assert value == pytest.approx(sum(values) / len(values), abs=1e-9), name
+        for name, value in expected.items():
+            found = findings.scalars[f"sing/{name}{suffix}"]
+            assert found == pytest.approx(float(value), abs=1e-9), name
     for baseline in baselines:
         assert baseline.null_dim == geometry.null_dim == findings.scalars["head/null_dim"]
 

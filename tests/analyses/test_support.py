@@ -28,7 +28,7 @@ def support(snapshot: Snapshot, original: Tensor, removed: Tensor, centered: Ten
     pairs = replace(translation.pairs, original=original, removed=removed, centered=centered)
     texts = translation.texts.classes.embeddings
     scored = score_pairs(original, [removed, centered], texts, snapshot.labels)
-    scores = {suffix: [each] for suffix, each in zip(("", "_centered"), scored, strict=True)}
+    scores = dict(zip(("", "_centered"), scored, strict=True))
     return analyze_support(replace(translation, pairs=pairs, scores=scores))
 
 
