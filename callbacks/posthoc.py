@@ -21,7 +21,7 @@ from sing_monitor.callbacks.settings import Settings, cache_folder
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.callbacks.watch import Watch
 from sing_monitor.geometry import Invariance
-from sing_monitor.pairs import cross_fit
+from sing_monitor.ridge import fit_translator
 from sing_monitor.semantics import DEFAULT_SPACE, SemanticSpace, resolve_space
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ class AnalyzedModel:
             ValueError: if the probe is too small to choose its ridge.
         """
         snapshot, ridge = self.snapshot, self.scalars["translator/ridge"]
-        fit = cross_fit(snapshot.features.double(), snapshot.embeddings, snapshot.folds, ridge)
-        return fit.translator
+        return fit_translator(snapshot.features.double(), snapshot.embeddings, ridge)
 
 
 def analyze(

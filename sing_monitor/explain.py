@@ -16,6 +16,7 @@ from sing_monitor.forward import HeadPass, run_head
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.head_search import find_head
 from sing_monitor.pairs import cross_fit
+from sing_monitor.ridge import fit_translator
 from sing_monitor.scores import attribute_score, image_score, text_cosines, to_degrees
 from sing_monitor.semantics import SemanticSpace
 from sing_monitor.snapshot import Snapshot
@@ -194,11 +195,14 @@ def _fitted(
             "explain needs a translator, or a snapshot to fit one on: train with "
             "SINGCallback(save_snapshots=True) and pass RunReader(...).snapshot()."
         )
-    fit = cross_fit(snapshot.features.double(), snapshot.embeddings, snapshot.folds, ridge)
+    features, embeddings = snapshot.features.double(), snapshot.embeddings
+    fit = cross_fit(features, embeddings, snapshot.folds, ridge)
     if fit.translators is None:
         raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
     is_known = snapshot.image_ids is not None and image_id in snapshot.image_ids.tolist()
-    return fit.translators[image_id & 1] if is_known and image_id is not None else fit.translator
+    if is_known and image_id is not None:
+        return fit.translators[image_id & 1]
+    return fit_translator(features, embeddings, fit.ridge)
 
 
 def _check_snapshot(snapshot: Snapshot, seen: HeadPass) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sing_monitor.blocks import deviations, energy, row_blocks, working
 from sing_monitor.geometry import HeadGeometry, coordinates
-from sing_monitor.ridge import RIDGE_GRID, RidgeSolution, RidgeStatistics, choose_ridge
+from sing_monitor.ridge import RIDGE_GRID, RidgeStatistics, choose_ridge
 from sing_monitor.translator import LinearTranslator
 
 logger = logging.getLogger(__name__)
@@ -43,22 +43,23 @@ class CrossFit:
     Args:
         translators: ``translators[k]`` scores the images of fold k and was fitted on the others;
             None where a fold is empty.
-        statistics: sums of the two folds; added up they fit the translator that is kept.
         folds: fold of every image, (N,) of 0 and 1.
         ridge: rho of both fits; NaN where a fold is empty.
-        solutions: of the ridge regressions that gave the translators; None where none did.
+        means: mean embedding of the images that each translator was fitted on, (2, n).
+        total: ``sum |z - mean z|^2``, each image about the mean of the fold it was not in.
+        slopes: the translators' derivatives along log10 rho; None where nothing was fitted.
+        r2_null: R2 of a refit on the null-space part ``P_n f`` of the features alone, under the
+            same penalty, held out; NaN where no head is known. Parts of a refit do not add up to
+            :meth:`r2`.
     """
 
     translators: tuple[LinearTranslator, LinearTranslator] | None
-    statistics: tuple[RidgeStatistics, RidgeStatistics]
     folds: Tensor
     ridge: float
-    solutions: tuple[RidgeSolution, RidgeSolution] | None = None
-
-    @property
-    def translator(self) -> LinearTranslator:
-        """The translator that is kept: fitted on all images."""
-        return (self.statistics[0] + self.statistics[1]).solve(self.ridge).translator
+    means: Tensor
+    total: float = math.nan
+    slopes: tuple[LinearTranslator, LinearTranslator] | None = None
+    r2_null: float = math.nan
 
     def translate(
         self,
@@ -92,7 +93,7 @@ class CrossFit:
 
     def original(self, features: Tensor, center: Tensor) -> Tensor:
         """``T f``, (N, n), of features (N, m), worked out as ``A (f - mu) + T mu``."""
-        shape = len(features), len(self.statistics[0].sum_z)
+        shape = len(features), self.means.shape[1]
         translated = working(features).new_full(shape, math.nan)
         for translator, half in self._halves(self.folds):
             weight, base = translator.weight.T.to(translated), translator(center).to(translated)
@@ -113,7 +114,7 @@ class CrossFit:
             center: mu, (m,).
             folds: of these images, (B,).
         """
-        translated = seen.new_full((len(seen), len(self.statistics[0].sum_z)), math.nan)
+        translated = seen.new_full((len(seen), self.means.shape[1]), math.nan)
         basis = geometry.row_basis.to(seen)
         for translator, half in self._halves(folds):
             weight, base = (translator.weight.to(seen) @ basis).T, translator(center).to(seen)
@@ -137,37 +138,15 @@ class CrossFit:
             return math.nan
         rows = row_blocks(torch.arange(len(original)))
         error = sum(energy(embeddings[block].to(original) - original[block]) for block in rows)
-        return self._explained(error)
-
-    def r2_null(self, geometry: HeadGeometry) -> float:
-        """R2 of a refit on the null-space part ``P_n f`` alone, held out; at most 1.
-
-        What the features say about the embedding in directions that the head cannot see, under
-        the same penalty. Parts of a refit do not add up to :meth:`r2`.
-        """
-        if self.solutions is None:
-            return math.nan
-        if geometry.null_dim == 0:
-            return 0.0
-        fitted = (solution.on_null_part(geometry) for solution in self.solutions)
-        errors = (
-            held_out.squared_error(each)
-            for held_out, each in zip(self.statistics, fitted, strict=True)
-        )
-        return self._explained(sum(errors))
-
-    def _explained(self, error: float) -> float:
-        """R2 of a held-out squared error."""
-        fits = reversed(self.statistics)
-        total = sum(
-            held_out.squared_deviation(fit.sum_z / fit.n)
-            for held_out, fit in zip(self.statistics, fits, strict=True)
-        )
-        return 1 - error / total if total > 0 else math.nan
+        return _explained(error, self.total)
 
 
 def cross_fit(
-    features: Tensor, embeddings: Tensor, folds: Tensor, ridge: float | Literal["auto"]
+    features: Tensor,
+    embeddings: Tensor,
+    folds: Tensor,
+    ridge: float | Literal["auto"],
+    geometry: HeadGeometry | None = None,
 ) -> CrossFit:
     """Fit two translators, each on one fold.
 
@@ -176,15 +155,58 @@ def cross_fit(
         embeddings: raw image embeddings, (N, n).
         folds: (N,) of 0 and 1.
         ridge: rho, or ``"auto"`` for the best of the grid by held-out R2.
+        geometry: of a head, for ``r2_null``.
     """
     zeros = RidgeStatistics.zeros(features.shape[1], embeddings.shape[1])
     even, odd = (zeros.update(features[folds == k], embeddings[folds == k]) for k in (0, 1))
+    means = torch.stack([each.sum_z / max(each.n, 1) for each in (odd, even)])
     if even.n == 0 or odd.n == 0:
-        return CrossFit(None, (even, odd), folds, math.nan)
+        return CrossFit(None, folds, math.nan, means)
     rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
-    solutions = odd.solve(rho), even.solve(rho)
-    translators = solutions[0].translator, solutions[1].translator
-    return CrossFit(translators, (even, odd), folds, rho, solutions)
+    first, second = (_Half.of(*each, rho, geometry) for each in ((odd, even), (even, odd)))
+    total = first.total + second.total
+    r2_null = _explained(first.error_null + second.error_null, total)
+    if geometry is not None and geometry.null_dim == 0:
+        r2_null = 0.0
+    return CrossFit(
+        (first.translator, second.translator),
+        folds,
+        rho,
+        means,
+        total,
+        (first.slope, second.slope),
+        r2_null,
+    )
+
+
+@dataclass(frozen=True)
+class _Half:
+    """What one fold's ridge regression says; its factor, an m x m matrix, is gone."""
+
+    translator: LinearTranslator
+    slope: LinearTranslator
+    total: float
+    error_null: float
+
+    @classmethod
+    def of(
+        cls,
+        fit: RidgeStatistics,
+        held_out: RidgeStatistics,
+        rho: float,
+        geometry: HeadGeometry | None,
+    ) -> _Half:
+        solution = fit.solve(rho)
+        error_null = math.nan
+        if geometry is not None and geometry.null_dim > 0:
+            error_null = held_out.squared_error(solution.on_null_part(geometry))
+        total = held_out.squared_deviation(solution.mean_z)
+        return cls(solution.translator, solution.slope, total, error_null)
+
+
+def _explained(error: float, total: float) -> float:
+    """R2 of a held-out squared error."""
+    return 1 - error / total if total > 0 else math.nan
 
 
 def _best_ridge(folds: tuple[RidgeStatistics, RidgeStatistics]) -> float:

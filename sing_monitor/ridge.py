@@ -206,6 +206,21 @@ class RidgeStatistics:
         return float(scatter.trace()) <= _NOISE * float(self.xx.trace())
 
 
+def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTranslator:
+    """The translator of all images: what images outside the probe are translated by.
+
+    Args:
+        features: (N, m).
+        embeddings: raw image embeddings, (N, n).
+        rho: ridge.
+
+    Raises:
+        ValueError: as :meth:`RidgeStatistics.solve` does.
+    """
+    zeros = RidgeStatistics.zeros(features.shape[1], embeddings.shape[1])
+    return zeros.update(features, embeddings).solve(rho).translator
+
+
 def _factorize(xx: Tensor, shift: float) -> Tensor:
     """Lower triangular L with ``L L' = xx + shift I``, for a scatter singular but for rounding."""
     shifted = xx.clone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +45,7 @@ class Translation:
             compared with.
         scores: by suffix of the pair (``""``, ``"_centered"``, ``"_random"``): AS toward the true
             class and IS of every image.
+        varying: ``sum |f - mu|^2``.
         random_energy: ``sum |R (f - mu)|^2``, R the projection on the random null space.
     """
 
@@ -53,6 +55,7 @@ class Translation:
     pairs: TranslatedPairs
     baselines: tuple[HeadGeometry, ...]
     scores: Mapping[str, PairScores]
+    varying: float
     random_energy: float
 
     @cached_property
@@ -116,18 +119,20 @@ def translate(
     _check_texts(snapshot, texts)
     features, geometry = snapshot.features, snapshot.geometry
     center = snapshot.center
-    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
+    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge, geometry)
     pairs = fit.translate(features, geometry, center, snapshot.seen)
     baselines = random_geometries(
         geometry.feature_dim, geometry.rank, draws=RANDOM_DRAWS, seed=seed
     )
-    random, random_energy = _removed_at_random(snapshot, fit, baselines, pairs)
+    varying = energy(features) - len(features) * energy(center)
+    random, kept = _removed_at_random(snapshot, fit, baselines, pairs)
+    random_energy = max(0.0, varying - kept) if geometry.null_dim > 0 else 0.0
     kinds = {"": pairs.removed, "_centered": pairs.centered, "_random": random}
     scores = score_pairs(
         pairs.original, tuple(kinds.values()), texts.classes.embeddings, snapshot.labels
     )
     by_kind = dict(zip(kinds, scores, strict=True))
-    return Translation(snapshot, texts, fit, pairs, baselines, by_kind, random_energy)
+    return Translation(snapshot, texts, fit, pairs, baselines, by_kind, varying, random_energy)
 
 
 def _removed_at_random(
@@ -136,13 +141,13 @@ def _removed_at_random(
     baselines: Sequence[HeadGeometry],
     pairs: TranslatedPairs,
 ) -> tuple[Tensor, float]:
-    """Centered equivalents under random heads, (N, n), and the energy that was removed.
+    """Centered equivalents under random heads, (N, n), and the energy that these see.
 
     Every image has one of the heads: means over images are means over the draws too, for the
     price of one.
     """
     if snapshot.geometry.null_dim == 0:
-        return pairs.original, 0.0
+        return pairs.original, math.nan
     features, center = snapshot.features, snapshot.center
     equivalents, kept = torch.empty_like(pairs.original), 0.0
     for draw, baseline in enumerate(baselines):
@@ -150,8 +155,7 @@ def _removed_at_random(
         seen = coordinates(features[rows], baseline, center)
         equivalents[rows] = fit.equivalents(seen, baseline, center, fit.folds[rows])
         kept += energy(seen)
-    varying = energy(features) - len(features) * energy(center)
-    return equivalents, max(0.0, varying - kept)
+    return equivalents, kept
 
 
 def _check_samples(snapshot: Snapshot) -> None:

@@ -12,7 +12,6 @@ from torch import Tensor
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.nonlinear import load_translator
 from sing_monitor.pairs import CrossFit
-from sing_monitor.ridge import RidgeStatistics
 from sing_monitor.scores import attribute_score, image_score, text_cosines, to_degrees
 from sing_monitor.steering import steer
 from sing_monitor.translator import LinearTranslator
@@ -75,10 +74,8 @@ def test_scores_along_the_path_of_the_analysis(case: str, tolerance: float) -> N
     data = load(case)
     head = HeadGeometry.from_weight(data["weight"], atol=1e-5)
     translator = LinearTranslator(data["translator_weight"], data["translator_bias"])
-    sums = RidgeStatistics.zeros(*reversed(translator.weight.shape))
-    fit = CrossFit(
-        (translator, translator), (sums, sums), torch.arange(len(data["features"])) & 1, 1.0
-    )
+    folds, means = torch.arange(len(data["features"])) & 1, torch.zeros(2, len(translator.bias))
+    fit = CrossFit((translator, translator), folds, 1.0, means)
     pairs = fit.translate(data["features"], head, data["features"].mean(dim=0))
     check((pairs.original, pairs.removed), data, tolerance)
 

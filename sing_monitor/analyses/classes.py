@@ -116,9 +116,8 @@ def _translated(translation: Translation, classes: int) -> tuple[Tensor, Tensor]
     embeddings = translation.snapshot.embeddings.to(translated)
     error = (embeddings - translated).square().sum(dim=1).double()
     total = torch.zeros_like(error)
-    for fold, fitted in enumerate(reversed(translation.fit.statistics)):
+    for fold, center in enumerate(translation.fit.means.to(embeddings)):
         own = translation.snapshot.folds == fold
-        center = (fitted.sum_z / max(fitted.n, 1)).to(embeddings)
         total[own] = (embeddings[own] - center).square().sum(dim=1).double()
     cosines = torch.cosine_similarity(translated, embeddings, dim=1).double()
     cosine, error, total, n = (

@@ -113,8 +113,8 @@ def _head_scalars(translation: Translation, previous_head: HeadGeometry | None) 
     null_mean = geometry.null(center)
     whole_seen = seen + (geometry.row_basis.T @ center).to(seen)
     raw = null_energy(features, whole_seen, geometry, torch.zeros_like(center))
-    total = energy(features)
-    varying = total - len(features) * energy(center)
+    varying = translation.varying
+    total = varying + len(features) * energy(center)
     centered = float(null_energy(features, seen, geometry, center).sum())
     comparable = previous_head is not None and previous_head.feature_dim == geometry.feature_dim
     return {
@@ -153,7 +153,7 @@ def _translator_scalars(translation: Translation) -> dict[str, float]:
             translation.pairs.original, translation.snapshot.embeddings
         ),
         "translator/r2": fit.r2(translation.pairs.original, translation.snapshot.embeddings),
-        "translator/r2_null": fit.r2_null(translation.geometry),
+        "translator/r2_null": fit.r2_null,
         "translator/ridge": fit.ridge,
     }
 

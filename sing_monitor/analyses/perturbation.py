@@ -102,10 +102,9 @@ def analyze_perturbations(translation: Translation, *, seed: int = RANDOM_SEED) 
 
 
 def _spread(translation: Translation) -> float:
-    """Root of the mean of ``|f - mu|^2``, from the sums of the fit; NaN where it is rounding."""
-    statistics = translation.fit.statistics
-    energy = sum(float(each.xx.trace()) for each in statistics) / len(translation.snapshot)
-    variance = energy - float(translation.center.square().sum())
+    """Root of the mean of ``|f - mu|^2``; NaN where it is rounding."""
+    variance = translation.varying / len(translation.snapshot)
+    energy = variance + float(translation.center.square().sum())
     return math.sqrt(variance) if variance > _NOISE * energy else math.nan
 
 

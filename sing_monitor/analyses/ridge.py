@@ -28,7 +28,7 @@ KEYS = (
 
 
 def analyze_ridge(translation: Translation) -> Findings:
-    """Derivatives of the scores along the grid of rho, ``d score / d log10 rho``, at the chosen rho.
+    """How the scores change along the grid of rho: ``d score / d log10 rho`` at the chosen rho.
 
     How much a score changes for each decade of the ridge, to first order: from the translators'
     derivative, :attr:`~sing_monitor.ridge.RidgeSolution.slope`. A score whose slope is as large as
@@ -47,10 +47,10 @@ def analyze_ridge(translation: Translation) -> Findings:
     fit, folds = translation.fit, translation.snapshot.folds
     rows = torch.cat([_some((folds == fold).nonzero().flatten()) for fold in (0, 1)])
     values = dict.fromkeys(("value", "per_decade"), dict.fromkeys(KEYS, math.nan))
-    if fit.translators is not None and fit.solutions is not None:
+    if fit.translators is not None and fit.slopes is not None:
         vectors = _equivalents(translation, rows)
         translated = _mapped(fit.translators, vectors, folds[rows])
-        slopes = _mapped([each.slope for each in fit.solutions], vectors, folds[rows])
+        slopes = _mapped(fit.slopes, vectors, folds[rows])
         below, value, above = (
             _scored(
                 translation,
