@@ -38,14 +38,24 @@ def deviations(x: Tensor, center: Tensor) -> Tensor:
     return x - nearest - (center - nearest.to(center)).to(x)
 
 
-def gram(x: Tensor) -> Tensor:
-    """``X'X`` of (N, m) in float64, (m, m), by symmetric products: half of a full one."""
+def all_rows(x: Tensor) -> Tensor:
+    """The numbers of all rows, in order."""
+    return torch.arange(len(x))
+
+
+def gram(x: Tensor, rows: Tensor | None = None) -> Tensor:
+    """``X'X`` in float64, (m, m), by symmetric products: half of a full one.
+
+    Args:
+        x: (N, m).
+        rows: those that count; None: all.
+    """
     from scipy.linalg.blas import dsyrk
 
     # The lower triangle in Fortran's order is the upper one of the tensor on the same memory.
     sums = x.new_zeros(x.shape[1], x.shape[1], dtype=torch.float64).numpy().T
-    for rows in row_blocks(torch.arange(len(x))):
-        block = x[rows].double().numpy().T
+    for some in row_blocks(all_rows(x) if rows is None else rows):
+        block = x[some].double().numpy().T
         sums = dsyrk(1.0, block, beta=1.0, c=sums, lower=1, overwrite_c=1)
     upper = torch.from_numpy(sums.T)
     return upper.add_(upper.triu(1).T)
@@ -53,4 +63,8 @@ def gram(x: Tensor) -> Tensor:
 
 def energy(x: Tensor) -> float:
     """Sum of squares, added up in double precision."""
-    return float(torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64).square().sum())
+    # A block at a time: the norm makes a copy in double precision.
+    return sum(
+        float(torch.linalg.vector_norm(block, dtype=torch.float64).square())
+        for block in x.split(_ROWS)
+    )

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import deviations, row_blocks, working
+from sing_monitor.blocks import all_rows, deviations, row_blocks, working
 
 # The random baseline of every score: how many subspaces are drawn, and from which seed.
 RANDOM_DRAWS = 3
@@ -171,7 +171,12 @@ class HeadGeometry:
 
 @lru_cache(maxsize=2)
 def random_geometries(
-    feature_dim: int, rank: int, *, draws: int, seed: int
+    feature_dim: int,
+    rank: int,
+    *,
+    draws: int,
+    seed: int,
+    dtype: torch.dtype = torch.float64,
 ) -> tuple[HeadGeometry, ...]:
     """Heads of the same rank that look in random directions: the baseline of every score.
 
@@ -184,14 +189,17 @@ def random_geometries(
         rank: dimension of the row space that is kept, 0 to m.
         draws: how many.
         seed: of the generator.
+        dtype: in which the bases are kept, drawn in double precision whatever it is.
     """
     if rank == feature_dim:
         # All bases of everything are as good.
-        everything = torch.eye(feature_dim, dtype=torch.float64)
-        return (HeadGeometry(everything, torch.ones(rank, dtype=torch.float64)),) * draws
+        everything = torch.eye(feature_dim, dtype=dtype)
+        return (HeadGeometry(everything, torch.ones(rank, dtype=dtype)),) * draws
     generator = torch.Generator().manual_seed(seed)
     bases = (
-        torch.linalg.qr(torch.randn(feature_dim, rank, generator=generator, dtype=torch.float64)).Q
+        torch.linalg.qr(
+            torch.randn(feature_dim, rank, generator=generator, dtype=torch.float64)
+        ).Q.to(dtype)
         for _ in range(draws)
     )
     return tuple(HeadGeometry(basis, torch.ones(rank, dtype=basis.dtype)) for basis in bases)
@@ -224,36 +232,59 @@ def check_invariance(invariance: object) -> None:
         raise ValueError(f"invariance={invariance!r}: expected 'logits' or 'softmax'.")
 
 
-def coordinates(features: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
-    """What a head sees of features: ``V_p' (f - mu)``, (N, r), in the row space's basis."""
-    basis = geometry.row_basis.to(working(features))
-    blocks = row_blocks(torch.arange(len(features)))
-    return torch.cat([deviations(features[rows], center) @ basis for rows in blocks])
+def coordinates(
+    features: Tensor, geometry: HeadGeometry, center: Tensor, rows: Tensor | None = None
+) -> Tensor:
+    """What a head sees of features: ``V_p' (f - mu)``, in the row space's basis.
+
+    Args:
+        features: (N, m).
+        geometry: of the head.
+        center: mu, (m,).
+        rows: of the features, (B,); None: all.
+
+    Returns:
+        (B, r).
+    """
+    rows = all_rows(features) if rows is None else rows
+    seen = working(features).new_empty(len(rows), geometry.rank)
+    basis = geometry.row_basis.to(seen)
+    for place, some in zip(row_blocks(all_rows(rows)), row_blocks(rows), strict=True):
+        seen[place] = deviations(features[some], center) @ basis
+    return seen
 
 
-def null_energy(features: Tensor, seen: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
-    """``|P_n (f - mu)|^2`` of every image, (N,) float64, from what the head sees of it.
+def split_energy(
+    features: Tensor,
+    seen: Tensor,
+    geometry: HeadGeometry,
+    center: Tensor,
+    about: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``|P_n (f - a)|^2`` and ``|P_p (f - a)|^2`` of every image, each (N,) float64.
 
-    By Pythagoras, without another product; the difference leaves noise where little is invisible,
-    so there the null part itself is worked out.
+    The null part by Pythagoras, without another product; the difference leaves noise where little
+    is invisible, so there the null part itself is worked out.
 
     Args:
         features: (N, m).
         seen: their :func:`coordinates`, (N, r).
         geometry: of the head.
-        center: mu, (m,).
+        center: mu that the coordinates are about, (m,).
+        about: a, (m,); None: mu.
     """
-    if geometry.null_dim == 0:
-        return torch.zeros(len(features), dtype=torch.float64)
-    parts = []
-    for rows in row_blocks(torch.arange(len(features))):
-        about = features[rows].double() - center
-        whole = about.square().sum(dim=1)
-        invisible = whole - torch.linalg.vector_norm(seen[rows], dim=1, dtype=torch.float64) ** 2
-        little = invisible < _LITTLE * whole
-        invisible[little] = geometry.null(about[little]).square().sum(dim=1)
-        parts.append(invisible)
-    return torch.cat(parts)
+    about = center if about is None else about
+    offset = (geometry.row_basis.T @ (center - about)).to(seen)
+    invisible, visible = torch.empty(2, len(features), dtype=torch.float64)
+    for rows in row_blocks(all_rows(features)):
+        away = features[rows].double() - about
+        whole = away.square().sum(dim=1)
+        visible[rows] = torch.linalg.vector_norm(seen[rows] + offset, dim=1).double().square()
+        null = whole - visible[rows]
+        little = null < _LITTLE * whole
+        null[little] = geometry.null(away[little]).square().sum(dim=1)
+        invisible[rows] = null
+    return (torch.zeros_like(visible) if geometry.null_dim == 0 else invisible), visible
 
 
 def _decompose(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import deviations, energy, row_blocks, working
+from sing_monitor.blocks import deviations, row_blocks, working
 from sing_monitor.geometry import HeadGeometry, coordinates
 from sing_monitor.ridge import RIDGE_GRID, RidgeStatistics, choose_ridge
 from sing_monitor.translator import LinearTranslator
@@ -127,18 +127,13 @@ class CrossFit:
         for fold, translator in enumerate(self.translators or ()):
             yield translator, (folds == fold).nonzero().flatten()
 
-    def r2(self, original: Tensor, embeddings: Tensor) -> float:
+    def r2(self, squared_error: float) -> float:
         """Share of the embeddings' variance that the translators explain, held out; at most 1.
 
         Args:
-            original: :meth:`original` of the features, (N, n).
-            embeddings: (N, n).
+            squared_error: ``sum |z - T f|^2`` over the images.
         """
-        if self.translators is None:
-            return math.nan
-        rows = row_blocks(torch.arange(len(original)))
-        error = sum(energy(embeddings[block].to(original) - original[block]) for block in rows)
-        return _explained(error, self.total)
+        return math.nan if self.translators is None else _explained(squared_error, self.total)
 
 
 def cross_fit(
@@ -157,8 +152,12 @@ def cross_fit(
         ridge: rho, or ``"auto"`` for the best of the grid by held-out R2.
         geometry: of a head, for ``r2_null``.
     """
-    zeros = RidgeStatistics.zeros(features.shape[1], embeddings.shape[1])
-    even, odd = (zeros.update(features[folds == k], embeddings[folds == k]) for k in (0, 1))
+    even, odd = (
+        RidgeStatistics.zeros(features.shape[1], embeddings.shape[1]).update(
+            features, embeddings, (folds == fold).nonzero().flatten()
+        )
+        for fold in (0, 1)
+    )
     means = torch.stack([each.sum_z / max(each.n, 1) for each in (odd, even)])
     if even.n == 0 or odd.n == 0:
         return CrossFit(None, folds, math.nan, means)

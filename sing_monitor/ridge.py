@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.linalg import solve_triangular
 
-from sing_monitor.blocks import energy, gram, row_blocks
+from sing_monitor.blocks import all_rows, energy, gram, row_blocks
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.translator import LinearTranslator
 
@@ -117,12 +117,13 @@ class RidgeStatistics:
             0.0,
         )
 
-    def update(self, x: Tensor, z: Tensor) -> RidgeStatistics:
+    def update(self, x: Tensor, z: Tensor, rows: Tensor | None = None) -> RidgeStatistics:
         """Statistics with these samples added.
 
         Args:
             x: features, (B, m).
             z: raw, un-normalised image embeddings, (B, n).
+            rows: those that count; None: all.
 
         Raises:
             ValueError: if the two disagree on B, m or n.
@@ -136,13 +137,15 @@ class RidgeStatistics:
         # In double precision whatever comes: a small ridge makes much of a sum's last digits.
         sum_x, sum_z, zz = self.sum_x.clone(), self.sum_z.clone(), self.zz
         xz = self.xz.clone()
-        for rows in row_blocks(torch.arange(len(x))):
-            block_x, block_z = x[rows].to(xz), z[rows].to(xz)
+        rows = all_rows(x) if rows is None else rows
+        for some in row_blocks(rows):
+            block_x, block_z = x[some].to(xz), z[some].to(xz)
             sum_x += block_x.sum(dim=0)
             sum_z += block_z.sum(dim=0)
             xz.addmm_(block_x.T, block_z)
             zz += energy(block_z)
-        return RidgeStatistics(self.n + len(x), sum_x, sum_z, self.xx + gram(x), xz, zz)
+        xx = gram(x, rows).add_(self.xx)
+        return RidgeStatistics(self.n + len(rows), sum_x, sum_z, xx, xz, zz)
 
     def _moved(self, x0: Tensor, z0: Tensor) -> RidgeStatistics:
         """Statistics of (x + x0, z + z0)."""

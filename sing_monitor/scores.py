@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import row_blocks
+from sing_monitor.blocks import all_rows, row_blocks
 
 _LONG_CHORD = 1.9
 
@@ -37,7 +37,7 @@ def score_pairs(
     """
     text_directions = _unit(texts.to(original))
     scores = [PairScores(*original.new_empty(2, len(original)).double()) for _ in equivalents]
-    for rows in row_blocks(torch.arange(len(original))):
+    for rows in row_blocks(all_rows(original)):
         directions, towards = _unit(original[rows]), text_directions[labels[rows]]
         to_text = _between(directions, towards)
         for score, equivalent in zip(scores, equivalents, strict=True):

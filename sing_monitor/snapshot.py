@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sing_monitor.blocks import row_blocks, working
+from sing_monitor.blocks import all_rows, row_blocks, working
 from sing_monitor.geometry import (
     RANDOM_DRAWS,
     HeadGeometry,
@@ -110,7 +110,10 @@ class Snapshot:
     @cached_property
     def center(self) -> Tensor:
         """Mean feature mu of the probe, (m,) float64."""
-        return self.features.mean(dim=0, dtype=torch.float64)
+        total = torch.zeros(self.features.shape[1], dtype=torch.float64)
+        for rows in row_blocks(all_rows(self.features)):
+            total += self.features[rows].sum(dim=0, dtype=torch.float64)
+        return total / len(self)
 
     @cached_property
     def seen(self) -> Tensor:
@@ -134,7 +137,7 @@ class Snapshot:
         return torch.cat(
             [
                 torch.addmm(at_center.to(visible), self.seen[rows], visible).argmax(dim=1)
-                for rows in row_blocks(torch.arange(len(self)))
+                for rows in row_blocks(all_rows(self.features))
             ]
         )
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import energy, row_blocks
+from sing_monitor.blocks import all_rows, energy, row_blocks, working
 from sing_monitor.embeddings import Texts
 from sing_monitor.geometry import (
     RANDOM_DRAWS,
@@ -76,13 +76,24 @@ class Translation:
         def correct(rows: Tensor, embeddings: Tensor) -> Tensor:
             return zero_shot_correct(text_cosines(embeddings[rows], texts), labels[rows]).double()
 
-        blocks = list(row_blocks(torch.arange(len(labels))))
+        blocks = list(row_blocks(all_rows(labels)))
         before, after = (
             torch.cat([correct(rows, embeddings) for rows in blocks])
             for embeddings in (self.pairs.original, self.pairs.centered)
         )
         choices = int((~texts.isnan().any(dim=1)).sum())
         return Reading(attribute.double(), before, after, choices)
+
+    @cached_property
+    def held_out(self) -> tuple[Tensor, Tensor]:
+        """``cos(T f, z)`` and ``|z - T f|^2`` of every image, each (N,) float64."""
+        translated = self.pairs.original
+        cosine, error = torch.empty(2, len(translated), dtype=torch.float64)
+        for rows in row_blocks(all_rows(translated)):
+            found, true = translated[rows], self.snapshot.embeddings[rows].to(translated)
+            cosine[rows] = torch.cosine_similarity(found, true, dim=1).double()
+            error[rows] = (true - found).square().sum(dim=1).double()
+        return cosine, error
 
     @property
     def geometry(self) -> HeadGeometry:
@@ -122,7 +133,11 @@ def translate(
     fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge, geometry)
     pairs = fit.translate(features, geometry, center, snapshot.seen)
     baselines = random_geometries(
-        geometry.feature_dim, geometry.rank, draws=RANDOM_DRAWS, seed=seed
+        geometry.feature_dim,
+        geometry.rank,
+        draws=RANDOM_DRAWS,
+        seed=seed,
+        dtype=working(features[:0]).dtype,
     )
     varying = energy(features) - len(features) * energy(center)
     random, kept = _removed_at_random(snapshot, fit, baselines, pairs)
@@ -152,7 +167,7 @@ def _removed_at_random(
     equivalents, kept = torch.empty_like(pairs.original), 0.0
     for draw, baseline in enumerate(baselines):
         rows = (snapshot.draws == draw).nonzero().flatten()
-        seen = coordinates(features[rows], baseline, center)
+        seen = coordinates(features, baseline, center, rows)
         equivalents[rows] = fit.equivalents(seen, baseline, center, fit.folds[rows])
         kept += energy(seen)
     return equivalents, kept
@@ -162,7 +177,9 @@ def _check_samples(snapshot: Snapshot) -> None:
     if len(snapshot) == 0:
         raise ValueError("the probe holds no image; validate on at least two.")
     for name in ("features", "embeddings"):
-        rows = getattr(snapshot, name).isfinite().all(dim=1)
+        values = getattr(snapshot, name)
+        blocks = row_blocks(all_rows(values))
+        rows = torch.cat([values[some].isfinite().all(dim=1) for some in blocks])
         if not rows.all():
             raise ValueError(
                 f"{name} of {int((~rows).sum())} of {len(rows)} images hold NaN or infinite "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sing_monitor.blocks import all_rows, row_blocks
 from sing_monitor.findings import MetricSpec
 from sing_monitor.leaks import MIN_IMAGES, deviations, leaks, p_values, q_values
 from sing_monitor.translation import Translation
@@ -112,14 +113,12 @@ def _translated(translation: Translation, classes: int) -> tuple[Tensor, Tensor]
     The R2 is about the mean embedding of *all* images that the translator was fitted on, so what
     tells the class from the others counts as explained.
     """
-    translated, labels = translation.pairs.original, translation.snapshot.labels
-    embeddings = translation.snapshot.embeddings.to(translated)
-    error = (embeddings - translated).square().sum(dim=1).double()
-    total = torch.zeros_like(error)
-    for fold, center in enumerate(translation.fit.means.to(embeddings)):
-        own = translation.snapshot.folds == fold
-        total[own] = (embeddings[own] - center).square().sum(dim=1).double()
-    cosines = torch.cosine_similarity(translated, embeddings, dim=1).double()
+    embeddings, labels = translation.snapshot.embeddings, translation.snapshot.labels
+    cosines, error = translation.held_out
+    centers, total = translation.fit.means.to(translation.pairs.original), torch.zeros_like(error)
+    for rows in row_blocks(all_rows(embeddings)):
+        about = embeddings[rows].to(centers) - centers[translation.snapshot.folds[rows]]
+        total[rows] = about.square().sum(dim=1).double()
     cosine, error, total, n = (
         total.new_zeros(classes).index_add(0, labels, values)
         for values in (cosines, error, total, torch.ones_like(total))

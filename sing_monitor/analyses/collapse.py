@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sing_monitor.blocks import deviations, energy, row_blocks, working
+from sing_monitor.blocks import all_rows, deviations, energy, row_blocks, working
 from sing_monitor.findings import Findings, MetricSpec
-from sing_monitor.geometry import coordinates, null_energy
+from sing_monitor.geometry import coordinates, split_energy
 from sing_monitor.snapshot import Snapshot
 
 _SOURCE = "Papyan, Han, Donoho 2020"
@@ -103,18 +103,17 @@ def analyze_collapse(snapshot: Snapshot) -> Findings:
     # Means that coincide differ by their rounding.
     if not centred.norm() > 1e-12 * means.norm():
         return Findings(undefined)
-    spread = _Spread.of(snapshot.features, centred, center)
-    nearest = present[spread.nearest(centred)]
+    nc1, nearest = _Span.of(centred).spread(snapshot.features, center, labels)
     seen_means = coordinates(means, snapshot.geometry, center)
-    invisible = null_energy(means, seen_means, snapshot.geometry, center)
+    invisible, _ = split_energy(means, seen_means, snapshot.geometry, center)
     # About the mean feature, as what the head sees of images is.
     seen_means += (center - snapshot.center) @ snapshot.geometry.row_basis
     scalars = {
-        "collapse/nc1": spread.within_over_between(labels),
+        "collapse/nc1": nc1,
         "collapse/nc2_equinorm": _equinorm(centred),
         "collapse/nc2_equiangle": _equiangle(centred),
         "collapse/nc3": _self_duality(snapshot.weight.double()[present], centred),
-        "collapse/nc4": float((nearest != snapshot.predictions).double().mean()),
+        "collapse/nc4": float((present[nearest] != snapshot.predictions).double().mean()),
         "collapse/null_share_between": _share(float(invisible.sum()), energy(centred)),
         "collapse/null_share_within": _null_share_within(snapshot, labels, means, seen_means),
     }
@@ -122,24 +121,24 @@ def analyze_collapse(snapshot: Snapshot) -> Findings:
 
 
 @dataclass(frozen=True)
-class _Spread:
-    """Features in the directions that the class means span.
+class _Span:
+    """The directions that the centred class means M span.
 
-    With ``M M' / C = U L U'``, M the centred class means, these directions are the columns of
-    ``R = M' U (C L)^-1/2``; with more classes than features they come from ``M' M / C = R L R'``.
+    With ``M M' / C = U L U'`` these are the columns of ``R = M' U (C L)^-1/2``; with more classes
+    than features they come from ``M' M / C = R L R'``.
 
     Args:
-        features: ``(f - center) R``, (N, k).
+        directions: R, (m, k).
         means: ``M R``, (C, k).
         variances: L, the eigenvalues of Sigma_B, (k,).
     """
 
-    features: Tensor
+    directions: Tensor
     means: Tensor
     variances: Tensor
 
     @classmethod
-    def of(cls, features: Tensor, centred: Tensor, center: Tensor) -> _Spread:
+    def of(cls, centred: Tensor) -> _Span:
         classes = len(centred)
         is_wide = classes <= centred.shape[1]
         gram = centred @ centred.T if is_wide else centred.T @ centred
@@ -148,23 +147,21 @@ class _Spread:
         vectors, scale = vectors[:, keep], (classes * eigenvalues[keep]).sqrt()
         places = vectors * scale if is_wide else centred @ vectors
         directions = centred.T @ (vectors / scale) if is_wide else vectors
-        blocks = row_blocks(torch.arange(len(features)))
-        directions = directions.to(working(features))
-        projected = [deviations(features[rows], center) @ directions for rows in blocks]
-        return cls(torch.cat(projected), places.to(directions), eigenvalues[keep])
+        return cls(directions, places, eigenvalues[keep])
 
-    def within_over_between(self, labels: Tensor) -> float:
-        """``tr(Sigma_W Sigma_B^+) / C``: by direction, variance within over variance between."""
-        within = (self.features - self.means[labels]).square().sum(dim=0, dtype=torch.float64)
-        return float((within / self.variances).sum() / len(labels) / len(self.means))
+    def spread(self, features: Tensor, center: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+        """``tr(Sigma_W Sigma_B^+) / C``, and which class mean is nearest to each feature, (N,).
 
-    def nearest(self, centred: Tensor) -> Tensor:
-        """Which class mean is nearest to each feature, (N,)."""
-        lengths = centred.square().sum(dim=1).to(self.means)
-        blocks = row_blocks(torch.arange(len(self.features)))
-        return torch.cat(
-            [(lengths - 2 * self.features[rows] @ self.means.T).argmin(dim=1) for rows in blocks]
-        )
+        The trace, by direction, is variance within over variance between.
+        """
+        directions, means = self.directions.to(working(features)), self.means.to(working(features))
+        lengths = means.square().sum(dim=1)
+        within, nearest = torch.zeros_like(self.variances), torch.empty_like(labels)
+        for rows in row_blocks(all_rows(features)):
+            places = deviations(features[rows], center) @ directions
+            within += (places - means[labels[rows]]).square().sum(dim=0, dtype=torch.float64)
+            nearest[rows] = (lengths - 2 * places @ means.T).argmin(dim=1)
+        return float((within / self.variances).sum() / len(labels) / len(means)), nearest
 
 
 def _null_share_within(
@@ -175,7 +172,7 @@ def _null_share_within(
         return 0.0
     seen_means = seen_means.to(snapshot.seen)
     whole = visible = 0.0
-    for rows in row_blocks(torch.arange(len(labels))):
+    for rows in row_blocks(all_rows(labels)):
         own = labels[rows]
         whole += energy(snapshot.features[rows].double() - means[own])
         visible += energy(snapshot.seen[rows] - seen_means[own])
@@ -185,7 +182,7 @@ def _null_share_within(
 def _group_means(features: Tensor, groups: Tensor, count: int) -> Tensor:
     """Means of (N, m) features by group, (count, m) float64; every group has members."""
     sums = features.new_zeros(count, features.shape[1], dtype=torch.float64)
-    for rows in row_blocks(torch.arange(len(features))):
+    for rows in row_blocks(all_rows(features)):
         sums.index_add_(0, groups[rows], features[rows].double())
     return sums / groups.bincount(minlength=count)[:, None]
 
@@ -208,11 +205,9 @@ def _equiangle(centred: Tensor) -> float:
 
 
 def _self_duality(weight: Tensor, centred: Tensor) -> float:
+    lengths = torch.linalg.matrix_norm(weight) * torch.linalg.matrix_norm(centred)
     # A head or means of zeros have no direction: 0 / 0 is NaN, as it should be.
-    distance = weight / torch.linalg.matrix_norm(weight) - centred / torch.linalg.matrix_norm(
-        centred
-    )
-    return float(distance.square().sum())
+    return float((2 - 2 * (weight * centred).sum() / lengths).clamp(min=0))
 
 
 def _share(part: float, whole: float) -> float:

@@ -16,8 +16,7 @@ from sing_monitor.analyses import tables
 from sing_monitor.analyses.classes import add_evidence, evidence_scalars
 from sing_monitor.blocks import energy
 from sing_monitor.findings import Findings
-from sing_monitor.geometry import HeadGeometry, null_energy
-from sing_monitor.pairs import mean_cosine
+from sing_monitor.geometry import HeadGeometry, split_energy
 from sing_monitor.scores import (
     PairScores,
     Reading,
@@ -111,20 +110,21 @@ def _head_scalars(translation: Translation, previous_head: HeadGeometry | None) 
     geometry, center, seen = translation.geometry, translation.center, translation.pairs.seen
     features = translation.snapshot.features
     null_mean = geometry.null(center)
-    whole_seen = seen + (geometry.row_basis.T @ center).to(seen)
-    raw = null_energy(features, whole_seen, geometry, torch.zeros_like(center))
+    origin = torch.zeros_like(center)
+    invisible, visible = split_energy(features, seen, geometry, center, about=origin)
+    raw = float(invisible.sum())
     varying = translation.varying
     total = varying + len(features) * energy(center)
-    centered = float(null_energy(features, seen, geometry, center).sum())
+    centered = float(split_energy(features, seen, geometry, center)[0].sum())
     comparable = previous_head is not None and previous_head.feature_dim == geometry.feature_dim
     return {
         "head/rank": float(geometry.rank),
         "head/null_dim": float(geometry.null_dim),
-        "head/null_energy": _ratio(float(raw.sum()), total),
+        "head/null_energy": _ratio(raw, total),
         "head/null_energy_centered": _ratio(centered, varying),
         "head/null_energy_random": _ratio(translation.random_energy, varying),
-        "head/mean_share": _ratio(len(features) * energy(null_mean), float(raw.sum())),
-        "head/null_angle": _null_angle(raw, whole_seen),
+        "head/mean_share": _ratio(len(features) * energy(null_mean), raw),
+        "head/null_angle": _null_angle(invisible, visible),
         "head/drift": geometry.drift_from(previous_head)
         if previous_head is not None and comparable
         else math.nan,
@@ -132,27 +132,25 @@ def _head_scalars(translation: Translation, previous_head: HeadGeometry | None) 
     }
 
 
-def _null_angle(invisible: Tensor, seen: Tensor) -> float:
+def _null_angle(invisible: Tensor, visible: Tensor) -> float:
     """Mean angle(f, P_p f), from the legs of the right triangle that they span with P_n f.
 
     90 for a feature that is all null; a zero feature has no direction and does not count.
 
     Args:
         invisible: ``|P_n f|^2``, (N,).
-        seen: coordinates of ``P_p f``, (N, r).
+        visible: ``|P_p f|^2``, (N,).
     """
-    visible = torch.linalg.vector_norm(seen, dim=1, dtype=torch.float64)
-    angles = torch.rad2deg(torch.atan2(invisible.sqrt(), visible))
+    angles = torch.rad2deg(torch.atan2(invisible.sqrt(), visible.sqrt()))
     return _mean(angles[(invisible > 0) | (visible > 0)])
 
 
 def _translator_scalars(translation: Translation) -> dict[str, float]:
     fit = translation.fit
+    cosine, error = translation.held_out
     return {
-        "translator/cosine": mean_cosine(
-            translation.pairs.original, translation.snapshot.embeddings
-        ),
-        "translator/r2": fit.r2(translation.pairs.original, translation.snapshot.embeddings),
+        "translator/cosine": float(cosine.mean()),
+        "translator/r2": fit.r2(float(error.sum())),
         "translator/r2_null": fit.r2_null,
         "translator/ridge": fit.ridge,
     }

@@ -117,7 +117,8 @@ def _image_scores(original: Tensor, fit: CrossFit, steps: Tensor) -> Tensor:
     for fold, translator in enumerate(fit.translators or ()):
         rows = fit.folds == fold
         images, moves = original[rows], steps @ translator.weight.T
-        squared = images.double().square().sum(dim=1, keepdim=True)
+        length = torch.linalg.vector_norm(images, dim=1, keepdim=True, dtype=torch.float64)
+        squared = length.square()
         along = (images @ moves.to(images).T).double()
         across = (squared * moves.square().sum(dim=1) - along.square()).clamp(min=0).sqrt()
         scores[rows] = torch.rad2deg(torch.atan2(across, squared + along))

@@ -152,9 +152,7 @@ def analyze_support(translation: Translation) -> Findings:
             continue
         whitening = Whitening.of(reference)
         dimensions.append(whitening.directions.shape[1])
-        rows = {suffix: vectors[own] for suffix, vectors in embeddings.items()}
-        moved = {suffix: values[own] for suffix, values in distances.items()}
-        for name, values in _of_images(rows, moved, whitening):
+        for name, values in _of_images(embeddings, distances, own, whitening):
             columns[name][own] = values
     scalars = {name: float(values.mean()) for name, values in columns.items()}
     scalars["dimensions"] = sum(dimensions) / len(dimensions) if dimensions else math.nan
@@ -164,21 +162,25 @@ def analyze_support(translation: Translation) -> Findings:
 
 
 def _of_images(
-    embeddings: Mapping[str, Tensor], distances: Mapping[str, Tensor], whitening: Whitening
+    embeddings: Mapping[str, Tensor],
+    distances: Mapping[str, Tensor],
+    own: Tensor,
+    whitening: Whitening,
 ) -> Iterator[tuple[str, Tensor]]:
-    """Everything that is said of single images, by name, each (N,)."""
-    real = whitening.norm(embeddings["_real"])
-    for suffix in _KINDS:
-        place = percentiles(whitening.norm(embeddings[suffix]), real)
-        yield f"percentile{suffix}", place
-        yield f"outside{suffix}", (place > OUTSIDE).double().where(~place.isnan(), math.nan)
-    angles = {}
+    """Everything that is said of single images, of those that are meant, by name."""
+    norms, angles = {}, {}
     for suffix, vectors in embeddings.items():
-        cosines = cosine_similarity(vectors, whitening.mean[None], dim=1).double()
+        rows = vectors[own]
+        norms[suffix] = whitening.norm(rows)
+        cosines = cosine_similarity(rows, whitening.mean[None], dim=1).double()
         angles[suffix] = to_degrees(cosines)
         yield f"conformity{suffix}", cosines
+    for suffix in _KINDS:
+        place = percentiles(norms[suffix], norms["_real"])
+        yield f"percentile{suffix}", place
+        yield f"outside{suffix}", (place > OUTSIDE).double().where(~place.isnan(), math.nan)
     for suffix, distance in distances.items():
-        parts = split_movement(angles["_translated"], angles[suffix], distance)
+        parts = split_movement(angles["_translated"], angles[suffix], distance[own])
         yield from zip((f"radial{suffix}", f"rotation{suffix}"), parts, strict=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 NEIGHBOURS = 3
+# Concepts at a time, in double precision for every image.
+_CONCEPTS = 32
 # By suffix of the pair.
 Scores = Mapping[str, PairScores]
 
@@ -125,21 +127,14 @@ def concept_tables(
     """
     if concepts is None:
         return {}
-    before, after, after_centered = (
-        to_degrees(text_cosines(embeddings, concepts.embeddings).double())
+    cosines = [
+        text_cosines(embeddings, concepts.embeddings)
         for embeddings in (pairs.original, pairs.removed, pairs.centered)
-    )
-    quantities = {
-        "angle_before": before,
-        "angle_after": after,
-        "attribute_score": before - after,
-        "angle_after_centered": after_centered,
-        "attribute_score_centered": before - after_centered,
-    }
-    everything = torch.zeros_like(snapshot.labels)
-    overall = _concept_rows(quantities, everything, concepts)
+    ]
     present, labels = snapshot.labels.unique(return_inverse=True)
-    by_class = _concept_rows(quantities, labels, concepts)
+    overall, by_class = (
+        _concept_rows(cosines, groups, concepts) for groups in (torch.zeros_like(labels), labels)
+    )
     class_index = present.repeat_interleave(len(concepts.names))
     by_class.insert(0, "class_index", class_index.numpy())
     by_class.insert(
@@ -148,8 +143,14 @@ def concept_tables(
     return {"concepts": overall, "class_concepts": by_class}
 
 
-def _concept_rows(quantities: Mapping[str, Tensor], groups: Tensor, concepts: TextSet) -> DataFrame:
-    """One row for every group and concept, groups outermost."""
+def _concept_rows(cosines: Sequence[Tensor], groups: Tensor, concepts: TextSet) -> DataFrame:
+    """One row for every group and concept, groups outermost.
+
+    Args:
+        cosines: with the concepts, before removal and after both kinds of it, each (N, K).
+        groups: of the images, (N,).
+        concepts: K of them.
+    """
     from pandas import DataFrame
 
     count = int(groups.max()) + 1
@@ -158,12 +159,30 @@ def _concept_rows(quantities: Mapping[str, Tensor], groups: Tensor, concepts: Te
         "concept": list(concepts.names) * count,
         "n": samples.numpy(),
     }
-    for name, values in quantities.items():
-        mean, std = _group_moments(values, groups, count)
-        quantity, centered, _ = name.partition("_centered")
-        columns[name] = mean.flatten().numpy()
-        columns[f"{quantity}_std{centered}"] = std.flatten().numpy()
+    parts = [
+        _concept_moments([each[:, some] for each in cosines], groups, count)
+        for some in torch.arange(len(concepts.names)).split(_CONCEPTS)
+    ]
+    for name in parts[0]:
+        columns[name] = torch.cat([part[name] for part in parts], dim=1).flatten().numpy()
     return DataFrame(columns)
+
+
+def _concept_moments(cosines: Sequence[Tensor], groups: Tensor, count: int) -> dict[str, Tensor]:
+    """Mean and spread by group of the angles to some concepts, and of AS, each (G, k)."""
+    before, after, after_centered = (to_degrees(each.double()) for each in cosines)
+    quantities = {
+        "angle_before": before,
+        "angle_after": after,
+        "attribute_score": before - after,
+        "angle_after_centered": after_centered,
+        "attribute_score_centered": before - after_centered,
+    }
+    columns = {}
+    for name, values in quantities.items():
+        quantity, centered, _ = name.partition("_centered")
+        columns[name], columns[f"{quantity}_std{centered}"] = _group_moments(values, groups, count)
+    return columns
 
 
 def _movers(scores: PairScores, n_images: int) -> Tensor:
