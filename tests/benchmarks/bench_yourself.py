@@ -65,8 +65,11 @@ def yourself(
     equivalents = {
         "": features - null,
         "_centered": features - (features - center) @ projectors[0],
-        **{f"_{k}": features - (features - center) @ each for k, each in enumerate(projectors[1:])},
+        "_random": features.clone(),
     }
+    for k, projector in enumerate(projectors[1:]):
+        own = given["draws"] == k
+        equivalents["_random"][own] -= (features[own] - center) @ projector
     texts = given["texts"][given["labels"]]
     found = {name: torch.zeros(2, len(features), dtype=torch.float64) for name in equivalents}
     for fold in (0, 1):
@@ -80,8 +83,6 @@ def yourself(
             found[name][0, rows] = attribute_score(original, translated, texts[rows])
             found[name][1, rows] = image_score(original, translated)
     means = {name: scores.mean(dim=1).tolist() for name, scores in found.items()}
-    random = [means.pop(f"_{k}") for k in range(RANDOM_DRAWS)]
-    means["_random"] = [statistics.fmean(each) for each in zip(*random, strict=True)]
     return {
         **{f"sing/attribute_score{name}": value[0] for name, value in means.items()},
         **{f"sing/image_score{name}": value[1] for name, value in means.items()},
@@ -103,9 +104,11 @@ def main() -> None:
     data = images(arguments.images, training=False)
     loader, model, space = DataLoader(data, BATCH), Classifier().eval(), load_tiny_clip()
     pixels = [x for x, _ in loader]
+    ids = torch.cat([fingerprints(x) for x in pixels])
     given = {
         "labels": torch.tensor(data.labels),
-        "folds": torch.cat([fingerprints(x) & 1 for x in pixels]),
+        "folds": ids & 1,
+        "draws": (ids >> 1) % RANDOM_DRAWS,
         "embeddings": torch.cat([space.encode_images(x) for x in pixels]),
         "texts": space.encode_texts([f"an image of a {name}" for name in NAMES]).double(),
     }
