@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sing_monitor.app import looked_at, states, stored
 from sing_monitor.app.charts import maps as charts
@@ -20,7 +19,7 @@ from sing_monitor.app.looked_at import MappedImage
 from sing_monitor.app.stored import Stored
 from sing_monitor.app.text import plain
 from sing_monitor.commands.app_options import ModelSource
-from sing_monitor.maps import AttributeMaps, NotAveragedError
+from sing_monitor.maps import NotAveragedError
 from sing_monitor.tracking import ArtifactNotFoundError
 
 NO_MODEL = (
@@ -88,11 +87,20 @@ def draw(view: View, read: Callable[[], MappedImage], toward: str) -> None:
     found = states.attempt(attempt, view.run)
     if found is None:
         return
-    score = found.maps.attribute_score[0]
+    score, null, principal = (
+        each[0].double()
+        for each in (
+            found.maps.attribute_score,
+            found.maps.null_energy,
+            found.maps.principal_energy,
+        )
+    )
+    share = float(null.sum() / (null + principal).sum())
     st.caption(
         f"Exact for this head, which reads the mean over {len(score)} by {len(score[0])} "
         f"locations. The contributions add up to the AS of the image, {float(score.sum()):+.2f}°, "
-        f"toward {plain(toward)}; {view.pair} null removal. The energies share one scale."
+        f"toward {plain(toward)}; {view.pair} null removal. The head cannot see {share:.0%} of the "
+        "energy; each map has its own scale."
     )
     under = charts.grey(found.picture)
     with st.grid(min_column_width=charts.SIZE + 8, gap="small") as grid:
@@ -102,51 +110,28 @@ def draw(view: View, read: Callable[[], MappedImage], toward: str) -> None:
             large = _enlarged(found.picture)
             said = "The image as the model sees it"
             st.image(large, width=charts.SIZE, output_format="PNG", alt=said)
-        for key, (values, about) in _maps(found.maps, view.pair).items():
+        for values, about in zip((score, null, principal), _maps(view.pair), strict=True):
             with grid.cell():
                 draw_chart(
                     charts.overlay,
-                    charts.locations(values),
+                    charts.locations(values.numpy()),
                     under,
                     about,
-                    key=f"map {key}",
+                    key=f"map {about.title}",
                     alt_text=f"{about.title} at each location of the image; run {view.run.label}",
                     width="content",
                 )
 
 
-def _maps(maps: AttributeMaps, pair: Pair) -> dict[str, tuple[NDArray[np.float64], Map]]:
-    score, null, principal = (
-        _array(each) for each in (maps.attribute_score, maps.null_energy, maps.principal_energy)
-    )
+def _maps(pair: Pair) -> tuple[Map, Map, Map]:
     center = " - μ" if pair == "centered" else ""
-    signed = Map(
-        "Contribution to AS",
-        ("blue: toward the class", "once the null part is gone"),
-        "degrees",
-        float(np.abs(score).max()),
-        is_signed=True,
+    about = "blue: toward the class", "once the null part is gone"
+    unit = "squared feature units"
+    return (
+        Map("Contribution to AS", about, "degrees", is_signed=True),
+        Map("Null energy", ("what the head cannot see", f"|P_n (F{center})|²"), unit),
+        Map("Principal energy", ("what the head sees", f"|P_p (F{center})|²"), unit),
     )
-    # One scale for both: what the head sees and what it does not are compared.
-    energy = partial(
-        Map, unit="squared feature units", furthest=float(max(null.max(), principal.max()))
-    )
-    return {
-        "AS": (score, signed),
-        "null": (
-            null,
-            energy("Null energy", ("what the head cannot see", f"|P_n (F{center})|²")),
-        ),
-        "principal": (
-            principal,
-            energy("Principal energy", ("what the head sees", f"|P_p (F{center})|²")),
-        ),
-    }
-
-
-def _array(values: Tensor) -> NDArray[np.float64]:
-    array: NDArray[np.float64] = values[0].double().cpu().numpy()
-    return array
 
 
 def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

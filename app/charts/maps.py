@@ -29,14 +29,12 @@ class Map:
         title: for people.
         lines: below it.
         unit: of the scale.
-        furthest: end of the scale; maps of one scale compare.
         is_signed: orange below zero and blue above it; else from zero on.
     """
 
     title: str
     lines: tuple[str, ...]
     unit: str
-    furthest: float
     is_signed: bool = False
 
 
@@ -69,7 +67,8 @@ def overlay(values: pd.DataFrame, picture: str, about: Map) -> alt.LayerChart:
         picture: from `grey`; its sides are as those of the map.
         about: what it shows.
     """
-    furthest = about.furthest or 1.0
+    most = float(values["value"].abs().max())
+    furthest = most if most > 0 else 1.0
     columns, rows = int(values["column"].max()) + 1, int(values["row"].max()) + 1
     width, height = _sides(columns, rows)
     scale = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from io import BytesIO
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_the_picture_below_is_grey_and_of_a_fitting_size(side: int) -> None:
 def test_map_and_picture_share_their_sides(
     is_signed: bool, domain: list[float], last: str | None
 ) -> None:
-    about = Map("Title", ("a line",), "degrees", 4.0, is_signed)
+    about = Map("Title", ("a line",), "degrees", is_signed)
     spec = overlay(locations(VALUES), grey(np.zeros((8, 12, 3), np.uint8)), about).to_dict()
     picture, cells = spec["layer"]
     assert (spec["width"], spec["height"]) == (SIZE, SIZE * 2 // 3)
@@ -55,7 +56,10 @@ def test_map_and_picture_share_their_sides(
         assert (scale["range"][0], scale["range"][-1]) == (AWAY, last)
 
 
-def test_a_map_of_zeros_has_a_scale() -> None:
-    about = Map("Title", (), "degrees", 0.0, is_signed=True)
-    spec = overlay(locations(0 * VALUES), grey(np.zeros((8, 8, 3), np.uint8)), about).to_dict()
+@pytest.mark.parametrize("value", [0.0, math.nan])
+def test_a_map_without_values_has_a_scale(value: float) -> None:
+    about = Map("Title", (), "degrees", is_signed=True)
+    spec = overlay(
+        locations(np.full((2, 3), value)), grey(np.zeros((8, 8, 3), np.uint8)), about
+    ).to_dict()
     assert spec["layer"][1]["encoding"]["color"]["scale"]["domain"] == [-1, 0, 1]
