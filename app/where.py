@@ -83,10 +83,10 @@ def draw(view: View, read: Callable[[], MappedImage], toward: str) -> None:
             st.caption(_NOT_AVERAGED)
             return None
 
-    st.subheader("Where in the image", anchor=False)
     found = states.attempt(attempt, view.run)
     if found is None:
         return
+    st.subheader("Where in the image", anchor=False)
     score, null, principal = (
         each[0].double()
         for each in (

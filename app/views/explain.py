@@ -79,10 +79,10 @@ def body(chosen: Selection) -> None:
     with st.grid(min_column_width=330, gap="medium") as grid:
         with grid.cell():
             image = _choice(view, table)
-            if model is None:
-                st.caption(uploads.NO_MODEL)
         with grid.cell():
             content = None if model is None else uploads.box()
+            if model is None:
+                st.caption(uploads.NO_MODEL)
     if model is not None and content is not None:
         kept = _stored(view)
         if kept and explained.at_snapshot(view, kept, steps[epoch], "Uploads are explained"):
