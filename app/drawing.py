@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
@@ -22,8 +22,9 @@ def draw(
     *arguments: Any,
     key: str,
     alt_text: str,
+    width: Literal["stretch", "content"] = "stretch",
 ) -> None:
-    """Draw ``build(*arguments)`` over the full width.
+    """Draw ``build(*arguments)``.
 
     Altair takes a good part of a second to make and check one chart, so what it made is kept as
     long as the arguments are the same.
@@ -33,13 +34,14 @@ def draw(
         arguments: data frames, frozen dataclasses, plain values and sequences of them.
         key: unique on the page.
         alt_text: what the chart shows, for those who cannot see it.
+        width: the full one, or the chart's own.
     """
     is_large = any(isinstance(a, pd.DataFrame) and len(a) > _MOST_ROWS for a in arguments)
     if is_large:
         spec = _build(build, arguments)
     else:
         spec = _kept(f"{build.__module__}.{build.__qualname__}", arguments, build)
-    st.vega_lite_chart(spec=spec, key=key, alt=alt_text)
+    st.vega_lite_chart(spec=spec, key=key, alt=alt_text, width=width)
 
 
 @st.cache_data(ttl="1h", max_entries=512, show_spinner=False)

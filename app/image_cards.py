@@ -20,7 +20,8 @@ from sing_monitor.app.selection import Run
 from sing_monitor.app.text import one_line, plain, short
 
 # Browsers blur what they enlarge; these pixels are repeated before.
-_ENLARGED, _SIDE, _TEXT, _SMALL = 4, 120, 120, 56
+_SIDE, TEXT, _SMALL = 120, 120, 56
+_SHARP = 256
 
 Thumbnails = Mapping[str, NDArray[np.uint8]]
 
@@ -58,7 +59,7 @@ class View:
     @property
     def neighbours(self) -> dict[str, str]:
         """The columns of the nearest images, before and after null removal."""
-        after = "neighbours_after_centered" if self.pair == "centered" else "neighbours_after"
+        after = f"neighbours_after{charts.suffix(self.pair)}"
         return {"before": "neighbours_before", "after": after}
 
     def is_outside(self, image: str) -> bool:
@@ -107,43 +108,56 @@ def head(view: View, row: Mapping[str, Any], pictures: Thumbnails) -> None:
     """Picture, label, prediction and scores of one row of the table ``images``."""
     label, predicted = (plain(short(view.name(row[key]), 30)) for key in ("label", "prediction"))
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        picture = pictures.get(row["image"])
-        if picture is not None:
-            large = picture.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
-            alt = f"Image {row['image']} of class {one_line(view.name(row['label']))}"
-            st.image(large, width=_SIDE, output_format="PNG", alt=alt)
+        stored = pictures.get(row["image"])
+        if stored is not None:
+            picture(stored, f"Image {row['image']} of class {one_line(view.name(row['label']))}")
         is_right = row["label"] == row["prediction"]
         mark = ":material/check: right" if is_right else f":material/close: wrong: **{predicted}**"
         lines = [f"**{label}**", mark]
-        lines += [f"{score} {_degrees(score, row[name])}" for score, name in view.columns.items()]
+        lines += [f"{score} {degrees(score, row[name])}" for score, name in view.columns.items()]
         lines += [":orange[out of support]"] if view.is_outside(row["image"]) else []
-        with st.container(gap=None, width=_TEXT):
+        with st.container(gap=None, width=TEXT):
             st.markdown("  \n".join(lines))
-            st.caption(f"{'' if picture is not None else 'No picture. '}`{one_line(row['image'])}`")
+            st.caption(f"{'' if stored is not None else 'No picture. '}`{one_line(row['image'])}`")
+
+
+def picture(pixels: NDArray[np.uint8], alt: str) -> None:
+    """The picture (H, W, 3) of a card."""
+    times = max(1, _SHARP // max(pixels.shape[:2]))
+    large = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    st.image(large, width=_SIDE, output_format="PNG", alt=alt)
 
 
 def neighbours(
     view: View, what: str, ids: Sequence[str], pictures: Thumbnails, labels: pd.Series
 ) -> None:
-    """Small pictures of images with the classes that ``labels`` gives by id, as far as stored."""
-    known = [image for image in ids if image in pictures]
-    if not known:
+    """Small pictures of images with the classes that ``labels`` gives by id.
+
+    Of those without a stored picture the classes are named.
+    """
+    if not ids:
         return
+    names = {
+        image: short(view.name(labels[image]), 30) if image in labels.index else "?"
+        for image in ids
+    }
+    known = [image for image in ids if image in pictures]
+    others = ", ".join(plain(names[image]) for image in ids if image not in pictures)
     with st.container(gap=None):
-        st.caption(what)
+        st.caption(f"{what}{f': {others} (no picture stored)' if others else ''}")
         with st.container(horizontal=True, gap="xsmall"):
             for image in known:
-                name = short(view.name(labels[image]), 30) if image in labels.index else "?"
                 st.image(
                     pictures[image],
-                    caption=plain(short(name, 9)),
+                    caption=plain(short(names[image], 9)),
                     width=_SMALL,
                     output_format="PNG",
-                    alt=f"{what}: an image of class {name}",
+                    alt=f"{what}: an image of class {names[image]}",
                 )
 
 
-def _degrees(score: str, value: float) -> str:
+def degrees(score: str, value: float) -> str:
+    """A score of an image in Markdown, in degrees."""
     return plain(metrics.show(f"sing/{charts.SCORES[score]}_centered", value, sign=score == "AS"))
 
 

@@ -1,4 +1,4 @@
-"""Which MLflow store the app reads."""
+"""What the app was started with: the MLflow store, and perhaps a model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+
+from sing_monitor.commands.app_options import ModelSource, parse_model_source
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 
@@ -38,3 +40,15 @@ def tracking_uri(
         )
     values = os.environ if environment is None else environment
     return known.tracking_uri or values.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def model_source(arguments: Sequence[str] | None = None) -> ModelSource | None:
+    """The model that the command line names, or None; like the store, never from the address.
+
+    Args:
+        arguments: what follows ``--`` on Streamlit's command line; None: those of this process.
+
+    Raises:
+        ValueError: if the options cannot be understood, or there is no such checkpoint.
+    """
+    return parse_model_source(sys.argv[1:] if arguments is None else arguments)

@@ -2,46 +2,89 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import streamlit as st
 
 from sing_monitor.afterwards import stored_ridge
+from sing_monitor.analyses.tables import image_ids
 from sing_monitor.app import data
-from sing_monitor.embeddings import TextSet
-from sing_monitor.pairs import CrossFit, cross_fit
+from sing_monitor.explanation import Explanation
+from sing_monitor.pairs import CrossFit, cross_fit, mean_cosine
+from sing_monitor.ridge import fit_translator
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.stored_image import StoredExplanation, explain_stored, remembered_concepts
+from sing_monitor.stored_image import explain_stored
 from sing_monitor.tracking import ArtifactNotFoundError
+from sing_monitor.translator import LinearTranslator
 
 
-def explanation(source: data.Source, image: str) -> StoredExplanation:
-    """One image of the run's last snapshot.
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A run's last snapshot with the translators fitted on it.
 
-    Raises:
-        ArtifactNotFoundError: if the run stored no snapshot.
-        ValueError: if the snapshot does not hold the image, or is damaged.
-        StoreError: if the store cannot be reached.
-        RunNotFoundError: if the run was deleted.
+    Args:
+        snapshot: of the run.
+        fit: two translators, each for the images that it did not see.
+        translator: fitted on all images, for others.
+        cosine: mean of translated features with the images' embeddings, held out.
+        ids: of the images, as in the table ``images``.
+        config: the settings of the monitor.
     """
-    snapshot, fit, concepts = _fitted(source)
-    return explain_stored(snapshot, fit, image, concepts)
 
+    snapshot: Snapshot
+    fit: CrossFit
+    translator: LinearTranslator
+    cosine: float
+    ids: tuple[str, ...]
+    config: dict[str, Any]
 
-def has_concepts(source: data.Source) -> bool:
-    """Whether the texts of the run's concepts are known here. Raises as `explanation`."""
-    return _fitted(source)[2] is not None
+    @property
+    def at(self) -> tuple[int, int]:
+        """Epoch and global step of the validation that it is of."""
+        return self.snapshot.epoch, self.snapshot.step
+
+    def translator_of(self, image_id: int) -> LinearTranslator:
+        """The translator that did not see the image of a fingerprint."""
+        known, halves = self.snapshot.image_ids, self.fit.translators
+        if known is None or halves is None or image_id not in known.tolist():
+            return self.translator
+        return halves[image_id & 1]
 
 
 # Features of a whole probe: few are kept.
 @st.cache_resource(ttl="1h", max_entries=2, show_spinner="Reading the snapshot …")
-def _fitted(source: data.Source) -> tuple[Snapshot, CrossFit, TextSet | None]:
+def read(source: data.Source) -> Stored:
+    """The run's last snapshot.
+
+    Raises:
+        ArtifactNotFoundError: if the run stored none.
+        ValueError: if it is damaged, or too small to fit a translator on.
+        StoreError: if the store cannot be reached.
+        RunNotFoundError: if the run was deleted.
+    """
     snapshot = source.reader.snapshot()
     try:
         config = data.config(source)
     except ArtifactNotFoundError:
         config = {}
     ridge = stored_ridge(source.reader, config, snapshot)
-    fit = cross_fit(snapshot.features.double(), snapshot.embeddings, snapshot.folds, ridge)
-    prompts, space = config.get("concept_prompts"), str(config.get("space", ""))
-    dim = snapshot.embeddings.shape[1]
-    concepts = remembered_concepts(space, dim, prompts) if prompts else None
-    return snapshot, fit, concepts
+    features = snapshot.features.double()
+    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
+    if fit.translators is None:
+        raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
+    cosine = mean_cosine(fit.original(features, snapshot.center), snapshot.embeddings)
+    ids = tuple(image_ids(snapshot))
+    translator = fit_translator(features, snapshot.embeddings, fit.ridge)
+    return Stored(snapshot, fit, translator, cosine, ids, config)
+
+
+@st.cache_resource(ttl="1h", max_entries=64, show_spinner=False)
+def explanation(source: data.Source, image: str) -> Explanation:
+    """One image of the run's last snapshot.
+
+    Raises:
+        ValueError: if the snapshot does not hold the image, or as `read`, like all others.
+    """
+    stored = read(source)
+    return explain_stored(stored.snapshot, stored.fit, image)

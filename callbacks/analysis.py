@@ -82,12 +82,13 @@ class Analysis:
 
         if collector is None or collector.setup is None:
             raise ValueError("no validation batch was seen, so there is nothing to analyse.")
+        texts = collector.setup.texts(rows.embeddings, rows.labels)
         snapshot = collector.snapshot(
-            rows, epoch=self.epoch, step=self.step, invariance=self.invariance
+            rows, texts, epoch=self.epoch, step=self.step, invariance=self.invariance
         )
         findings = analyze(
             snapshot,
-            collector.setup.texts(snapshot.embeddings, snapshot.labels),
+            texts,
             ridge=self.ridge,
             previous_head=self._previous_head(collector, snapshot.weight.shape[1]),
             seed=RANDOM_SEED,

@@ -20,6 +20,7 @@ from sing_monitor.callbacks.probe import (
     in_probe,
 )
 from sing_monitor.callbacks.setup import MonitorSetup
+from sing_monitor.embeddings import Texts
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.snapshot import Snapshot
 
@@ -129,7 +130,7 @@ class Collector:
         return ProbeRows.joined(parts) if parts else None
 
     def snapshot(
-        self, rows: ProbeRows, *, epoch: int, step: int, invariance: Invariance
+        self, rows: ProbeRows, texts: Texts, *, epoch: int, step: int, invariance: Invariance
     ) -> Snapshot:
         """Rows of all ranks as a snapshot, with the head's weight as the features met it."""
         if self.setup is None or self._tap.weight is None:
@@ -148,6 +149,7 @@ class Collector:
             sample_index=rows.sample_index if known else None,
             attributes=rows.attributes,
             invariance=invariance,
+            texts=texts,
         )
 
 

@@ -18,7 +18,7 @@ from sing_monitor.snapshot import Snapshot
 def explain_image(
     model: nn.Module,
     image: Tensor,
-    space: SemanticSpace,
+    space: SemanticSpace | None,
     translator: nn.Module | None = None,
     *,
     dataset: object = None,
@@ -33,7 +33,7 @@ def explain_image(
     Args:
         model: a LightningModule, or any module that maps images to logits.
         image: what the model takes, (c, H, W) or (1, c, H, W).
-        space: embeds texts and the image.
+        space: embeds texts and the image; None: the snapshot's texts are used.
         translator: of the model's features; None: fitted on the snapshot.
         dataset: the image's data set, whose Normalize and class names are looked up.
         pixel_stats: ``(mean, std)`` that the image was normalised with.

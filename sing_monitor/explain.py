@@ -4,99 +4,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from sing_monitor.cache import EmbeddingCache
-from sing_monitor.embeddings import TextSet, concept_set, fingerprint, text_set, to_uint8
+from sing_monitor.embeddings import concept_set, fingerprint, text_set, to_uint8
+from sing_monitor.explanation import Explanation, Shift, explain_features, logits_of
 from sing_monitor.forward import HeadPass, run_head
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.head_search import find_head
 from sing_monitor.pairs import cross_fit
 from sing_monitor.ridge import fit_translator
-from sing_monitor.scores import attribute_score, image_score, text_cosines, to_degrees
 from sing_monitor.semantics import SemanticSpace
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.translator import in_float64
+
+__all__ = ["Explanation", "Shift", "explain"]
 
 logger = logging.getLogger(__name__)
-
-NEIGHBOURS = 3
-
-
-@dataclass(frozen=True)
-class Shift:
-    """What one equivalent of the image changes.
-
-    Args:
-        attribute_score: AS toward the target class, degrees. Positive: nearer to it.
-        image_score: IS, degrees.
-        gained: concepts that the equivalent is nearer to, and their AS, degrees, largest first.
-        lost: concepts that it is farther from, and their AS, degrees, most negative first.
-        nearest: rows of the snapshot whose embeddings are nearest, nearest first.
-        embedding: ``T f~``, (n,).
-        logits: ``W f~ + b``, (C,): those of the image, to rounding. Under ``"softmax"``, but for a
-            constant.
-    """
-
-    attribute_score: float
-    image_score: float
-    gained: tuple[tuple[str, float], ...]
-    lost: tuple[tuple[str, float], ...]
-    nearest: tuple[int, ...]
-    embedding: Tensor
-    logits: Tensor
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """One image before and after what its head ignores is removed.
-
-    Args:
-        prediction: the predicted class.
-        target: the class that AS refers to.
-        logits: ``W f + b``, (C,), float64.
-        nearest: rows of the snapshot whose embeddings are nearest to ``T f``, nearest first.
-        embedding: ``T f``, (n,).
-        cosine: of ``T f`` with the image's own embedding; NaN where the pixels are not known. Low:
-            trust no score of this image.
-        removed: the paper's equivalent, ``f - P_n f`` (eq. 9).
-        centered: ``f - P_n (f - mu)``; None where no center mu is known.
-    """
-
-    prediction: str
-    target: str
-    logits: Tensor
-    nearest: tuple[int, ...]
-    embedding: Tensor
-    cosine: float
-    removed: Shift
-    centered: Shift | None
-
-    def __str__(self) -> str:
-        lines = [f"predicted {self.prediction}; scores toward {self.target}"]
-        for name, shift in (("null part removed", self.removed), ("centered", self.centered)):
-            if shift is not None:
-                lines.append(
-                    f"{name}: AS {shift.attribute_score:+.2f}, IS {shift.image_score:.2f} degrees; "
-                    f"gains {_listed(shift.gained)}; loses {_listed(shift.lost)}"
-                )
-        return "\n".join(lines)
 
 
 def explain(
     model: nn.Module,
     image: Tensor,
-    space: SemanticSpace,
+    space: SemanticSpace | None,
     translator: nn.Module | None = None,
     *,
     snapshot: Snapshot | None = None,
     class_names: Sequence[str] | None = None,
     label: int | None = None,
-    prompt: str | Sequence[str] = "an image of a {}",
+    prompt: str | Sequence[str] | None = None,
     concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None,
     head: str | None = None,
     invariance: Invariance | None = None,
@@ -113,14 +51,17 @@ def explain(
     Args:
         model: maps images to logits.
         image: what the model takes, (c, H, W) or (1, c, H, W).
-        space: embeds texts and the image.
+        space: embeds texts and the image. None: the texts are those of the snapshot, and how well
+            the translator does on the image stays unknown.
         translator: of the model's features, of any kind; None: fitted on the snapshot. An image of
             the snapshot's probe is then scored by the translator that did not see it.
-        snapshot: of the same model: for the translator, the center and the neighbours.
+        snapshot: of the same model: for the translator, the texts, the center and the neighbours.
         class_names: C names; by default the snapshot's.
         label: the class that AS refers to; by default the predicted one.
-        prompt: template for the class, or several that are averaged.
-        concepts: vocabulary: words, or prompts by name; None: about 60 everyday concepts.
+        prompt: template for the class, or several that are averaged; None: the snapshot's text of
+            the class, else "an image of a {}".
+        concepts: vocabulary: words, or prompts by name; None: the snapshot's, else about 60
+            everyday concepts.
         head: dotted name of the head; found by itself in most models.
         invariance: what must not change; by default the snapshot's, else ``"logits"``.
         restore: from a batch that the model takes to pixels (B, 3, H, W) in [0, 1].
@@ -130,8 +71,8 @@ def explain(
 
     Raises:
         ValueError: if neither translator nor snapshot is given, if class names are missing or of
-            another number, if the label is none of them, or if the model's head, the snapshot and
-            the translator do not fit each other.
+            another number, if the label is none of them, if a text is to be embedded and there is
+            no space, or if the model's head, the snapshot and the translator do not fit each other.
     """
     images = image if image.ndim == 4 else image[None]
     if len(images) != 1:
@@ -144,46 +85,47 @@ def explain(
     image_id = None if pixels is None else int(fingerprint(to_uint8(pixels)))
     if translator is None:
         translator = _fitted(snapshot, image_id, ridge)
-    geometry = HeadGeometry.from_weight(
-        seen.weight, invariance=invariance or (snapshot.invariance if snapshot else "logits")
-    )
-    feature, translate = seen.features.double(), in_float64(translator)
-    logits = _logits(seen, feature)
-    target = int(logits.argmax()) if label is None else label
+    predicted = int(logits_of(seen, seen.features.double()).argmax())
+    target = predicted if label is None else label
     if not 0 <= target < len(names):
         raise ValueError(f"label {label} is none of the {len(names)} classes.")
-    text = text_set(space, [names[target]], prompt, cache).embeddings.double()
-    vocabulary = concept_set(space, concepts, cache)
-    original = translate(feature)
-
-    def shift(equivalent: Tensor) -> Shift:
-        moved = translate(equivalent)
-        gained, lost = concept_shifts(original, moved, vocabulary, top)
-        return Shift(
-            float(attribute_score(original, moved, text)),
-            float(image_score(original, moved)),
-            gained,
-            lost,
-            nearest_rows(moved, snapshot, image_id),
-            moved[0],
-            _logits(seen, equivalent),
-        )
-
-    cosine = float("nan")
-    if pixels is not None:
-        embedding = space.encode_images(pixels).double().cpu()
-        cosine = float(torch.cosine_similarity(original, embedding))
-    center = None if snapshot is None else snapshot.features.double().mean(dim=0)
-    return Explanation(
-        names[int(logits.argmax())],
-        names[target],
-        logits,
-        nearest_rows(original, snapshot, image_id),
-        original[0],
-        cosine,
-        shift(geometry.remove_null(feature)),
-        None if center is None else shift(geometry.remove_null(feature, center)),
+    stored = None if snapshot is None else snapshot.texts
+    if stored is not None and prompt is None:
+        text = stored.classes.embeddings[target : target + 1]
+    else:
+        template = "an image of a {}" if prompt is None else prompt
+        text = text_set(_needed(space), [names[target]], template, cache).embeddings
+    if stored is not None and concepts is None:
+        vocabulary = stored.concepts
+    else:
+        vocabulary = concept_set(_needed(space), concepts, cache)
+    embedding = None
+    if space is not None and pixels is not None:
+        embedding = space.encode_images(pixels).cpu()
+    return explain_features(
+        seen,
+        HeadGeometry.from_weight(
+            seen.weight, invariance=invariance or (snapshot.invariance if snapshot else "logits")
+        ),
+        translator,
+        text,
+        target,
+        names,
+        snapshot=snapshot,
+        image_id=image_id,
+        embedding=embedding,
+        concepts=vocabulary,
+        top=top,
     )
+
+
+def _needed(space: SemanticSpace | None) -> SemanticSpace:
+    if space is None:
+        raise ValueError(
+            "there is no semantic space at hand to embed texts, and no snapshot that holds the "
+            "texts of its run. Give space=, the space of the run."
+        )
+    return space
 
 
 def _fitted(
@@ -226,39 +168,3 @@ def _class_names(
     if len(names) != count:
         raise ValueError(f"the head has {count} classes; class_names gives {len(names)} names.")
     return names
-
-
-def _logits(seen: HeadPass, features: Tensor) -> Tensor:
-    logits = features[0] @ seen.weight.double().T
-    return logits if seen.bias is None else logits + seen.bias.double()
-
-
-def concept_shifts(
-    original: Tensor, moved: Tensor, concepts: TextSet | None, top: int
-) -> tuple[tuple[tuple[str, float], ...], tuple[tuple[str, float], ...]]:
-    """The concepts that come nearer and those that go farther, most moved first."""
-    if concepts is None:
-        return (), ()
-    texts = concepts.embeddings.double()
-    angles = [to_degrees(text_cosines(each, texts))[0] for each in (original, moved)]
-    scores = dict(zip(concepts.names, (angles[0] - angles[1]).tolist(), strict=True))
-    ranked = sorted(scores.items(), key=lambda item: item[1], reverse=True)
-    gained = tuple(item for item in ranked[:top] if item[1] > 0)
-    lost = tuple(item for item in ranked[::-1][:top] if item[1] < 0)
-    return gained, lost
-
-
-def nearest_rows(
-    embedding: Tensor, snapshot: Snapshot | None, image_id: int | None
-) -> tuple[int, ...]:
-    """Rows of the nearest probe images; copies of the image itself are not among them."""
-    if snapshot is None:
-        return ()
-    cosines = text_cosines(embedding, snapshot.embeddings.double())[0]
-    rows = cosines.argsort(descending=True).tolist()
-    ids = [None] * len(rows) if snapshot.image_ids is None else snapshot.image_ids.tolist()
-    return tuple(row for row in rows if image_id is None or ids[row] != image_id)[:NEIGHBOURS]
-
-
-def _listed(concepts: Sequence[tuple[str, float]]) -> str:
-    return ", ".join(f"{name} ({score:+.1f})" for name, score in concepts) or "nothing"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -203,6 +203,17 @@ def random_geometries(
         for _ in range(draws)
     )
     return tuple(HeadGeometry(basis, torch.ones(rank, dtype=basis.dtype)) for basis in bases)
+
+
+ImageIds = TypeVar("ImageIds", int, Tensor)
+
+
+def chosen_draw(image_ids: ImageIds) -> ImageIds:
+    """Which of the random subspaces an image is compared with, 0 to ``RANDOM_DRAWS - 1``.
+
+    By other bits of the fingerprint than the lowest, which chooses the fold.
+    """
+    return (image_ids >> 1) % RANDOM_DRAWS
 
 
 def effective_weight(weight: Tensor, invariance: Invariance) -> Tensor:

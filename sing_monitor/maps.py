@@ -26,6 +26,10 @@ _NODES = 16
 _ROUNDINGS = 32
 
 
+class NotAveragedError(ValueError):
+    """A head does not stand on a globally averaged map, so nothing splits over locations."""
+
+
 @dataclass(frozen=True)
 class AttributeMaps:
     """Maps of some images, each (N, h, w), about a center mu (0 for the paper's pair).
@@ -102,8 +106,9 @@ def find_feature_maps(model: nn.Module, images: Tensor, head: str | None = None)
         F, (N, m, h, w), on the CPU.
 
     Raises:
-        ValueError: if the head does not stand on a global average, as with class tokens, a norm
-            behind the pooling, a hidden layer, or a map of a single location.
+        NotAveragedError: if the head does not stand on a global average, as with class tokens, a
+            norm behind the pooling, a hidden layer, or a map of a single location.
+        ValueError: if the head is not found, or does not compute ``W f + b``.
     """
     found = find_head(model, head)
     outputs: list[Tensor] = []
@@ -121,7 +126,7 @@ def find_feature_maps(model: nn.Module, images: Tensor, head: str | None = None)
         candidate = output.detach().cpu()
         if candidate[0, 0].numel() > 1 and _averages_to(candidate, features):
             return candidate
-    raise ValueError(
+    raise NotAveragedError(
         f"the head {found.name!r} does not stand on a global average: no module of the model puts "
         f"out a map (N, {found.feature_dim}, h, w) of several locations whose mean enters the "
         "head (class tokens, attention pooling, a norm or a layer behind the pooling?). What such "

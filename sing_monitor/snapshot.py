@@ -15,18 +15,20 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from sing_monitor.blocks import all_rows, row_blocks, working
+from sing_monitor.embeddings import Texts
 from sing_monitor.geometry import (
-    RANDOM_DRAWS,
     HeadGeometry,
     Invariance,
     check_invariance,
+    chosen_draw,
     coordinates,
     effective_weight,
 )
+from sing_monitor.packed_texts import pack_texts, unpack_texts
 
-SCHEMA = "2"
-# Of schema 1 the invariance is that of the logits.
-_READABLE = ("1", "2")
+SCHEMA = "3"
+# Of schema 1 the invariance is that of the logits; 1 and 2 hold no texts.
+_READABLE = ("1", "2", "3")
 _OPTIONAL = ("bias", "image_ids", "sample_index", "thumbnails")
 
 
@@ -49,6 +51,7 @@ class Snapshot:
         thumbnails: (N, 64, 64, 3) uint8.
         attributes: further ground truth by name: labels (N,) int64 and the names of the values.
         invariance: what the null space leaves unchanged, ``"logits"`` or ``"softmax"``.
+        texts: what the scores referred to, so that nobody needs the semantic space again.
 
     Raises:
         ValueError: if a shape does not fit the others, a label names no class or value, or the
@@ -68,6 +71,7 @@ class Snapshot:
     thumbnails: Tensor | None = None
     attributes: Mapping[str, tuple[Tensor, tuple[str, ...]]] = field(default_factory=dict)
     invariance: Invariance = "logits"
+    texts: Texts | None = None
 
     def __post_init__(self) -> None:
         check_invariance(self.invariance)
@@ -97,6 +101,9 @@ class Snapshot:
             raise ValueError(
                 f"the head has {classes} classes, but {len(self.class_names)} names were given."
             )
+        if self.texts is not None:
+            found = self.texts.classes.embeddings
+            _check_shape("class texts", found, (classes, self.embeddings.shape[-1]))
 
     def __len__(self) -> int:
         """Number of images N."""
@@ -158,12 +165,9 @@ class Snapshot:
 
     @cached_property
     def draws(self) -> Tensor:
-        """Which random subspace an image is compared with, (N,) of 0 to ``RANDOM_DRAWS - 1``.
-
-        By the fingerprint, as the folds and independent of them.
-        """
+        """Which random subspace an image is compared with, (N,), by :func:`chosen_draw`."""
         ids = torch.arange(len(self)) if self.image_ids is None else self.image_ids
-        return (ids >> 1) % RANDOM_DRAWS
+        return chosen_draw(ids)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write one safetensors file; text and numbers go into its metadata."""
@@ -173,6 +177,8 @@ class Snapshot:
             if getattr(self, name) is not None
         }
         tensors |= {f"attribute/{name}": labels for name, (labels, _) in self.attributes.items()}
+        texts, text_names = pack_texts(self.texts)
+        tensors |= texts
         metadata = {
             "schema": SCHEMA,
             "class_names": json.dumps(self.class_names),
@@ -180,6 +186,7 @@ class Snapshot:
             "step": str(self.step),
             "invariance": self.invariance,
             "attributes": json.dumps({name: names for name, (_, names) in self.attributes.items()}),
+            **text_names,
         }
         # Copies, because the format refuses tensors that share memory, say labels and an attribute.
         save_file(
@@ -207,7 +214,7 @@ class Snapshot:
         if metadata.get("schema") not in _READABLE:
             raise ValueError(
                 f"{path} has snapshot schema {metadata.get('schema')}, this version reads "
-                f"{' and '.join(_READABLE)}; save it again with Snapshot.save."
+                f"{', '.join(_READABLE)}; save it again with Snapshot.save."
             )
         value_names = json.loads(metadata["attributes"])
         attributes = {
@@ -215,6 +222,7 @@ class Snapshot:
             for name, names in value_names.items()
         }
         optional = {name: tensors.pop(name, None) for name in _OPTIONAL}
+        texts = unpack_texts(tensors, metadata)
         return cls(
             **tensors,
             **optional,
@@ -223,6 +231,7 @@ class Snapshot:
             step=int(metadata["step"]),
             attributes=attributes,
             invariance=metadata.get("invariance", "logits"),
+            texts=texts,
         )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.finished_run import FinishedRun
     from tests.servers import MlflowServer
 
 # No test may reach for the network; set before any library reads it.
@@ -30,6 +31,14 @@ def quickstart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "output.txt").open("w") as output:
         subprocess.run([sys.executable, script], cwd=folder, check=True, stdout=output, timeout=500)
     return folder
+
+
+@pytest.fixture(scope="session")
+def run_with_snapshot(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """Three epochs that watch the concepts red and striped."""
+    from tests.finished_run import train
+
+    return train(tmp_path_factory.mktemp("run_with_snapshot"))
 
 
 @pytest.fixture(scope="session")

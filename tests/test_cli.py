@@ -37,7 +37,9 @@ def test_the_help_of_the_app_names_every_option_and_default(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = help_of(["app"], capsys)
-    for said in ("--tracking-uri", "--port", "--host", "127.0.0.1", "8501", "sqlite:///mlflow.db"):
+    given = ("--checkpoint", "--model", "--timm", "--data", "--transform", "--space")
+    store = ("--tracking-uri", "--port", "--host", "127.0.0.1", "8501", "sqlite:///mlflow.db")
+    for said in store + given:
         assert said in text
     assert "MLFLOW_TRACKING_URI" in text
     assert max(map(len, text.splitlines())) <= 100
@@ -75,6 +77,16 @@ def test_wrong_arguments_end_with_two_and_a_sentence(
         main(arguments)
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_app_does_not_start_without_the_model_that_it_was_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("streamlit")
+    assert main(["app", "--checkpoint", "nowhere.ckpt"]) == 1
+    assert "there is no such file" in capsys.readouterr().err
+    assert main(["app", "--timm", "resnet18"]) == 1
+    assert "give --checkpoint" in capsys.readouterr().err
 
 
 def test_without_streamlit_one_sentence_says_what_to_install() -> None:

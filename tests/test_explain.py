@@ -79,6 +79,33 @@ def test_scores_and_neighbours_are_those_of_the_images_table(
             assert [ids[other] for other in rows] == list(expected[column])
 
 
+def test_random_subspaces_are_those_of_the_images_table(
+    model: tiny.Classifier, snapshot: Snapshot, table: pd.DataFrame
+) -> None:
+    found = explained(model, 4, snapshot=snapshot, label=int(snapshot.labels[4]))
+    expected = table.loc[4, ["attribute_score_random", "image_score_random"]].tolist()
+    assert found.random == pytest.approx(expected, abs=1e-3)
+
+
+def test_texts_of_the_snapshot_make_the_space_superfluous(
+    model: tiny.Classifier, snapshot: Snapshot
+) -> None:
+    space = tiny.HashSpace()
+    texts = Texts(text_set(space, tiny.CLASSES, "a {}"), concept_set(space, CONCEPTS[:3]))
+    held, image = replace(snapshot, texts=texts), tiny.Blobs().images[0]
+    found = explain_image(model, image, None, snapshot=held, ridge=RIDGE)
+    expected = explained(model, snapshot=snapshot, prompt="a {}", concepts=CONCEPTS[:3])
+    assert found.removed.attribute_score == pytest.approx(expected.removed.attribute_score)
+    assert found.removed.gained == expected.removed.gained
+    assert math.isnan(found.cosine)
+    # Words of one's own still go before those of the snapshot.
+    other = explained(model, snapshot=held, concepts=["wood"])
+    assert [name for name, _ in other.removed.gained + other.removed.lost] == ["wood"]
+    for given in ({"snapshot": snapshot}, {"snapshot": held, "concepts": ["wood"]}):
+        with pytest.raises(ValueError, match="no semantic space"):
+            explain_image(model, image, None, ridge=RIDGE, **given)
+
+
 def test_no_equivalent_moves_a_logit(model: tiny.Classifier, snapshot: Snapshot) -> None:
     found = explained(model, snapshot=snapshot)
     torch.testing.assert_close(found.logits, snapshot.logits[0].double(), atol=1e-5, rtol=1e-5)

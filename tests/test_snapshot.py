@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sing_monitor.embeddings import Texts, TextSet
 from sing_monitor.snapshot import Snapshot
 from tests.helpers import make_snapshot, normal
 
@@ -31,6 +32,17 @@ def assert_same(loaded: Snapshot, saved: Snapshot) -> None:
     for name, (labels, values) in saved.attributes.items():
         assert same(loaded.attributes[name][0], labels)
         assert loaded.attributes[name][1] == values
+    assert by_kind(loaded.texts).keys() == by_kind(saved.texts).keys()
+    for kind, texts in by_kind(saved.texts).items():
+        assert by_kind(loaded.texts)[kind].names == texts.names
+        assert same(by_kind(loaded.texts)[kind].embeddings, texts.embeddings)
+
+
+def by_kind(texts: Texts | None) -> dict[str, TextSet]:
+    if texts is None:
+        return {}
+    found = {"classes": texts.classes, **texts.attributes}
+    return found if texts.concepts is None else {**found, "concepts": texts.concepts}
 
 
 def full() -> Snapshot:
@@ -46,6 +58,11 @@ def full() -> Snapshot:
             **snapshot.attributes,
             "texture": (torch.tensor([0, 1, 0, 1, 0, 1]), ("gestreift ≠ kariert", "punktiert")),
         },
+        texts=Texts(
+            TextSet(("a cat", "猫", "", "a/b"), normal(4, 8, seed=1)),
+            TextSet(("rot", "rot"), normal(2, 8, seed=2)),
+            {"texture": TextSet(("gestreift", "punktiert"), normal(2, 8, seed=3))},
+        ),
     )
 
 
@@ -102,6 +119,13 @@ def test_the_null_space_follows_the_invariance_also_from_a_file(tmp_path) -> Non
         replace(snapshot, invariance="argmax")
 
 
+def test_texts_of_another_space_or_number_are_refused() -> None:
+    for shape in ((4, 7), (3, 8)):
+        texts = Texts(TextSet(tuple("abcd"[: shape[0]]), normal(*shape, seed=0)))
+        with pytest.raises(ValueError, match="class texts"):
+            replace(make_snapshot(), texts=texts)
+
+
 def test_a_file_of_the_first_schema_is_read_as_one_of_the_logits(tmp_path) -> None:
     path = tmp_path / "old.safetensors"
     snapshot = make_snapshot()
@@ -117,13 +141,13 @@ def test_another_schema_is_refused(tmp_path) -> None:
     path = tmp_path / "future.safetensors"
     make_snapshot().save(path)
     save_file(load_file(path), path, {"schema": "999", "class_names": json.dumps(["a"])})
-    with pytest.raises(ValueError, match="schema 999, this version reads 1 and 2"):
+    with pytest.raises(ValueError, match="schema 999, this version reads 1, 2, 3"):
         Snapshot.load(path)
 
 
 def test_a_safetensors_file_of_other_origin_is_refused(tmp_path) -> None:
     save_file({"weight": torch.ones(2, 2)}, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="schema None, this version reads 1 and 2"):
+    with pytest.raises(ValueError, match="schema None, this version reads 1, 2, 3"):
         Snapshot.load(tmp_path / "model.safetensors")
 
 

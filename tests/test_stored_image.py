@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
-from sing_monitor.embeddings import TextSet
+from sing_monitor.embeddings import Texts, TextSet
 from sing_monitor.pairs import CrossFit, cross_fit
 from sing_monitor.snapshot import Snapshot, hex_id
 from sing_monitor.stored_image import explain_stored
@@ -35,15 +38,28 @@ def fit(snapshot: Snapshot) -> CrossFit:
 
 def test_null_concepts_are_lost_and_logits_stay(snapshot: Snapshot) -> None:
     row = int(snapshot.features[:, 3].argmax())
-    texts = TextSet(("seen", "ignored"), torch.eye(4)[[0, 3]])
-    found = explain_stored(snapshot, fit(snapshot), hex_id(row + 100), texts)
-    assert (found.epoch, found.step) == (3, 7)
+    seen_and_ignored = torch.eye(4)[[0, 3]]
+    texts = Texts(
+        TextSet(("a", "b"), seen_and_ignored), TextSet(("seen", "ignored"), seen_and_ignored)
+    )
+    found = explain_stored(replace(snapshot, texts=texts), fit(snapshot), hex_id(row + 100))
+    assert found.target == "ab"[row % 2]
+    assert found.cosine == pytest.approx(1)
+    toward = 1 if row % 2 == 0 else -1
     for shift in (found.removed, found.centered):
+        assert shift.attribute_score * toward > 0
         assert [name for name, _ in shift.lost] == ["ignored"]
         assert [name for name, _ in shift.gained] == ["seen"]
         torch.testing.assert_close(shift.logits, found.logits)
-        assert hex_id(row + 100) not in shift.nearest
+        assert row not in shift.nearest
     torch.testing.assert_close(found.logits, snapshot.features[row, :2] + 1)
+
+
+def test_without_texts_there_is_no_as_and_no_concept(snapshot: Snapshot) -> None:
+    found = explain_stored(snapshot, fit(snapshot), hex_id(100))
+    assert math.isnan(found.removed.attribute_score)
+    assert (found.removed.gained, found.removed.lost) == ((), ())
+    assert found.removed.image_score > 0
 
 
 def test_an_unknown_image_and_an_empty_fold_are_refused(snapshot: Snapshot) -> None:

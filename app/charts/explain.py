@@ -24,7 +24,12 @@ def concepts(
     """
     shown = [(one_line(name) or "(no name)", value) for name, value in (*gained, *reversed(lost))]
     rows = pd.DataFrame(shown, columns=["concept", "value"])
-    x = alt.X("value:Q", title="AS toward the concept (degrees)", scale=alt.Scale(nice=False))
+    x = alt.X(
+        "value:Q",
+        title="AS toward the concept (degrees)",
+        axis=alt.Axis(tickCount=6),
+        scale=alt.Scale(nice=6),
+    )
     y = alt.Y(
         "concept:N",
         title=None,

@@ -34,6 +34,11 @@ class Score:
     about: str
 
 
+def suffix(pair: Pair) -> str:
+    """What the names of a pair's columns end in."""
+    return "_centered" if pair == "centered" else ""
+
+
 def column(score: str, pair: Pair) -> str:
     """The column of a score.
 
@@ -42,7 +47,7 @@ def column(score: str, pair: Pair) -> str:
         >>> column("AS", "centered"), column("IS", "raw")
         ('attribute_score_centered', 'image_score')
     """
-    return SCORES[score] + ("_centered" if pair == "centered" else "")
+    return SCORES[score] + suffix(pair)
 
 
 # Of both scores and both pairs.

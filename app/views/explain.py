@@ -1,4 +1,4 @@
-"""One image of the probe: what its head takes it for, and what it ignores of it."""
+"""One image of the probe, or an upload: what its head takes it for, and what it ignores of it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,36 @@ from typing import cast
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, data, image_cards, image_history, metrics, page, states
-from sing_monitor.app import stored as snapshots
-from sing_monitor.app.charts import explain as charts
+from sing_monitor.app import (
+    at_epoch,
+    data,
+    explained,
+    image_cards,
+    image_history,
+    looked_at,
+    page,
+    states,
+    stored,
+    support,
+    uploads,
+    where,
+)
 from sing_monitor.app.charts import images as image_charts
 from sing_monitor.app.charts.images import Pair
-from sing_monitor.app.downloads import csv_button
-from sing_monitor.app.drawing import draw
+from sing_monitor.app.explained import CENTERED, RANDOM, RAW
 from sing_monitor.app.image_cards import View
 from sing_monitor.app.image_history import NEEDED
 from sing_monitor.app.selection import Selection
+from sing_monitor.app.settings import model_source
+from sing_monitor.app.stored import Stored
 from sing_monitor.app.text import plain
 from sing_monitor.app.widgets import epoch_slider, run_box
-from sing_monitor.stored_image import StoredExplanation
+from sing_monitor.commands.app_options import ModelSource
+from sing_monitor.explanation import Explanation
 from sing_monitor.tracking import ArtifactNotFoundError
 
 _OFFERED = 48
-_KINDS = {"Null part, centered": "_centered", "Null part, raw": "", "Random subspace": "_random"}
+_KINDS = {CENTERED: "_centered", RAW: "", RANDOM: "_random"}
 
 
 def body(chosen: Selection) -> None:
@@ -51,19 +64,60 @@ def body(chosen: Selection) -> None:
     if table is None:
         return
     kind = cast(Pair, (pair or "Centered").lower())
-    view = View(run, epoch, "AS", kind, at_epoch.class_names(run, steps[epoch]))
+    view = View(
+        run,
+        epoch,
+        "AS",
+        kind,
+        at_epoch.class_names(run, steps[epoch]),
+        support.outside(run, steps[epoch], "support", "image", image_charts.suffix(kind)),
+    )
     if not states.has_columns(table, [*NEEDED, *view.columns.values()], "images"):
         return
-    image = _choice(view, table)
-    if image is None:
-        return
     rows = table.drop_duplicates("image").set_index("image", drop=False)
-    found = _explanation(view, image, steps[epoch])
-    _image(view, rows, image, found)
-    if found is not None:
-        _snapshot(view, found)
-    st.subheader("Over training", anchor=False)
-    image_history.draw(view, image, steps)
+    model = states.attempt(model_source)
+    with st.grid(min_column_width=330, gap="medium") as grid:
+        with grid.cell():
+            image = _choice(view, table)
+        with grid.cell():
+            content = None if model is None else uploads.box()
+            if model is None:
+                st.caption(uploads.NO_MODEL)
+    if model is not None and content is not None:
+        kept = _stored(view)
+        if kept and explained.at_snapshot(view, kept, steps[epoch], "Uploads are explained"):
+            uploads.draw(view, model, content, kept, rows["label"])
+    elif image is not None:
+        _probe_image(view, rows, image, steps[epoch], model)
+        st.subheader("Over training", anchor=False)
+        image_history.draw(view, image, steps)
+
+
+def _probe_image(
+    view: View, rows: pd.DataFrame, image: str, at: tuple[int, int], model: ModelSource | None
+) -> None:
+    kept = _stored(view)
+    is_known = kept and explained.at_snapshot(view, kept, at, "Concepts and logits are known")
+    read = partial(stored.explanation, view.run.source, image)
+    found = states.attempt(read, view.run) if is_known else None
+    _image(view, rows, image, found, kept, model)
+    if found is None or kept is None:
+        return
+    explained.concepts_and_logits(view, found, kept)
+    where.of_probe(view, model, image, at)
+
+
+def _stored(view: View) -> Stored | None:
+    """The run's snapshot, or None after the page has said why there is none."""
+
+    def read() -> Stored | None:
+        try:
+            return stored.read(view.run.source)
+        except ArtifactNotFoundError:
+            states.no_snapshot(view.run.label)
+            return None
+
+    return states.attempt(read, view.run)
 
 
 def _choice(view: View, table: pd.DataFrame) -> str | None:
@@ -82,6 +136,8 @@ def _choice(view: View, table: pd.DataFrame) -> str | None:
         )
     # A default among the options would stay while the epoch moves on, and be lost to the link.
     first = offered[0] if offered else None
+    is_uploaded = st.session_state.get("upload") is not None
+    first_of_all = f"{first} (first of the list)" if first else "No image has a score here"
     chosen: str | None = st.selectbox(
         "Image",
         offered,
@@ -90,17 +146,25 @@ def _choice(view: View, table: pd.DataFrame) -> str | None:
         bind="query-params",
         help=f"The {_OFFERED} images with the largest AS, whatever its sign; the cards on the "
         "page Images lead to any other.",
-        placeholder=f"{first} (first of the list)" if first else "No image has a score here",
-        disabled=not offered,
+        placeholder="The uploaded picture is shown" if is_uploaded else first_of_all,
+        disabled=is_uploaded or not offered,
     )
     return chosen or first
 
 
-def _image(view: View, rows: pd.DataFrame, image: str, found: StoredExplanation | None) -> None:
+def _image(
+    view: View,
+    rows: pd.DataFrame,
+    image: str,
+    found: Explanation | None,
+    kept: Stored | None,
+    model: ModelSource | None,
+) -> None:
     row = rows.loc[image].to_dict()
-    near = _near(view, row, found)
+    near = _near(view, row, found, kept)
     wanted = [image, *(each for ids in near.values() for each in ids)]
     pictures = states.attempt(partial(data.thumbnails, view.run.source, wanted), view.run) or {}
+    pictures |= looked_at.pictures(view.run.source, model, set(wanted) - set(pictures))
     with st.grid(min_column_width=330, gap="medium") as grid:
         with grid.cell(), st.container(border=True, gap="xsmall"):
             image_cards.head(view, row, pictures)
@@ -109,120 +173,27 @@ def _image(view: View, rows: pd.DataFrame, image: str, found: StoredExplanation 
             if not any(near.values()):
                 st.caption("Its nearest images are not stored: it is none of those that move most.")
         with grid.cell():
-            _scores(row)
+            columns = image_charts.SCORES.values()
+            explained.scores(
+                {
+                    kind: tuple(row.get(f"{name}{end}") for name in columns)
+                    for kind, end in _KINDS.items()
+                }
+            )
+            explained.reading("the true class")
+            if found is not None and kept is not None:
+                explained.trust(found, kept)
 
 
 def _near(
-    view: View, row: Mapping[str, object], found: StoredExplanation | None
+    view: View, row: Mapping[str, object], found: Explanation | None, kept: Stored | None
 ) -> dict[str, Sequence[str]]:
     """Ids of the nearest probe images, before and after."""
-    if found is not None:
-        shift = found.centered if view.pair == "centered" else found.removed
-        return {"before": found.nearest, "after": shift.nearest}
+    if found is not None and kept is not None:
+        after = explained.shift_of(view, found).nearest
+        near = {"before": found.nearest, "after": after}
+        return {when: [kept.ids[each] for each in places] for when, places in near.items()}
     return {when: image_cards.ids_of(row, name) for when, name in view.neighbours.items()}
-
-
-def _scores(row: Mapping[str, float]) -> None:
-    """AS and IS of every pair beside those of a random subspace."""
-    rows = [
-        {
-            "kind": kind,
-            **{score: row.get(f"{name}{end}") for score, name in image_charts.SCORES.items()},
-        }
-        for kind, end in _KINDS.items()
-    ]
-    config = st.column_config
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        placeholder=metrics.MISSING,
-        alt="AS and IS of the image, centered, raw and of a random subspace",
-        column_config={
-            "kind": config.TextColumn("What is removed"),
-            "AS": config.NumberColumn(
-                format="%+.2f°", help=metrics.explanation("sing/attribute_score_centered")
-            ),
-            "IS": config.NumberColumn(
-                format="%.2f°", help=metrics.explanation("sing/image_score_centered")
-            ),
-        },
-    )
-    st.caption(
-        "AS above zero: nearer to the true class once the null part is gone. IS: how far the "
-        "meaning moves. Both say something about the head only where they leave the values of "
-        "the random subspace."
-    )
-
-
-def _explanation(view: View, image: str, at: tuple[int, int]) -> StoredExplanation | None:
-    """What the snapshot says of the image at this epoch, or None after the page has said why."""
-
-    def read() -> StoredExplanation | None:
-        try:
-            return snapshots.explanation(view.run.source, image)
-        except ArtifactNotFoundError:
-            states.no_snapshot(view.run.label)
-            return None
-
-    found = states.attempt(read, view.run)
-    if found is not None and (found.epoch, found.step) != at:
-        st.info(
-            f"Concepts and logits are known for epoch {found.epoch} alone: the snapshot is of the "
-            "last validation. Move the slider there to see them.",
-            icon=":material/inventory_2:",
-        )
-        return None
-    return found
-
-
-def _snapshot(view: View, found: StoredExplanation) -> None:
-    shift = found.centered if view.pair == "centered" else found.removed
-    st.subheader("What its null part says", anchor=False)
-    with st.grid(min_column_width=360, gap="medium") as grid:
-        with grid.cell():
-            if shift.gained or shift.lost:
-                about = f"{view.pair} · blue: nearer once the null part is gone, orange: farther"
-                said = f"AS of the image toward concepts; run {view.run.label}"
-                draw(
-                    charts.concepts, shift.gained, shift.lost, about, key="concepts", alt_text=said
-                )
-            elif snapshots.has_concepts(view.run.source):
-                states.no_values("Concepts gained and lost")
-            else:
-                st.info(
-                    "The concepts of this run are not known on this machine: their texts were "
-                    "embedded elsewhere, or by an older version, or the run watches none. "
-                    "`explain_image(model, image, space, snapshot=…)` embeds any words.",
-                    icon=":material/translate:",
-                )
-        with grid.cell():
-            _logits(view, found.logits.tolist(), shift.logits.tolist())
-
-
-def _logits(view: View, before: Sequence[float], after: Sequence[float]) -> None:
-    rows = charts.logits(before, after, view.names)
-    config = st.column_config
-    st.markdown("**Logits before and after**")
-    moved = rows["difference"]
-    if view.run.tag("invariance") == "softmax":
-        apart = (moved - moved.mean()).abs().max()
-        st.caption(f"Logits move together, to {apart:.1e}: no probability changes.")
-    else:
-        most = moved.abs().max()
-        st.caption(f"No logit moves by more than {most:.1e}: the head cannot tell the two apart.")
-    st.dataframe(
-        rows,
-        hide_index=True,
-        placeholder=metrics.MISSING,
-        alt="Logit of each class before and after null removal",
-        column_config={
-            "class": config.TextColumn("Class"),
-            "before": config.NumberColumn("Before", format="%.3f"),
-            "after": config.NumberColumn("After", format="%.3f"),
-            "difference": config.NumberColumn("Difference", format="scientific"),
-        },
-    )
-    csv_button("Logits as CSV", "logits.csv", rows)
 
 
 page.show(

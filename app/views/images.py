@@ -18,6 +18,7 @@ from sing_monitor.app import (
     page,
     states,
     support,
+    where,
 )
 from sing_monitor.app.charts import images as charts
 from sing_monitor.app.charts.images import Pair
@@ -25,6 +26,7 @@ from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.image_cards import View
 from sing_monitor.app.image_history import NEEDED
 from sing_monitor.app.selection import Selection
+from sing_monitor.app.settings import model_source
 from sing_monitor.app.text import count, plain, short
 from sing_monitor.app.widgets import epoch_slider, run_box
 
@@ -69,14 +71,14 @@ def body(chosen: Selection) -> None:
     table = states.attempt(partial(data.table, run.source, "images", *steps[epoch]), run)
     if table is None:
         return
-    suffix = "_centered" if pair == "Centered" else ""
+    kind = cast(Pair, (pair or "Centered").lower())
     view = View(
         run,
         epoch,
         score or "AS",
-        cast(Pair, (pair or "Centered").lower()),
+        kind,
         at_epoch.class_names(run, steps[epoch]),
-        support.outside(run, steps[epoch], "support", "image", suffix),
+        support.outside(run, steps[epoch], "support", "image", charts.suffix(kind)),
     )
     if states.has_columns(table, [*NEEDED, *view.columns.values()], "images"):
         _images(view, table, steps)
@@ -156,14 +158,14 @@ def _filtered(view: View, found: pd.DataFrame, movers: pd.Series) -> tuple[pd.Da
 def _one_image(
     view: View, top: pd.DataFrame, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]]
 ) -> None:
-    """The history of one image; the shown ones and the one of the link are offered."""
+    """Maps and history of one image; the shown ones and the one of the link are offered."""
     asked = st.session_state.get("image") or st.query_params.get("image")
     rows = table.drop_duplicates("image").set_index("image")
     offered = list(dict.fromkeys(top["image"]))
     if asked in rows.index and asked not in offered:
         offered.append(asked)
 
-    st.subheader("One image over training", anchor=False)
+    st.subheader("One image", anchor=False)
     if asked and asked not in rows.index:
         st.info(
             f"The link names an image that {plain(view.run.label)} does not hold at epoch "
@@ -176,12 +178,13 @@ def _one_image(
         index=None,
         key="image",
         bind="query-params",
-        placeholder="Choose an image to see its scores at every epoch",
+        placeholder="Choose an image to see where its scores come from, and how they went",
     )
     if image is None:
         return
     names = (plain(short(view.name(rows[key].get(image, -1)), 40)) for key in NEEDED[1:])
     st.caption("Class {}, taken for {} at epoch {}.".format(*names, view.epoch))
+    where.of_probe(view, states.attempt(model_source), image, steps[view.epoch])
     image_history.draw(view, image, steps)
 
 

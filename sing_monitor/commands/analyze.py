@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sing_monitor.commands.images import Images
-from sing_monitor.commands.loading import add_space, load_callable, load_space
+from sing_monitor.commands.loading import add_model, add_space, load_space, model_builder
 from sing_monitor.commands.options import add_command, add_tracking_uri, tracking_uri
 from sing_monitor.spool import SPOOL_DIR
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from sing_monitor.callbacks.series import Series
     from sing_monitor.checkpoints import Checkpoint
 
@@ -48,9 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add = parser.add_argument
     add("checkpoints", metavar="FOLDER", type=Path, help="checkpoints, also in folders below")
-    builder = parser.add_mutually_exclusive_group()
-    builder.add_argument("--model", metavar="NAME", help="module:name or file.py:name, see above")
-    builder.add_argument("--timm", metavar="ARCHITECTURE", help="timm's name of the model")
+    add_model(parser)
     add(
         "--data",
         required=True,
@@ -149,7 +144,7 @@ def _series(arguments: argparse.Namespace) -> Series:
     if arguments.concepts is not None:
         settings["concepts"] = read_vocabulary(arguments.concepts)
     return Series(
-        _builder(arguments),
+        model_builder(arguments.model, arguments.timm),
         images.loader,
         _device(arguments.device),
         settings,
@@ -197,32 +192,6 @@ def _title(path: Path, folder: Path) -> str:
     inside, folder = path.resolve(), folder.resolve()
     name = inside.name if inside == folder else inside.relative_to(folder).as_posix()
     return next(name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix))
-
-
-def _builder(arguments: argparse.Namespace) -> Callable[[Checkpoint], nn.Module]:
-    """How the model of a checkpoint is built."""
-    from sing_monitor.checkpoints import load_weights, timm_model
-
-    if arguments.model is None:
-        return lambda checkpoint: timm_model(checkpoint, arguments.timm)
-    factory = load_callable(arguments.model)
-    from_checkpoint = getattr(factory, "load_from_checkpoint", None)
-
-    def build(checkpoint: Checkpoint) -> nn.Module:
-        try:
-            if from_checkpoint is not None:
-                model = from_checkpoint(checkpoint.path, map_location="cpu", weights_only=True)
-            else:
-                model = factory()
-                load_weights(model, checkpoint)
-        # Whatever the user's own code raises.
-        except Exception as error:
-            raise ValueError(
-                f"{arguments.model} builds no model for it: {type(error).__name__}: {error}"
-            ) from error
-        return model
-
-    return build
 
 
 def _device(given: str | None) -> str:

@@ -8,6 +8,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+from sing_monitor.commands.app_options import add_model_source, as_arguments, model_source
 from sing_monitor.commands.options import add_command, add_tracking_uri
 
 _NO_STREAMLIT = 'The app needs Streamlit: pip install "sing-monitor[app]"'
@@ -16,12 +17,20 @@ Opens the app in the browser: the monitored runs, how their scores evolve, and a
 to every number. Ctrl-C ends it.
 
 The runs are read from the store that the training logged to: --tracking-uri, else the
-environment variable MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder."""
+environment variable MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder.
+
+With --checkpoint, the page Explain takes pictures of your own, and with --data, Images
+shows where in an image a head looks. The model is named as for sing-monitor analyze: by
+--timm ARCHITECTURE, by --model module:function (returns a torch.nn.Module), or by
+--model module:Class of a LightningModule; without both, by the architecture that timm's
+own checkpoints name. Files are read with weights_only=True: no code in them is run."""
 _EPILOG = """\
 examples:
   sing-monitor app
   sing-monitor app --tracking-uri sqlite:////data/mlflow.db
   sing-monitor app --tracking-uri http://127.0.0.1:5000 --port 8600
+  sing-monitor app --checkpoint last.ckpt --model train:LitModel --data train:val_loader
+  sing-monitor app --checkpoint output/last.pth.tar --data imagenet/val
 
 A password belongs into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: what stands
 on a command line can be read by everybody on the machine."""
@@ -46,21 +55,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="address to listen at (default: 127.0.0.1, only this machine); with another one, "
         "everybody who reaches it sees all runs",
     )
+    add_model_source(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Open the app.
 
     Returns:
-        0 also after Ctrl-C; 1 when Streamlit is missing; else Streamlit's own.
+        0 also after Ctrl-C; 1 when Streamlit is missing or no model is where the options say; else
+        Streamlit's own.
     """
     if not _has_streamlit():
         sys.stderr.write(f"{_NO_STREAMLIT}\n")
         return 1
+    try:
+        model = as_arguments(model_source(arguments))
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     host, port, uri = arguments.host, arguments.port, arguments.tracking_uri
     options = ["--server.address", host] if host else []
     options += ["--server.port", str(port)] if port is not None else []
-    options += ["--", "--tracking-uri", uri] if uri else []
+    options += ["--", *(["--tracking-uri", uri] if uri else []), *model]
     return _streamlit(["run", str(_script()), *options])
 
 

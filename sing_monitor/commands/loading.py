@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from sing_monitor.checkpoints import Checkpoint
     from sing_monitor.semantics import SemanticSpace
 
 _CALLABLE = re.compile(r"(?P<module>[A-Za-z_][\w.]*|.+\.py):(?P<name>[A-Za-z_]\w*)")
@@ -21,9 +24,16 @@ SPACE_HELP = (
 )
 
 
-def add_space(parser: argparse.ArgumentParser, help: str) -> None:
+def add_space(parser: argparse._ActionsContainer, help: str) -> None:
     """The option ``--space``; None where it is not given."""
     parser.add_argument("--space", metavar="SPACE", help=f"{help}: {SPACE_HELP}")
+
+
+def add_model(parser: argparse._ActionsContainer) -> None:
+    """The options ``--model`` and ``--timm``, of which at most one may be given."""
+    builder = parser.add_mutually_exclusive_group()
+    builder.add_argument("--model", metavar="NAME", help="module:name or file.py:name, see above")
+    builder.add_argument("--timm", metavar="ARCHITECTURE", help="timm's name of the model")
 
 
 def is_callable_name(text: str) -> bool:
@@ -70,6 +80,43 @@ def load_space(text: str) -> SemanticSpace:
     from sing_monitor.semantics import resolve_space
 
     return resolve_space(load_callable(text)() if is_callable_name(text) else text)
+
+
+def model_builder(name: str | None, architecture: str | None) -> Callable[[Checkpoint], nn.Module]:
+    """How the model of a checkpoint is built, by what ``--model`` or ``--timm`` names.
+
+    Args:
+        name: ``module:function`` or ``module:Class`` of a LightningModule.
+        architecture: timm's; None for both: the one that the checkpoint names.
+
+    Returns:
+        A function of the checkpoint, which raises ValueError where nothing can be built of it.
+
+    Raises:
+        ValueError: as :func:`load_callable`.
+    """
+    from sing_monitor.checkpoints import load_weights, timm_model
+
+    if name is None:
+        return lambda checkpoint: timm_model(checkpoint, architecture)
+    factory = load_callable(name)
+    from_checkpoint = getattr(factory, "load_from_checkpoint", None)
+
+    def build(checkpoint: Checkpoint) -> nn.Module:
+        try:
+            if from_checkpoint is not None:
+                model = from_checkpoint(checkpoint.path, map_location="cpu", weights_only=True)
+            else:
+                model = factory()
+                load_weights(model, checkpoint)
+        # Whatever the user's own code raises.
+        except Exception as error:
+            raise ValueError(
+                f"{name} builds no model for it: {type(error).__name__}: {error}"
+            ) from error
+        return model
+
+    return build
 
 
 def _import(module: str) -> Any:

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
-from torch import Tensor
 
-from sing_monitor.cache import EmbeddingCache, default_cache_dir
-from sing_monitor.embeddings import embed_texts
+from sing_monitor.embeddings import Texts, TextSet
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.tracking import Layout, RunWriter
 from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store
 from tests.app.test_images import IDS, NAMES, add_run, captions, images, texts
-
-PROMPTS = {"red": ["an image of red"], "striped": ["an image of striped"]}
-
-
-class ToySpace:
-    """Texts at random places of three dimensions."""
-
-    name, dim = "toy", 3
-
-    def encode_images(self, images: Tensor) -> Tensor:
-        return images.mean(dim=(2, 3))
-
-    def encode_texts(self, texts: list[str]) -> Tensor:
-        return torch.randn(len(texts), 3, generator=torch.Generator().manual_seed(3))
+from tests.helpers import normal
 
 
-def snapshot(epoch: int) -> Snapshot:
+def texts_of(*concepts: str) -> Texts:
+    """The classes' texts, and those of concepts, at random places of three dimensions."""
+    classes = TextSet(tuple(NAMES), normal(3, 3, seed=3).float())
+    words = TextSet(concepts, normal(len(concepts), 3, seed=4).float()) if concepts else None
+    return Texts(classes, words)
+
+
+def snapshot(epoch: int, texts: Texts | None) -> Snapshot:
     """Of the images of the table."""
     generator = torch.Generator().manual_seed(epoch)
     return Snapshot(
@@ -48,6 +39,7 @@ def snapshot(epoch: int) -> Snapshot:
         epoch=epoch,
         step=(epoch + 1) * 100,
         image_ids=torch.arange(6),
+        texts=texts,
     )
 
 
@@ -58,27 +50,18 @@ def explained(
     """Runs by what is stored of them."""
     store = copy_of(empty_store, tmp_path_factory.mktemp("explain"))
     both = [{"images": images(0)}, {"images": images(1)}]
-    ids = {name: add_run(store, name, both) for name in ("with", "without", "wordless")}
-    for name in ("with", "wordless"):
+    kept = {"with": texts_of("red", "striped"), "wordless": texts_of(), "older": None}
+    ids = {name: add_run(store, name, both) for name in ("without", *kept)}
+    for name, held in kept.items():
         writer = RunWriter(store.client, ids[name], store.folder / f"spool {name}")
-        prompts = PROMPTS if name == "with" else {}
-        config = {"space": "toy", "concept_prompts": prompts, "ridge": 0.1}
-        store.client.log_dict(ids[name], config, Layout().config)
-        writer.write_snapshot(snapshot(1))
+        store.client.log_dict(ids[name], {"space": "toy", "ridge": 0.1}, Layout().config)
+        writer.write_snapshot(snapshot(1, held))
     return store, ids
 
 
 @pytest.fixture
-def opened(
-    explained: tuple[Store, dict[str, str]],
-    open_page: Opened,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Opened:
-    """Opens the page on a run, on a machine that knows the texts of its concepts."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    cache = EmbeddingCache("toy", "texts", 3, default_cache_dir())
-    embed_texts(ToySpace(), [prompt for each in PROMPTS.values() for prompt in each], cache)
+def opened(explained: tuple[Store, dict[str, str]], open_page: Opened) -> Opened:
+    """Opens the page on a run by its name here."""
     store, ids = explained
 
     def explain(name: str, **link: str) -> AppTest:
@@ -123,7 +106,10 @@ def test_the_image_that_moved_most_comes_first(opened: Opened) -> None:
     [
         ("without", {}, "No snapshot in this run"),
         ("with", {"epoch": "0"}, "known for epoch 1 alone"),
-        ("wordless", {}, "concepts of this run are not known"),
+        ("wordless", {}, "This run watches no concepts"),
+        ("older", {}, "holds no embeddings of its texts"),
+        ("without", {}, "start the app with the model"),
+        ("with", {}, "Maps of where in the image"),
         ("with", {"image": "f" * 16}, "The link names an image"),
         ("without", {"image": IDS[0]}, "Its nearest images are not stored"),
     ],

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from sing_monitor.app.settings import DEFAULT_URI, tracking_uri
+from sing_monitor.app.settings import DEFAULT_URI, model_source, tracking_uri
+from sing_monitor.commands.app_options import ModelSource, as_arguments
 
 ENVIRONMENT = {"MLFLOW_TRACKING_URI": "http://from.environment"}
 
@@ -23,3 +26,26 @@ def test_other_options_are_left_to_others() -> None:
 def test_an_option_without_value_is_an_error(arguments: list[str]) -> None:
     with pytest.raises(ValueError, match="--tracking-uri has no value"):
         tracking_uri(arguments, ENVIRONMENT)
+
+
+def test_a_model_is_read_back_from_the_options_that_name_it(tmp_path: Path) -> None:
+    path = tmp_path / "a b.ckpt"
+    path.touch()
+    source = ModelSource(path, model="train:Lit", data="train:loader", space="ViT-B-32/x")
+    assert model_source(["--tracking-uri", "sqlite:///a.db", *as_arguments(source)]) == source
+    assert as_arguments(None) == []
+    for arguments in ([], ["-q", "tests", "--track", "x"]):
+        assert model_source(arguments) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "train:Lit"], "--model says nothing without the weights"),
+        (["--checkpoint", "nowhere.pt"], "there is no such file"),
+        (["--checkpoint"], "expected one argument"),
+    ],
+)
+def test_options_that_name_no_model_are_errors(arguments: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        model_source(arguments)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from sing_monitor.cli import main
 from sing_monitor.tracking import RunReader, list_runs
 from tests.callbacks import tiny
-from tests.commands.conftest import FinishedRun
+from tests.finished_run import FinishedRun
 
 HERE = "tests.commands.test_analyze"
 SPACE = ["--space", "tests.callbacks.tiny:HashSpace"]
@@ -88,7 +88,10 @@ def test_checkpoints_of_a_training_give_the_curves_that_its_callback_logged(
         assert_frame_equal(
             table[shared], rows[shared].reset_index(drop=True), rtol=1e-5, check_dtype=False
         )
-    assert reader.snapshot().epoch == 2
+    snapshot = reader.snapshot()
+    assert snapshot.epoch == 2
+    assert snapshot.texts.classes.names == tiny.CLASSES
+    assert snapshot.texts.concepts.names == ("red", "striped")
     assert len(reader.thumbnails(reader.table("images", *last)["image"])) == 48
 
     # Once more: everything is there, nothing is computed or logged again.

@@ -12,7 +12,7 @@ from sing_monitor.analyses import analyze_invariants, translate
 from sing_monitor.cli import main
 from sing_monitor.embeddings import Texts, concept_set, text_set
 from tests.callbacks import tiny
-from tests.commands.conftest import FinishedRun
+from tests.finished_run import FinishedRun
 
 SPACE = "tests.callbacks.tiny:HashSpace"
 

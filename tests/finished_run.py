@@ -1,11 +1,10 @@
-"""A finished run with a snapshot and checkpoints, for the commands that look at it again."""
+"""A finished run with a snapshot and checkpoints, for what looks at it again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from sing_monitor.tracking import RunReader
@@ -25,10 +24,8 @@ class FinishedRun:
         return RunReader(self.uri, self.run_id)
 
 
-@pytest.fixture(scope="session")
-def run_with_snapshot(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+def train(folder: Path) -> FinishedRun:
     """Three epochs that watch the concepts red and striped."""
-    folder = tmp_path_factory.mktemp("run_with_snapshot")
     logger = tiny.mlflow_logger(folder)
     monitor = tiny.callback(save_snapshots=True)
     saver = ModelCheckpoint(folder / "checkpoints", save_top_k=-1, save_last=True)
