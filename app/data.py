@@ -15,6 +15,7 @@ from sing_monitor.tracking import ArtifactNotFoundError, RunReader, StoreError, 
 
 REFRESH_SECONDS = 10
 _KEEP = "1h"
+_ABSENT = "10m"
 _CURVES = 2048
 # Two runs of 100 epochs, a handful of tables each, several times over; what is large counts more.
 _TABLES = 4096
@@ -116,7 +117,7 @@ def table(
         StoreError: if the store cannot be reached.
         RunNotFoundError: if the run was deleted.
     """
-    return _table(replace(source, progress=""), name, epoch, step, _key(columns), None)
+    return _held(source, name, epoch, step, _key(columns), None)
 
 
 def tables(
@@ -139,17 +140,49 @@ def tables(
         StoreError: if the store cannot be reached.
         RunNotFoundError: if the run was deleted.
     """
-    still = replace(source, progress="")
 
     def read(at: tuple[int, int]) -> pd.DataFrame | None:
         try:
-            return _table(still, name, *at, _key(columns), where)
+            return _held(source, name, *at, _key(columns), where)
         except (ArtifactNotFoundError, ValueError):
             return None
 
     asked = list(validations)
     found = zip(asked, gather(source.uri, read, asked), strict=True)
     return {at: table for at, table in found if table is not None}
+
+
+def _held(
+    source: Source,
+    name: str,
+    epoch: int,
+    step: int,
+    columns: tuple[str, ...] | None,
+    where: Where,
+) -> pd.DataFrame:
+    missing = _absence(source, name, epoch, step, columns, where)
+    if missing is not None:
+        raise ArtifactNotFoundError(missing)
+    return _table(replace(source, progress=""), name, epoch, step, columns, where)
+
+
+# Streamlit keeps no exceptions, and runs of earlier versions lack the same tables at every epoch.
+# Not for long, and anew after every validation: what is missing may be on its way.
+@st.cache_data(ttl=_ABSENT, max_entries=_TABLES, show_spinner=False)
+def _absence(
+    source: Source,
+    name: str,
+    epoch: int,
+    step: int,
+    columns: tuple[str, ...] | None,
+    where: Where,
+) -> str | None:
+    """Why there is no such table; None: there is one."""
+    try:
+        _table(replace(source, progress=""), name, epoch, step, columns, where)
+    except ArtifactNotFoundError as error:
+        return str(error)
+    return None
 
 
 @st.cache_data(ttl=_KEEP, max_entries=_TABLES, max_size=_MEMORY, show_spinner=False)
