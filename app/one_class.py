@@ -15,6 +15,7 @@ from sing_monitor.app import at_epoch, data, selection, states
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.charts.panel import Panel
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.selection import Run, Selection
 from sing_monitor.app.text import plain, short
@@ -120,7 +121,7 @@ def _curves(chosen: Selection, view: View, name: str, by_run: Mapping[str, Table
                 if not parts or all(part["value"].isna().all() for part in parts):
                     states.no_values(title)
                     continue
-                panel = evolution.Panel(
+                panel = Panel(
                     title=title,
                     unit="share" if is_share else "degrees",
                     direction="",

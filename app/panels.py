@@ -8,6 +8,7 @@ import streamlit as st
 from sing_monitor.app import metrics, states
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.charts.panel import Panel
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.selection import Selection
 
@@ -32,7 +33,7 @@ def panel(
     if values["value"].isna().all():
         states.no_values(metrics.label(key))
         return
-    said = evolution.Panel(
+    said = Panel(
         title=metrics.label(key),
         unit=metrics.unit(key),
         direction=metrics.DIRECTIONS[metrics.better(key)],

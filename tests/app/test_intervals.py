@@ -37,14 +37,15 @@ def kinds(chart: dict[str, Any]) -> list[str]:
     return [each["mark"]["type"] for each in chart["layer"] if "mark" in each]
 
 
-def test_evolution_draws_bands_when_asked_and_fetches_few_files(
+def test_evolution_draws_bands_unless_told_not_to_and_fetches_few_files(
     open_page: Opened, sure: tuple[Store, str], runs: Runs
 ) -> None:
     store, run = sure
     with counting() as asked:
-        app = open_page("evolution", store.uri, runs=[run, runs.healthy])
+        app = open_page("evolution", store.uri, runs=[run, runs.healthy], interval="false")
     assert asked["download_artifacts"] == 0
     assert not any("area" in kinds(chart) for chart in charts(app).values())
+    assert "last_interval" not in app.dataframe[0].value
     with counting() as asked:
         app.toggle(key="interval").set_value(True).run()
     assert not app.exception
@@ -54,13 +55,18 @@ def test_evolution_draws_bands_when_asked_and_fetches_few_files(
     assert "area" in kinds(found[metrics.label(KEYS[0])])
     assert "area" not in kinds(found[metrics.label("sing/image_score_centered")])
     assert any("images alone" in caption.value for caption in app.caption)
+    numbers = app.dataframe[0].value.set_index(["series", "metric"])
+    said = numbers.loc[run][["last_interval", "at_epoch_interval"]]
+    assert said.loc[metrics.label(KEYS[0])].tolist() == ["4.00° to 60.00°"] * 2
+    assert said.loc["Accuracy on the probe"].tolist() == ["", ""]
+    assert numbers.loc[runs.healthy]["last_interval"].eq("").all()
 
 
-def test_runs_without_intervals_say_so(open_page: Opened, runs: Runs) -> None:
-    app = open_page("evolution", runs=[runs.healthy], interval="true")
+def test_runs_without_intervals_have_no_bands(open_page: Opened, runs: Runs) -> None:
+    app = open_page("evolution", runs=[runs.healthy])
     assert not app.exception
     assert not any("area" in kinds(chart) for chart in charts(app).values())
-    assert any("hold no intervals" in caption.value for caption in app.caption)
+    assert not any("images alone" in caption.value for caption in app.caption)
 
 
 def test_bars_have_whiskers_at_the_epoch(open_page: Opened, sure: tuple[Store, str]) -> None:
