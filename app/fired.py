@@ -49,8 +49,8 @@ def say(runs: Sequence[Run], found: pd.DataFrame) -> None:
     parts, messages = [], []
     for row in found.to_dict("records"):
         run = by_id[row["series"]]
-        stroke = f"![{plain(run.label)}]({swatch(run.series)})"
-        parts.append(f"{stroke} **{plain(row['alert'])}** at epoch {row['epoch']}")
+        stroke = f"![{plain(run.label)}]({swatch(run.series)}) " if len(runs) > 1 else ""
+        parts.append(f"{stroke}**{plain(row['alert'])}** at epoch {row['epoch']}")
         watched = listed([metrics.label(key) for key in row["keys"]])
         about = f"**{plain(row['alert'])}** ({plain(watched) or 'own rule'}): "
         messages.append(about + plain(row["message"]))

@@ -17,7 +17,7 @@ ABOUT = (
     "other images, may well lead outside."
 )
 # Each is a file to fetch.
-MOST = 12
+MOST = 20
 _COLUMNS = ("key", "value", "low", "high")
 
 
@@ -74,7 +74,7 @@ def said(key: str, low: float, high: float) -> str:
 
 def say() -> None:
     """What the intervals cover, where some are drawn."""
-    st.caption(f"95 % intervals. {ABOUT}")
+    st.caption("95 % intervals, over the choice of images alone.", help=ABOUT)
 
 
 def _read(runs: Sequence[Run], wanted: Collection[int]) -> pd.DataFrame:

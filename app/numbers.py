@@ -12,8 +12,8 @@ from sing_monitor.app.selection import Selection
 from sing_monitor.app.widgets import epoch_slider, mark_column
 
 _ORDER = (
-    *("metric", "colour", "label", "last", "last_mark", "last_interval", "difference"),
-    *("last_epoch", "at_epoch", "at_epoch_mark", "at_epoch_interval", "best", "best_epoch"),
+    *("metric", "colour", "label", "last", "last_mark", "last_interval", "difference", "best"),
+    *("at_epoch", "at_epoch_mark", "at_epoch_interval", "last_epoch", "best_epoch"),
 )
 
 
@@ -82,15 +82,15 @@ def _table(chosen: Selection, table: pd.DataFrame, epoch: int) -> None:
         alt="Last and best values of each metric and run",
         column_config={
             "colour": config.ImageColumn("", width=44),
-            "label": config.TextColumn("Run", width=150),
-            "metric": config.TextColumn("Metric", width=220),
+            "label": config.TextColumn("Run", width=120),
+            "metric": config.TextColumn("Metric", width=200),
             "last": config.NumberColumn("Last", format="%.4g"),
             "last_mark": mark_column(),
             "last_interval": config.TextColumn("95 % interval", help=intervals.ABOUT),
-            "last_epoch": config.NumberColumn("at epoch"),
+            "last_epoch": config.NumberColumn("Last: epoch"),
             "difference": config.NumberColumn("To the baseline", format="%+.4g"),
             "best": config.NumberColumn("Best", format="%.4g"),
-            "best_epoch": config.NumberColumn("at epoch"),
+            "best_epoch": config.NumberColumn("Best: epoch"),
             "at_epoch": config.NumberColumn(f"At epoch {epoch}", format="%.4g"),
             "at_epoch_mark": mark_column(),
             "at_epoch_interval": config.TextColumn("95 % interval", help=intervals.ABOUT),

@@ -39,7 +39,7 @@ _MARKS = {
 # Out of support: a diagonal cross, in points of a chart and in the legend.
 _OUTSIDE = "M-1-1L1 1M1-1L-1 1"
 # Thinner and shorter than any dash of a run.
-RANDOM_DASH = [1, 3]
+RANDOM_DASH = [1, 2]
 LINE_WIDTH = 2.0
 PANEL_HEIGHT = 270
 

@@ -51,10 +51,14 @@ def random_lines(
 
 
 def intervals(panel: Panel, series: Sequence[Series]) -> list[alt.Chart]:
-    """A faint band, with a bar where the interval is known: there may be a single one."""
+    """A bar where the interval is known, and a faint band where it is at neighbouring values too.
+
+    No band leads over values whose interval was not read: their curve may lie beside it.
+    """
+    place = {"x": panel.x(), "y": panel.y("low"), "y2": alt.Y2("high:Q"), "color": colour(series)}
     known = alt.Chart().transform_filter("isValid(datum.low)")
-    base = known.encode(x=panel.x(), y=panel.y("low"), y2=alt.Y2("high:Q"), color=colour(series))
-    return [base.mark_area(opacity=0.2, line=False), base.mark_rule(opacity=0.5)]
+    band = alt.Chart().mark_area(opacity=0.2, line=False, invalid="break-paths-show-domains")
+    return [band.encode(**place), known.mark_rule(opacity=0.5).encode(**place)]
 
 
 def crosses(panel: Panel, series: Sequence[Series]) -> list[alt.Chart]:
@@ -68,7 +72,7 @@ def triangles(
 ) -> list[alt.Chart]:
     """A rule at the epoch, and a large triangle on the curve that can be pointed at.
 
-    One triangle stands for all alerts at its place, with their number above it.
+    One triangle stands for all alerts at its place; of several it is larger and holds their number.
     """
     if alerts is None or alerts.empty:
         return []
@@ -78,14 +82,16 @@ def triangles(
         alt.Tooltip("message:N"),
     ]
     base = alt.Chart(alerts).encode(x=panel.x(), color=colour(series), tooltip=tooltip)
-    triangle = base.mark_point(shape="triangle-down", filled=True, size=140, opacity=1, yOffset=-9)
-    several = base.transform_filter("datum.count > 1").mark_text(
-        baseline="bottom", yOffset=-16, fontSize=11, fontWeight="bold"
+    triangle = base.mark_point(shape="triangle-down", filled=True, opacity=1, yOffset=-11).encode(
+        y=panel.y(), size=alt.condition("datum.count > 1", alt.value(320), alt.value(140))
+    )
+    number = base.transform_filter("datum.count > 1").mark_text(
+        yOffset=-12, fontSize=10, fontWeight="bold"
     )
     return [
         base.mark_rule(strokeWidth=1, strokeDash=[2, 2]),
-        triangle.encode(y=panel.y()),
-        several.encode(y=panel.y(), text=alt.Text("count:Q")),
+        triangle,
+        number.encode(y=panel.y(), text=alt.Text("count:Q"), color=alt.ColorValue("white")),
     ]
 
 

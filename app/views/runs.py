@@ -199,7 +199,7 @@ def _columns(table: pd.DataFrame) -> dict[str, Any]:
     for key in KEY_METRICS:
         name, tip = metrics.short_label(key), metrics.explanation(key)
         digits = f"%{metrics.number_format(key)}"
-        columns[f"{key} last"] = config.NumberColumn(name, width=96, format=digits, help=tip)
+        columns[f"{key} last"] = config.NumberColumn(name, width=92, format=digits, help=tip)
         if key in CURVES:
             columns[f"{key} curve"] = config.LineChartColumn(f"{name}: curve", width=130, help=tip)
         if key in BEST:

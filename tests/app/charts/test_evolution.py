@@ -171,7 +171,8 @@ def test_intervals_are_bands_and_stand_in_the_tooltip() -> None:
     frame = values([1, 2]).assign(low=[math.nan, 1.5], high=[math.nan, 2.5], spread=[3.0, math.nan])
     spec = curves(frame, PANEL, SERIES[:1]).to_dict()
     (area,) = of_type(spec, "area")
-    assert area["transform"] == [{"filter": "isValid(datum.low)"}]
+    assert area["mark"]["invalid"] == "break-paths-show-domains"
+    assert "transform" not in area
     assert [row["interval"] for row in main_rows(spec)] == ["\N{EN DASH}", "1.50 to 2.50"]
     assert [row["deviation"] for row in main_rows(spec)] == ["3.00", "\N{EN DASH}"]
     assert not of_type(curves(values([1, 2]), PANEL, SERIES[:1]).to_dict(), "area")
