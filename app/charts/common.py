@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
@@ -91,6 +92,18 @@ def shape(series: Sequence[Series]) -> alt.Shape:
     return alt.Shape("series:N", scale=scale, legend=None)
 
 
+def whisker(ends: alt.Chart) -> list[alt.Chart]:
+    """The bar of an interval, seen on any colour and on both backgrounds.
+
+    Args:
+        ends: encodes both of them.
+    """
+    return [
+        ends.mark_rule(strokeWidth=width, clip=True).encode(color=alt.ColorValue(paint))
+        for width, paint in ((4, "white"), (1.5, "black"))
+    ]
+
+
 def title(text: str, *lines: str) -> alt.TitleParams:
     """A title at the left with smaller lines below; empty lines are left out."""
     below = [line for line in lines if line]
@@ -132,17 +145,17 @@ def random_swatch() -> str:
     return _stroke(RANDOM_COLOUR, 1.5, RANDOM_DASH, 12)
 
 
-def outside_mark(base: alt.Chart, size: int = 110, width: float = 1.6) -> alt.Chart:
+def outside_mark(base: alt.Chart, size: int = 110, width: float = 1.6, **more: Any) -> alt.Chart:
     """A diagonal cross on each point of the chart: its score is out of support.
 
     Args:
         base: holds those points alone.
         size: in square pixels; larger than the point, which it would not stand out from.
         width: of the strokes.
+        more: properties of the mark.
     """
-    return base.mark_point(
-        shape=_OUTSIDE, filled=False, strokeWidth=width, size=size, opacity=1, clip=True
-    )
+    look = {"shape": _OUTSIDE, "filled": False, "opacity": 1} | more
+    return base.mark_point(strokeWidth=width, size=size, clip=True, **look)
 
 
 def outside_swatch() -> str:
