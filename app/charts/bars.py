@@ -16,7 +16,6 @@ from sing_monitor.app.charts.common import (
     colour,
     outside_mark,
     title,
-    whisker,
 )
 from sing_monitor.app.metrics import MISSING
 from sing_monitor.app.outside import said
@@ -98,7 +97,9 @@ def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.La
         data=drawn,
         layer=[
             bar,
-            *whisker(sure.encode(**ends)),
+            # Seen on the bar and on both backgrounds.
+            sure.mark_rule(strokeWidth=4).encode(**ends, color=alt.ColorValue("white")),
+            sure.mark_rule(strokeWidth=1.5).encode(**ends, color=alt.ColorValue("black")),
             tick.encode(x=alt.X("random:Q"), color=alt.ColorValue(RANDOM_COLOUR)),
             number.encode(text="text:N", color=alt.ColorValue(RANDOM_COLOUR)),
             far.encode(color=alt.ColorValue(RANDOM_COLOUR)),

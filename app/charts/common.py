@@ -92,18 +92,6 @@ def shape(series: Sequence[Series]) -> alt.Shape:
     return alt.Shape("series:N", scale=scale, legend=None)
 
 
-def whisker(ends: alt.Chart) -> list[alt.Chart]:
-    """The bar of an interval, seen on any colour and on both backgrounds.
-
-    Args:
-        ends: encodes both of them.
-    """
-    return [
-        ends.mark_rule(strokeWidth=width, clip=True).encode(color=alt.ColorValue(paint))
-        for width, paint in ((4, "white"), (1.5, "black"))
-    ]
-
-
 def title(text: str, *lines: str) -> alt.TitleParams:
     """A title at the left with smaller lines below; empty lines are left out."""
     below = [line for line in lines if line]

@@ -18,7 +18,6 @@ from sing_monitor.app.charts.common import (
     outside_mark,
     shape,
     title,
-    whisker,
 )
 from sing_monitor.app.outside import said
 
@@ -153,6 +152,8 @@ def plane(
     # A light rim keeps the mark apart from the cloud, on both backgrounds.
     mark = chosen.mark_point(filled=True, size=170, opacity=1, stroke="white", strokeWidth=2)
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeWidth=1, opacity=0.6)
+    marked = alt.Chart(shown).transform_filter("datum.support")
+    on_mark = place | {"color": alt.ColorValue("white")}
     order = alt.Order("order:Q")
     return alt.LayerChart(
         layer=[
@@ -162,9 +163,10 @@ def plane(
             outline.encode(**place, order=order, strokeDash=dash(series)),
             line.encode(**place, order=order, strokeDash=dash(series)),
             dots.encode(**place, shape=shape(series), tooltip=tooltip),
+            *_whiskers(chosen, around, series),
+            outside_mark(marked.transform_filter("!datum.is_chosen")).encode(**place),
             mark.encode(**place, shape=shape(series), tooltip=tooltip),
-            outside_mark(alt.Chart(shown).transform_filter("datum.support")).encode(**place),
-            *_whiskers(chosen, around),
+            outside_mark(marked.transform_filter("datum.is_chosen"), size=50).encode(**on_mark),
         ],
         title=title(around.title, around.about, f"⚠ {around.caveat}" if around.caveat else ""),
         height=_PLANE_HEIGHT,
@@ -183,11 +185,13 @@ def _noted(path: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _whiskers(chosen: alt.Chart, around: Plane) -> list[alt.Chart]:
-    """A cross of bars through the chosen mean, as far as its intervals reach."""
+def _whiskers(chosen: alt.Chart, around: Plane, series: Sequence[Series]) -> list[alt.Chart]:
+    """Bars through the chosen mean, which they are seen behind where the interval is wide."""
     flat = {"x": around._x("attribute_low"), "x2": alt.X2("attribute_high:Q"), "y": around._y()}
     steep = {"y": around._y("image_low"), "y2": alt.Y2("image_high:Q"), "x": around._x()}
     return [
-        *whisker(chosen.transform_filter("isValid(datum.attribute_low)").encode(**flat)),
-        *whisker(chosen.transform_filter("isValid(datum.image_low)").encode(**steep)),
+        chosen.transform_filter(f"isValid(datum.{name}_low)")
+        .mark_rule(strokeWidth=3, clip=True)
+        .encode(**ends, color=colour(series))
+        for name, ends in (("attribute", flat), ("image", steep))
     ]
