@@ -9,9 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from sing_monitor.app import at_epoch, data, metrics, page, states
-from sing_monitor.app.charts import classes as class_charts
 from sing_monitor.app.charts import concepts as charts
 from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.charts.heat import heat_map
 from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.selection import Run, Selection
@@ -113,8 +113,8 @@ def _charts(run: Run, shown: pd.DataFrame, history: pd.DataFrame, name: str | No
             draw(_heat_map, cells, names, key="heat", alt_text=said)
 
 
-def _heat_map(cells: pd.DataFrame, names: list[str]) -> alt.Chart:
-    return class_charts.heat_map(
+def _heat_map(cells: pd.DataFrame, names: list[str]) -> alt.LayerChart:
+    return heat_map(
         cells, names, "AS", "blue: nearer after null removal, orange: farther", kind="concept"
     )
 
