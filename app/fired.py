@@ -38,12 +38,13 @@ def of_runs(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def say(runs: Sequence[Run], found: pd.DataFrame) -> None:
+def say(runs: Sequence[Run], found: pd.DataFrame, marked: str = "") -> None:
     """One line with every alert; only charts of the metrics that it watches can mark it.
 
     Args:
         runs: picked.
         found: from `of_runs`.
+        marked: where charts mark them, in words; empty if none does.
     """
     by_id = {run.run_id: run for run in runs}
     parts, messages = [], []
@@ -55,7 +56,8 @@ def say(runs: Sequence[Run], found: pd.DataFrame) -> None:
         about = f"**{plain(row['alert'])}** ({plain(watched) or 'own rule'}): "
         messages.append(about + plain(row["message"]))
     if parts:
-        text = f":material/notifications: Alerts, marked {alerts.SIGN}: {' · '.join(parts)}"
+        where = f", marked {alerts.SIGN}{marked}" if marked else ""
+        text = f":material/notifications: Alerts{where}: {' · '.join(parts)}"
         st.caption(text, help="\n\n".join(dict.fromkeys(messages)))
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 # Ten times what real images show: images count as outside above the 99th percentile.
 MOST = 0.1
 ABOUT = (
-    f"The score of a run or class is marked where that holds of more than {100 * MOST:.0f} % "
-    "of the images; of real images it holds of 1 %."
+    f"The score of a run or class is marked where more than {100 * MOST:.0f} % of its images are; "
+    "of real images 1 % are."
 )
 MARK = "\N{MULTIPLICATION SIGN}"
 

@@ -18,7 +18,6 @@ AWAY, TOWARD = PALETTE[1], PALETTE[0]
 _ROW = 22
 # What the tooltip says of rows from `with_support`.
 SUPPORT = (alt.Tooltip("support:N", title="out of support"),)
-# On boxes of any colour.
 _CROSS = alt.ColorValue(RANDOM_COLOUR)
 # Streamlit counts title and axis as part of the height.
 _AROUND = 105
@@ -99,10 +98,11 @@ def distribution(rows: pd.DataFrame, what: str, series: Series) -> alt.LayerChar
     mean = known.mark_tick(thickness=3, height={"band": 0.8}).encode(
         x=alt.X("mean:Q"), color=paint, tooltip=tooltip
     )
-    cross = outside_mark(known.transform_filter("datum.support"), size=90)
+    # Behind the line: on the box it would hardly be seen.
+    cross = outside_mark(known.transform_filter("datum.support"), size=60, xOffset=10)
     return alt.LayerChart(
         data=with_support(rows),
-        layer=[_zero(), line, box, mean, cross.encode(x=alt.X("mean:Q"), color=_CROSS)],
+        layer=[_zero(), line, box, mean, cross.encode(x=alt.X("high:Q"), color=_CROSS)],
         height=height_of(rows["name"].nunique()),
         title=title(
             f"{what} by class",

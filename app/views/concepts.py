@@ -122,7 +122,7 @@ def _charts(
 ) -> None:
     whose = name or "all classes"
     if far:
-        page.legend([run.series], with_outside=True)
+        page.legend([], with_outside=True)
     line = f"{far} are out of support" if far else ""
     with st.grid(min_column_width=400, gap="medium") as grid:
         with grid.cell():

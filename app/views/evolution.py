@@ -70,7 +70,7 @@ def _panels(chosen: Selection, view: View, long: pd.DataFrame, x_title: str) -> 
         with_outside=bool(outside.is_marked(long["outside"]).any()),
     )
     alerted = fired.of_runs(chosen.runs)
-    fired.say(chosen.runs, alerted)
+    fired.say(chosen.runs, alerted, "" if view.by_seeds else " below")
     long = long.merge(_intervals(chosen, view, long), on=_PLACE, how="left")
     domain = charts.x_domain(long["x"])
     with st.grid(min_column_width=360, gap="medium") as grid:

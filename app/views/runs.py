@@ -94,7 +94,7 @@ def _cards(chosen: Selection) -> None:
                         if interval := sure.get((run.run_id, key)):
                             st.caption(f"95 %: {interval}", help=intervals.ABOUT)
             st.caption(plain(reading(run.row.to_dict())))
-            fired.say([run], alerted[alerted["series"] == run.run_id])
+            fired.say([run], alerted[alerted["series"] == run.run_id], " on the page Evolution")
     if len(chosen.runs) > _CARDS:
         st.caption(f"The first {_CARDS} of {len(chosen.runs)} picked runs; the table holds all.")
 

@@ -144,3 +144,5 @@ def test_the_table_of_runs_names_them(
     found = app.dataframe[0].value.set_index("run")["alerts"]
     assert found["alerted"] == "3: ratio_falls, mine, leaking_class"
     assert found["healthy"] == ""
+    (said,) = (caption.value for caption in app.caption if "Alerts" in caption.value)
+    assert "on the page Evolution: **ratio\\_falls** at epoch 2" in said

@@ -77,3 +77,29 @@ def test_bars_have_whiskers_at_the_epoch(open_page: Opened, sure: tuple[Store, s
     bar = charts(app)["IS / |AS|, centered"]
     assert bar["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0, 72]
     assert any("images alone" in caption.value for caption in app.caption)
+
+
+def test_cards_and_table_of_runs_show_the_interval_of_the_value_they_show(
+    open_page: Opened, filled: tuple[Store, Runs], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = copy_of(filled[0], tmp_path_factory.mktemp("cards"))
+    values = history(1)[0]
+    about = pd.DataFrame(
+        {
+            "key": ["sing/retention", KEYS[0]],
+            # The second is about another validation than the last logged one.
+            "value": [values["sing/retention"], values[KEYS[0]] + 1],
+            "low": 0.8,
+            "high": 0.9,
+        }
+    )
+    run = store.run(
+        "cards", [values], experiment="cards", tables=Findings({}, {"intervals": about})
+    )
+    app = open_page("runs", store.uri, runs=[run])
+    assert not app.exception
+    said = [caption.value for caption in app.caption if caption.value.startswith("95 %")]
+    assert said == ["95 %: 0.80 to 0.90"]
+    table = app.dataframe[0].value.set_index("run")
+    assert table.loc["cards", "sing/retention interval"] == "0.80 to 0.90"
+    assert table.loc["cards", f"{KEYS[0]} interval"] == ""
