@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -61,9 +62,9 @@ def say(runs: Sequence[Run], found: pd.DataFrame, marked: str = "") -> None:
         st.caption(text, help="\n\n".join(dict.fromkeys(messages)))
 
 
-def _with_classes(run: Run, row: dict[str, object]) -> str:
+def _with_classes(run: Run, row: Mapping[str, Any]) -> str:
     message = str(row["message"])
-    at = at_epoch.last_steps(run).get(int(str(row["epoch"]))) if _LEAKS in row["keys"] else None
+    at = at_epoch.last_steps(run).get(row["epoch"]) if _LEAKS in row["keys"] else None
     if at is None:
         return message
     wanted = ("class_index", "class_name", *_EVIDENCE)

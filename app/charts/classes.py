@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -149,7 +150,11 @@ def paired(
         points = base.mark_point(
             size=70, opacity=1, strokeWidth=2, filled=not each.is_baseline, shape=each.shape
         )
-        place = {"y": y, "x": alt.X(f"{field}:Q"), "color": alt.ColorValue(each.colour)}
+        place: dict[str, Any] = {
+            "y": y,
+            "x": alt.X(f"{field}:Q"),
+            "color": alt.ColorValue(each.colour),
+        }
         known = points.transform_filter(f"isValid(datum.{field})")
         far = base.transform_filter(f"datum.{field}_support")
         layers += [

@@ -142,7 +142,7 @@ def outside_mark(base: alt.Chart, size: int = 110, width: float = 1.6, **more: A
         width: of the strokes.
         more: properties of the mark.
     """
-    look = {"shape": _OUTSIDE, "filled": False, "opacity": 1} | more
+    look: dict[str, Any] = {"shape": _OUTSIDE, "filled": False, "opacity": 1} | more
     return base.mark_point(strokeWidth=width, size=size, clip=True, **look)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -41,7 +42,7 @@ def heat_map(
     )
     epochs = sorted(drawn["epoch"].unique().tolist())
     axis = alt.Axis(labelAngle=0, labelOverlap=True, grid=False)
-    place = {
+    place: dict[str, Any] = {
         "x": alt.X("epoch:O", title="epoch", scale=alt.Scale(domain=epochs), axis=axis),
         "y": names_axis("name", names),
     }

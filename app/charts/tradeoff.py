@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -132,7 +133,7 @@ def plane(
         around: what stands around them.
         series: the runs; colours and dashes follow it.
     """
-    place = {"x": around._x(), "y": around._y(), "color": colour(series)}
+    place: dict[str, Any] = {"x": around._x(), "y": around._y(), "color": colour(series)}
     shown = _noted(path.dropna(subset=["attribute", "image"]))
     tooltip = [
         alt.Tooltip("label:N", title="run"),
@@ -187,8 +188,16 @@ def _noted(path: pd.DataFrame) -> pd.DataFrame:
 
 def _whiskers(chosen: alt.Chart, around: Plane, series: Sequence[Series]) -> list[alt.Chart]:
     """Bars through the chosen mean, which they are seen behind where the interval is wide."""
-    flat = {"x": around._x("attribute_low"), "x2": alt.X2("attribute_high:Q"), "y": around._y()}
-    steep = {"y": around._y("image_low"), "y2": alt.Y2("image_high:Q"), "x": around._x()}
+    flat: dict[str, Any] = {
+        "x": around._x("attribute_low"),
+        "x2": alt.X2("attribute_high:Q"),
+        "y": around._y(),
+    }
+    steep: dict[str, Any] = {
+        "y": around._y("image_low"),
+        "y2": alt.Y2("image_high:Q"),
+        "x": around._x(),
+    }
     return [
         chosen.transform_filter(f"isValid(datum.{name}_low)")
         .mark_rule(strokeWidth=3, clip=True)

@@ -140,14 +140,16 @@ def test_only_what_a_page_shows_is_read(
     st.cache_data.clear()
     asked.clear()
     app = open_page("concepts", runs=[run])
-    # The names of the classes, and three epochs of all classes together.
-    assert asked["download_artifacts"] == 4
+    # The names of the classes, three epochs of all classes together, and the support of one.
+    assert asked["download_artifacts"] == 4 + 1
+    asked.clear()
     app.selectbox(key="class").set_value("b").run()
-    assert asked["download_artifacts"] == 4 + 3
+    assert asked["download_artifacts"] == 3 + 1
     assert not app.exception
     app.selectbox(key="class").set_value(None).run()
+    asked.clear()
     app.select_slider(key="epoch").set_value(0).run()
-    assert asked["download_artifacts"] == 4 + 3
+    assert asked["download_artifacts"] == 1
     store.client.delete_run(run)
 
 
