@@ -200,16 +200,20 @@ def over_seeds(long: pd.DataFrame, groups: Mapping[str, str]) -> pd.DataFrame:
     """Mean, smallest and largest value of each group at each point of the axis.
 
     Args:
-        long: from `long_table`.
+        long: from `long_table`; perhaps with ``outside``, the share of images out of support.
         groups: run id -> group, which becomes the ``series``.
 
     Returns:
-        Columns series, metric, epoch, x, value (the mean), low, high, n (runs with a value).
+        Columns series, metric, epoch, x, value (the mean), low, high, n (runs with a value), and
+        the mean of ``outside``.
     """
     grouped = long.assign(series=long["series"].map(groups)).groupby(
         ["series", "metric", "epoch", "x"], sort=False
-    )["value"]
-    bands = grouped.agg(value="mean", low="min", high="max", n="count").reset_index()
+    )
+    bands = grouped["value"].agg(value="mean", low="min", high="max", n="count")
+    if "outside" in long:
+        bands["outside"] = grouped["outside"].mean()
+    bands = bands.reset_index()
     return bands.sort_values(["metric", "series", "x"], kind="stable").reset_index(drop=True)
 
 

@@ -15,6 +15,7 @@ from sing_monitor.tracking import ArtifactNotFoundError, RunReader, StoreError, 
 
 REFRESH_SECONDS = 10
 _KEEP = "1h"
+_ABSENT = "10m"
 _CURVES = 2048
 # Two runs of 100 epochs, a handful of tables each, several times over; what is large counts more.
 _TABLES = 4096
@@ -116,7 +117,7 @@ def table(
         StoreError: if the store cannot be reached.
         RunNotFoundError: if the run was deleted.
     """
-    return _table(replace(source, progress=""), name, epoch, step, _key(columns), None)
+    return _held(source, _Asked(name, epoch, step, _key(columns)))
 
 
 def tables(
@@ -139,11 +140,10 @@ def tables(
         StoreError: if the store cannot be reached.
         RunNotFoundError: if the run was deleted.
     """
-    still = replace(source, progress="")
 
     def read(at: tuple[int, int]) -> pd.DataFrame | None:
         try:
-            return _table(still, name, *at, _key(columns), where)
+            return _held(source, _Asked(name, *at, _key(columns), where))
         except (ArtifactNotFoundError, ValueError):
             return None
 
@@ -152,16 +152,39 @@ def tables(
     return {at: table for at, table in found if table is not None}
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What is read of a run, as the arguments of `RunReader.table`."""
+
+    table: str
+    epoch: int
+    step: int
+    columns: tuple[str, ...] | None
+    where: Where = None
+
+
+def _held(source: Source, asked: _Asked) -> pd.DataFrame:
+    missing = _absence(source, asked)
+    if missing is not None:
+        raise ArtifactNotFoundError(missing)
+    return _table(replace(source, progress=""), asked)
+
+
+# Streamlit keeps no exceptions, and runs of earlier versions lack the same tables at every epoch.
+# Not for long, and anew after every validation: what is missing may be on its way.
+@st.cache_data(ttl=_ABSENT, max_entries=_TABLES, show_spinner=False)
+def _absence(source: Source, asked: _Asked) -> str | None:
+    """Why there is no such table; None: there is one."""
+    try:
+        _table(replace(source, progress=""), asked)
+    except ArtifactNotFoundError as error:
+        return str(error)
+    return None
+
+
 @st.cache_data(ttl=_KEEP, max_entries=_TABLES, max_size=_MEMORY, show_spinner=False)
-def _table(
-    source: Source,
-    name: str,
-    epoch: int,
-    step: int,
-    columns: tuple[str, ...] | None,
-    where: Where,
-) -> pd.DataFrame:
-    return source.reader.table(name, epoch, step, columns, where)
+def _table(source: Source, asked: _Asked) -> pd.DataFrame:
+    return source.reader.table(asked.table, asked.epoch, asked.step, asked.columns, asked.where)
 
 
 def _key(columns: Columns) -> tuple[str, ...] | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import curves, data, intervals, metrics, states
+from sing_monitor.app import curves, data, intervals, metrics, outside, states
 from sing_monitor.app.selection import Run, Selection
 
 DEFAULT = (
@@ -21,6 +22,8 @@ DEFAULT = (
     "monitor/accuracy",
 )
 _OWN = re.compile(r"(?=.*(?:val|valid|test))(?=.*(?:acc|loss))", re.I)
+# The monitor measures it too, on the same images or a sample of them.
+_OWN_ACCURACY = re.compile(r"(?:val|valid|validation)[\W_]*acc(?:uracy)?(?:[\W_]epoch)?", re.I)
 _MOST_OWN = 4
 _VALUES, _DIFFERENCE = "Values", "Difference to the baseline"
 
@@ -55,7 +58,8 @@ class View:
     @property
     def read(self) -> list[str]:
         """All keys of the catalogue that the charts need."""
-        return list(dict.fromkeys([*self.keys, *filter(None, map(metrics.random_of, self.keys))]))
+        beside = (*map(metrics.random_of, self.keys), *map(outside.metric_of, self.keys))
+        return list(dict.fromkeys([*self.keys, *filter(None, beside)]))
 
 
 def draw(chosen: Selection) -> View:
@@ -81,15 +85,17 @@ def draw(chosen: Selection) -> View:
             value=True,
             key="random",
             bind="query-params",
-            help="A thin grey line behind the centered scores: the same score after removing a "
-            "random subspace of the same size.",
+            help="A dotted line behind the centered scores, in the colour of the run: the same "
+            "score after removing a random subspace of the same size.",
         )
         with_intervals = st.toggle(
             "95 % interval",
+            value=True,
             key="interval",
             bind="query-params",
             help=f"Of the headline scores, at up to {intervals.MOST} epochs of each run; not of "
-            f"differences and of averaged seeds. {intervals.ABOUT}",
+            "differences, of averaged seeds, and of runs that an earlier version watched. "
+            f"{intervals.ABOUT}",
         )
         by_seeds = _seeds_toggle(chosen, axis or "Epoch")
     is_difference = shown == _DIFFERENCE and chosen.baseline is not None and not by_seeds
@@ -115,12 +121,18 @@ def _metrics(chosen: Selection) -> tuple[list[str], list[str]]:
     own = st.multiselect(
         "What the training itself logged at the same validations",
         offered,
-        default=[name for name in offered if _OWN.search(name)][:_MOST_OWN],
+        default=[name for name in offered if _is_shown(name, available)][:_MOST_OWN],
         key="own",
         bind="query-params",
         placeholder="Choose metrics" if offered else "Nothing",
     )
     return keys, own
+
+
+def _is_shown(name: str, available: Sequence[str]) -> bool:
+    """Whether one of the training's metrics has a panel at first; accuracy is shown once."""
+    is_known = "monitor/accuracy" in available and _OWN_ACCURACY.fullmatch(name) is not None
+    return _OWN.search(name) is not None and not is_known
 
 
 def _own_metrics(run: Run) -> list[str]:

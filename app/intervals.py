@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch
+from sing_monitor.app import at_epoch, metrics
 from sing_monitor.app.selection import Run
 
 ABOUT = (
@@ -16,8 +17,8 @@ ABOUT = (
     "other images, may well lead outside."
 )
 # Each is a file to fetch.
-MOST = 12
-_COLUMNS = ("key", "low", "high")
+MOST = 20
+_COLUMNS = ("key", "value", "low", "high")
 
 
 def of_training(runs: Sequence[Run], epochs: Sequence[int]) -> pd.DataFrame:
@@ -31,7 +32,52 @@ def of_training(runs: Sequence[Run], epochs: Sequence[int]) -> pd.DataFrame:
         Columns series, epoch, metric, low and high; no row for runs that hold no intervals.
     """
     apart = -(-len(epochs) // MOST)
-    wanted = set(epochs[::-1][:: max(apart, 1)])
+    return _read(runs, set(epochs[::-1][:: max(apart, 1)])).drop(columns="value")
+
+
+def at(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
+    """The same at one epoch."""
+    return of_training(runs, [epoch])
+
+
+def last(runs: Sequence[Run]) -> pd.DataFrame:
+    """The same at the last validation with tables of each run, with the ``value`` it is about."""
+    parts = [_read([run], {max(steps)}) for run in runs if (steps := at_epoch.last_steps(run))]
+    return pd.concat(parts, ignore_index=True) if parts else _one_table([])
+
+
+def of_logged(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
+    """The interval of each last logged value in words, by run id and metric.
+
+    A value that was logged after the last table, as while a run grows, has none.
+    """
+    rows = {run.run_id: run.row for run in runs}
+    return {
+        (row["series"], row["metric"]): said(row["metric"], row["low"], row["high"])
+        for row in last(runs).to_dict("records")
+        if math.isclose(
+            rows[row["series"]].get(row["metric"], math.nan), row["value"], rel_tol=1e-5
+        )
+    }
+
+
+def said(key: str, low: float, high: float) -> str:
+    """The interval of a metric in words; empty where there is none.
+
+    Example::
+
+        >>> said("sing/retention", 0.90512, 0.95), said("sing/retention", math.nan, math.nan)
+        ('0.91 to 0.95', '')
+    """
+    return f"{metrics.show(key, low)} to {metrics.show(key, high)}" if math.isfinite(low) else ""
+
+
+def say() -> None:
+    """What the intervals cover, where some are drawn."""
+    st.caption("95 % intervals, over the choice of images alone.", help=ABOUT)
+
+
+def _read(runs: Sequence[Run], wanted: Collection[int]) -> pd.DataFrame:
     parts = []
     for run in runs:
         steps = {at: pair for at, pair in at_epoch.last_steps(run).items() if at in wanted}
@@ -40,18 +86,8 @@ def of_training(runs: Sequence[Run], epochs: Sequence[int]) -> pd.DataFrame:
     return _one_table(parts)
 
 
-def at(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
-    """The same at one epoch."""
-    return of_training(runs, [epoch])
-
-
-def say() -> None:
-    """What the intervals cover, where some are drawn."""
-    st.caption(f"95 % intervals. {ABOUT}")
-
-
 def _one_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    columns = ["series", "epoch", "metric", "low", "high"]
+    columns = ["series", "epoch", "metric", "value", "low", "high"]
     if not parts:
         return pd.DataFrame(columns=columns)
     return pd.concat(parts, ignore_index=True).rename(columns={"key": "metric"})[columns]

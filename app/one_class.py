@@ -15,6 +15,7 @@ from sing_monitor.app import at_epoch, data, selection, states
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.charts.panel import Panel
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.selection import Run, Selection
 from sing_monitor.app.text import plain, short
@@ -23,7 +24,11 @@ PAIRS = {"Centered": "_centered", "Raw": "", "Random": "_random"}
 # The columns of the table of classes that the page shows.
 COLUMNS = (
     *("class_index", "class_name", "n", "accuracy", "attribute_q", "attribute_deviation"),
-    *(f"{score}{pair}" for score in ("attribute_score", "image_score") for pair in PAIRS.values()),
+    *(
+        f"{score}{pair}"
+        for score in ("attribute_score", "image_score")
+        for pair in (*PAIRS.values(), *(f"_std{pair}" for pair in PAIRS.values()))
+    ),
 )
 _MOST_IMAGES = 16
 _TOP = 8
@@ -106,6 +111,10 @@ def draw_class(
 def _curves(chosen: Selection, view: View, name: str, by_run: Mapping[str, Tables]) -> None:
     runs = [run for run in (view.run, view.other) if run is not None]
     shown = {view.column: view.what, view.moved: f"IS, {view.pair.lower()}", "accuracy": "Accuracy"}
+    suffix = PAIRS[view.pair]
+    spreads = {
+        f"{score}{suffix}": f"{score}_std{suffix}" for score in ("attribute_score", "image_score")
+    }
     epochs = [float(epoch) for tables in by_run.values() for epoch in tables]
     x = evolution.x_domain(pd.Series(epochs))
     with st.grid(min_column_width=260, gap="medium") as grid:
@@ -113,14 +122,14 @@ def _curves(chosen: Selection, view: View, name: str, by_run: Mapping[str, Table
             parts = [
                 rows.assign(series=run.run_id, label=run.label, difference=np.nan)
                 for run in runs
-                if not (rows := _curve(by_run[run.run_id], name, column)).empty
+                if not (rows := _curve(by_run[run.run_id], name, column, spreads.get(column))).empty
             ]
             is_share = column == "accuracy"
             with grid.cell():
                 if not parts or all(part["value"].isna().all() for part in parts):
                     states.no_values(title)
                     continue
-                panel = evolution.Panel(
+                panel = Panel(
                     title=title,
                     unit="share" if is_share else "degrees",
                     direction="",
@@ -135,12 +144,14 @@ def _curves(chosen: Selection, view: View, name: str, by_run: Mapping[str, Table
                 draw(evolution.curves, values, panel, series, key=f"one {column}", alt_text=said)
 
 
-def _curve(tables: Tables, name: str, column: str) -> pd.DataFrame:
+def _curve(tables: Tables, name: str, column: str, spread: str | None) -> pd.DataFrame:
+    """Columns epoch, x and value; for scores also spread and outside, NaN where unknown."""
     rows = charts.stacked({epoch: table for epoch, table in tables.items() if column in table})
     if "name" not in rows:
         return rows
-    rows = rows[rows["name"] == name]
-    return rows[["epoch", column]].rename(columns={column: "value"}).assign(x=rows["epoch"] * 1.0)
+    names = {column: "value"} | ({spread: "spread", "outside": "outside"} if spread else {})
+    rows = rows[rows["name"] == name].reindex(columns=["epoch", *names]).rename(columns=names)
+    return rows.assign(x=rows["epoch"] * 1.0)
 
 
 def _concepts(view: View, index: int) -> None:

@@ -8,8 +8,8 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import curves, data, selection, states
-from sing_monitor.app.charts.common import Series, random_swatch, swatch
+from sing_monitor.app import curves, data, outside, selection, states, support
+from sing_monitor.app.charts.common import Series, outside_swatch, random_swatch, swatch
 from sing_monitor.app.selection import RUNNING, Run, Selection, differences
 from sing_monitor.app.settings import tracking_uri
 from sing_monitor.app.text import plain
@@ -63,12 +63,15 @@ def show(title: str, about: str, body: Body, *, needs_picks: bool = True) -> Non
         _watch(chosen)
 
 
-def legend(series: Sequence[Series], *, with_random: bool = False) -> None:
+def legend(
+    series: Sequence[Series], *, with_random: bool = False, with_outside: bool = False
+) -> None:
     """One entry for each series, as its lines look; names wrap with the width of the page.
 
     Args:
         series: what the charts of the page show.
-        with_random: also explain the thin grey line.
+        with_random: also explain the dotted lines.
+        with_outside: also explain the cross.
     """
     with st.container(horizontal=True, gap="medium"):
         for each in series:
@@ -83,6 +86,12 @@ def legend(series: Sequence[Series], *, with_random: bool = False) -> None:
                 width="content",
                 help="What happens when a random subspace as large as the null space is removed. "
                 "A score says something about the head only where it leaves this line.",
+            )
+        if with_outside:
+            st.markdown(
+                f"![]({outside_swatch()}) out of support",
+                width="content",
+                help=f"{support.ABOUT} {outside.ABOUT}",
             )
 
 

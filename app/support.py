@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
 
-from sing_monitor.app import data, states
+from sing_monitor.app import at_epoch, data, states
 from sing_monitor.app.selection import Run
 
 ABOUT = (
@@ -38,3 +40,30 @@ def outside(
     if found is None or not {key, column} <= set(found.columns):
         return None
     return found.drop_duplicates(key).set_index(key)[column]
+
+
+def of_classes(
+    run: Run, steps: Mapping[int, tuple[int, int]], suffix: str
+) -> dict[int, pd.Series[float]]:
+    """The share of images out of support of each class, by epoch and class index.
+
+    Args:
+        run: whose; without entry where it does not tell, as of the random pair.
+        steps: from `at_epoch.last_steps`.
+        suffix: of the pair's columns.
+    """
+    if suffix not in ("", "_centered"):
+        return {}
+    columns = ("class_index", f"outside{suffix}")
+    found = at_epoch.history(run, "class_support", steps, columns=columns)
+    return {
+        epoch: table.drop_duplicates(columns[0]).set_index(columns[0])[columns[1]]
+        for epoch, table in found.items()
+        if set(columns) <= set(table.columns)
+    }
+
+
+def beside(classes: pd.DataFrame, shares: pd.Series[float] | None) -> pd.DataFrame:
+    """A table of classes with ``outside``; NaN where the run does not tell."""
+    index = classes["class_index"]
+    return classes.assign(outside=math.nan if shares is None else index.map(shares))

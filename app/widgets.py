@@ -1,4 +1,4 @@
-"""Widgets that several pages share."""
+"""Widgets and columns that several pages share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from sing_monitor.app import outside, support
 from sing_monitor.app.selection import Run, Selection
 
 
@@ -35,6 +36,12 @@ def epoch_slider(epochs: Sequence[int], *, label: str = "At epoch", key: str = "
     # Streamlit takes a default and a set value for a mistake.
     default: dict[str, Any] = {} if must_move else {"value": last}
     return int(st.select_slider(label, epochs, key=key, bind="query-params", **default))
+
+
+def mark_column() -> Any:
+    """A narrow column of crosses, beside the scores that they are about."""
+    about = f"{outside.MARK}: out of support. {support.ABOUT} {outside.ABOUT}"
+    return st.column_config.TextColumn(outside.MARK, width=36, help=about)
 
 
 def run_box(chosen: Selection) -> Run:

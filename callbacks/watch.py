@@ -159,6 +159,10 @@ class Watch:
             "dataloader_idx": settings.dataloader_idx,
             "ridge": settings.ridge,
             "alerts": {alert.name: alert.message for alert in settings.alerts},
+            "alert_metrics": {
+                alert.name: [condition.key for condition in alert.conditions]
+                for alert in settings.alerts
+            },
             "random_seed": SEED,
             "random_draws": RANDOM_DRAWS,
         }

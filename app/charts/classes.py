@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
-import numpy as np
 import pandas as pd
 import torch
 
-from sing_monitor.app.charts.common import PALETTE, RANDOM_COLOUR, Series, title
+from sing_monitor.app.charts.common import PALETTE, RANDOM_COLOUR, Series, outside_mark, title
+from sing_monitor.app.outside import said
 from sing_monitor.app.text import one_line
 from sing_monitor.leaks import leaks
 
 MOST = 30
 AWAY, TOWARD = PALETTE[1], PALETTE[0]
-_NEUTRAL = "#e4e7ec"
 _ROW = 22
+# What the tooltip says of rows from `with_support`.
+SUPPORT = (alt.Tooltip("support:N", title="out of support"),)
+_CROSS = alt.ColorValue(RANDOM_COLOUR)
 # Streamlit counts title and axis as part of the height.
 _AROUND = 105
 
@@ -45,17 +48,18 @@ def spread(images: pd.DataFrame, classes: pd.DataFrame, column: str) -> pd.DataF
 
     Args:
         images: of one validation, with ``label`` and the column.
-        classes: of the same validation, from `named`.
+        classes: of the same validation, from `named`; perhaps with ``outside``.
         column: the score.
 
     Returns:
-        Columns class_index, name, n, accuracy, mean, low and high (5 and 95 %), and the quartiles
-        q1, median and q3.
+        Columns class_index, name, n, accuracy, mean, low and high (5 and 95 %), the quartiles q1,
+        median and q3, and ``outside``, the share of images out of support, if the classes tell it.
     """
     scores = images.groupby("label")[column]
     parts = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}
     quantiles = pd.DataFrame({name: scores.quantile(share) for name, share in parts.items()})
-    known = classes[["class_index", "name", "n", "accuracy"]].merge(
+    about = ["class_index", "name", "n", "accuracy", *(["outside"] if "outside" in classes else [])]
+    known = classes[about].merge(
         quantiles.assign(mean=scores.mean()), left_on="class_index", right_index=True, how="left"
     )
     return known.sort_values("mean", kind="stable").reset_index(drop=True)
@@ -76,13 +80,14 @@ def distribution(rows: pd.DataFrame, what: str, series: Series) -> alt.LayerChar
         what: the score, in words.
         series: the run.
     """
-    y = _names("name", rows["name"].tolist())
+    y = names_axis("name", rows["name"].tolist())
     base = alt.Chart().encode(y=y)
     paint = alt.ColorValue(series.colour)
     tooltip = [
         alt.Tooltip("name:N", title="class"),
         alt.Tooltip("n:Q", title="images"),
         *(alt.Tooltip(f"{each}:Q", format=".2f") for each in ("mean", "median", "low", "high")),
+        *SUPPORT,
     ]
     known = base.transform_filter("isValid(datum.mean)")
     line = known.mark_rule(strokeWidth=1.5).encode(
@@ -94,62 +99,16 @@ def distribution(rows: pd.DataFrame, what: str, series: Series) -> alt.LayerChar
     mean = known.mark_tick(thickness=3, height={"band": 0.8}).encode(
         x=alt.X("mean:Q"), color=paint, tooltip=tooltip
     )
+    # Behind the line: on the box it would hardly be seen.
+    cross = outside_mark(known.transform_filter("datum.support"), size=60, xOffset=10)
     return alt.LayerChart(
-        data=rows,
-        layer=[_zero(), line, box, mean],
+        data=with_support(rows),
+        layer=[_zero(), line, box, mean, cross.encode(x=alt.X("high:Q"), color=_CROSS)],
         height=height_of(rows["name"].nunique()),
         title=title(
             f"{what} by class",
             "tick: mean · box: middle half · line: 5 to 95 % of the images",
         ),
-    )
-
-
-def heat_map(
-    rows: pd.DataFrame, names: Sequence[str], what: str, *lines: str, kind: str = "class"
-) -> alt.Chart:
-    """A cell for each name and epoch; orange below zero, blue above, a gap where nothing is known.
-
-    Args:
-        rows: columns name, epoch, value.
-        names: from top to bottom.
-        what: the value, in words.
-        lines: below the title.
-        kind: what the names are.
-    """
-    drawn = rows[rows["name"].isin(names)]
-    values = drawn["value"].to_numpy(dtype=float)
-    furthest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
-    scale = alt.Scale(
-        domain=[-furthest, 0, furthest], range=[AWAY, _NEUTRAL, TOWARD], interpolate="lab"
-    )
-    epochs = sorted(drawn["epoch"].unique().tolist())
-    return (
-        alt.Chart(
-            drawn.dropna(subset="value"),
-            height=height_of(len(names)),
-            title=title(f"{what}: {kind} by epoch", *lines),
-        )
-        .mark_rect()
-        .encode(
-            x=alt.X(
-                "epoch:O",
-                title="epoch",
-                scale=alt.Scale(domain=epochs),
-                axis=alt.Axis(labelAngle=0, labelOverlap=True, grid=False),
-            ),
-            y=_names("name", names),
-            color=alt.Color(
-                "value:Q",
-                scale=scale,
-                legend=alt.Legend(title="degrees", gradientLength=120, format=".3~g"),
-            ),
-            tooltip=[
-                alt.Tooltip("name:N", title=kind),
-                alt.Tooltip("epoch:O"),
-                alt.Tooltip("value:Q", title=what, format=".2f"),
-            ],
-        )
     )
 
 
@@ -167,12 +126,16 @@ def paired(
     """
     one, other = pair
     drawn = both[both["name"].isin(names)]
-    y = _names("name", names)
+    for field in ("one", "other"):
+        drawn = drawn.assign(**{f"{field}_support": said(drawn[f"{field}_outside"])})
+    y = names_axis("name", names)
     tooltip = [
         alt.Tooltip("name:N", title="class"),
         alt.Tooltip("one:Q", title=one.label, format=".2f"),
         alt.Tooltip("other:Q", title=other.label, format=".2f"),
         alt.Tooltip("difference:Q", format="+.2f"),
+        alt.Tooltip("one_support:N", title=f"{one.label}: out of support"),
+        alt.Tooltip("other_support:N", title=f"{other.label}: out of support"),
     ]
     base = alt.Chart()
     line = base.transform_filter("isValid(datum.one) && isValid(datum.other)").mark_rule(
@@ -187,11 +150,17 @@ def paired(
         points = base.mark_point(
             size=70, opacity=1, strokeWidth=2, filled=not each.is_baseline, shape=each.shape
         )
-        layers.append(
-            points.transform_filter(f"isValid(datum.{field})").encode(
-                y=y, x=alt.X(f"{field}:Q"), color=alt.ColorValue(each.colour), tooltip=tooltip
-            )
-        )
+        place: dict[str, Any] = {
+            "y": y,
+            "x": alt.X(f"{field}:Q"),
+            "color": alt.ColorValue(each.colour),
+        }
+        known = points.transform_filter(f"isValid(datum.{field})")
+        far = base.transform_filter(f"datum.{field}_support")
+        layers += [
+            known.encode(**place, tooltip=tooltip),
+            outside_mark(far, size=190).encode(**place),
+        ]
     hollow = "hollow: baseline" if one.is_baseline or other.is_baseline else ""
     return alt.LayerChart(
         data=drawn,
@@ -202,16 +171,23 @@ def paired(
 
 
 def side_by_side(one: pd.DataFrame, other: pd.DataFrame, key: str, column: str) -> pd.DataFrame:
-    """Columns key, one, other and difference (one less other), for what either run has.
+    """What two tables say of the same classes.
 
     Args:
-        one: a table with a row for each value of the key.
+        one: a table with a row for each value of the key; perhaps with ``outside``.
         other: the other run's, or another epoch's.
         key: by which rows belong together.
         column: what is compared.
+
+    Returns:
+        Columns key, one, other, difference (one less other), one_outside and other_outside, for
+        what either table has.
     """
-    both = one[[key, column]].rename(columns={column: "one"})
-    both = both.merge(other[[key, column]].rename(columns={column: "other"}), on=key, how="outer")
+    sides = []
+    for name, table in (("one", one), ("other", other)):
+        columns = {column: name, "outside": f"{name}_outside"}
+        sides.append(table.reindex(columns=[key, *columns]).rename(columns=columns))
+    both = sides[0].merge(sides[1], on=key, how="outer")
     return both.assign(difference=both["one"] - both["other"])
 
 
@@ -221,7 +197,13 @@ def stacked(tables: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"epoch": []})
 
 
-def _names(field: str, names: Sequence[str]) -> alt.Y:
+def with_support(rows: pd.DataFrame) -> pd.DataFrame:
+    """With ``support``: what the tooltip says, empty where nothing is marked."""
+    return rows.assign(support=said(rows["outside"]) if "outside" in rows else "")
+
+
+def names_axis(field: str, names: Sequence[str]) -> alt.Y:
+    """An axis of names from top to bottom, every one of them written out."""
     return alt.Y(
         f"{field}:N",
         title=None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
@@ -36,6 +37,10 @@ _MARKS = {
     "diamond": "M0-6L5 0L0 6L-5 0z",
     "cross": "M-5-2h3v-3h4v3h3v4h-3v3h-4v-3h-3z",
 }
+# Out of support: a diagonal cross, in points of a chart and in the legend.
+_OUTSIDE = "M-1-1L1 1M1-1L-1 1"
+# Thinner and shorter than any dash of a run.
+RANDOM_DASH = [1, 2]
 LINE_WIDTH = 2.0
 PANEL_HEIGHT = 270
 
@@ -124,15 +129,40 @@ def swatch(series: Series, height: int = 12) -> str:
 
 
 def random_swatch() -> str:
-    """The same for the random subspace, which is drawn thin and grey."""
-    return _stroke(RANDOM_COLOUR, 1.5, [1, 0], 12)
+    """The same for the random subspace, which is dotted in the colour of its run."""
+    return _stroke(RANDOM_COLOUR, 1.5, RANDOM_DASH, 12)
+
+
+def outside_mark(base: alt.Chart, size: int = 110, width: float = 1.6, **more: Any) -> alt.Chart:
+    """A diagonal cross on each point of the chart: its score is out of support.
+
+    Args:
+        base: holds those points alone.
+        size: in square pixels; larger than the point, which it would not stand out from.
+        width: of the strokes.
+        more: properties of the mark.
+    """
+    look: dict[str, Any] = {"shape": _OUTSIDE, "filled": False, "opacity": 1} | more
+    return base.mark_point(strokeWidth=width, size=size, clip=True, **look)
+
+
+def outside_swatch() -> str:
+    """The cross as a picture for the legend."""
+    path = f'<path transform="translate(6 6) scale(4)" stroke-width="0.4" d="{_OUTSIDE}"/>'
+    return _picture(12, 12, f'<g stroke="{RANDOM_COLOUR}" fill="none">{path}</g>')
 
 
 def _stroke(colour: str, width: float, dashes: Sequence[int], height: int, mark: str = "") -> str:
     pattern = " ".join(map(str, dashes))
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="28" height="{height}">'
+    line = (
         f'<line x1="2" y1="{height / 2}" x2="26" y2="{height / 2}" stroke="{colour}"'
-        f' stroke-width="{width}" stroke-dasharray="{pattern}"/>{mark}</svg>'
+        f' stroke-width="{width}" stroke-dasharray="{pattern}"/>'
+    )
+    return _picture(28, height, line + mark)
+
+
+def _picture(width: int, height: int, content: str) -> str:
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">{content}</svg>'
     )
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

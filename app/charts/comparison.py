@@ -9,12 +9,11 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from sing_monitor.app.charts.bars import Bars, bars
 from sing_monitor.app.charts.common import PALETTE, Series
 from sing_monitor.app.charts.tradeoff import (
     MOST_POINTS,
-    Bars,
     Plane,
-    bars,
     ellipse,
     plane,
     ranges,
@@ -64,7 +63,8 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
     Above, two planes with the same axes: a cloud of images for each model with the ellipse that
     covers 95 % of them (chi-squared, 2 degrees of freedom) and their mean. Below, a bar for each
     model with its ratio and its IS. All of the centered pair, whose baseline is known: left of it
-    the head's null space, right of it, and as grey ticks, random subspaces of the same size.
+    the head's null space, right of it, and as grey ticks, random subspaces of the same size. A
+    cross marks models of which more than a tenth of the images are out of support.
 
     Args:
         models: at least one, with distinct labels; all of one data set and one semantic space.
@@ -84,7 +84,7 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
     ]
     clouds = {suffix: _cloud(models, suffix) for suffix in _KINDS}
     outlines = {suffix: _outlines(cloud) for suffix, cloud in clouds.items()}
-    means = {suffix: _means(cloud) for suffix, cloud in clouds.items()}
+    means = {suffix: _means(models, cloud, suffix) for suffix, cloud in clouds.items()}
     # One pair of axes for both planes: that is what makes them comparable.
     attribute, image = ranges(pd.concat(means.values()), pd.concat(outlines.values()))
     planes = [
@@ -125,11 +125,16 @@ def _outlines(cloud: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else nothing
 
 
-def _means(cloud: pd.DataFrame) -> pd.DataFrame:
+def _means(models: Sequence[ComparedModel], cloud: pd.DataFrame, suffix: str) -> pd.DataFrame:
     """A path of one point for each model."""
     means = cloud.groupby("series", sort=False)[["attribute", "image"]].mean().reset_index()
     about = {"label": means["series"], "epoch": 0, "order": 0, "is_chosen": True}
-    return means.assign(**about, attribute_std=np.nan, image_std=np.nan)
+    far = {model.label: model.scalars.get(f"support/outside{suffix}", np.nan) for model in models}
+    unknown = dict.fromkeys(
+        (f"{name}_{what}" for name in ("attribute", "image") for what in ("std", "low", "high")),
+        np.nan,
+    )
+    return means.assign(**about, **unknown, outside=means["series"].map(far))
 
 
 def _heights(models: Sequence[ComparedModel], name: str) -> pd.DataFrame:
@@ -140,9 +145,10 @@ def _heights(models: Sequence[ComparedModel], name: str) -> pd.DataFrame:
         value = model.scalars.get(f"{key}_centered", model.scalars.get(key, np.nan))
         random = model.scalars.get(f"{key}_random", np.nan)
         text = f"{value:.2f}" if np.isfinite(value) else "-"
-        rows.append((model.label, model.label, value, random, text))
-    heights = pd.DataFrame(rows, columns=["series", "label", "value", "random", "text"])
-    return heights.assign(low=np.nan, high=np.nan)
+        outside = model.scalars.get("support/outside_centered", np.nan)
+        rows.append((model.label, model.label, value, random, text, outside))
+    columns = ["series", "label", "value", "random", "text", "outside"]
+    return pd.DataFrame(rows, columns=columns).assign(low=np.nan, high=np.nan)
 
 
 def _around(models: Sequence[ComparedModel], name: str) -> Bars:

@@ -22,16 +22,19 @@ def ordered(table: pd.DataFrame, suffix: str) -> pd.DataFrame:
         suffix: of the pair: ``""`` or ``"_centered"``.
 
     Returns:
-        Columns name, n, before, after (degrees) and value, which is AS: before less after.
+        Columns name, n, before, after (degrees), value, which is AS: before less after, and
+        spread, the standard deviation of AS over the images, NaN where the table does not tell.
     """
     columns = {
         "angle_before": "before",
         f"angle_after{suffix}": "after",
         f"attribute_score{suffix}": "value",
+        f"attribute_score_std{suffix}": "spread",
     }
     names = table["concept"].map(lambda name: one_line(str(name)))
-    rows = table[["n", *columns]].rename(columns=columns).assign(name=names)
-    rows = rows[["name", "n", "before", "after", "value"]].drop_duplicates("name")
+    rows = table.reindex(columns=["n", *columns]).rename(columns=columns)
+    rows.insert(0, "name", names)
+    rows = rows.drop_duplicates("name")
     place = rows["value"].abs().sort_values(ascending=False, kind="stable", na_position="last")
     return rows.loc[place.index].reset_index(drop=True)
 
@@ -62,6 +65,7 @@ def arrows(rows: pd.DataFrame, what: str, *lines: str) -> alt.LayerChart:
         alt.Tooltip("before:Q", title="angle before", format=".2f"),
         alt.Tooltip("after:Q", title="angle after", format=".2f"),
         alt.Tooltip("value:Q", title="AS", format="+.2f"),
+        alt.Tooltip("spread:Q", title="standard deviation over images", format=".2f"),
         alt.Tooltip("n:Q", title="images"),
     ]
     known = alt.Chart().transform_filter("isValid(datum.before) && isValid(datum.after)")
@@ -113,6 +117,6 @@ def movers(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
 
 def history(tables: Sequence[tuple[int, pd.DataFrame]], suffix: str) -> pd.DataFrame:
-    """AS of every concept at every epoch: columns epoch, name, n, before, after, value."""
+    """AS of every concept at every epoch: the columns of `ordered`, and epoch."""
     parts = [ordered(table, suffix).assign(epoch=epoch) for epoch, table in tables]
     return pd.concat(parts, ignore_index=True)

@@ -59,7 +59,10 @@ def pairs(
     )
     offset = alt.YOffset("series:N", scale=alt.Scale(domain=[each.key for each in series]))
     x = alt.X(
-        "attribute_score_abs:Q", title="|AS| (degrees)", scale=alt.Scale(zero=True, nice=False)
+        "attribute_score_abs:Q",
+        title="|AS| (degrees)",
+        scale=alt.Scale(zero=True, nice=False),
+        axis=alt.Axis(tickCount=8),
     )
     tooltip = [
         alt.Tooltip("pair:N", title="from → toward"),

@@ -1,10 +1,10 @@
-"""The plane of Attribute Score and Image Score, and the bars that sum it up."""
+"""The plane of Attribute Score and Image Score: every image, and the path of their mean."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -12,21 +12,20 @@ import pandas as pd
 from scipy.stats import chi2
 
 from sing_monitor.app.charts.common import (
-    DASH,
     RANDOM_COLOUR,
     Series,
     colour,
     dash,
+    outside_mark,
     shape,
     title,
 )
-from sing_monitor.app.metrics import MISSING
+from sing_monitor.app.outside import said
 
 MOST_POINTS = 2000
 SHARE = 0.95
 
 _PLANE_HEIGHT = 560
-_BAR_STEP = 26
 _CORNERS = 72
 _SEED = 0
 
@@ -49,14 +48,13 @@ class Plane:
     image: tuple[float, float]
     caveat: str = ""
 
-    def _encoding(self) -> dict[str, alt.X | alt.Y]:
-        x = alt.Scale(domain=list(self.attribute), nice=False)
-        y = alt.Scale(domain=list(self.image), nice=False)
-        toward = "AS in degrees (right: toward the class)"
-        return {
-            "x": alt.X("attribute:Q", title=toward, scale=x),
-            "y": alt.Y("image:Q", title="IS in degrees (up: more meaning moved)", scale=y),
-        }
+    def _x(self, field: str = "attribute") -> alt.X:
+        scale = alt.Scale(domain=list(self.attribute), nice=False)
+        return alt.X(f"{field}:Q", title="AS in degrees (right: toward the class)", scale=scale)
+
+    def _y(self, field: str = "image") -> alt.Y:
+        scale = alt.Scale(domain=list(self.image), nice=False)
+        return alt.Y(f"{field}:Q", title="IS in degrees (up: more meaning moved)", scale=scale)
 
 
 def ellipse(attribute: pd.Series, image: pd.Series, share: float = SHARE) -> pd.DataFrame:
@@ -126,22 +124,28 @@ def plane(
     """A cloud of images with its ellipse for each run, and the path of the mean over epochs.
 
     Args:
-        points: columns series, attribute, image, outside; drawn faintly, and hollow out of support.
+        points: columns series, attribute, image, outside; drawn faintly, those out of support as
+            crosses.
         ellipses: from `ellipse`, with the column series.
-        path: columns series, label, epoch, order, attribute, image, is_chosen.
+        path: columns series, label, epoch, order, attribute, image, is_chosen, outside, the share
+            of the images out of support, and the intervals' ends attribute_low, attribute_high,
+            image_low and image_high; NaN where unknown.
         around: what stands around them.
         series: the runs; colours and dashes follow it.
     """
-    place = around._encoding() | {"color": colour(series)}
-    shown = path.dropna(subset=["attribute", "image"])
+    place: dict[str, Any] = {"x": around._x(), "y": around._y(), "color": colour(series)}
+    shown = _noted(path.dropna(subset=["attribute", "image"]))
     tooltip = [
         alt.Tooltip("label:N", title="run"),
         alt.Tooltip("epoch:Q", title="epoch", format="d"),
         alt.Tooltip("attribute:Q", title="mean AS", format=".2f"),
         alt.Tooltip("image:Q", title="mean IS", format=".2f"),
+        alt.Tooltip("attribute_interval:N", title="95 % interval of AS"),
+        alt.Tooltip("image_interval:N", title="95 % interval of IS"),
+        alt.Tooltip("support:N", title="out of support"),
     ]
     cloud = alt.Chart(points).mark_point(filled=True, size=10, opacity=0.16, clip=True)
-    hollow = alt.Chart(points).mark_point(size=12, strokeWidth=0.8, opacity=0.5, clip=True)
+    far = alt.Chart(points).transform_filter("datum.outside")
     outline = alt.Chart(ellipses).mark_line(strokeWidth=2, clip=True)
     line = alt.Chart(shown).mark_line(strokeWidth=1.5)
     dots = alt.Chart(shown).mark_point(filled=True, size=24, opacity=1)
@@ -149,108 +153,54 @@ def plane(
     # A light rim keeps the mark apart from the cloud, on both backgrounds.
     mark = chosen.mark_point(filled=True, size=170, opacity=1, stroke="white", strokeWidth=2)
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeWidth=1, opacity=0.6)
+    marked = alt.Chart(shown).transform_filter("datum.support")
+    on_mark = place | {"color": alt.ColorValue("white")}
     order = alt.Order("order:Q")
     return alt.LayerChart(
         layer=[
             zero.encode(x=alt.X("zero:Q"), color=alt.ColorValue(RANDOM_COLOUR)),
             cloud.transform_filter("!datum.outside").encode(**place),
-            hollow.transform_filter("datum.outside").encode(**place),
+            outside_mark(far, size=16, width=0.9, opacity=0.6).encode(**place),
             outline.encode(**place, order=order, strokeDash=dash(series)),
             line.encode(**place, order=order, strokeDash=dash(series)),
             dots.encode(**place, shape=shape(series), tooltip=tooltip),
+            *_whiskers(chosen, around, series),
+            outside_mark(marked.transform_filter("!datum.is_chosen")).encode(**place),
             mark.encode(**place, shape=shape(series), tooltip=tooltip),
+            outside_mark(marked.transform_filter("datum.is_chosen"), size=50).encode(**on_mark),
         ],
         title=title(around.title, around.about, f"⚠ {around.caveat}" if around.caveat else ""),
         height=_PLANE_HEIGHT,
     )
 
 
-@dataclass(frozen=True)
-class Bars:
-    """What a bar chart says around its bars.
-
-    Args:
-        title: the number.
-        about: a line below it.
-        longest: the end of the axis, the same for all epochs.
-        caveat: why the runs do not compare; may be empty.
-    """
-
-    title: str
-    about: str
-    longest: float
-    caveat: str = ""
+def _noted(path: pd.DataFrame) -> pd.DataFrame:
+    """With what the tooltip says of the means, empty where it is unknown."""
+    found = path.assign(support=said(path["outside"]))
+    for name in ("attribute", "image"):
+        low, high = (
+            path[f"{name}_{end}"].map("{:.2f}".format).astype(str) for end in ("low", "high")
+        )
+        text = low + " to " + high
+        found[f"{name}_interval"] = text.where(path[f"{name}_low"].notna(), "")
+    return found
 
 
-def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.LayerChart:
-    """A bar for each run with its number; a grey tick where a random subspace would end.
-
-    Args:
-        values: columns series, label, value, random, text, low, high; random may be NaN, and so may
-            low and high, the ends of the interval.
-        around: what stands around them.
-        series: the runs; the baseline's bar is pale with a dashed rim.
-    """
-    keys = [each.key for each in series]
-    axis = alt.Axis(labelExpr=_names(series), title=None, labelLimit=130, ticks=False, domain=False)
-    y = alt.Y("series:N", sort=keys, axis=axis, scale=alt.Scale(domain=keys))
-    x = alt.X(
-        "value:Q",
-        title=None,
-        # The number needs room behind the longest bar.
-        scale=alt.Scale(domain=[0, 1.2 * around.longest], nice=False),
-        axis=alt.Axis(tickCount=4, grid=False),
-    )
-    is_baseline = {each.key: each.is_baseline for each in series}
-    drawn = values.assign(
-        is_baseline=values["series"].map(is_baseline),
-        # The number stands behind the bar and its whisker.
-        end=values["high"].fillna(values["value"]),
-        interval=[
-            f"{low:.3g} to {high:.3g}" if isfinite(low) else MISSING
-            for low, high in zip(values["low"], values["high"], strict=True)
-        ],
-    )
-    rim = alt.Scale(domain=keys, range=[each.colour for each in series])
-    base = alt.Chart().encode(x=x, y=y)
-    tooltip = [
-        alt.Tooltip("label:N", title="run"),
-        alt.Tooltip("text:N", title=around.title),
-        alt.Tooltip("random:Q", title="random subspace", format=".2f"),
-        alt.Tooltip("interval:N", title="95 % interval"),
+def _whiskers(chosen: alt.Chart, around: Plane, series: Sequence[Series]) -> list[alt.Chart]:
+    """Bars through the chosen mean, which they are seen behind where the interval is wide."""
+    flat: dict[str, Any] = {
+        "x": around._x("attribute_low"),
+        "x2": alt.X2("attribute_high:Q"),
+        "y": around._y(),
+    }
+    steep: dict[str, Any] = {
+        "y": around._y("image_low"),
+        "y2": alt.Y2("image_high:Q"),
+        "x": around._x(),
+    }
+    return [
+        chosen.transform_filter(f"isValid(datum.{name}_low)")
+        .mark_rule(strokeWidth=3, clip=True)
+        .encode(**ends, color=colour(series))
+        for name, ends in (("attribute", flat), ("image", steep))
     ]
-    bar = base.mark_bar(height={"band": 0.62}, strokeWidth=1.5, clip=True).encode(
-        color=colour(series),
-        stroke=alt.Stroke("series:N", scale=rim, legend=None),
-        fillOpacity=alt.condition("datum.is_baseline", alt.value(0.3), alt.value(0.9)),
-        strokeDash=alt.condition("datum.is_baseline", alt.value(DASH), alt.value([1, 0])),
-        tooltip=tooltip,
-    )
-    tick = base.transform_filter("isValid(datum.random)").mark_tick(thickness=2, size=20, clip=True)
-    sure = base.transform_filter("isValid(datum.low)")
-    ends = {"x": alt.X("low:Q", title=None), "x2": alt.X2("high:Q")}
-    number = base.encode(x=alt.X("end:Q", title=None)).mark_text(align="left", dx=6, fontSize=12)
-    return alt.LayerChart(
-        data=drawn,
-        layer=[
-            bar,
-            # Seen on the bar and on both backgrounds.
-            sure.mark_rule(strokeWidth=4).encode(**ends, color=alt.ColorValue("white")),
-            sure.mark_rule(strokeWidth=1.5).encode(**ends, color=alt.ColorValue("black")),
-            tick.encode(x=alt.X("random:Q"), color=alt.ColorValue(RANDOM_COLOUR)),
-            number.encode(text="text:N", color=alt.ColorValue(RANDOM_COLOUR)),
-        ],
-        title=title(around.title, around.about, f"⚠ {around.caveat}" if around.caveat else ""),
-        height={"step": _BAR_STEP},
-    )
-
-
-def _names(series: Sequence[Series]) -> str:
-    """An expression that gives a run's label for its id; labels may hold any signs."""
-    names = ", ".join(f"{_quoted(each.key)}: {_quoted(each.label)}" for each in series)
-    return f"({{{names}}})[datum.value]"
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ")
-    return f"'{escaped}'"

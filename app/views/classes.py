@@ -7,15 +7,16 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, data, metrics, page, states, support
+from sing_monitor.app import at_epoch, data, metrics, outside, page, states, support
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.charts.heat import heat_map
 from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.one_class import COLUMNS, PAIRS, Tables, View, draw_class
 from sing_monitor.app.selection import Run, Selection
 from sing_monitor.app.text import plain, short
-from sing_monitor.app.widgets import epoch_slider, run_box
+from sing_monitor.app.widgets import epoch_slider, mark_column, run_box
 from sing_monitor.leaks import FALSE_DISCOVERIES, OUT_OF_LINE
 
 _LEAK = (
@@ -23,6 +24,9 @@ _LEAK = (
     f"(q below {FALSE_DISCOVERIES:g}: the share of false discoveries) and lies more than "
     f"{OUT_OF_LINE:g} robust standard deviations below the other classes."
 )
+
+_SPREAD = "Of the single images of the class: their spread, and no interval of the mean."
+_OUTSIDE = f"Share of the images of the class. {support.ABOUT} {outside.ABOUT}"
 
 
 def body(chosen: Selection) -> None:
@@ -39,7 +43,8 @@ def body(chosen: Selection) -> None:
             help="What stands for the image without its null part. The page Guide explains it.",
         )
         words = st.text_input("Find classes", key="find_class", bind="query-params")
-        tables = _tables(run)
+        suffix = PAIRS[pair or "Centered"]
+        tables = _tables(run, suffix)
         if tables:
             epoch = epoch_slider(sorted(tables))
     if not tables:
@@ -64,7 +69,7 @@ def body(chosen: Selection) -> None:
         )
     by_run: dict[str, Tables] = {run.run_id: tables}
     if view.other is not None:
-        by_run[view.other.run_id] = _tables(view.other)
+        by_run[view.other.run_id] = _tables(view.other, suffix)
     _charts(chosen, view, shown, by_run)
     draw_class(chosen, view, found, by_run, images)
     spread = _trust(view, spread, tables[epoch])
@@ -77,12 +82,14 @@ def _other(chosen: Selection, run: Run) -> Run | None:
     return next((each for each in others if each.is_baseline), next(iter(others), None))
 
 
-def _tables(run: Run) -> dict[int, pd.DataFrame]:
-    """The table of classes of every epoch."""
-    found = at_epoch.history(run, "classes", at_epoch.last_steps(run), columns=COLUMNS)
+def _tables(run: Run, suffix: str) -> dict[int, pd.DataFrame]:
+    """The table of classes of every epoch, with ``outside`` where the run tells it of the pair."""
+    steps = at_epoch.last_steps(run)
+    found = at_epoch.history(run, "classes", steps, columns=COLUMNS)
+    shares = support.of_classes(run, steps, suffix)
     is_named = {"class_index", "class_name"}
     return {
-        epoch: charts.named(table)
+        epoch: support.beside(charts.named(table), shares.get(epoch))
         for epoch, table in found.items()
         if is_named <= set(table.columns)
     }
@@ -110,7 +117,11 @@ def _spread(view: View, images: pd.DataFrame | None, classes: pd.DataFrame) -> p
 
 def _charts(chosen: Selection, view: View, shown: pd.DataFrame, by_run: dict[str, Tables]) -> None:
     names = shown["name"].tolist()
-    page.legend([run.series for run in (view.run, view.other) if run is not None])
+    shares = [table["outside"] for tables in by_run.values() for table in tables.values()]
+    page.legend(
+        [run.series for run in (view.run, view.other) if run is not None],
+        with_outside=any(outside.is_marked(share).any() for share in shares),
+    )
     with st.grid(min_column_width=360, gap="medium") as grid:
         with grid.cell():
             _distribution(view, shown)
@@ -118,8 +129,9 @@ def _charts(chosen: Selection, view: View, shown: pd.DataFrame, by_run: dict[str
             if view.other is None:
                 _heat_map(view, names, by_run)
             else:
-                _paired(chosen, view, view.other, names, by_run)
+                both = _paired(chosen, view, view.other, names, by_run)
     if view.other is not None:
+        _below(view, view.other, both)
         _heat_map(view, names, by_run)
 
 
@@ -134,33 +146,43 @@ def _distribution(view: View, shown: pd.DataFrame) -> None:
 
 def _heat_map(view: View, names: list[str], by_run: dict[str, Tables]) -> None:
     history = charts.stacked(by_run[view.run.run_id]).rename(columns={view.column: "value"})
-    cells = history[["name", "epoch", "value"]]
+    cells = history[["name", "epoch", "value", "outside"]]
     said = alt_text(f"Mean {view.what}, class by epoch", [view.run.series])
     about = f"{short(view.run.label)} · blue: toward the class, orange: away from it"
-    draw(charts.heat_map, cells, names, f"Mean {view.what}", about, key="heat", alt_text=said)
+    draw(heat_map, cells, names, f"Mean {view.what}", about, key="heat", alt_text=said)
 
 
 def _paired(
     chosen: Selection, view: View, other: Run, names: list[str], by_run: dict[str, Tables]
-) -> None:
+) -> tuple[int, pd.DataFrame] | None:
+    """The other run's epoch, and what is drawn; None if it has no such table."""
     here, there = by_run[view.run.run_id][view.epoch], by_run[other.run_id]
     # The other run may have ended before.
     epoch = max((each for each in there if each <= view.epoch), default=None)
     if epoch is None or view.column not in there[epoch]:
         st.caption(f"{plain(other.label)} has no table of classes for this epoch.")
-        return
+        return None
     both = charts.side_by_side(here, there[epoch], "name", view.column)
     pair = [view.run.series, other.series]
     caveat = chosen.caveat(f"sing/{view.column}")
     said = alt_text(f"Mean {view.what} by class", pair)
     draw(charts.paired, both, names, view.what, pair, caveat, key="paired", alt_text=said)
+    return epoch, both
+
+
+def _below(view: View, other: Run, paired: tuple[int, pd.DataFrame] | None) -> None:
+    """Below both charts, so that neither is higher than the other."""
+    if paired is None:
+        return
+    epoch, both = paired
     late = f" {plain(other.label)} ended at epoch {epoch}." if epoch != view.epoch else ""
-    st.caption(f"At epoch {view.epoch}.{late}")
-    csv_button(
-        "Both runs as CSV",
-        "two_runs_by_class.csv",
-        both.rename(columns={"one": view.run.label, "other": other.label}),
-    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        csv_button(
+            "Both runs as CSV",
+            "two_runs_by_class.csv",
+            both.rename(columns={"one": view.run.label, "other": other.label}),
+        )
+        st.caption(f"At epoch {view.epoch}.{late}", width="content")
 
 
 def _trust(view: View, spread: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFrame:
@@ -172,17 +194,17 @@ def _trust(view: View, spread: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFr
             q=spread["class_index"].map(known["attribute_q"]),
             leak=spread["class_index"].map(known["leak"]),
         )
-    at = at_epoch.last_steps(view.run)[view.epoch]
-    suffix = PAIRS[view.pair]
-    outside = support.outside(view.run, at, "class_support", "class_index", suffix)
-    return spread if outside is None else spread.assign(outside=spread["class_index"].map(outside))
+    if spread["outside"].isna().all():
+        return spread.drop(columns="outside")
+    mark = outside.is_marked(spread["outside"]).map({True: outside.MARK, False: ""})
+    return spread.assign(mark=mark)
 
 
 def _table(view: View, spread: pd.DataFrame) -> None:
     st.subheader(f"All classes at epoch {view.epoch}", anchor=False)
     config = st.column_config
     score = partial(config.NumberColumn, format="%.2f")
-    trust = [column for column in ("leak", "q", "outside") if column in spread]
+    trust = [column for column in ("mark", "outside", "leak", "q") if column in spread]
     st.dataframe(
         spread,
         hide_index=True,
@@ -196,20 +218,19 @@ def _table(view: View, spread: pd.DataFrame) -> None:
             "n": config.NumberColumn("Images"),
             "accuracy": config.NumberColumn("Accuracy", format="%.3f"),
             "mean": score(f"Mean {view.what}"),
+            "mark": mark_column(),
             "leak": config.TextColumn("Leak", help=_LEAK),
             "q": config.NumberColumn("q, AS centered", format="%.2g", help=_LEAK),
-            "outside": config.NumberColumn("Out of support", format="percent", help=support.ABOUT),
-            "low": score("5 %"),
-            "q1": score("25 %"),
-            "median": score("Median"),
-            "q3": score("75 %"),
-            "high": score("95 %"),
+            "outside": config.NumberColumn("Out of support", format="percent", help=_OUTSIDE),
+            "low": score("5 %", help=_SPREAD),
+            "q1": score("25 %", help=_SPREAD),
+            "median": score("Median", help=_SPREAD),
+            "q3": score("75 %", help=_SPREAD),
+            "high": score("95 %", help=_SPREAD),
         },
     )
     if "leak" in spread:
         st.caption(_LEAK)
-    if "outside" in spread:
-        st.caption(support.ABOUT)
     csv_button("This table as CSV", "classes.csv", spread)
 
 

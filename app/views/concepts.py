@@ -8,10 +8,10 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, data, metrics, page, states
-from sing_monitor.app.charts import classes as class_charts
+from sing_monitor.app import at_epoch, data, metrics, outside, page, states, support
 from sing_monitor.app.charts import concepts as charts
 from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.charts.heat import heat_map
 from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.selection import Run, Selection
@@ -19,6 +19,7 @@ from sing_monitor.app.text import plain
 from sing_monitor.app.widgets import epoch_slider, run_box
 
 _PAIRS = {"Centered": "_centered", "Raw": ""}
+_SPREAD = "Standard deviation over the images; no interval of the mean."
 _EPOCHS, _RUNS = "Two epochs", "Two runs"
 Steps = dict[int, tuple[int, int]]
 Tables = dict[int, pd.DataFrame]
@@ -61,12 +62,16 @@ def body(chosen: Selection) -> None:
             f"The {len(shown)} concepts with the largest |AS| are drawn; "
             f"{len(rows) - len(shown):,} more are in the tables below and in the CSV file."
         )
-    _charts(run, shown, charts.history(_readable(tables, wanted), suffix), name)
+    far = _outside(run, steps[epoch], name, suffix)
+    _charts(run, shown, charts.history(_readable(tables, wanted), suffix), name, far)
     _movers(chosen, run, name, _readable(tables, wanted), epoch, suffix)
     st.subheader(f"All concepts at epoch {epoch}", anchor=False)
+    columns = {"before": "Angle before", "after": "Angle after", "value": "AS"}
+    if rows["spread"].notna().any():
+        columns["spread"] = "Spread of AS"
     _table(
         rows,
-        {"before": "Angle before", "after": "Angle after", "value": "AS"},
+        columns,
         "Angles to every concept before and after null removal, and AS",
     )
     csv_button("This table as CSV", "concepts.csv", rows.rename(columns={"value": "AS"}))
@@ -101,20 +106,36 @@ def _readable(tables: Tables, wanted: list[str]) -> list[tuple[int, pd.DataFrame
     return [(epoch, table) for epoch, table in tables.items() if set(wanted) <= set(table)]
 
 
-def _charts(run: Run, shown: pd.DataFrame, history: pd.DataFrame, name: str | None) -> None:
+def _outside(run: Run, at: tuple[int, int], name: str | None, suffix: str) -> str:
+    """What share of the images that the concepts are about is out of support; mostly empty."""
+    if name is None:
+        shares = support.outside(run, at, "support", "image", suffix)
+    else:
+        shares = support.outside(run, at, "class_support", "class_index", suffix)
+        indices = [index for index, each in at_epoch.class_names(run, at).items() if each == name]
+        shares = None if shares is None else shares.reindex(indices)
+    return "" if shares is None else outside.said(pd.Series([shares.mean()]))[0]
+
+
+def _charts(
+    run: Run, shown: pd.DataFrame, history: pd.DataFrame, name: str | None, far: str
+) -> None:
     whose = name or "all classes"
+    if far:
+        page.legend([], with_outside=True)
+    line = f"{far} are out of support" if far else ""
     with st.grid(min_column_width=400, gap="medium") as grid:
         with grid.cell():
             said = alt_text("Angle to each concept before and after null removal", [run.series])
-            draw(charts.arrows, shown, f"Concepts of {whose}", key="arrows", alt_text=said)
+            draw(charts.arrows, shown, f"Concepts of {whose}", line, key="arrows", alt_text=said)
         with grid.cell():
             said = alt_text("AS toward each concept, concept by epoch", [run.series])
             cells, names = history[["name", "epoch", "value"]], shown["name"].tolist()
             draw(_heat_map, cells, names, key="heat", alt_text=said)
 
 
-def _heat_map(cells: pd.DataFrame, names: list[str]) -> alt.Chart:
-    return class_charts.heat_map(
+def _heat_map(cells: pd.DataFrame, names: list[str]) -> alt.LayerChart:
+    return heat_map(
         cells, names, "AS", "blue: nearer after null removal, orange: farther", kind="concept"
     )
 
@@ -190,7 +211,11 @@ def _table(rows: pd.DataFrame, columns: dict[str, str], said: str) -> None:
         column_config={
             "name": config.TextColumn("Concept", width="medium"),
             **{
-                key: config.NumberColumn(title, format="%+.2f" if key in signed else "%.2f")
+                key: config.NumberColumn(
+                    title,
+                    format="%+.2f" if key in signed else "%.2f",
+                    help=_SPREAD if key == "spread" else None,
+                )
                 for key, title in columns.items()
             },
         },

@@ -10,7 +10,7 @@ from sing_monitor.app.charts import geometry as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
-from sing_monitor.app.panels import panel
+from sing_monitor.app.panels import panels
 from sing_monitor.app.selection import Selection
 from sing_monitor.app.text import count
 from sing_monitor.app.widgets import epoch_slider
@@ -68,10 +68,7 @@ def body(chosen: Selection) -> None:
     for name, section in _SECTIONS.items():
         st.subheader(name, anchor=False)
         st.caption(_ABOUT[name])
-        with st.grid(min_column_width=360, gap="medium") as grid:
-            for key in section:
-                with grid.cell(), st.container(gap="xxsmall"):
-                    panel(chosen, long, key, domain, randoms.get(key))
+        panels(chosen, long, section, domain, randoms)
         if name == "Head and null space":
             # A fragment of its own: moving the slider redraws no curve.
             st.fragment(_spectrum)(chosen)

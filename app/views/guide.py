@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from sing_monitor.analyses import CATALOGUE
+from sing_monitor.app import alerts, outside, support
 from sing_monitor.app.metrics import DIRECTIONS, GROUPS, UNITS
 from sing_monitor.app.text import count, plain
 from sing_monitor.findings import MetricSpec
@@ -39,9 +40,9 @@ TABLE = """\
 ADVICE = """\
 **Read every score against the random subspace.** A null space of 500 directions moves the meaning
 farther than one of 10, whatever is in it. So the same measurement is made with a random subspace
-of the same size, the thin grey line. An IS *below* it: the null space moves the meaning less than
-any subspace of its size would. An AS *on* it: removing any subspace would have done the same to the
-class. How much of the features' variance each holds is the null energy.
+of the same size, the dotted line in the colour of the run. An IS *below* it: the null space moves
+the meaning less than any subspace of its size would. An AS *on* it: removing any subspace would
+have done the same to the class. How much of the features' variance each holds is the null energy.
 
 **Prefer the centered scores.** All features share a mean, and usually most of it lies in the null
 space. The paper's pair removes it too, and then mostly measures one constant vector. The centered
@@ -56,6 +57,15 @@ page Steering shows how near to another class images come while no logit moves.
 
 **Take it with you.** The address of the page restores what you see: copy it to share a view. Point
 at a chart to save it as PNG or to see its numbers; the buttons below charts and tables save CSV."""
+
+MARKS = f"""\
+**Heed the marks.**
+
+- A faint band, or a thin bar: a **95 % interval**. So far could the number have differed on other
+  images of the same classes. Of classes and concepts the spread over single images is shown, and
+  called so: it is no interval.
+- A cross ({outside.MARK}): {support.ABOUT} {outside.ABOUT}
+- A triangle ({alerts.SIGN}): an **alert** fired. A number in it: so many fired here."""
 
 
 def matches(spec: MetricSpec, words: str) -> bool:
@@ -72,6 +82,7 @@ def body() -> None:
         st.markdown(INTRODUCTION)
         st.markdown(TABLE)
         st.markdown(ADVICE)
+        st.markdown(MARKS)
     st.subheader("Every metric", anchor=False)
     words = st.text_input(
         "Search the metrics",

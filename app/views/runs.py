@@ -7,12 +7,24 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import curves, data, metrics, page, selection, states
+from sing_monitor.app import (
+    curves,
+    data,
+    fired,
+    intervals,
+    metrics,
+    outside,
+    page,
+    selection,
+    states,
+    support,
+)
 from sing_monitor.app.overview import (
     BEST,
     CURVES,
     HEADLINE,
     KEY_METRICS,
+    SURE,
     matching,
     mlflow_links,
     reading,
@@ -21,11 +33,13 @@ from sing_monitor.app.overview import (
 from sing_monitor.app.selection import Picks, Run, Selection
 from sing_monitor.app.sidebar import offered_runs
 from sing_monitor.app.text import count, plain
+from sing_monitor.app.widgets import mark_column
 from sing_monitor.tracking import NotFoundError, StoreError
 
 # Each of them costs the store a handful of questions when it is first seen.
 _WITH_CURVES = 20
 _CARDS = 6
+_ABOUT_OUTSIDE = f"Share of the images, centered. {support.ABOUT} {outside.ABOUT}"
 _TABLE = "runs_table"
 _CHANGED = "runs_table_changed"
 
@@ -59,7 +73,9 @@ def _cards(chosen: Selection) -> None:
     """The last numbers of each picked run, with their difference to the baseline."""
     st.subheader("Picked runs", anchor=False)
     links = mlflow_links(chosen.uri, chosen.listing)
-    for run in chosen.runs[:_CARDS]:
+    shown = chosen.runs[:_CARDS]
+    sure, alerted = intervals.of_logged(shown), fired.of_runs(shown)
+    for run in shown:
         with st.container(border=True):
             with st.container(horizontal=True, horizontal_alignment="distribute"):
                 page.legend([run.series])
@@ -73,8 +89,12 @@ def _cards(chosen: Selection) -> None:
             against = None if run.is_baseline else chosen.baseline
             with st.grid(4, min_column_width=150):
                 for key in HEADLINE:
-                    _card(key, run, against, comparable=not chosen.caveat(key))
+                    with st.container(gap="xxsmall"):
+                        _card(key, run, against, comparable=not chosen.caveat(key))
+                        if interval := sure.get((run.run_id, key)):
+                            st.caption(f"95 %: {interval}", help=intervals.ABOUT)
             st.caption(plain(reading(run.row.to_dict())))
+            fired.say([run], alerted[alerted["series"] == run.run_id], " on the page Evolution")
     if len(chosen.runs) > _CARDS:
         st.caption(f"The first {_CARDS} of {len(chosen.runs)} picked runs; the table holds all.")
 
@@ -106,7 +126,8 @@ def _table(chosen: Selection, shown: pd.DataFrame) -> None:
     wanted = [*shown["run_id"].head(_WITH_CURVES), *(run.run_id for run in chosen.runs)]
     histories = _histories(chosen, shown[shown["run_id"].isin(wanted)])
     links = mlflow_links(chosen.uri, shown)
-    table = runs_table(shown, histories, chosen.series, links)
+    sure = intervals.of_logged(chosen.runs)
+    table = runs_table(shown, histories, chosen.series, links, sure)
     order = shown["run_id"].tolist()
     picked = {run.run_id for run in chosen.runs}
     ticked = [place for place, run in enumerate(order) if run in picked]
@@ -158,25 +179,37 @@ def _histories(chosen: Selection, rows: pd.DataFrame) -> dict[str, pd.DataFrame]
 def _columns(table: pd.DataFrame) -> dict[str, Any]:
     config = st.column_config
     columns: dict[str, Any] = {
-        "colour": config.ImageColumn("", width=44, pinned=True, help="Colour in all charts"),
-        "run": config.TextColumn("Run", width="medium", pinned=True),
-        "status": config.TextColumn("Status", width="small"),
-        "started": config.DatetimeColumn("Started", format="YYYY-MM-DD HH:mm", help="UTC"),
-        "epochs": config.NumberColumn("Epochs", width="small", help="Epochs that were analysed"),
-        "mlflow": config.LinkColumn("MLflow", display_text="open", width="small"),
-        "alerts": config.TextColumn("Alerts", help="Rules that fired, each once in a run")
+        "colour": config.ImageColumn("", width=40, pinned=True, help="Colour in all charts"),
+        "run": config.TextColumn("Run", width=150, pinned=True),
+        "mark": mark_column() if table["mark"].any() else None,
+        "outside": config.NumberColumn(
+            "Out of support", width=112, format="percent", help=_ABOUT_OUTSIDE
+        ),
+        "alerts": config.TextColumn(
+            "Alerts", width=112, help="Rules that fired, each once in a run"
+        )
         if table["alerts"].any()
         else None,
+        "status": config.TextColumn("Status", width=75),
+        "started": config.DatetimeColumn("Started", format="YYYY-MM-DD HH:mm", help="UTC"),
+        "epochs": config.NumberColumn("Epochs", width=70, help="Epochs that were analysed"),
+        "mlflow": config.LinkColumn("MLflow", display_text="open", width="small"),
         "monitor": config.TextColumn("Monitor") if table["monitor"].any() else None,
     }
     for key in KEY_METRICS:
         name, tip = metrics.short_label(key), metrics.explanation(key)
         digits = f"%{metrics.number_format(key)}"
-        columns[f"{key} last"] = config.NumberColumn(name, format=digits, help=tip)
+        columns[f"{key} last"] = config.NumberColumn(name, width=92, format=digits, help=tip)
         if key in CURVES:
             columns[f"{key} curve"] = config.LineChartColumn(f"{name}: curve", width=130, help=tip)
         if key in BEST:
             columns[f"{key} best"] = config.NumberColumn(f"{name}: best", format=digits, help=tip)
+        if key in SURE:
+            about = f"Of the last value, for the picked runs. {intervals.ABOUT}"
+            has_any = table[f"{key} interval"].any()
+            columns[f"{key} interval"] = (
+                config.TextColumn(f"{name}: 95 %", help=about) if has_any else None
+            )
     for tag in ("model", "head", "space", "reference", "experiment"):
         columns[tag] = config.TextColumn(tag.capitalize())
     return columns

@@ -13,7 +13,7 @@ from sing_monitor.app.charts import steering as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
-from sing_monitor.app.panels import panel
+from sing_monitor.app.panels import panels
 from sing_monitor.app.selection import Run, Selection
 from sing_monitor.app.text import count
 from sing_monitor.app.widgets import epoch_slider
@@ -136,10 +136,7 @@ def _curves(chosen: Selection) -> None:
     long = curves.add_difference(long, chosen.baseline.run_id if chosen.baseline else None)
     long = long.drop(columns=["timestamp", "global_step"])
     domain = evolution.x_domain(long["x"])
-    with st.grid(min_column_width=360, gap="medium") as grid:
-        for key in _CURVES:
-            with grid.cell(), st.container(gap="xxsmall"):
-                panel(chosen, long, key, domain)
+    panels(chosen, long, _CURVES, domain)
     csv_button("These curves as CSV", "steering_curves.csv", long.drop(columns="x"))
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from functools import partial
-
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, intervals, metrics, page, states, support
+from sing_monitor.app import (
+    at_epoch,
+    intervals,
+    outside,
+    page,
+    player,
+    score_bars,
+    states,
+    support,
+)
 from sing_monitor.app.charts import tradeoff as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.selection import Selection
 from sing_monitor.app.text import listed, plain
-from sing_monitor.app.widgets import epoch_slider
 
 _KINDS = {"Raw": "", "Centered": "_centered", "Random pair": "_random"}
 _TITLES = {
@@ -34,11 +39,7 @@ _SCORES = {
     "image": "sing/image_score",
     "attribute_std": "sing/attribute_score_std",
     "image_std": "sing/image_score_std",
-}
-_BARS = {
-    "sing/score_ratio": None,
-    "sing/score_ratio_centered": "sing/score_ratio_random",
-    "sing/image_score_relative": None,
+    "outside": "support/outside",
 }
 _HOW = (
     "**How to read it.** Each faint point is an image, each ellipse covers 95 % of a run's images, "
@@ -46,14 +47,12 @@ _HOW = (
     "directions carry the image toward its class, left away from it; up, more of its meaning "
     "moves. Good is high and narrow around 0: the head ignores much, and none of it is the class."
 )
-_EPOCH, _PLAYING, _STEPPED = "epoch", "tradeoff playing", "tradeoff stepped"
-_SECONDS = 1.2
 
 
 def body(chosen: Selection) -> None:
     """Controls, then the plane with the bars beside it, redrawn for every epoch."""
     keys = [f"{key}{suffix}" for suffix in _KINDS.values() for key in _SCORES.values()]
-    histories = page.histories(chosen.runs, [*keys, *_BARS, *filter(None, _BARS.values())])
+    histories = page.histories(chosen.runs, [*keys, *score_bars.KEYS])
     histories = {run: history for run, history in histories.items() if len(history)}
     if not histories:
         states.no_validation()
@@ -70,10 +69,13 @@ def body(chosen: Selection) -> None:
     epochs = sorted({int(epoch) for history in histories.values() for epoch in history["epoch"]})
     if len(epochs) == 1:
         states.one_epoch()
-    page.legend(chosen.series)
-    is_playing = len(epochs) > 1 and bool(st.session_state.get(_PLAYING))
+    far = [
+        history[key] for history in histories.values() for key in outside.METRICS if key in history
+    ]
+    page.legend(chosen.series, with_outside=any(outside.is_marked(share).any() for share in far))
+    plays = len(epochs) > 1 and player.is_playing()
     # A fragment of its own: playing redraws nothing else.
-    redrawn = st.fragment(_at_epoch, run_every=_SECONDS if is_playing else None)
+    redrawn = st.fragment(_at_epoch, run_every=player.SECONDS if plays else None)
     redrawn(chosen, histories, epochs, kind or "Centered")
     st.caption(_HOW)
 
@@ -81,46 +83,14 @@ def body(chosen: Selection) -> None:
 def _at_epoch(
     chosen: Selection, histories: dict[str, pd.DataFrame], epochs: list[int], kind: str
 ) -> None:
-    epoch = _choose(epochs)
-    path = _path(chosen, histories, kind, epoch)
+    epoch = player.choose(epochs)
+    sure = intervals.at([run for run in chosen.runs if run.run_id in histories], epoch)
+    path = _with_intervals(_path(chosen, histories, kind, epoch), sure, kind)
     with st.grid(2, min_column_width=420, gap="medium") as grid:
         with grid.cell():
             _plane(chosen, path, kind, epoch)
         with grid.cell():
-            _bars(chosen, histories, epoch)
-
-
-def _choose(epochs: list[int]) -> int:
-    """The slider with the button that plays; while it plays, the next epoch after a while."""
-    is_playing = bool(st.session_state.get(_PLAYING))
-    following = [each for each in epochs if each > st.session_state.get(_EPOCH, epochs[-1])]
-    is_due = time.monotonic() - st.session_state.get(_STEPPED, 0.0) > 0.8 * _SECONDS
-    if is_playing and is_due:
-        if not following:
-            st.session_state[_PLAYING] = False
-            st.rerun()
-        st.session_state[_EPOCH] = following[0]
-        st.session_state[_STEPPED] = time.monotonic()
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        if len(epochs) > 1:
-            # Drawn by the page anew, since the fragment's clock starts or stops with it.
-            icon = ":material/pause:" if is_playing else ":material/play_arrow:"
-            name = "Pause" if is_playing else "Play"
-            if st.button(name, icon=icon, key="play", on_click=_toggle, args=(epochs,)):
-                st.rerun()
-        if not is_playing or st.session_state.get(_EPOCH) not in epochs:
-            return epoch_slider(epochs, label="Epoch", key=_EPOCH)
-        # Without a default: the epoch was set here.
-        return int(st.select_slider("Epoch", epochs, key=_EPOCH, bind="query-params"))
-
-
-def _toggle(epochs: list[int]) -> None:
-    """Start or stop playing; at the end it starts from the first epoch."""
-    is_playing = not st.session_state.get(_PLAYING)
-    st.session_state[_PLAYING] = is_playing
-    st.session_state[_STEPPED] = time.monotonic()
-    if is_playing and st.session_state.get(_EPOCH, epochs[-1]) == epochs[-1]:
-        st.session_state[_EPOCH] = epochs[0]
+            score_bars.draw_bars(chosen, histories, epoch, sure)
 
 
 def _path(
@@ -138,6 +108,16 @@ def _path(
         about = {"series": run.run_id, "label": run.label, "order": range(len(part))}
         parts.append(part.assign(**about, is_chosen=part.index.isin(at)))
     return pd.concat(parts, ignore_index=True)
+
+
+def _with_intervals(path: pd.DataFrame, sure: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """With the ends of the intervals of the chosen epoch's means, NaN elsewhere."""
+    for name in ("attribute", "image"):
+        bounds = sure[sure["metric"] == f"{_SCORES[name]}{_KINDS[kind]}"].set_index("series")
+        for end in ("low", "high"):
+            known = path["series"].map(bounds[end]).astype("float64")
+            path[f"{name}_{end}"] = known.where(path["is_chosen"])
+    return path
 
 
 def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None:
@@ -178,7 +158,8 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
         alt_text=alt_text(what, chosen.series),
     )
     if far := int(images["outside"].sum()):
-        st.caption(f"Hollow: {far:,} of {len(images):,} images. {support.ABOUT}")
+        of_all = f"{far:,} of {len(images):,} images"
+        st.caption(f"{outside.MARK} Out of support: {of_all}.", help=support.ABOUT)
     counts = images.groupby("label", sort=False).size()
     if (many := counts[counts > charts.MOST_POINTS]).size:
         total = listed([f"{plain(name)} ({size:,})" for name, size in many.items()])
@@ -209,64 +190,6 @@ def _with_outside(
             if outside is not None:
                 marked |= rows & images["id"].map(outside).eq(1)
     return images.assign(outside=marked)
-
-
-def _bars(chosen: Selection, histories: dict[str, pd.DataFrame], epoch: int) -> None:
-    tables = []
-    runs = [run for run in chosen.runs if run.run_id in histories]
-    sure = intervals.at(runs, epoch)
-    for key, random in _BARS.items():
-        values, longest = _heights(chosen, histories, key, random, epoch)
-        if longest is None:
-            states.no_values(metrics.label(key))
-            continue
-        bounds = sure.loc[sure["metric"] == key, ["series", "low", "high"]]
-        values = values.merge(bounds, on="series", how="left")
-        spec = metrics.spec_of(key)
-        about = [metrics.DIRECTIONS[spec.better], "grey: random subspace" if random else ""]
-        around = charts.Bars(
-            title=metrics.label(key),
-            about=" · ".join(filter(None, [f"epoch {epoch}", *about])),
-            longest=float(np.nanmax([longest, *values["high"].astype(float)])),
-            caveat=chosen.caveat(key),
-        )
-        series = [run.series for run in runs]
-        what = alt_text(f"{metrics.label(key)} at epoch {epoch}", series)
-        with st.container(gap="xxsmall"):
-            place = partial(draw, key=f"bars {key}", alt_text=what)
-            place(charts.bars, values, around, series)
-            st.caption("How to read this", help=metrics.explanation(key))
-        tables.append(values.assign(metric=key, epoch=epoch).drop(columns="text"))
-    if len(sure):
-        intervals.say()
-    if tables:
-        csv_button("Bars as CSV", "bars.csv", pd.concat(tables, ignore_index=True))
-
-
-def _heights(
-    chosen: Selection,
-    histories: dict[str, pd.DataFrame],
-    key: str,
-    random: str | None,
-    epoch: int,
-) -> tuple[pd.DataFrame, float | None]:
-    """The value of each run at the epoch, and the largest of all epochs; None: there is none."""
-    rows: list[dict[str, object]] = []
-    seen: list[float] = []
-    for run in chosen.runs:
-        if run.run_id not in histories:
-            continue
-        history = histories[run.run_id]
-        last = history[history["epoch"] == epoch].tail(1)
-        heights = {}
-        for name, column in (("value", key), ("random", random)):
-            known = column is not None and column in history
-            heights[name] = float(last[column].iloc[0]) if known and len(last) else np.nan
-            seen += history[column].dropna().tolist() if known else []
-        text = metrics.show(key, heights["value"])
-        rows.append({"series": run.run_id, "label": run.label, **heights, "text": text})
-    longest = max(seen, default=0.0)
-    return pd.DataFrame(rows), longest if longest > 0 else None
 
 
 page.show(

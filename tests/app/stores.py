@@ -79,6 +79,7 @@ class Store:
         started: int = START,
         tags: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
+        config: Mapping[str, object] | None = None,
         own: Sequence[Values] = (),
         tables: Findings | None = None,
     ) -> str:
@@ -94,6 +95,7 @@ class Store:
             started: ms.
             tags: ``reference``, ``space``, ... over the usual ones.
             params: of the run.
+            config: settings of the monitor over the usual ones.
             own: metrics of the training itself, one mapping for each epoch.
             tables: written at every epoch.
         """
@@ -101,7 +103,8 @@ class Store:
         layout = Layout(monitor)
         usual = {"model": "ResNet", "head": "net.fc", "space": "TinyCLIP", "reference": "text"}
         writer = RunWriter(self.client, run_id, self.folder / "spool", monitor)
-        writer.describe({"prompt": "an image of a {}"}, {**usual, **(tags or {})})
+        settings = {"prompt": "an image of a {}", **(config or {})}
+        writer.describe(settings, {**usual, **(tags or {})})
         metrics = []
         for epoch, values in enumerate(history):
             step = (epoch + 1) * 100

@@ -8,11 +8,14 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts.common import Series
+from sing_monitor.app.charts.heat import heat_map
+from sing_monitor.app.outside import MARK
 from sing_monitor.findings import Findings
 from tests.app.conftest import MARKUP, Opened, Runs, copy_of
 from tests.app.stores import Store, history
@@ -94,7 +97,7 @@ def test_the_distribution_keeps_its_order_and_the_colour_of_the_run() -> None:
     named = charts.named(class_table(["a", "b", "c"]))
     rows = charts.spread(image_table(3), named, "attribute_score")
     spec = charts.distribution(rows, "AS", ONE).to_dict()
-    assert marks(spec) == ["rule", "rule", "bar", "tick"]
+    assert marks(spec) == ["rule", "rule", "bar", "tick", "point"]
     assert spec["layer"][2]["encoding"]["color"] == {"value": "#111111"}
     assert y_domain(spec) == ["b", "a", "c"]
 
@@ -106,11 +109,11 @@ def test_the_colours_of_the_heat_map_are_centred_at_zero(
     values: list[float], furthest: float
 ) -> None:
     rows = pd.DataFrame({"name": "a", "epoch": [0, 1], "value": values})
-    spec = charts.heat_map(rows, ["a"], "AS").to_dict()
-    scale = spec["encoding"]["color"]["scale"]
+    cells = heat_map(rows, ["a"], "AS").to_dict()["layer"][0]
+    scale = cells["encoding"]["color"]["scale"]
     assert scale["domain"] == [-furthest, 0, furthest]
     assert (scale["range"][0], scale["range"][2]) == (charts.AWAY, charts.TOWARD)
-    assert spec["encoding"]["x"]["scale"]["domain"] == [0, 1]
+    assert cells["encoding"]["x"]["scale"]["domain"] == [0, 1]
 
 
 def test_two_runs_are_joined_by_a_line_and_the_baseline_is_hollow() -> None:
@@ -119,9 +122,31 @@ def test_two_runs_are_joined_by_a_line_and_the_baseline_is_hollow() -> None:
     assert both.set_index("name")["difference"]["a"] == -2.0
     assert math.isnan(both.set_index("name")["other"]["b"])
     spec = charts.paired(both, ["a", "b"], "AS", [ONE, BASE], "other space").to_dict()
-    assert marks(spec) == ["rule", "rule", "point", "point"]
-    assert [layer["mark"]["filled"] for layer in spec["layer"][2:]] == [True, False]
+    assert marks(spec) == ["rule", "rule", *["point"] * 4]
+    assert [layer["mark"]["filled"] for layer in spec["layer"][2::2]] == [True, False]
     assert spec["title"]["subtitle"] == ["hollow: baseline", "⚠ other space"]
+
+
+def test_classes_out_of_support_are_crossed_in_every_chart() -> None:
+    named = charts.named(class_table(["a", "b", "c"])).assign(outside=[0.5, 0.02, math.nan])
+    said = {"a": f"{MARK} 50 % of the images", "b": "", "c": ""}
+
+    def crossed(spec: dict[str, Any], field: str = "support") -> dict[str, str]:
+        """What is said of each class, where the chart crosses all of whom something is said."""
+        crosses = [each for each in spec["layer"] if each["mark"].get("shape", "").startswith("M")]
+        filters = [each["transform"][-1]["filter"] for each in crosses]
+        assert f"datum.{field}" in filters
+        return {row["name"]: row[field] for row in spec["datasets"][spec["data"]["name"]]}
+
+    rows = charts.spread(image_table(3), named, "attribute_score")
+    assert crossed(charts.distribution(rows, "AS", ONE).to_dict()) == said
+    cells = named.assign(epoch=0, value=1.0)
+    assert crossed(heat_map(cells, ["a", "b", "c"], "AS").to_dict()) == said
+    both = charts.side_by_side(named, class_table(["a", "b", "c"]), "class_index", "accuracy")
+    both["name"] = ["a", "b", "c"]
+    spec = charts.paired(both, ["a", "b", "c"], "AS", [ONE, BASE], "").to_dict()
+    assert crossed(spec, "one_support") == said
+    assert crossed(spec, "other_support") == dict.fromkeys(said, "")
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +183,16 @@ def open_classes(class_store: tuple[Store, dict[str, str]], open_page: Opened) -
         return open_page("classes", store.uri, runs=[runs[name] for name in names], **link)
 
     return opened
+
+
+def drawn(app: AppTest, title: str) -> pd.DataFrame:
+    """The data of a chart as the browser gets them."""
+    for element in app.get("vega_lite_chart"):
+        spec = json.loads(element.proto.spec)
+        if spec["title"]["text"] == title:
+            sent = {each.name: each.data.data for each in element.proto.datasets}
+            return pa.ipc.open_stream(sent[spec["data"]["name"]]).read_pandas()
+    raise KeyError(title)
 
 
 def said(app: AppTest) -> str:
@@ -267,7 +302,14 @@ def test_a_class_that_leaks_is_named_with_its_q_value(
         {"a": 0.001, "b": 0.001, "c": 0.2, "d": math.nan}, nan_ok=True
     )
     assert table["outside"]["c"] == 0.5
+    assert table["mark"].to_dict() == {"a": "", "b": MARK, "c": MARK, "d": ""}
+    assert f"{MARK} 50 % of the images" in drawn(app, "AS, centered by class")["support"].tolist()
+    assert any("out of support" in each.value for each in app.markdown)
+    assert not any(
+        "out of support" in each.value
+        for each in open_page("classes", store.uri, runs=[new], removal="Raw").markdown
+    )
     app = open_page("classes", store.uri, runs=[old])
     assert not app.exception
     assert not app.warning
-    assert not {"leak", "q", "outside"} & {*app.dataframe[0].value.columns}
+    assert not {"leak", "q", "outside", "mark"} & {*app.dataframe[0].value.columns}

@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.charts import concepts as charts
+from sing_monitor.app.outside import MARK
 from sing_monitor.findings import Findings
 from tests.app.conftest import MARKUP, Opened, Runs, copy_of
 from tests.app.stores import Store, history
@@ -148,6 +149,27 @@ def test_many_concepts_are_cut_to_thirty(open_concepts: Opened) -> None:
     assert len(names_of(specs(app)[0])) == 30
     assert len(app.dataframe[-1].value) == 40
     assert "A second validated epoch is needed" in said(app)
+
+
+def test_spread_and_support_of_the_images_are_said(
+    empty_store: Store, open_page: Opened, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = copy_of(empty_store, tmp_path_factory.mktemp("far"))
+    found = tables({"red": 2.0, "blue": 1.0}).tables
+    found["concepts"] = found["concepts"].assign(attribute_score_std_centered=[0.5, math.nan])
+    ids = {"image": ["a", "b"], "outside": 0.0, "outside_centered": [1.0, 0.0]}
+    found["support"] = pd.DataFrame(ids)
+    found["class_support"] = pd.DataFrame({"class_index": [0], "outside_centered": [0.02]})
+    run = store.run("far", history(1), tables=Findings({}, found))
+    app = open_page("concepts", store.uri, runs=[run])
+    assert not app.exception
+    assert app.dataframe[-1].value["spread"].tolist()[0] == 0.5
+    about = f"{MARK} 50 % of the images are out of support"
+    assert about in specs(app)[0]["title"]["subtitle"]
+    app.selectbox(key="class").select_index(0).run()
+    assert about not in specs(app)[0]["title"]["subtitle"]
+    app = open_page("concepts", store.uri, runs=[run], removal="Raw")
+    assert about not in specs(app)[0]["title"]["subtitle"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import streamlit as st
 from sing_monitor.app import data
 from sing_monitor.app.selection import source
 from sing_monitor.findings import Findings
-from sing_monitor.tracking import ArtifactNotFoundError, StoreError
+from sing_monitor.tracking import ArtifactNotFoundError, RunWriter, StoreError
 from tests.app.asked import counting
 from tests.app.conftest import Opened, Runs
 from tests.app.stores import Store, plausible
@@ -96,6 +96,25 @@ def test_tables_are_read_once_even_while_the_run_grows(store: Store, asked: Coun
     store.client.delete_run(run)
 
 
+def test_a_missing_table_is_asked_for_once_until_the_next_validation(
+    store: Store, asked: Counter[str]
+) -> None:
+    frame = pd.DataFrame({"class_name": ["a"], "n": [1]})
+    run = store.run("older", [plausible(0)], status=None, tables=Findings({}, {"classes": frame}))
+    found = source(store.uri, row(store, run))
+    asked.clear()
+    for _ in range(2):
+        with pytest.raises(ArtifactNotFoundError, match=r"no support\.parquet"):
+            data.table(found, "support", 0, 100)
+        assert data.tables(found, "class_support", [(0, 100), (1, 200)]) == {}
+    assert asked["download_artifacts"] == 3
+    grown = data.Source(found.uri, run, None, found.state, "2")
+    writer = RunWriter(store.client, run, store.folder / "spool")
+    writer.write(Findings({}, {"support": frame}), epoch=0, step=100)
+    pd.testing.assert_frame_equal(data.table(grown, "support", 0, 100), frame)
+    store.client.delete_run(run)
+
+
 def test_two_stores_do_not_share_what_was_read(store: Store, empty_store: Store) -> None:
     assert len(data.listing(store.uri)) > 0
     assert data.listing(empty_store.uri).empty
@@ -121,14 +140,16 @@ def test_only_what_a_page_shows_is_read(
     st.cache_data.clear()
     asked.clear()
     app = open_page("concepts", runs=[run])
-    # The names of the classes, and three epochs of all classes together.
-    assert asked["download_artifacts"] == 4
+    # The names of the classes, three epochs of all classes together, and the support of one.
+    assert asked["download_artifacts"] == 4 + 1
+    asked.clear()
     app.selectbox(key="class").set_value("b").run()
-    assert asked["download_artifacts"] == 4 + 3
+    assert asked["download_artifacts"] == 3 + 1
     assert not app.exception
     app.selectbox(key="class").set_value(None).run()
+    asked.clear()
     app.select_slider(key="epoch").set_value(0).run()
-    assert asked["download_artifacts"] == 4 + 3
+    assert asked["download_artifacts"] == 1
     store.client.delete_run(run)
 
 

@@ -100,7 +100,7 @@ def test_the_page_shows_curves_and_the_spectrum(open_page: Opened, with_spectrum
     app = open_page("geometry", runs=[with_spectrum], epoch="1", log="true")
     assert not app.exception
     found = specs(app)
-    assert {"Null dimension", "Null energy, centered", "NC1 within over between"} <= set(found)
+    assert {"Null energy, centered", "NC1 within over between"} <= set(found)
     assert "epoch 1" in str(found[TITLE]["title"]["subtitle"])
     assert len(drawn(app, TITLE)) == 3
     assert "1 value at 0 left out" in texts(app)
@@ -115,7 +115,26 @@ def test_centered_null_energy_stands_before_the_random_subspace(
 ) -> None:
     found = specs(open_page("geometry", runs=[with_spectrum]))
     assert "text" in marks(found["Null energy, centered"])
-    assert "text" not in marks(found["Null dimension"])
+    assert "text" not in marks(found["NC1 within over between"])
+
+
+def test_what_never_changes_is_a_figure(
+    open_page: Opened, store: Store, with_spectrum: str
+) -> None:
+    wide = [each | {"head/null_dim": 502.0} for each in history(2)]
+    grown = [each | {"head/null_dim": 100.0 + epoch} for epoch, each in enumerate(history(2))]
+    other, grows = (
+        store.run(name, values, experiment="spectrum")
+        for name, values in (("wide head", wide), ("grows", grown))
+    )
+    app = open_page("geometry", runs=[with_spectrum])
+    assert {figure.label: figure.value for figure in app.metric} == {"Null dimension": "118"}
+    assert "Null dimension" not in specs(app)
+    app = open_page("geometry", runs=[with_spectrum, other])
+    assert not app.metric
+    (said,) = (each.value for each in app.markdown if "502" in each.value)
+    assert "118" in said
+    assert "Null dimension" in specs(open_page("geometry", runs=[grows, other]))
 
 
 @pytest.mark.parametrize("picked", ["healthy shortcut", "nan", "running markup other_space"])
@@ -125,7 +144,7 @@ def test_runs_without_a_spectrum_keep_their_curves(
     app = open_page("geometry", runs=[getattr(runs, name) for name in picked.split()])
     assert not app.exception
     assert not app.error
-    assert "Null dimension" in specs(app)
+    assert "Null energy, centered" in specs(app)
     assert TITLE not in specs(app)
     assert "no singular values" in texts(app)
 

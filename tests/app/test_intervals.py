@@ -37,14 +37,15 @@ def kinds(chart: dict[str, Any]) -> list[str]:
     return [each["mark"]["type"] for each in chart["layer"] if "mark" in each]
 
 
-def test_evolution_draws_bands_when_asked_and_fetches_few_files(
+def test_evolution_draws_bands_unless_told_not_to_and_fetches_few_files(
     open_page: Opened, sure: tuple[Store, str], runs: Runs
 ) -> None:
     store, run = sure
     with counting() as asked:
-        app = open_page("evolution", store.uri, runs=[run, runs.healthy])
+        app = open_page("evolution", store.uri, runs=[run, runs.healthy], interval="false")
     assert asked["download_artifacts"] == 0
     assert not any("area" in kinds(chart) for chart in charts(app).values())
+    assert "last_interval" not in app.dataframe[0].value
     with counting() as asked:
         app.toggle(key="interval").set_value(True).run()
     assert not app.exception
@@ -54,19 +55,51 @@ def test_evolution_draws_bands_when_asked_and_fetches_few_files(
     assert "area" in kinds(found[metrics.label(KEYS[0])])
     assert "area" not in kinds(found[metrics.label("sing/image_score_centered")])
     assert any("images alone" in caption.value for caption in app.caption)
+    numbers = app.dataframe[0].value.set_index(["series", "metric"])
+    said = numbers.loc[run][["last_interval", "at_epoch_interval"]]
+    assert said.loc[metrics.label(KEYS[0])].tolist() == ["4.00° to 60.00°"] * 2
+    assert said.loc["Accuracy on the probe"].tolist() == ["", ""]
+    assert numbers.loc[runs.healthy]["last_interval"].eq("").all()
 
 
-def test_runs_without_intervals_say_so(open_page: Opened, runs: Runs) -> None:
-    app = open_page("evolution", runs=[runs.healthy], interval="true")
+def test_runs_without_intervals_have_no_bands(open_page: Opened, runs: Runs) -> None:
+    app = open_page("evolution", runs=[runs.healthy])
     assert not app.exception
     assert not any("area" in kinds(chart) for chart in charts(app).values())
-    assert any("hold no intervals" in caption.value for caption in app.caption)
+    assert not any("images alone" in caption.value for caption in app.caption)
 
 
 def test_bars_have_whiskers_at_the_epoch(open_page: Opened, sure: tuple[Store, str]) -> None:
     store, run = sure
     app = open_page("tradeoff", store.uri, runs=[run], epoch="3")
     assert not app.exception
+    assert kinds(charts(app)["AS and IS, centered"]).count("rule") == 3
     bar = charts(app)["IS / |AS|, centered"]
     assert bar["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0, 72]
     assert any("images alone" in caption.value for caption in app.caption)
+
+
+def test_cards_and_table_of_runs_show_the_interval_of_the_value_they_show(
+    open_page: Opened, filled: tuple[Store, Runs], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = copy_of(filled[0], tmp_path_factory.mktemp("cards"))
+    values = history(1)[0]
+    about = pd.DataFrame(
+        {
+            "key": ["sing/retention", KEYS[0]],
+            # The second is about another validation than the last logged one.
+            "value": [values["sing/retention"], values[KEYS[0]] + 1],
+            "low": 0.8,
+            "high": 0.9,
+        }
+    )
+    run = store.run(
+        "cards", [values], experiment="cards", tables=Findings({}, {"intervals": about})
+    )
+    app = open_page("runs", store.uri, runs=[run])
+    assert not app.exception
+    said = [caption.value for caption in app.caption if caption.value.startswith("95 %")]
+    assert said == ["95 %: 0.80 to 0.90"]
+    table = app.dataframe[0].value.set_index("run")
+    assert table.loc["cards", "sing/retention interval"] == "0.80 to 0.90"
+    assert table.loc["cards", f"{KEYS[0]} interval"] == ""

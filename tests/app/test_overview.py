@@ -7,7 +7,8 @@ import pytest
 
 from sing_monitor.app import curves
 from sing_monitor.app.charts.common import PALETTE, Series
-from sing_monitor.app.overview import matching, mlflow_links, reading, runs_table
+from sing_monitor.app.outside import MARK
+from sing_monitor.app.overview import KEY_METRICS, matching, mlflow_links, reading, runs_table
 from tests.app.stores import plausible
 
 
@@ -24,6 +25,16 @@ def listing(**columns: list[object]) -> pd.DataFrame:
         "start_time": [pd.Timestamp("2026-01-01", tz="UTC")] * n,
     }
     return pd.DataFrame({**defaults, **columns})
+
+
+def test_the_figures_that_are_looked_at_first_come_first_with_mark_and_interval() -> None:
+    rows = listing(**{"support/outside_centered": [0.4, 0.1], "sing/retention": [0.9, 0.8]})
+    intervals = {("id0", "sing/retention"): "0.85 to 0.95"}
+    table = runs_table(rows, {}, [], None, intervals)
+    last = [f"{key} last" for key in KEY_METRICS]
+    assert table.columns.tolist()[: len(last) + 4] == ["colour", "run", *last, "mark", "outside"]
+    assert table["mark"].tolist() == [MARK, ""]
+    assert table["sing/retention interval"].tolist() == ["0.85 to 0.95", ""]
 
 
 def test_the_table_holds_last_best_and_curve() -> None:
@@ -76,6 +87,15 @@ def test_links_lead_to_a_web_server_without_the_password() -> None:
         ({"head/null_dim": 0.0}, ["no null space"]),
         ({"sing/attribute_score_centered": math.nan}, ["undefined"]),
         ({"translator/r2": 0.05}, ["translation is poor", "trust no score"]),
+        (
+            {"sing/attribute_score_centered": -0.4, "sing/retention": 0.71},
+            [
+                "on average the class barely moves (-0.40°)",
+                "taken for other classes",
+                "0.71 remains",
+            ],
+        ),
+        ({"support/outside_centered": 0.4}, [f"{MARK} 40 % of the images are out of support"]),
     ],
 )
 def test_a_reading_says_what_the_numbers_mean(changes: dict[str, float], words: list[str]) -> None:
@@ -84,11 +104,12 @@ def test_a_reading_says_what_the_numbers_mean(changes: dict[str, float], words: 
 
 
 def test_a_reading_leaves_out_what_is_unknown() -> None:
-    values = plausible(9)
+    values = plausible(9) | {"support/outside_centered": 0.1}
     text = reading({"sing/attribute_score_centered": 1.0, "sing/image_score_centered": 30.0})
     assert text == (
         "What the head cannot see moves the meaning by 30.00°; the class barely changes (+1.00°)."
     )
     assert "trust no score" not in reading(values)
+    assert "out of support" not in reading(values)
     assert "random subspace" in reading(values)
     assert reading({}) == "The scores of the last validation are undefined."

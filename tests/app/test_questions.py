@@ -13,11 +13,11 @@ from tests.app.conftest import Opened
 
 # Of a cold page with two runs of five epochs: curves, tables and files.
 MOST = {
-    "runs": {"get_metric_history": 16, "download_artifacts": 0},
-    "evolution": {"get_metric_history": 32, "download_artifacts": 0},
-    "tradeoff": {"get_metric_history": 38, "download_artifacts": 6},
-    "classes": {"get_metric_history": 0, "download_artifacts": 17},
-    "concepts": {"get_metric_history": 0, "download_artifacts": 6},
+    "runs": {"get_metric_history": 16, "download_artifacts": 2},
+    "evolution": {"get_metric_history": 32, "download_artifacts": 10},
+    "tradeoff": {"get_metric_history": 42, "download_artifacts": 6},
+    "classes": {"get_metric_history": 0, "download_artifacts": 26},
+    "concepts": {"get_metric_history": 0, "download_artifacts": 7},
     "images": {"get_metric_history": 0, "download_artifacts": 11},
     "geometry": {"get_metric_history": 38, "download_artifacts": 2},
     "guide": {"get_metric_history": 0, "download_artifacts": 0},

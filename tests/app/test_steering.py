@@ -29,7 +29,10 @@ def steered(
         "markup": table(4.0).assign(source=MARKUP),
         "damaged": table(1.0).drop(columns="limit"),
     }
-    values = [each | {"steer/attribute_score_abs": 5.0} for each in history(3)]
+    values = [
+        each | {"steer/attribute_score_abs": 5.0 + epoch, "steer/reachable": 1.0}
+        for epoch, each in enumerate(history(3))
+    ]
     ids = {
         name: store.run(name, values, tables=Findings(tables={"steering": found}))
         for name, found in kinds.items()
@@ -72,6 +75,8 @@ def test_pairs_of_both_runs_stand_side_by_side_with_curves_below(opened: Opened)
         "dog → cat",
     ]
     assert curve["title"]["text"] == "|AS| when steered"
+    assert [(each.label, each.value) for each in app.metric] == [("Steerable images", "1.000")]
+    assert pairs["layer"][0]["encoding"]["x"]["axis"]["tickCount"] == 8
     rows = app.dataframe[0].value
     assert rows["label"].tolist() == ["one", "two"] * 3
     assert "1 row without a score" in texts(app)

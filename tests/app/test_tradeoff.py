@@ -13,8 +13,10 @@ import pytest
 from scipy.stats import chi2
 from streamlit.testing.v1 import AppTest
 
+from sing_monitor.app.charts.bars import Bars, bars
 from sing_monitor.app.charts.common import Series
-from sing_monitor.app.charts.tradeoff import Bars, Plane, bars, ellipse, plane, ranges, sample
+from sing_monitor.app.charts.tradeoff import Plane, ellipse, plane, ranges, sample
+from sing_monitor.app.outside import MARK
 from sing_monitor.findings import Findings
 from tests.app.conftest import Opened, Runs, copy_of
 from tests.app.stores import Store, history
@@ -49,6 +51,11 @@ def path() -> pd.DataFrame:
             "attribute": [1.0, math.nan, 3.0],
             "image": [10.0, 20.0, 30.0],
             "is_chosen": [False, False, True],
+            "outside": [0.5, 0.5, 0.02],
+            "attribute_low": [math.nan, math.nan, 2.5],
+            "attribute_high": [math.nan, math.nan, 3.5],
+            "image_low": math.nan,
+            "image_high": math.nan,
         }
     )
 
@@ -146,16 +153,23 @@ def test_the_plane_has_cloud_ellipse_path_and_the_chosen_epoch() -> None:
     points = points.assign(outside=[False, True])
     ellipses = ellipse(*scores(9)).assign(series="a")
     spec = plane(points, ellipses, path(), AROUND, SERIES).to_dict()
-    _, cloud, hollow, outline, line, _, mark = spec["layer"]
+    _, cloud, far, outline, line, _, flat, steep, cross, mark, on_mark = spec["layer"]
     assert cloud["mark"]["opacity"] < 0.3
     for each in (outline, line):
         assert each["encoding"]["strokeDash"]["scale"]["range"] == [[6, 4], [1, 0]]
         assert each["encoding"]["order"]["field"] == "order"
     assert cloud["encoding"]["color"]["scale"]["range"] == ["#111111", "#222222"]
     assert cloud["encoding"]["x"]["scale"]["domain"] == [-9, 9]
-    assert hollow["transform"] == [{"filter": "datum.outside"}]
-    assert not hollow["mark"].get("filled")
+    assert far["transform"] == [{"filter": "datum.outside"}]
+    assert far["mark"]["shape"] == cross["mark"]["shape"] == on_mark["mark"]["shape"]
     assert [row["epoch"] for row in rows(spec, 4)] == [0, 2]
+    said = [(row["support"], row["attribute_interval"]) for row in rows(spec, 4)]
+    assert said == [(f"{MARK} 50 % of the images", ""), ("", "2.50 to 3.50")]
+    assert flat["transform"][-1] == {"filter": "isValid(datum.attribute_low)"}
+    assert (steep["encoding"]["y"]["field"], steep["encoding"]["y2"]["field"]) == (
+        "image_low",
+        "image_high",
+    )
     assert mark["transform"] == [{"filter": "datum.is_chosen"}]
     assert rows(spec, 0) == [{"zero": 0.0}]
 
@@ -170,20 +184,22 @@ def test_bars_write_their_number_and_name_the_run_whatever_it_is_called() -> Non
             "text": ["2.00", "\N{EN DASH}"],
             "low": [1.9, math.nan],
             "high": [2.2, math.nan],
+            "outside": [0.3, math.nan],
         }
     )
     spec = bars(values, Bars("IS / |AS|", "epoch 2", 4.0, "other space"), SERIES).to_dict()
-    bar, _, whisker, tick, number = spec["layer"]
+    bar, _, whisker, tick, number, cross = spec["layer"]
     assert bar["encoding"]["x"]["scale"]["domain"] == [0, 4.8]
     assert "'it\\'s b'" in bar["encoding"]["y"]["axis"]["labelExpr"]
     assert tick["transform"] == [{"filter": "isValid(datum.random)"}]
     assert number["encoding"]["text"]["field"] == "text"
     assert whisker["transform"] == [{"filter": "isValid(datum.low)"}]
     (ends,) = (data for data in spec["datasets"].values() if "end" in data[0])
-    assert [(row["end"], row["interval"]) for row in ends] == [
-        (2.2, "1.9 to 2.2"),
-        (None, "\N{EN DASH}"),
+    assert [(row["end"], row["interval"], row["support"]) for row in ends] == [
+        (2.2, "1.9 to 2.2", f"{MARK} 30 % of the images"),
+        (None, "\N{EN DASH}", ""),
     ]
+    assert cross["transform"] == [{"filter": "datum.support"}]
     assert spec["title"]["subtitle"] == ["epoch 2", "⚠ other space"]
 
 
@@ -217,9 +233,9 @@ def test_the_page_draws_the_plane_and_the_bars(
     assert len(drawn(app, "AS and IS, centered", 1)) == 60
 
 
-@pytest.mark.parametrize(("kind", "hollow"), [("Centered", 2), ("Raw", 0), ("Random pair", 0)])
-def test_scores_out_of_support_are_hollow(
-    kind: str, hollow: int, open_page: Opened, store: Store
+@pytest.mark.parametrize(("kind", "crosses"), [("Centered", 2), ("Raw", 0), ("Random pair", 0)])
+def test_scores_out_of_support_are_crossed(
+    kind: str, crosses: int, open_page: Opened, store: Store
 ) -> None:
     found = images(6)
     ids = found.tables["images"]["image"]
@@ -227,12 +243,19 @@ def test_scores_out_of_support_are_hollow(
         {"image": ids[::-1], "outside": 0.0, "outside_centered": [1.0] * 2 + [0] * 4}
     )
     both = Findings({}, {**found.tables, "support": far})
-    run = store.run(f"far {kind}", [history(1)[0] | SPREAD], tables=both, experiment="images")
+    values = history(1)[0] | SPREAD | {"support/outside": 0.0, "support/outside_centered": 0.33}
+    run = store.run(f"far {kind}", [values], tables=both, experiment="images")
     app = open_page("tradeoff", store.uri, runs=[run], scores=kind)
     assert not app.exception
     points = drawn(app, next(iter(specs(app))), 1)
-    assert points["outside"].sum() == hollow
-    assert ("Hollow: 2 of 6 images" in texts(app)) == bool(hollow)
+    assert points["outside"].sum() == crosses
+    assert ("Out of support: 2 of 6 images" in texts(app)) == bool(crosses)
+    means = drawn(app, next(iter(specs(app))), 4)["support"].tolist()
+    # Raw scores were not logged, so there is no mean to mark.
+    assert [text for text in means if text] == [f"{MARK} 33 % of the images"] * bool(crosses)
+    # The bars are of the centered pair, whichever is looked at.
+    assert drawn(app, "IS / |AS|, centered")["support"].tolist() == [f"{MARK} 33 % of the images"]
+    assert "out of support" in texts(app)
 
 
 def test_the_scores_come_from_the_link(open_page: Opened, with_images: tuple[str, str]) -> None:

@@ -49,6 +49,9 @@ def test_an_alert_is_said_once_marks_the_run_and_survives_a_resume(tmp_path: Pat
     reader = RunReader(uri, run_id)
     assert reader.alerts() == {"null_space": 1}
     assert reader.config()["alerts"]["never"] == "The rank grew."
+    assert reader.config()["alert_metrics"] == {
+        rule.name: [each.key for each in rule.conditions] for rule in rules
+    }
 
     again = MLFlowLogger(tracking_uri=uri, run_id=run_id)
     second = tiny.trainer(tmp_path, tiny.callback(alerts=rules), logger=again, max_epochs=5)

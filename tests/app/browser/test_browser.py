@@ -23,7 +23,7 @@ CHARTS = {
     "concepts": 2,
     "images": 0,
     "explain": 2,
-    "steering": 4,
+    "steering": 3,
     "geometry": 8,
     "guide": 0,
 }
@@ -86,6 +86,25 @@ def test_a_narrow_window_cuts_nothing(shown: Tab) -> None:
     assert all(shown.marks().values())
     shown.resize(1400)
     assert shown.problems == []
+
+
+def test_the_headline_figures_are_seen_without_scrolling(app_url: str, open_tab: Open) -> None:
+    tab = open_tab(app_url)
+    headers = tab.page.get_by_test_id("data-grid-canvas").locator("[role=columnheader]")
+    seen = headers.all_text_contents()
+    # The table holds elements for the columns in sight only.
+    assert {"AS, centered", "IS, centered", "IS / |AS|", "Retention", "Accuracy"} <= {*seen}
+    assert "Reference" not in seen
+    assert "95 %" in tab.main.inner_text()
+    tab.close()
+
+
+def test_intervals_are_drawn_unless_the_link_says_no(app_url: str, open_tab: Open) -> None:
+    for link, are_drawn in (("", True), ("?interval=false", False)):
+        tab = open_tab(f"{app_url}/evolution{link}")
+        assert bool(tab.main.locator(".mark-area path").count()) == are_drawn
+        assert tab.problems == []
+        tab.close()
 
 
 @pytest.mark.parametrize("name", WITH_EPOCH)

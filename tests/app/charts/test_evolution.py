@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from sing_monitor.app.charts.common import Series
-from sing_monitor.app.charts.evolution import Panel, bands, curves, x_domain
+from sing_monitor.app.charts.evolution import bands, curves, x_domain
+from sing_monitor.app.charts.panel import Panel
 
 SERIES = [Series("a", "run a", "#111111", is_baseline=True), Series("b", "run b", "#222222")]
 PANEL = Panel("AS", "degrees", "higher is better", ".2f", "epoch", (-0.5, 3.5))
@@ -88,13 +89,6 @@ def test_points_tell_long_curves_of_one_colour_apart() -> None:
     assert shapes == ["circle", "square"]
 
 
-def test_the_random_subspace_is_dashed_as_its_run() -> None:
-    found = values([1.0, 2.0], [3.0, 4.0])
-    _, line = of_type(curves(found, PANEL, SERIES, found).to_dict(), "line")[::-1]
-    assert line["encoding"]["color"] == {"value": "#757b85"}
-    assert line["encoding"]["strokeDash"]["scale"]["range"] == [[6, 4], [1, 0]]
-
-
 def test_a_single_epoch_is_a_point() -> None:
     spec = curves(values([1.0]), PANEL, SERIES[:1]).to_dict()
     assert [row["value"] for row in main_rows(spec)] == [1.0]
@@ -108,12 +102,13 @@ def test_zero_is_marked_where_the_sign_is_the_message(sign_of_b: int, rules: int
     assert len(zero) == rules
 
 
-def test_the_random_subspace_lies_behind_thin_and_grey() -> None:
+def test_the_random_subspace_lies_behind_thin_and_dotted_in_the_colour_of_its_run() -> None:
     random = values([5, 6], [7, 9])
     spec = curves(values([1, 2], [3, 4]), PANEL, SERIES, random).to_dict()
     first, second = of_type(spec, "line")
     assert first["mark"]["strokeWidth"] < second["mark"]["strokeWidth"]
-    assert first["encoding"]["color"] == {"value": "#757b85"}
+    assert first["mark"]["strokeDash"] not in [each.dashes for each in SERIES]
+    assert first["encoding"]["color"]["scale"]["range"] == ["#111111", "#222222"]
     (name,) = of_type(spec, "text")
     (row,) = data(spec, name["data"]["name"])
     assert (row["x"], row["value"], row["name"]) == (1.0, 9.0, "random subspace")
@@ -156,6 +151,31 @@ def test_a_band_reaches_from_the_smallest_to_the_largest() -> None:
     spec = bands(frame, PANEL, SERIES[:1]).to_dict()
     (area,) = of_type(spec, "area")
     assert (area["encoding"]["y"]["field"], area["encoding"]["y2"]["field"]) == ("low", "high")
+
+
+def test_values_out_of_support_are_crossed_and_say_so() -> None:
+    frame = values([1, 2, 3]).assign(outside=[0.1, 0.25, math.nan])
+    spec = curves(frame, PANEL, SERIES[:1]).to_dict()
+    cross = of_type(spec, "point")[-1]
+    assert cross["mark"]["shape"] == "M-1-1L1 1M1-1L-1 1"
+    assert cross["transform"] == [{"filter": "datum.support && isValid(datum.value)"}]
+    said = [row["support"] for row in main_rows(spec)]
+    assert said == ["", "\N{MULTIPLICATION SIGN} 25 % of the images", ""]
+    inside = curves(frame.assign(outside=0.1), PANEL, SERIES[:1]).to_dict()
+    assert len(of_type(inside, "point")) == len(of_type(spec, "point")) - 1
+    seeds = bands(frame.assign(low=0.0, high=4.0, n=2), PANEL, SERIES[:1]).to_dict()
+    assert of_type(seeds, "point")[-1]["mark"]["shape"] == cross["mark"]["shape"]
+
+
+def test_intervals_are_bands_and_stand_in_the_tooltip() -> None:
+    frame = values([1, 2]).assign(low=[math.nan, 1.5], high=[math.nan, 2.5], spread=[3.0, math.nan])
+    spec = curves(frame, PANEL, SERIES[:1]).to_dict()
+    (area,) = of_type(spec, "area")
+    assert area["mark"]["invalid"] == "break-paths-show-domains"
+    assert "transform" not in area
+    assert [row["interval"] for row in main_rows(spec)] == ["\N{EN DASH}", "1.50 to 2.50"]
+    assert [row["deviation"] for row in main_rows(spec)] == ["3.00", "\N{EN DASH}"]
+    assert not of_type(curves(values([1, 2]), PANEL, SERIES[:1]).to_dict(), "area")
 
 
 def test_the_same_data_give_the_same_chart() -> None:

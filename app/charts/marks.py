@@ -1,0 +1,103 @@
+"""What is drawn behind and on the curves of a panel: baselines, bands, crosses, triangles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+
+from sing_monitor.app.charts.common import (
+    RANDOM_COLOUR,
+    RANDOM_DASH,
+    Series,
+    colour,
+    outside_mark,
+)
+from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.curves import isolated
+
+
+def random_lines(
+    random: pd.DataFrame | None, panel: Panel, series: Sequence[Series]
+) -> list[alt.Chart | alt.LayerChart]:
+    """A dotted line for each run, a tick where there is no line, and the name at the end."""
+    if random is None or random["value"].isna().all():
+        return []
+    place = {"x": panel.x(), "y": panel.y()}
+    # Runs of a configuration share its colour, and each has its own line.
+    each = {"color": colour(series), "detail": alt.Detail("label:N")}
+    drawn = random.assign(alone=random.groupby("label")["value"].transform(isolated))
+    line = alt.Chart().mark_line(
+        strokeWidth=1.2, strokeDash=RANDOM_DASH, invalid="break-paths-show-domains"
+    )
+    ticks = alt.Chart().mark_tick(orient="horizontal", thickness=1.5, size=14)
+    known = random.dropna(subset="value")
+    right = known["x"] >= known["x"].max() - 0.3 * (known["x"].max() - known["x"].min())
+    # Above all lines that end there, so that none crosses it.
+    end = {"x": known["x"].max(), "value": known.loc[right, "value"].max()}
+    name = alt.Chart(pd.DataFrame([end | {"name": "random subspace"}])).mark_text(
+        align="right", baseline="bottom", dy=-5, fontSize=11, fontStyle="italic"
+    )
+    lines = alt.LayerChart(
+        data=drawn,
+        layer=[
+            line.encode(**place, **each),
+            ticks.transform_filter("datum.alone").encode(**place, **each),
+        ],
+    )
+    text = {"text": alt.Text("name:N"), "color": alt.ColorValue(RANDOM_COLOUR)}
+    return [lines, name.encode(**place, **text)]
+
+
+def intervals(panel: Panel, series: Sequence[Series]) -> list[alt.Chart]:
+    """A bar where the interval is known, and a faint band where it is at neighbouring values too.
+
+    No band leads over values whose interval was not read: their curve may lie beside it.
+    """
+    place = {"x": panel.x(), "y": panel.y("low"), "y2": alt.Y2("high:Q"), "color": colour(series)}
+    known = alt.Chart().transform_filter("isValid(datum.low)")
+    band = alt.Chart().mark_area(opacity=0.2, line=False, invalid="break-paths-show-domains")
+    return [band.encode(**place), known.mark_rule(opacity=0.5).encode(**place)]
+
+
+def crosses(panel: Panel, series: Sequence[Series]) -> list[alt.Chart]:
+    """A cross on every value that is out of support."""
+    far = alt.Chart().transform_filter("datum.support && isValid(datum.value)")
+    return [outside_mark(far).encode(x=panel.x(), y=panel.y(), color=colour(series))]
+
+
+def triangles(
+    alerts: pd.DataFrame | None, panel: Panel, series: Sequence[Series]
+) -> list[alt.Chart]:
+    """A rule at the epoch, and a large triangle on the curve that can be pointed at.
+
+    One triangle stands for all alerts at its place; of several it is larger and holds their number.
+    """
+    if alerts is None or alerts.empty:
+        return []
+    tooltip = [
+        alt.Tooltip("alert:N", title="alert"),
+        *panel.tooltip(),
+        alt.Tooltip("message:N"),
+    ]
+    base = alt.Chart(alerts).encode(x=panel.x(), color=colour(series), tooltip=tooltip)
+    triangle = base.mark_point(shape="triangle-down", filled=True, opacity=1, yOffset=-11).encode(
+        y=panel.y(), size=alt.condition("datum.count > 1", alt.value(320), alt.value(140))
+    )
+    number = base.transform_filter("datum.count > 1").mark_text(
+        yOffset=-12, fontSize=10, fontWeight="bold"
+    )
+    return [
+        base.mark_rule(strokeWidth=1, strokeDash=[2, 2]),
+        triangle,
+        number.encode(y=panel.y(), text=alt.Text("count:Q"), color=alt.ColorValue("white")),
+    ]
+
+
+def zero(values: pd.DataFrame) -> list[alt.Chart]:
+    """A line at zero where the curves lie on both sides: there the sign is the message."""
+    if not values["value"].min() < 0 < values["value"].max():
+        return []
+    rule = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeWidth=1, opacity=0.5)
+    return [rule.encode(y=alt.Y("zero:Q"), color=alt.ColorValue(RANDOM_COLOUR))]
