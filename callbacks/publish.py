@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sing_monitor.tracking import RunWriter
 
 _NAMED = 3
+_WITH_MLFLOW = 'Trainer(logger=MLFlowLogger(tracking_uri="sqlite:///mlflow.db"))'
 
 
 class Publisher:
@@ -181,13 +182,26 @@ def named(classes: Sequence[str]) -> str:
     return f"{'class' if len(classes) == 1 else 'classes'} {names}{more}"
 
 
+def say_what_is_not_kept(trainer: pl.Trainer) -> None:
+    """Say, before a training, that tables and pictures go to MLflow and to no other logger."""
+    if mlflow_loggers(trainer) or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return
+    others = ", ".join(type(logger).__name__ for logger in trainer.loggers)
+    kept = f"only the scalars are kept, by {others}" if others else "nothing is kept"
+    rank_zero_info(
+        f"SINGCallback: without an MLFlowLogger {kept}. Tables and pictures, which the app shows, "
+        f"need one: {_WITH_MLFLOW}."
+    )
+
+
 def how_to_open(trainer: pl.Trainer) -> str:
     """The commands that show the runs, or why there is nothing to show."""
     from sing_monitor.tracking import redact
 
     loggers = mlflow_loggers(trainer)
     if not loggers:
-        return "Log to MLflow to keep curves and tables: Trainer(logger=MLFlowLogger(...))."
+        kept = "tables and pictures" if trainer.loggers else "curves and tables"
+        return f"Log to MLflow to keep {kept}: {_WITH_MLFLOW}."
     uri = redact(str(loggers[0]._tracking_uri))
     return (
         f"Compare runs: mlflow ui --backend-store-uri {uri}. "

@@ -19,6 +19,7 @@ from sing_monitor.callbacks.alerting import usable_alerts
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.check import check
 from sing_monitor.callbacks.memory import Memory
+from sing_monitor.callbacks.publish import say_what_is_not_kept
 from sing_monitor.callbacks.run import MonitoredRun
 from sing_monitor.callbacks.settings import Settings, cache_folder, warn_about_early_stopping
 from sing_monitor.callbacks.setup import Prompts, SetupReport
@@ -168,6 +169,8 @@ class SINGCallback(Callback):
         warn_about_early_stopping(trainer, self.settings.name)
         if stage == "fit" and trainer.current_epoch == 0:
             self._memory = Memory()  # a new training; a resumed one loads its state after setup
+        if stage == "fit":
+            say_what_is_not_kept(trainer)
         if self.settings.probe is not None:
             check_own_probe(pl_module)
             rank_zero_info(
