@@ -23,7 +23,7 @@ from sing_monitor.callbacks.memory import Memory
 from sing_monitor.callbacks.probe import probe_threshold
 from sing_monitor.callbacks.publish import Publisher, how_to_open, named, summary
 from sing_monitor.callbacks.settings import Settings
-from sing_monitor.callbacks.source import Source, find_source, run_own_probe
+from sing_monitor.callbacks.source import Source, find_source, run_own_probe, runs_validation
 from sing_monitor.callbacks.watch import UNKNOWN_SHARE, Watch
 from sing_monitor.findings import complete, named_key
 
@@ -71,7 +71,7 @@ class MonitoredRun:
         """Where no validation loop will run: rehearse on the user's own probe, or warn."""
         if self.measures_training_epochs(trainer):
             self.measure(trainer, pl_module, is_rehearsal=True)
-        elif not trainer.enable_validation:
+        elif not runs_validation(trainer):
             rank_zero_warn(
                 "SINGCallback listens to the validation loop, and none will run: there is no "
                 "validation loader, no validation_step, or limit_val_batches=0. Add one, or give "
@@ -80,7 +80,7 @@ class MonitoredRun:
 
     def measures_training_epochs(self, trainer: pl.Trainer) -> bool:
         """Whether the probe is measured after training epochs, for want of a validation loop."""
-        return self._settings.probe is not None and not trainer.enable_validation
+        return self._settings.probe is not None and not runs_validation(trainer)
 
     def measure(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, is_rehearsal: bool = False
@@ -134,7 +134,7 @@ class MonitoredRun:
         self._publisher.flush()
         if self._last:
             rank_zero_info(f"SINGCallback: {summary(self._last)} {how_to_open(trainer)}")
-        elif self._started == 0 and trainer.enable_validation:
+        elif self._started == 0 and runs_validation(trainer):
             rank_zero_warn(
                 "SINGCallback analysed nothing, because no validation ran before the training "
                 "ended. Check check_val_every_n_epoch, val_check_interval and max_epochs."

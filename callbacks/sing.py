@@ -172,7 +172,7 @@ class SINGCallback(Callback):
         if stage == "fit":
             say_what_is_not_kept(trainer)
         if self.settings.probe is not None:
-            check_own_probe(pl_module)
+            check_own_probe(pl_module, self.settings.probe)
             rank_zero_info(
                 "SINGCallback: the model runs once more over the loader given as probe= for every "
                 "analysed epoch, in eval mode and without gradients."
