@@ -83,8 +83,8 @@ def check_own_probe(pl_module: pl.LightningModule, probe: Any) -> None:
     """
     if isinstance(probe.sampler, DistributedSampler):
         raise MisconfigurationException(
-            "SINGCallback(probe=...) has a DistributedSampler, but every rank runs the whole probe: "
-            "with shares, that of rank 0 alone would count. Leave the sampler out."
+            "SINGCallback(probe=...) has a DistributedSampler, but every rank runs the whole "
+            "probe: with shares, that of rank 0 alone would count. Leave the sampler out."
         )
     if not is_overridden("forward", pl_module, LightningModule):
         raise MisconfigurationException(
