@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sing_monitor.tracking import RunWriter
 
 _NAMED = 3
+_MOST = 0.5
 _WITH_MLFLOW = 'Trainer(logger=MLFlowLogger(tracking_uri="sqlite:///mlflow.db"))'
 
 
@@ -166,6 +167,12 @@ def summary(scalars: Mapping[str, float]) -> str:
     retained = scalars["sing/retention"]
     if math.isfinite(retained):
         sentence += f"; {retained:.0%} of the class's zero-shot accuracy is retained"
+    outside = scalars["support/outside_centered"]
+    if outside > _MOST:
+        sentence += (
+            f". But {outside:.0%} of the images are translated out of support, so these numbers "
+            "say more of the translator than of the head"
+        )
     return f"{sentence}."
 
 
