@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
@@ -21,7 +20,8 @@ from sing_monitor.callbacks.exchange import Outcome, Share, broadcast, gather
 from sing_monitor.callbacks.faults import Faults
 from sing_monitor.callbacks.memory import Memory
 from sing_monitor.callbacks.probe import probe_threshold
-from sing_monitor.callbacks.publish import Publisher, how_to_open, named, summary
+from sing_monitor.callbacks.publish import Publisher, how_to_open, log_scalars, summary
+from sing_monitor.callbacks.remarks import remarks
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.source import Source, find_source, run_own_probe, runs_validation
 from sing_monitor.callbacks.watch import UNKNOWN_SHARE, Watch
@@ -284,24 +284,12 @@ class MonitoredRun:
             )
             return
         self._faults.pass_went_well()
-        for note in outcome.notes:
-            self._faults.warn_once(note)
         if self._is_rehearsal:
             return
+        for reason, context in remarks(outcome, trainer.current_epoch):
+            self._faults.warn_once(reason, context)
         self._passes += 1
         self._last = outcome.scalars
-        if outcome.scalars["head/null_dim"] == 0:
-            self._faults.warn_once(
-                "the head has no null space (as many independent classes as features): AS and IS "
-                "are 0 by definition and their ratio is undefined."
-            )
-        if outcome.poor_classes:
-            self._faults.warn_once(
-                "the translator predicts their images no better than one constant vector (held-out "
-                "R2 at most 0), so their scores mean nothing. More images, or a space that knows "
-                "such images, may help; the table of classes has every translator_r2.",
-                f"epoch {trainer.current_epoch}, {named(outcome.poor_classes)}: ",
-            )
         if _is_fitting(trainer):
             self._memory.last_epoch = trainer.current_epoch
             self._memory.head_weight = self._watch.weight
@@ -324,15 +312,10 @@ class MonitoredRun:
         if trainer.is_global_zero and self._watch.is_settled:
             with self._timed():
                 self._publisher.keep_scalars(trainer, values)
-        device = pl_module.device
-        # Lightning keeps what it is given: float32 would round a large global_step.
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        pl_module.log_dict(
-            {
-                named_key(key, self._settings.name): torch.tensor(value, dtype=dtype, device=device)
-                for key, value in values.items()
-            },
-            sync_dist=trainer.world_size > 1,
+        log_scalars(
+            pl_module,
+            {named_key(key, self._settings.name): value for key, value in values.items()},
+            is_shared=trainer.world_size > 1,
         )
 
 
