@@ -179,7 +179,8 @@ def summary(scalars: Mapping[str, float]) -> str:
     )
     retained = scalars["sing/retention"]
     if math.isfinite(retained):
-        sentence += f"; {retained:.0%} of the class's zero-shot accuracy is retained"
+        share = f"{retained:.0%}" if retained > 0 else "none"
+        sentence += f"; {share} of the class's zero-shot accuracy is retained"
     outside = scalars["support/outside_centered"]
     if outside > _MOST:
         sentence += (

@@ -21,6 +21,8 @@ def test_the_headline_of_a_run_is_one_sentence() -> None:
     said = summary(SCALARS)
     assert "34.8° (a random subspace of that size: 28.9°), -11.5° of it toward" in said
     assert said.endswith("42% of the class's zero-shot accuracy is retained.")
+    # Below chance, what is retained is less than nothing.
+    assert "; none of the class's" in summary({**SCALARS, "sing/retention": -0.01})
     assert summary({**SCALARS, "sing/retention": math.nan}).endswith("toward the class.")
 
 
