@@ -14,18 +14,6 @@ from sing_monitor.semantics import SemanticSpace, resolve_space
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-_GROUPS = (
-    "sing",
-    "attribute",
-    "head",
-    "translator",
-    "support",
-    "collapse",
-    "steer",
-    "perturb",
-    "monitor",
-)
-
 
 def refuse_namesakes(names: Sequence[str | None], name: str | None) -> None:
     """Two callbacks that log one key would silently give the mean of both.
@@ -48,12 +36,14 @@ def refuse_namesakes(names: Sequence[str | None], name: str | None) -> None:
 
 def warn_about_early_stopping(trainer: pl.Trainer, name: str | None) -> None:
     """Say so where EarlyStopping would end a run because one of our metrics is undefined."""
+    from sing_monitor.analyses import CATALOGUE
+
     suffix = "" if name is None else f".{name}"
+    ours = {f"{spec.key.partition('/')[0]}{suffix}" for spec in CATALOGUE}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if not isinstance(callback, EarlyStopping) or not callback.check_finite:
             continue
-        group = str(callback.monitor).partition("/")[0]
-        if group in {f"{known}{suffix}" for known in _GROUPS}:
+        if str(callback.monitor).partition("/")[0] in ours:
             rank_zero_warn(
                 f"EarlyStopping(monitor={callback.monitor!r}) stops the run as soon as the metric "
                 "is NaN, and ours are NaN where they are undefined or skipped. "
