@@ -52,6 +52,15 @@ class HeadTap:
         self._calls.clear()
         self.is_open = True
 
+    @contextmanager
+    def listening(self) -> Generator[None, None, None]:
+        """Open for a block, and no longer than that when it fails."""
+        self.open()
+        try:
+            yield
+        finally:
+            self.is_open = False
+
     def close(self) -> Tensor:
         """Stop listening and hand over the features, (B, m).
 

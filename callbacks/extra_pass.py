@@ -31,6 +31,7 @@ def collect_probe(
     forward: Callable[[Any], object],
     prepare: Callable[[Any], Any] | None = None,
     batches: int | None = None,
+    is_shared: bool = False,
 ) -> None:
     """Run a model over a loader, in eval mode and without gradients, and collect the probe.
 
@@ -44,6 +45,8 @@ def collect_probe(
         forward: takes a prepared batch through the model, and so calls the head once.
         prepare: puts a batch where the model is; by default on its device.
         batches: how many to run; None: all.
+        is_shared: other processes take part in every forward pass, as where weights are sharded;
+            a fault then comes up at the end, because they would wait for this one forever.
 
     Raises:
         MisconfigurationException: if a batch cannot be read.
@@ -59,15 +62,24 @@ def collect_probe(
         delay=_PATIENCE,
         disable=getattr(rank_zero_only, "rank", 0) != 0,
     )
+    failure: Exception | None = None
     with no_trace(), eval_mode(model), bar:
         for raw_batch in islice(loader, batches):
             batch = (
                 move_data_to_device(raw_batch, device) if prepare is None else prepare(raw_batch)
             )
-            watch.tap.open()
-            forward(batch)
-            watch.add(batch)
+            with watch.tap.listening():
+                forward(batch)
+            try:
+                if failure is None:
+                    watch.add(batch)
+            except Exception as error:
+                if not is_shared:
+                    raise
+                failure = error
             bar.update()
+    if failure is not None:
+        raise failure
 
 
 def forward_images(

@@ -144,20 +144,12 @@ def analyze(
             class_names=class_names,
             prompts=Prompts(prompt, concepts, attribute_prompts or {}),
             probe_size=probe_size,
-            every_n_epochs=1,
-            dataloader_idx=0,
-            probe=None,
             pixel_stats=pixel_stats,
             batch_adapter=batch_adapter,
             ridge=ridge,
             n_images=n_images,
             invariance=invariance,
-            allow_augmented=True,
             cache_dir=cache_folder(cache_dir),
-            save_snapshots=False,
-            alerts=(),
-            name=None,
-            on_error="raise",
         )
         images = dataset_size(loader, math.inf, 1)
         with no_trace():

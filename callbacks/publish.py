@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from sing_monitor.snapshot import Snapshot
     from sing_monitor.tracking import RunWriter
 
-_NAMED = 3
+_MOST = 0.5
+_WITH_MLFLOW = 'Trainer(logger=MLFlowLogger(tracking_uri="sqlite:///mlflow.db"))'
 
 
 class Publisher:
@@ -145,6 +147,19 @@ class Publisher:
             rank_zero_warn(f"SINGCallback could not write to MLflow: {reason} Training goes on.")
 
 
+def log_scalars(
+    pl_module: pl.LightningModule, values: Mapping[str, float], *, is_shared: bool
+) -> None:
+    """Log by name, so that callbacks can watch them; with ``is_shared`` on every rank at once."""
+    device = pl_module.device
+    # Lightning keeps what it is given: float32 would round a large global_step.
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    pl_module.log_dict(
+        {key: torch.tensor(value, dtype=dtype, device=device) for key, value in values.items()},
+        sync_dist=is_shared,
+    )
+
+
 def mlflow_loggers(trainer: pl.Trainer) -> list[MLFlowLogger]:
     """The trainer's MLflow loggers; none under ``fast_dev_run``."""
     return [logger for logger in trainer.loggers if isinstance(logger, MLFlowLogger)]
@@ -164,21 +179,27 @@ def summary(scalars: Mapping[str, float]) -> str:
     )
     retained = scalars["sing/retention"]
     if math.isfinite(retained):
-        sentence += f"; {retained:.0%} of the class's zero-shot accuracy is retained"
+        share = f"{retained:.0%}" if retained > 0 else "none"
+        sentence += f"; {share} of the class's zero-shot accuracy is retained"
+    outside = scalars["support/outside_centered"]
+    if outside > _MOST:
+        sentence += (
+            f". But {outside:.0%} of the images are translated out of support, so these numbers "
+            "say more of the translator than of the head"
+        )
     return f"{sentence}."
 
 
-def named(classes: Sequence[str]) -> str:
-    """A few names, and how many more there are.
-
-    Example::
-
-        >>> named(["cat"]), named(["cat", "dog", "ship", "tree", "car"])
-        ("class 'cat'", "classes 'cat', 'dog', 'ship' and 2 more")
-    """
-    names = ", ".join(repr(name) for name in classes[:_NAMED])
-    more = f" and {len(classes) - _NAMED} more" if len(classes) > _NAMED else ""
-    return f"{'class' if len(classes) == 1 else 'classes'} {names}{more}"
+def say_what_is_not_kept(trainer: pl.Trainer) -> None:
+    """Say, before a training, that tables and pictures go to MLflow and to no other logger."""
+    if mlflow_loggers(trainer) or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return
+    others = ", ".join(type(logger).__name__ for logger in trainer.loggers)
+    kept = f"only the scalars are kept, by {others}" if others else "nothing is kept"
+    rank_zero_info(
+        f"SINGCallback: without an MLFlowLogger {kept}. Tables and pictures, which the app shows, "
+        f"need one: {_WITH_MLFLOW}."
+    )
 
 
 def how_to_open(trainer: pl.Trainer) -> str:
@@ -187,7 +208,8 @@ def how_to_open(trainer: pl.Trainer) -> str:
 
     loggers = mlflow_loggers(trainer)
     if not loggers:
-        return "Log to MLflow to keep curves and tables: Trainer(logger=MLFlowLogger(...))."
+        kept = "tables and pictures" if trainer.loggers else "curves and tables"
+        return f"Log to MLflow to keep {kept}: {_WITH_MLFLOW}."
     uri = redact(str(loggers[0]._tracking_uri))
     return (
         f"Compare runs: mlflow ui --backend-store-uri {uri}. "

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
@@ -19,11 +17,13 @@ from torch import nn
 from sing_monitor.callbacks.alerting import raise_alerts
 from sing_monitor.callbacks.analysis import Analysis
 from sing_monitor.callbacks.exchange import Outcome, Share, broadcast, gather
+from sing_monitor.callbacks.faults import Faults
 from sing_monitor.callbacks.memory import Memory
 from sing_monitor.callbacks.probe import probe_threshold
-from sing_monitor.callbacks.publish import Publisher, how_to_open, named, summary
+from sing_monitor.callbacks.publish import Publisher, how_to_open, log_scalars, summary
+from sing_monitor.callbacks.remarks import remarks
 from sing_monitor.callbacks.settings import Settings
-from sing_monitor.callbacks.source import Source, find_source, run_own_probe
+from sing_monitor.callbacks.source import Source, find_source, run_own_probe, runs_validation
 from sing_monitor.callbacks.watch import UNKNOWN_SHARE, Watch
 from sing_monitor.findings import complete, named_key
 
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
 class MonitoredRun:
     """Takes a trainer's validations one after the other.
 
-    A fault is kept until the end of the pass, where all ranks hear of it. In the sanity check it
-    ends the run, before any training; later it costs the numbers of one epoch, or, if it will come
-    back at every validation, turns the monitor off.
-
     Args:
         settings: what the user asked for.
         watch: on the model.
@@ -52,9 +48,7 @@ class MonitoredRun:
         self._watch = watch
         self._memory = memory
         self._publisher = Publisher(settings.name, self._describe)
-        self._failure: Exception | None = None
-        self._is_proved = False  # a validation, or the sanity check, has gone well
-        self._is_off = False
+        self._faults = Faults(settings.on_error)
         self._is_due = False
         self._is_rehearsal = False
         self._source: Source | None = None
@@ -63,7 +57,6 @@ class MonitoredRun:
         self._passes = 0  # of these, those that were analysed
         self._images = 0
         self._seconds = 0.0
-        self._warned: set[str] = set()
         self._last: Mapping[str, float] = {}
         self._attributes = tuple(settings.prompts.attributes)
 
@@ -71,7 +64,7 @@ class MonitoredRun:
         """Where no validation loop will run: rehearse on the user's own probe, or warn."""
         if self.measures_training_epochs(trainer):
             self.measure(trainer, pl_module, is_rehearsal=True)
-        elif not trainer.enable_validation:
+        elif not runs_validation(trainer):
             rank_zero_warn(
                 "SINGCallback listens to the validation loop, and none will run: there is no "
                 "validation loader, no validation_step, or limit_val_batches=0. Add one, or give "
@@ -80,7 +73,7 @@ class MonitoredRun:
 
     def measures_training_epochs(self, trainer: pl.Trainer) -> bool:
         """Whether the probe is measured after training epochs, for want of a validation loop."""
-        return self._settings.probe is not None and not trainer.enable_validation
+        return self._settings.probe is not None and not runs_validation(trainer)
 
     def measure(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, is_rehearsal: bool = False
@@ -92,12 +85,13 @@ class MonitoredRun:
 
     def start(self, trainer: pl.Trainer, model: nn.Module, *, is_rehearsal: bool = False) -> None:
         """Begin a validation."""
-        self._failure, self._is_collected = None, False
+        self._faults.start_pass()
+        self._is_collected = False
         self._is_rehearsal = is_rehearsal
         self._started += not is_rehearsal
-        self._is_due = not self._is_off and self._is_epoch_due(trainer)
+        self._is_due = not self._faults.is_off and self._is_epoch_due(trainer)
         if self._is_due:
-            with self._timed(), self._guarded():
+            with self._timed(), self._faults.kept():
                 self._start_pass(trainer, model)
 
     def before_batch(
@@ -114,7 +108,7 @@ class MonitoredRun:
     def after_batch(self, trainer: pl.Trainer, batch: Any, dataloader_idx: int) -> None:
         """Take the rows of a batch."""
         if self._is_listening(dataloader_idx):
-            with self._timed(), self._guarded():
+            with self._timed(), self._faults.kept():
                 self._watch.add(batch)
                 self._refuse_augmented()
 
@@ -134,7 +128,7 @@ class MonitoredRun:
         self._publisher.flush()
         if self._last:
             rank_zero_info(f"SINGCallback: {summary(self._last)} {how_to_open(trainer)}")
-        elif self._started == 0 and trainer.enable_validation:
+        elif self._started == 0 and runs_validation(trainer):
             rank_zero_warn(
                 "SINGCallback analysed nothing, because no validation ran before the training "
                 "ended. Check check_val_every_n_epoch, val_check_interval and max_epochs."
@@ -153,15 +147,7 @@ class MonitoredRun:
 
     def _is_listening(self, dataloader_idx: int) -> bool:
         is_ours = self._settings.probe is None and dataloader_idx == self._settings.dataloader_idx
-        return self._is_due and is_ours and self._failure is None
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Keep a fault for the end of the pass, where all ranks hear of it."""
-        try:
-            yield
-        except Exception as error:
-            self._failure = error
+        return self._is_due and is_ours and self._faults.current is None
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -186,10 +172,10 @@ class MonitoredRun:
     def _collect_own(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Run the user's own probe, once a pass."""
         is_wanted = self._settings.probe is not None and self._is_due and not self._is_collected
-        if not is_wanted or self._failure is not None or self._source is None:
+        if not is_wanted or self._faults.current is not None or self._source is None:
             return
         self._is_collected = True
-        with self._timed(), self._guarded():
+        with self._timed(), self._faults.kept():
             run_own_probe(trainer, pl_module, self._watch, self._source, self._settings)
             self._refuse_augmented()
 
@@ -238,15 +224,16 @@ class MonitoredRun:
 
     def _share(self, trainer: pl.Trainer) -> Share:
         rows = None
-        with self._guarded():
+        with self._faults.kept():
             rows = self._watch.finish()
         if self._settings.probe is not None and not trainer.is_global_zero:
             rows = None  # every rank has run the whole probe
-        if self._failure is None:
+        fault = self._faults.current
+        if fault is None:
             return Share(rows, expected=self._expected_images, attributes=self._watch.attributes)
         return Share(
-            failure=str(self._failure) or type(self._failure).__name__,
-            is_setup_fault=isinstance(self._failure, MisconfigurationException),
+            failure=str(fault) or type(fault).__name__,
+            is_setup_fault=isinstance(fault, MisconfigurationException),
             expected=self._expected_images,
             attributes=self._watch.attributes,
         )
@@ -289,48 +276,25 @@ class MonitoredRun:
 
     def _remember(self, trainer: pl.Trainer, outcome: Outcome) -> None:
         if outcome.failure is not None:
-            self._complain(trainer, outcome.failure, outcome.is_setup_fault)
+            self._faults.complain(
+                outcome.failure,
+                epoch=trainer.current_epoch,
+                is_setup_fault=outcome.is_setup_fault,
+                is_rehearsal=self._is_rehearsal,
+            )
             return
-        self._is_proved = True
-        for note in outcome.notes:
-            self._warn_once(note)
+        self._faults.pass_went_well()
         if self._is_rehearsal:
             return
+        for reason, context in remarks(outcome, trainer.current_epoch):
+            self._faults.warn_once(reason, context)
         self._passes += 1
         self._last = outcome.scalars
-        if outcome.scalars["head/null_dim"] == 0:
-            self._warn_once(
-                "the head has no null space (as many independent classes as features): AS and IS "
-                "are 0 by definition and their ratio is undefined."
-            )
-        if outcome.poor_classes:
-            self._warn_once(
-                "the translator predicts their images no better than one constant vector (held-out "
-                "R2 at most 0), so their scores mean nothing. More images, or a space that knows "
-                "such images, may help; the table of classes has every translator_r2.",
-                f"epoch {trainer.current_epoch}, {named(outcome.poor_classes)}: ",
-            )
         if _is_fitting(trainer):
             self._memory.last_epoch = trainer.current_epoch
             self._memory.head_weight = self._watch.weight
             if math.isfinite(outcome.scalars["translator/ridge"]):
                 self._memory.ridge = outcome.scalars["translator/ridge"]
-
-    def _complain(self, trainer: pl.Trainer, reason: str, is_setup_fault: bool) -> None:
-        if self._is_rehearsal or self._settings.on_error == "raise":
-            raise MisconfigurationException(reason) from self._failure
-        if is_setup_fault or not self._is_proved:
-            self._is_off = True
-            self._warn_once(reason, "turned off for this run: ")
-        else:
-            self._warn_once(reason, f"no scores for epoch {trainer.current_epoch}: ")
-
-    def _warn_once(self, reason: str, context: str = "") -> None:
-        # Counts differ from epoch to epoch, and the reason is still the same.
-        topic = re.sub(r"\d+", "#", reason)
-        if topic not in self._warned:
-            self._warned.add(topic)
-            rank_zero_warn(f"SINGCallback: {context}{reason}")
 
     def _log(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, scalars: Mapping[str, float]
@@ -348,15 +312,10 @@ class MonitoredRun:
         if trainer.is_global_zero and self._watch.is_settled:
             with self._timed():
                 self._publisher.keep_scalars(trainer, values)
-        device = pl_module.device
-        # Lightning keeps what it is given: float32 would round a large global_step.
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        pl_module.log_dict(
-            {
-                named_key(key, self._settings.name): torch.tensor(value, dtype=dtype, device=device)
-                for key, value in values.items()
-            },
-            sync_dist=trainer.world_size > 1,
+        log_scalars(
+            pl_module,
+            {named_key(key, self._settings.name): value for key, value in values.items()},
+            is_shared=trainer.world_size > 1,
         )
 
 

@@ -1,4 +1,4 @@
-"""SINGCallback's settings and its trainer, checked at once; each error names the fix."""
+"""SINGCallback's settings, checked at once; each error names the fix."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from sing_monitor.alerts import Alert
@@ -21,23 +19,8 @@ from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.geometry import Invariance
 from sing_monitor.semantics import SemanticSpace
 
-if TYPE_CHECKING:
-    import lightning.pytorch as pl
 
-GROUPS = (
-    "sing",
-    "attribute",
-    "head",
-    "translator",
-    "support",
-    "collapse",
-    "steer",
-    "perturb",
-    "monitor",
-)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What the user asked for; :class:`SINGCallback` documents each of them.
 
@@ -50,20 +33,21 @@ class Settings:
     class_names: Any
     prompts: Prompts
     probe_size: int
-    every_n_epochs: int
-    dataloader_idx: int
-    probe: DataLoader[Any] | None
     pixel_stats: Any
     batch_adapter: Callable[[Any], Any] | None
     ridge: float | Literal["auto"]
     n_images: int
     invariance: Invariance
-    allow_augmented: bool
     cache_dir: Path | None
-    save_snapshots: bool
-    name: str | None
-    alerts: tuple[Alert, ...]
-    on_error: Literal["warn", "raise"]
+    # Only a training asks for what follows.
+    every_n_epochs: int = 1
+    dataloader_idx: int = 0
+    probe: DataLoader[Any] | None = None
+    allow_augmented: bool = False
+    save_snapshots: bool = False
+    name: str | None = None
+    alerts: tuple[Alert, ...] = ()
+    on_error: Literal["warn", "raise"] = "warn"
 
     def __post_init__(self) -> None:
         _check_templates(self.prompts.classes)
@@ -91,21 +75,6 @@ def cache_folder(cache_dir: str | PathLike[str] | None) -> Path | None:
     if cache_dir == "auto":
         return default_cache_dir()
     return None if cache_dir is None else Path(cache_dir)
-
-
-def warn_about_early_stopping(trainer: pl.Trainer, name: str | None) -> None:
-    """Say so where EarlyStopping would end a run because one of our metrics is undefined."""
-    suffix = "" if name is None else f".{name}"
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if not isinstance(callback, EarlyStopping) or not callback.check_finite:
-            continue
-        group = str(callback.monitor).partition("/")[0]
-        if group in {f"{known}{suffix}" for known in GROUPS}:
-            rank_zero_warn(
-                f"EarlyStopping(monitor={callback.monitor!r}) stops the run as soon as the metric "
-                "is NaN, and ours are NaN where they are undefined or skipped. "
-                "Pass check_finite=False to go on."
-            )
 
 
 def _check_count(name: str, value: Any, least: int) -> None:

@@ -179,6 +179,7 @@ def report(
         "images of probe=, on which the model runs once more" if own_probe else "validation images"
     )
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    source = "without names" if setup.classes.names is None else f"from {setup.classes.source}"
     null = f"{geometry.null_dim} of {geometry.feature_dim} dimensions leave the {invariance} as is"
     if geometry.null_dim == 0:
         null += ": this head sees everything, so AS and IS are 0 by definition"
@@ -188,7 +189,7 @@ def report(
         "space": f"{space.name} ({space.dim} dimensions)",
         "pixels": f"{setup.pixels.source}; mean {_short(setup.pixels.mean)}, "
         f"std {_short(setup.pixels.std)}",
-        "classes": f"{len(names)} from {setup.classes.source}: {shown}",
+        "classes": f"{len(names)} {source}: {shown}",
         "prompt": f'"{prompts.class_prompt(names[0])}"'
         if setup.reference == TEXT
         else "none: scores refer to class prototypes",

@@ -19,10 +19,16 @@ from sing_monitor.callbacks.alerting import usable_alerts
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.check import check
 from sing_monitor.callbacks.memory import Memory
+from sing_monitor.callbacks.publish import say_what_is_not_kept
 from sing_monitor.callbacks.run import MonitoredRun
-from sing_monitor.callbacks.settings import Settings, cache_folder, warn_about_early_stopping
+from sing_monitor.callbacks.settings import Settings, cache_folder
 from sing_monitor.callbacks.setup import Prompts, SetupReport
 from sing_monitor.callbacks.source import check_own_probe
+from sing_monitor.callbacks.trainer import (
+    open_space,
+    refuse_namesakes,
+    warn_about_early_stopping,
+)
 from sing_monitor.callbacks.watch import Watch
 from sing_monitor.geometry import Invariance
 from sing_monitor.semantics import DEFAULT_SPACE, SemanticSpace, resolve_space
@@ -164,19 +170,23 @@ class SINGCallback(Callback):
         if trainer.barebones:
             rank_zero_warn("SINGCallback does nothing under Trainer(barebones=True).")
             return
-        self._refuse_namesakes(trainer)
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        names = [each.settings.name for each in callbacks if isinstance(each, SINGCallback)]
+        refuse_namesakes(names, self.settings.name)
         warn_about_early_stopping(trainer, self.settings.name)
         if stage == "fit" and trainer.current_epoch == 0:
             self._memory = Memory()  # a new training; a resumed one loads its state after setup
+        if stage == "fit":
+            say_what_is_not_kept(trainer)
         if self.settings.probe is not None:
-            check_own_probe(pl_module)
+            check_own_probe(pl_module, self.settings.probe)
             rank_zero_info(
                 "SINGCallback: the model runs once more over the loader given as probe= for every "
                 "analysed epoch, in eval mode and without gradients."
             )
         with no_trace():
-            space = self._open_space(trainer)
-            watch = Watch(self.settings, space, getattr(trainer, "datamodule", None))
+            self._space = open_space(trainer, self._space or self.settings.space)
+            watch = Watch(self.settings, self._space, getattr(trainer, "datamodule", None))
         try:
             watch.attach(pl_module)
         except (ValueError, TypeError) as error:
@@ -273,33 +283,3 @@ class SINGCallback(Callback):
         if self._run is not None:
             self._run.release()
         self._run = None
-
-    def _refuse_namesakes(self, trainer: pl.Trainer) -> None:
-        """Two callbacks that log one key would silently give the mean of both."""
-        name = self.settings.name
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        same = [c for c in callbacks if isinstance(c, SINGCallback) and c.settings.name == name]
-        if len(same) > 1:
-            raise MisconfigurationException(
-                f"{len(same)} SINGCallbacks of one trainer have name={name!r} and would log the "
-                "same keys. Give each its own, as in SINGCallback(name='aux'), which logs "
-                "sing.aux/...; one of them may go without."
-            )
-
-    def _open_space(self, trainer: pl.Trainer) -> SemanticSpace:
-        """Load the space; rank 0 first, so that weights are downloaded once."""
-        failure: Exception | None = None
-        for is_my_turn in (trainer.is_global_zero, not trainer.is_global_zero):
-            if is_my_turn and self._space is None:
-                try:
-                    self._space = resolve_space(self.settings.space)
-                except (ValueError, TypeError, RuntimeError) as error:
-                    failure = error
-            trainer.strategy.barrier()
-        # A rank that went on alone would wait for the others forever.
-        is_open = self._space is not None
-        if not trainer.strategy.reduce_boolean_decision(is_open) or self._space is None:
-            raise MisconfigurationException(
-                str(failure or "the semantic space could not be loaded on another rank.")
-            ) from failure
-        return self._space

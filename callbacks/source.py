@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch.utils.data import DistributedSampler
 
 from sing_monitor.callbacks.batches import unpack_batch
 from sing_monitor.callbacks.extra_pass import collect_probe
@@ -44,6 +45,13 @@ class Source:
     ranks: int
 
 
+def runs_validation(trainer: pl.Trainer) -> bool:
+    """Whether fit runs a validation loop; Lightning counts one over an empty list of loaders."""
+    batches = trainer.num_val_batches
+    is_empty = sum(batches) == 0 if batches else trainer.val_dataloaders in ([], (), {})
+    return trainer.enable_validation and not is_empty
+
+
 def find_source(trainer: pl.Trainer, settings: Settings, *, is_rehearsal: bool) -> Source:
     """The batches of the pass that begins.
 
@@ -64,8 +72,8 @@ def find_source(trainer: pl.Trainer, settings: Settings, *, is_rehearsal: bool) 
     return Source(loader, images, batches, dataset_size(loader, batches, ranks), ranks)
 
 
-def check_own_probe(pl_module: pl.LightningModule) -> None:
-    """Refuse a module that maps no images to logits by itself.
+def check_own_probe(pl_module: pl.LightningModule, probe: Any) -> None:
+    """Refuse a module that maps no images to logits by itself, and a probe that is shared out.
 
     ``validation_step`` cannot take the place of ``forward``: it logs, and its metrics would be
     those of two data sets.
@@ -73,6 +81,11 @@ def check_own_probe(pl_module: pl.LightningModule) -> None:
     Raises:
         MisconfigurationException: naming the fix.
     """
+    if isinstance(probe.sampler, DistributedSampler):
+        raise MisconfigurationException(
+            "SINGCallback(probe=...) has a DistributedSampler, but every rank runs the whole "
+            "probe: with shares, that of rank 0 alone would count. Leave the sampler out."
+        )
     if not is_overridden("forward", pl_module, LightningModule):
         raise MisconfigurationException(
             f"SINGCallback(probe=...) runs the module itself on images, and "
@@ -106,7 +119,13 @@ def run_own_probe(
     batches = None if math.isinf(source.batches) else int(source.batches)
     with _validating(trainer):
         collect_probe(
-            watch, pl_module, source.loader, forward=forward, prepare=prepare, batches=batches
+            watch,
+            pl_module,
+            source.loader,
+            forward=forward,
+            prepare=prepare,
+            batches=batches,
+            is_shared=trainer.world_size > 1,
         )
 
 

@@ -4,9 +4,12 @@
     python examples/imagenet_finetune.py train val --model convnext_tiny --epochs 20 --devices 4
 
 The recipe for people with a network and a GPU: ImageNet, or any folder with a folder of images for
-each class (names in words, or WordNet ids). timm's weights and ViT-B-32 (about 600 MB) are
-downloaded once; 10,000 validation images are embedded once, in seconds on a GPU, and then kept.
-The head is trained at ten times the rate of the rest, as it starts anew. Both weights may be files:
+each class (names in words, or WordNet ids). ImageNet's validation images come in a single folder:
+`torchvision.datasets.ImageNet(root, "val")` sorts them into one for each class.
+
+timm's weights and ViT-B-32 (about 600 MB) are downloaded once; 10,000 validation images are
+embedded once, in seconds on a GPU, and then kept. The head is trained at ten times the rate of the
+rest, as it starts anew. Both weights may be files:
 
     ... --weights resnet50.safetensors --space ViT-B-32//data/open_clip_model.safetensors
 """
@@ -54,6 +57,11 @@ class FineTuned(TimmClassifier):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
+def class_folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder."""
+    return sorted(each.name for each in folder.iterdir() if each.is_dir())
+
+
 def loaders(
     train: Path, validation: Path, model: FineTuned, batch_size: int, workers: int
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
@@ -93,11 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     L.seed_everything(0, workers=True)
     torch.set_float32_matmul_precision("high")
-    classes = len([folder for folder in options.train.iterdir() if folder.is_dir()])
+    classes = class_folders(options.train)
+    if class_folders(options.validation) != classes:
+        # torchvision numbers folders by name, so labels would not be those of the training.
+        parser.error(f"{options.validation} and {options.train} do not hold the same class folders")
     pretrained: dict[str, Any] = {"pretrained": True}
     if options.weights is not None:
         pretrained["pretrained_cfg_overlay"] = {"file": str(options.weights)}
-    model = FineTuned(options.model, classes, options.learning_rate, **pretrained)
+    model = FineTuned(options.model, len(classes), options.learning_rate, **pretrained)
     monitor = SINGCallback(
         options.space,
         # As CLIP's own zero-shot classifiers do, several wordings are averaged.

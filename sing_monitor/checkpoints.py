@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".pth.tar", ".bin", ".safetensors")
 _STATES = ("state_dict", "model_state_dict", "model")
+# Averages of the weights over the training, as timm and torchvision's scripts keep them.
+_AVERAGED = ("state_dict_ema", "model_ema")
 _FORBIDDEN = re.compile(r"GLOBAL (\S+)")
 # "epoch=3-step=120.ckpt" (Lightning), "checkpoint-3.pth.tar" (timm), "epoch_3.pt"
 _EPOCH = re.compile(r"(?:epoch|checkpoint)[=_-]?(\d+)")
@@ -35,6 +37,7 @@ class Checkpoint:
         epoch: of the training; None where neither the file nor its name tells.
         step: the global step, likewise.
         architecture: timm's name of the model, where the file holds it.
+        is_averaged: whether these are the averaged weights (EMA) of a file that holds both.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class Checkpoint:
     epoch: int | None = None
     step: int | None = None
     architecture: str | None = None
+    is_averaged: bool = False
 
 
 def find_checkpoints(folder: Path) -> list[Path]:
@@ -63,8 +67,13 @@ def find_checkpoints(folder: Path) -> list[Path]:
     return files
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, *, use_ema: bool = True) -> Checkpoint:
     """Read a file without running any code that it may hold (``weights_only=True``).
+
+    Args:
+        path: the file.
+        use_ema: take averaged weights where it holds them beside those of the training, as
+            ``timm.models.load_checkpoint`` does.
 
     Raises:
         ValueError: if the file is broken, holds other objects than weights and plain values, or
@@ -76,7 +85,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} holds a {type(content).__name__}; expected weights by name. Save "
             "model.state_dict()."
         )
-    state: Any = next((content[key] for key in _STATES if key in content), content)
+    averaged = [key for key in _AVERAGED if use_ema and content.get(key) is not None]
+    state: Any = next((content[key] for key in (*averaged, *_STATES) if key in content), content)
     if not isinstance(state, Mapping) or not any(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(
             f"{path} holds no weights; expected a state dict, or one under {', '.join(_STATES)}. "
@@ -88,6 +98,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         _number(content.get("epoch"), _EPOCH, path),
         _number(content.get("global_step"), _STEP, path),
         content["arch"] if isinstance(content.get("arch"), str) else None,
+        is_averaged=bool(averaged),
     )
 
 

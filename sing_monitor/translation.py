@@ -181,10 +181,24 @@ def _check_samples(snapshot: Snapshot) -> None:
         blocks = row_blocks(all_rows(values))
         rows = torch.cat([values[some].isfinite().all(dim=1) for some in blocks])
         if not rows.all():
+            hint = _why_not_finite(snapshot) if name == "features" else ""
             raise ValueError(
                 f"{name} of {int((~rows).sum())} of {len(rows)} images hold NaN or infinite "
-                "values; the scores of this epoch are undefined."
+                f"values; the scores of this epoch are undefined.{hint}"
             )
+
+
+def _why_not_finite(snapshot: Snapshot) -> str:
+    """Why a model has lost its numbers, as far as the snapshot tells."""
+    hint = ""
+    if not snapshot.weight.isfinite().all():
+        hint = " So does the head's weight: the training itself has diverged."
+    if snapshot.features.dtype == torch.float16:
+        hint += (
+            " In float16 values above 65,504 are infinite, and Adam's eps=1e-8 is 0, so that it "
+            "divides by 0: take Adam(eps=1e-4), or Trainer(precision='bf16-true')."
+        )
+    return hint
 
 
 def _check_texts(snapshot: Snapshot, texts: Texts) -> None:

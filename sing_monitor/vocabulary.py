@@ -77,14 +77,9 @@ def read_vocabulary(
                 f'template {template!r} must hold "{{}}" exactly once, where the word goes, as in '
                 f"{TEMPLATE!r}"
             )
-    try:
-        # A byte order mark, as Windows editors write it, belongs to no word.
-        lines = path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from None
     found: dict[str, list[str]] = {}
-    for line in map(str.strip, lines):
-        if not line or line.startswith("#"):
+    for line in _lines(path):
+        if line.startswith("#"):
             continue
         described = _NAME_AND_PROMPT.fullmatch(line)
         name = described["name"] if described else line
@@ -100,3 +95,24 @@ def read_vocabulary(
             f"{path} names no concept; write one a line: a word, or 'name: a prompt for it'"
         )
     return {name: tuple(prompts) for name, prompts in found.items()}
+
+
+def read_class_names(path: Path) -> list[str]:
+    """Read the classes' names from a text file in UTF-8: one a line, in the order of the labels.
+
+    Empty lines are passed over.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is not UTF-8.
+    """
+    return _lines(path)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        # A byte order mark, as Windows editors write it, belongs to no word.
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from None
+    return [line.strip() for line in lines if line.strip()]

@@ -79,6 +79,26 @@ def test_safetensors_and_the_old_format_of_torch_are_read(tmp_path: Path) -> Non
         assert all(torch.equal(found.state[key], value) for key, value in state.items())
 
 
+@pytest.mark.parametrize("key", ["state_dict_ema", "model_ema"])
+def test_averaged_weights_are_read_unless_the_others_are_asked_for(
+    tmp_path: Path, key: str
+) -> None:
+    trained, averaged = network(1).state_dict(), network(2).state_dict()
+    # torchvision's scripts save an AveragedModel, which wraps and counts.
+    wrapped = below("module.", averaged) | {"n_averaged": torch.tensor(3)}
+    torch.save({"model": trained, key: wrapped}, tmp_path / "both.pth")
+    torch.save({"model": trained, key: None}, tmp_path / "none.pth")
+    for name, use_ema, expected in (
+        ("both.pth", True, averaged),
+        ("both.pth", False, trained),
+        ("none.pth", True, trained),
+    ):
+        found, model = read_checkpoint(tmp_path / name, use_ema=use_ema), network()
+        assert found.is_averaged == (expected is averaged)
+        load_weights(model, found)
+        assert all(torch.equal(model.state_dict()[each], expected[each]) for each in expected)
+
+
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "net.inner."])
 def test_weights_find_their_place_below_wrappers_and_wholes(tmp_path: Path, prefix: str) -> None:
     state = below(prefix, network(1).state_dict()) | {"loss.weight": torch.ones(2)}

@@ -122,6 +122,16 @@ def test_imagenet_finetune_takes_both_weights_from_files(
     assert state["network.fc.weight"].shape == (len(tiny.CLASSES), 96)
 
 
+def test_imagenet_finetune_refuses_folders_that_number_their_classes_differently(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = tiny.image_folder(tmp_path / "train", 4)
+    (tmp_path / "flat").mkdir()  # as ImageNet's validation images come
+    with pytest.raises(SystemExit):
+        imagenet_finetune.main([str(train), str(tmp_path / "flat")])
+    assert "do not hold the same class folders" in capsys.readouterr().err
+
+
 def test_posthoc_analyzes_adds_concepts_and_explains(
     uri: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

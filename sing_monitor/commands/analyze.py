@@ -25,7 +25,11 @@ where it ended.
 The model of a checkpoint is built by --timm ARCHITECTURE, by --model module:function
 (returns a torch.nn.Module), or by --model module:Class of a LightningModule; without
 both, by the architecture that timm's own checkpoints name. Files are read with
-weights_only=True: no code in them is run."""
+weights_only=True: no code in them is run.
+
+What needs code of yours is left to sing_monitor.analyze in Python, such as a
+batch_adapter for batches that are no (images, labels); here the DataLoader's
+collate_fn can turn them into such."""
 _EPILOG = """\
 examples:
   sing-monitor analyze lightning_logs/version_3/checkpoints --model train:LitModel \\
@@ -53,6 +57,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="a folder with a folder of images for each class (timm models; they get timm's "
         "transform), or module:function that returns a DataLoader or a Dataset",
     )
+    add("--class-names", metavar="FILE", type=Path, help="one a line, in the order of the labels")
+    for name in ("mean", "std"):
+        add(
+            f"--{name}",
+            nargs="+",
+            type=float,
+            metavar="X",
+            help=f"{name} of the normalisation (one number, or one for each channel), where it is "
+            "not that of timm's config or of the data set's transforms",
+        )
+    add("--no-ema", action="store_true", help="not the averaged weights, where a file holds both")
     add(
         "--each",
         choices=("epoch", "model"),
@@ -97,8 +112,8 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from sing_monitor.store import redact
 
     series = _series(arguments)
-    checkpoints, failures = _read(arguments.checkpoints)
-    jobs = _jobs(arguments, checkpoints)
+    checkpoints, failures = _read(arguments.checkpoints, use_ema=not arguments.no_ema)
+    jobs, known = _jobs(arguments, checkpoints), 0
     client = MlflowClient(tracking_uri(arguments))
     with tqdm(total=sum(len(group) for *_, group in jobs), desc="checkpoints", unit="file") as bar:
         for source, name, group in jobs:
@@ -113,12 +128,20 @@ def _analyze(arguments: argparse.Namespace) -> int:
                     if result.failure is not None:
                         failures.setdefault(result.failure, []).append(label)
                         failed += 1
-                    elif result.found is not None:
-                        bar.write(f"{label}: {summary(result.found.scalars)}")
+                    elif result.found is None:
+                        known += 1
+                    else:
+                        weights = " (EMA weights)" if result.checkpoint.is_averaged else ""
+                        bar.write(f"{label}{weights}: {summary(result.found.scalars)}")
                     bar.update()
                 status = "FAILED" if failed else "FINISHED"
             finally:
                 history.finish(status)
+    if known:
+        sys.stderr.write(
+            f"Analyzed before, and not again: {known}. With other options, give --experiment a new "
+            "name.\n"
+        )
     for reason, labels in failures.items():
         sys.stderr.write(f"Not analyzed, {', '.join(labels)}: {reason}\n")
     sys.stdout.write(
@@ -131,14 +154,18 @@ def _analyze(arguments: argparse.Namespace) -> int:
 def _series(arguments: argparse.Namespace) -> Series:
     from sing_monitor.callbacks.series import Series
     from sing_monitor.semantics import DEFAULT_SPACE
-    from sing_monitor.vocabulary import read_vocabulary
+    from sing_monitor.vocabulary import read_class_names, read_vocabulary
 
-    images = Images(arguments.data, arguments.batch_size, arguments.workers)
+    stats = _pixel_stats(arguments)
+    images = Images(arguments.data, arguments.batch_size, arguments.workers, stats)
     settings = {
         "space": load_space(arguments.space or DEFAULT_SPACE),
         "head": arguments.head,
         "probe_size": arguments.probe_size,
+        "pixel_stats": stats,
     }
+    if arguments.class_names is not None:
+        settings["class_names"] = read_class_names(arguments.class_names)
     if arguments.prompt is not None:
         settings["prompt"] = arguments.prompt
     if arguments.concepts is not None:
@@ -152,7 +179,14 @@ def _series(arguments: argparse.Namespace) -> Series:
     )
 
 
-def _read(folder: Path) -> tuple[list[Checkpoint], dict[str, list[str]]]:
+def _pixel_stats(arguments: argparse.Namespace) -> tuple[list[float], list[float]] | None:
+    mean, std = arguments.mean, arguments.std
+    if (mean is None) != (std is None):
+        raise ValueError("--mean and --std belong together: give both, as in --mean 0.5 --std 0.5.")
+    return None if mean is None else (mean, std)
+
+
+def _read(folder: Path, *, use_ema: bool) -> tuple[list[Checkpoint], dict[str, list[str]]]:
     """The readable checkpoints, and why others are not: files by reason."""
     from sing_monitor.checkpoints import find_checkpoints, read_checkpoint
 
@@ -160,7 +194,7 @@ def _read(folder: Path) -> tuple[list[Checkpoint], dict[str, list[str]]]:
     failures: dict[str, list[str]] = {}
     for path in find_checkpoints(folder):
         try:
-            found.append(read_checkpoint(path))
+            found.append(read_checkpoint(path, use_ema=use_ema))
         except ValueError as error:
             failures[str(error)] = [_title(path, folder)]
     return found, failures
@@ -173,16 +207,19 @@ def _jobs(
     from sing_monitor.callbacks.series import in_order
 
     folder: Path = arguments.checkpoints.resolve()
+    # Of one file both kinds of weights can be analyzed, each as a run of its own.
+    source, title = ("#no-ema", " without EMA") if arguments.no_ema else ("", "")
     if not checkpoints:
         return []
     if arguments.each == "model":
         return [
-            (str(each.path.resolve()), _title(each.path, folder), [each]) for each in checkpoints
+            (f"{each.path.resolve()}{source}", f"{_title(each.path, folder)}{title}", [each])
+            for each in checkpoints
         ]
     kept, left_out = in_order(checkpoints)
     for each in left_out:
         sys.stderr.write(f"{each.path.name} is left out: another file is of the same epoch.\n")
-    return [(str(folder), folder.name, kept)]
+    return [(f"{folder}{source}", f"{folder.name}{title}", kept)]
 
 
 def _title(path: Path, folder: Path) -> str:

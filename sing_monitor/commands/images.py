@@ -20,13 +20,22 @@ class Images:
             folder of images for each class, which then gets the model's own timm transform.
         batch_size: of loaders that are built here.
         workers: likewise.
+        pixel_stats: ``(mean, std)`` that a folder's images are normalised with in place of the
+            model's own; each one number or one for each channel.
 
     Raises:
         ValueError: if there is neither such a function nor such a folder.
     """
 
-    def __init__(self, text: str, batch_size: int, workers: int) -> None:
+    def __init__(
+        self,
+        text: str,
+        batch_size: int,
+        workers: int,
+        pixel_stats: tuple[list[float], list[float]] | None = None,
+    ) -> None:
         self._options: dict[str, Any] = {"batch_size": batch_size, "num_workers": workers}
+        self._stats = dict(zip(("mean", "std"), pixel_stats or (), strict=False))
         self._folder = Path(text).expanduser()
         self._given: Any = None
         if self._folder.is_dir():
@@ -63,7 +72,7 @@ class Images:
                 f"{type(model).__name__} is no timm model, so the transform of its images is "
                 "unknown. Give --data module:function that returns a DataLoader."
             )
-        wanted = resolve_data_config(pretrained_cfg=config)
+        wanted = resolve_data_config(self._stats, pretrained_cfg=config)
         try:
             return ImageFolder(str(self._folder), create_transform(**wanted, is_training=False))
         except FileNotFoundError as error:

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, DistributedSampler
 
@@ -59,7 +59,7 @@ def plain(folder: Path) -> dict[str, float]:
     return validate(folder, tiny.Classifier().double(), logger=tiny.mlflow_logger(folder))
 
 
-class Sharded(tiny.Classifier):
+class Sharding(tiny.Classifier):
     """FSDP2: every rank holds a part of each weight."""
 
     def configure_model(self) -> None:
@@ -68,9 +68,58 @@ class Sharded(tiny.Classifier):
         fully_shard(self.network, mesh=mesh)
 
 
+def sharding_strategy() -> ModelParallelStrategy:
+    return ModelParallelStrategy(PROCESSES, 1, timeout=PATIENCE)
+
+
 def sharded(folder: Path) -> dict[str, float]:
-    strategy = ModelParallelStrategy(PROCESSES, 1, timeout=PATIENCE)
-    return validate(folder, Sharded().double(), strategy=strategy)
+    return validate(folder, Sharding().double(), strategy=sharding_strategy())
+
+
+def deterministic() -> nn.Module:
+    """Neither statistics of a batch nor dropout: processes train it as one does."""
+    L.seed_everything(7, verbose=False)
+    layers = (nn.Conv2d(3, 16, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*layers, nn.Linear(16, len(tiny.CLASSES))).double()
+
+
+class Logged(L.Callback):
+    """Keeps what a rank logs at the end of every training epoch."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.epochs.append({key: float(value) for key, value in trainer.callback_metrics.items()})
+
+
+def train_on_probe(
+    folder: Path, model: L.LightningModule, space: tiny.HashSpace | None = None, **changes: Any
+) -> dict[str, Any]:
+    """Train without a validation loop, and measure every second epoch on a probe of 47 images."""
+    probe, logged = tiny.loader(DoubleBlobs(47), batch_size=8), Logged()
+    callback = tiny.callback(
+        space=space or tiny.HashSpace(), probe=probe, every_n_epochs=2, on_error="warn"
+    )
+    run = trainer(folder, callback, logged, **{"max_epochs": 3, **changes})
+    with said_by_the_monitor() as said:
+        # Whole: the processes' sampler shuffles.
+        run.fit(model, tiny.loader(DoubleBlobs(64, seed=1), batch_size=64 // PROCESSES), [])
+    return {"epochs": logged.epochs, "warnings": said}
+
+
+def own_probe(folder: Path) -> dict[str, Any]:
+    return train_on_probe(folder, tiny.Classifier(deterministic()))
+
+
+def own_probe_sharded(folder: Path) -> dict[str, Any]:
+    return train_on_probe(folder, Sharding(deterministic()), strategy=sharding_strategy())
+
+
+def own_probe_disturbed(folder: Path) -> dict[str, Any]:
+    """One rank cannot embed the probe; the other must not wait for it in a forward pass."""
+    model, space = Sharding(deterministic()), FailingSpace()
+    return train_on_probe(folder, model, space, strategy=sharding_strategy())
 
 
 def shuffled(folder: Path) -> dict[str, Any]:
@@ -181,6 +230,9 @@ def lame(folder: Path) -> str:
 SCENARIOS: tuple[Callable[[Path], Any], ...] = (
     plain,
     sharded,
+    own_probe,
+    own_probe_sharded,
+    own_probe_disturbed,
     shuffled,
     disturbed,
     lopsided,
@@ -193,7 +245,7 @@ def main() -> None:
     """Only rank 0 writes, what all have found."""
     torch.set_num_threads(1)
     results = {}
-    for scenario in SCENARIOS if PROCESSES > 1 else (plain,):
+    for scenario in SCENARIOS if PROCESSES > 1 else (plain, own_probe):
         place = Path(sys.argv[2]) / scenario.__name__
         place.mkdir(exist_ok=True)
         found = scenario(place)

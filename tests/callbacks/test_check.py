@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.utils.data import TensorDataset
 from torchvision.transforms import v2
 
 from tests.callbacks import tiny
@@ -62,6 +63,15 @@ def test_model_and_generators_stay_as_they_are() -> None:
 def test_a_plain_module_can_be_checked() -> None:
     report = tiny.callback().check(tiny.timm_classifier().network, tiny.loader(tiny.Blobs()))
     assert "null space" in str(report)
+
+
+def test_classes_that_nothing_names_are_said_to_be_numbers() -> None:
+    blobs = tiny.Blobs()
+    report = tiny.callback().check(
+        tiny.Classifier(), tiny.loader(TensorDataset(blobs.images, blobs.labels))
+    )
+    assert "4 without names: 0, 1, 2, 3" in str(report)
+    assert "none: scores refer to class prototypes" in str(report)
 
 
 def test_errors_are_those_of_the_sanity_check() -> None:

@@ -121,6 +121,19 @@ def test_features_that_are_no_numbers_cost_their_epochs(
     assert_same_weights(done, undisturbed)
 
 
+def test_a_training_that_loses_its_numbers_in_half_precision_is_told_why(tmp_path: Path) -> None:
+    alone = fit(tmp_path, precision="16-true")
+    assert all(value.isnan().any() for name, value in alone.weights.items() if "weight" in name)
+    watched = fit(tmp_path, tiny.callback(on_error="warn"), precision="16-true")
+    (warning,) = watched.warnings
+    assert "no scores for epoch 0: features of 48 of 48 images hold NaN" in warning
+    assert "So does the head's weight: the training itself has diverged" in warning
+    assert "Adam(eps=1e-4)" in warning
+    metrics = watched.trainer.callback_metrics
+    assert metrics["sing/image_score"].isnan()
+    assert metrics["monitor/skipped"] == 48
+
+
 class Collapsed(L.Callback):
     """The head has only so many independent rows, during validation."""
 

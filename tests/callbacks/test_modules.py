@@ -86,6 +86,13 @@ class Adversarial(Manual):
         return [torch.optim.Adam(part.parameters(), 1e-3) for part in parts]
 
 
+class HalfPrecision(tiny.Classifier):
+    """Adam's default eps is 0 in float16: the first step gives NaN, with a monitor or without."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 1e-2, eps=1e-4)
+
+
 class TestTimeAugmented(tiny.Classifier):
     """Averages the logits of an image and of its mirror image."""
 
@@ -146,6 +153,7 @@ MODULES: dict[str, tuple[Callable[[], Any], dict[str, Any], dict[str, Any], floa
         {"probe": tiny.loader(tiny.Blobs())},
         2e-2,
     ),
+    "16-true": (HalfPrecision, {"precision": "16-true"}, {}, 2e-3),
     # Trainer(precision="16-mixed") alone falls back to bf16 on a CPU.
     "16-mixed": (tiny.Classifier, {"plugins": MixedPrecision("16-mixed", "cpu")}, {}, 2e-2),
     "64-true": (tiny.Classifier, {"precision": "64-true"}, {}, 1e-9),

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, DistributedSampler
 
 from sing_monitor.callbacks.extra_pass import collect_probe, forward_images
 from sing_monitor.callbacks.probe import probe_threshold
@@ -19,6 +20,7 @@ from sing_monitor.callbacks.watch import Watch
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.tracking import RunReader
 from tests.callbacks import tiny
+from tests.callbacks.disturbed import said_by_the_monitor
 
 
 class Augmenting(tiny.Classifier):
@@ -27,6 +29,21 @@ class Augmenting(tiny.Classifier):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         images, labels = batch
         return (images.flip(-1) if self.trainer.training else images), labels
+
+
+class Keep(L.Callback):
+    """Keeps what is logged at the end of every training epoch."""
+
+    def __init__(self) -> None:
+        self.logged: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert pl_module.training
+        metrics = trainer.callback_metrics
+        self.logged.append({key: float(value) for key, value in metrics.items()})
+
+    def curve(self, key: str) -> list[float]:
+        return [metrics.get(key, math.nan) for metrics in self.logged]
 
 
 def null_energy(model: tiny.Classifier, images: Tensor) -> float:
@@ -71,6 +88,54 @@ def test_without_a_validation_loop_training_epochs_are_measured(
     assert "once more over the loader given as probe=" in caplog.text
 
 
+class EmptyList(tiny.Classifier):
+    def val_dataloader(self) -> list[Any]:
+        return []
+
+
+class NoStep(tiny.Classifier):
+    validation_step = L.LightningModule.validation_step
+
+
+VALIDATION = tiny.loader(tiny.Blobs(16))
+# The module, its validation loader, the trainer's arguments.
+NO_LOOP: dict[str, tuple[type[tiny.Classifier], Any, dict[str, Any]]] = {
+    "an empty list from val_dataloader()": (EmptyList, None, {}),
+    "an empty list": (tiny.Classifier, [], {}),
+    "an empty list, every second epoch": (
+        tiny.Classifier,
+        [],
+        {"check_val_every_n_epoch": 2, "num_sanity_val_steps": 0},
+    ),
+    "no validation_step": (NoStep, VALIDATION, {}),
+    "limit_val_batches=0": (tiny.Classifier, VALIDATION, {"limit_val_batches": 0}),
+}
+
+
+@pytest.mark.parametrize("kind", NO_LOOP)
+def test_whatever_leaves_no_validation_loop_the_probe_is_measured(
+    kind: str, tmp_path: Path
+) -> None:
+    module, validation, changes = NO_LOOP[kind]
+    keep = Keep()
+    callback = tiny.callback(probe=tiny.loader(tiny.Blobs(40)), every_n_epochs=2)
+    trainer = tiny.trainer(tmp_path, callback, keep, max_epochs=4, **changes)
+    trainer.fit(module(), tiny.loader(tiny.Blobs(seed=1)), validation)
+    measured = [math.isfinite(score) for score in keep.curve("sing/image_score")]
+    # Before the first validation is due, Lightning does not know that its list is empty.
+    late = "check_val_every_n_epoch" in changes
+    assert measured == ([False, True, False, True] if late else [True, False, True, False])
+
+
+def test_an_empty_list_of_loaders_is_said_to_be_none(tmp_path: Path) -> None:
+    trainer = tiny.trainer(tmp_path, tiny.callback())
+    with said_by_the_monitor() as said:
+        trainer.fit(EmptyList(), tiny.loader(tiny.Blobs(seed=1)))
+    (warning,) = said
+    assert "none will run" in warning
+    assert "probe=DataLoader" in warning
+
+
 def test_with_a_validation_loop_the_probe_takes_the_place_of_its_batches(tmp_path: Path) -> None:
     data, model = tiny.Blobs(40, seed=3), tiny.Classifier()
     trainer = tiny.trainer(tmp_path, tiny.callback(probe=tiny.loader(data)), val_check_interval=1)
@@ -113,20 +178,33 @@ def test_a_failing_pass_costs_one_epoch_and_leaves_the_modes_alone(tmp_path: Pat
                 raise RuntimeError("out of memory")
             return super().forward(images)
 
-    class Keep(L.Callback):
-        def __init__(self) -> None:
-            self.scores: list[float] = []
-
-        def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-            assert pl_module.training
-            self.scores.append(float(trainer.callback_metrics["sing/image_score"]))
-
     keep = Keep()
     callback = tiny.callback(probe=tiny.loader(tiny.Blobs()), on_error="warn")
     trainer = tiny.trainer(tmp_path, callback, keep, max_epochs=3)
     with pytest.warns(UserWarning, match="epoch 1: out of memory"):
         trainer.fit(Stumbles(), tiny.loader(tiny.Blobs(seed=1)))
-    assert list(map(math.isfinite, keep.scores)) == [True, False, True]
+    assert list(map(math.isfinite, keep.curve("sing/image_score"))) == [True, False, True]
+
+
+def test_a_sampler_that_shares_the_probe_out_is_refused(tmp_path: Path) -> None:
+    data = tiny.Blobs()
+    shared = DataLoader(data, 16, sampler=DistributedSampler(data, num_replicas=2, rank=0))
+    trainer = tiny.trainer(tmp_path, tiny.callback(probe=shared))
+    with pytest.raises(MisconfigurationException, match="Leave the sampler out"):
+        trainer.fit(tiny.Classifier(), tiny.loader(data))
+
+
+def test_a_pass_that_fails_leaves_nobody_listening() -> None:
+    def stumble(_batch: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    model, loader = tiny.Classifier().network, tiny.loader(tiny.Blobs())
+    watch = Watch(tiny.callback().settings, tiny.HashSpace(), None)
+    watch.start(model, loader, threshold=probe_threshold(48, 100), expected=48)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        collect_probe(watch, model, loader, forward=stumble)
+    assert not watch.tap.is_open
+    watch.release()
 
 
 def test_the_probe_of_a_plain_module_is_collected_without_a_trainer() -> None:

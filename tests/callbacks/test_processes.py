@@ -43,9 +43,9 @@ def two_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(one_folder: Path) -> dict[str, float]:
-    (scores,) = launch(1, one_folder)["plain"]
-    return scores
+def alone(one_folder: Path) -> dict[str, Any]:
+    """What the only process found, by scenario."""
+    return {scenario: found for scenario, (found,) in launch(1, one_folder).items()}
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +63,42 @@ def reader_of(folder: Path) -> RunReader:
 
 @pytest.mark.parametrize("strategy", ["plain", "sharded"])
 def test_two_processes_give_the_numbers_of_one(
-    strategy: str, alone: dict[str, float], together: dict[str, list[Any]]
+    strategy: str, alone: dict[str, Any], together: dict[str, list[Any]]
 ) -> None:
-    assert alone["monitor/samples"] == 47
+    assert alone["plain"]["monitor/samples"] == 47
     for rank in together[strategy]:
-        assert rank.keys() == alone.keys()
-        for key in alone.keys() - set(OTHER):
-            assert rank[key] == pytest.approx(alone[key], rel=1e-9, abs=1e-9, nan_ok=True), key
+        assert_same_numbers(rank, alone["plain"])
+
+
+def assert_same_numbers(one: dict[str, float], other: dict[str, float], rel: float = 1e-9) -> None:
+    assert one.keys() == other.keys()
+    for key in one.keys() - set(OTHER):
+        assert one[key] == pytest.approx(other[key], rel=rel, abs=rel, nan_ok=True), key
+
+
+@pytest.mark.parametrize("strategy", ["own_probe", "own_probe_sharded"])
+def test_trained_in_two_processes_on_a_probe_of_its_own_a_model_gives_the_numbers_of_one(
+    strategy: str, alone: dict[str, Any], together: dict[str, list[Any]]
+) -> None:
+    expected = alone["own_probe"]["epochs"]
+    assert [epoch["monitor/samples"] for epoch in expected[::2]] == [47, 47]
+    assert [math.isfinite(epoch["sing/image_score"]) for epoch in expected] == [True, False, True]
+    for rank in together[strategy]:
+        assert rank["warnings"] == []
+        for epoch, numbers in zip(rank["epochs"], expected, strict=True):
+            assert_same_numbers(epoch, numbers)
+
+
+def test_a_rank_that_fails_on_the_probe_is_not_waited_for(
+    together: dict[str, list[Any]],
+) -> None:
+    first, second = together["own_probe_disturbed"]
+    for rank in (first, second):
+        assert [epoch["monitor/skipped"] for epoch in rank["epochs"][:2]] == [47, 0]
+        assert math.isfinite(rank["epochs"][1]["sing/image_score"])
+    (warning,) = first["warnings"]
+    assert "no scores for epoch 0: rank 1 is out of memory" in warning
+    assert second["warnings"] == []
 
 
 @pytest.mark.usefixtures("alone", "together")
@@ -100,9 +129,7 @@ def test_a_fault_on_one_rank_is_a_fault_on_all(
         scores = [epoch["sing/image_score"] for epoch in rank["logged"]]
         assert [math.isfinite(score) for score in scores] == [False, False, True, True]
     for one, other in zip(first["logged"], second["logged"], strict=True):
-        assert one.keys() == other.keys()
-        for key in one.keys() - set(OTHER):
-            assert one[key] == pytest.approx(other[key], rel=0, nan_ok=True), key
+        assert_same_numbers(one, other, rel=0)
     embeddings, features, disk = first["warnings"]
     assert "no scores for epoch 0: rank 1 is out of memory" in embeddings
     assert "no scores for epoch 1: features of 24 of 48 images" in features

@@ -11,7 +11,7 @@ import timm
 import torch
 from mlflow import MlflowClient
 from pandas.testing import assert_frame_equal
-from timm.utils import CheckpointSaver
+from timm.utils import CheckpointSaver, ModelEmaV3
 from torch.utils.data import DataLoader
 
 from sing_monitor.cli import main
@@ -126,14 +126,56 @@ def test_a_folder_of_timm_checkpoints_becomes_a_run_for_each_model(
         assert curves["sing/image_score_centered"].notna().all()
 
 
-def save_as_timm_does(architecture: str, folder: Path, seed: int) -> None:
+def test_averaged_weights_come_first_and_the_others_on_request(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As timm's load_checkpoint does; images normalised and classes named as the user says."""
+    zoo, images, names = tmp_path / "zoo", tmp_path / "images", tmp_path / "names.txt"
+    trained, averaged = (
+        timm.create_model("test_resnet", num_classes=len(tiny.CLASSES)) for _ in range(2)
+    )
+    save_as_timm_does("test_resnet", zoo, 0, trained, averaged)
+    tiny.image_folder(images, 24)
+    names.write_text("a cat\na dog\n\na ship\na tree\n")
+    options = ["--data", str(images), "--each", "model", "--save-snapshots"]
+    options += ["--class-names", str(names), "--mean", "0.5", "--std", "0.2", "0.3", "0.4"]
+
+    assert analyze(uri, zoo, *options) == 0
+    assert "last (EMA weights): removing" in capsys.readouterr().out
+    assert analyze(uri, zoo, *options, "--no-ema") == 0
+    assert "last: removing" in capsys.readouterr().out
+    assert analyze(uri, zoo, *options) == 0
+    assert "Analyzed before, and not again: 1." in capsys.readouterr().err
+
+    found = readers(uri)
+    assert found.keys() == {"last", "last without EMA"}
+    for name, model in (("last", averaged), ("last without EMA", trained)):
+        assert torch.equal(found[name].snapshot().weight, model.get_classifier().weight)
+        config = found[name].config()
+        assert config["class_names"] == ["a cat", "a dog", "a ship", "a tree"]
+        assert config["pixels"] == {
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.2, 0.3, 0.4],
+            "source": "pixel_stats",
+        }
+
+
+def save_as_timm_does(
+    architecture: str,
+    folder: Path,
+    seed: int,
+    model: torch.nn.Module | None = None,
+    averaged: torch.nn.Module | None = None,
+) -> None:
     """What timm's training script leaves, its arguments and optimizer included."""
     torch.manual_seed(seed)
-    model = timm.create_model(architecture, num_classes=len(tiny.CLASSES))
+    if model is None:
+        model = timm.create_model(architecture, num_classes=len(tiny.CLASSES))
     folder.mkdir(parents=True)
     saver = CheckpointSaver(
         model,
         torch.optim.SGD(model.parameters(), 0.1),
+        model_ema=averaged and ModelEmaV3(averaged),
         args=Namespace(model=architecture, lr=0.1),
         checkpoint_dir=str(folder),
         recovery_dir=str(folder),
@@ -157,6 +199,7 @@ def save_as_timm_does(architecture: str, folder: Path, seed: int) -> None:
             ["--model", "tests.callbacks.tiny:Classifier", "--probe-size", "1"],
             "expected an integer of at least 2",
         ),
+        (["--mean", "0.5"], "--mean and --std belong together"),
     ],
 )
 def test_what_cannot_be_analyzed_is_said_in_a_sentence(
