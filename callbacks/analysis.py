@@ -16,7 +16,8 @@ from sing_monitor.callbacks.collector import Collector
 from sing_monitor.callbacks.exchange import Outcome, Share
 from sing_monitor.callbacks.probe import ProbeRows
 from sing_monitor.callbacks.watch import Watch
-from sing_monitor.geometry import RANDOM_SEED, HeadGeometry, Invariance
+from sing_monitor.geometry import HeadGeometry, Invariance
+from sing_monitor.random_subspaces import RANDOM_SEED
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings

@@ -24,10 +24,9 @@ from sing_monitor.callbacks.setup import (
     settle,
 )
 from sing_monitor.embeddings import concept_prompts
-from sing_monitor.geometry import RANDOM_DRAWS
-from sing_monitor.geometry import RANDOM_SEED as SEED
 from sing_monitor.head import Head
 from sing_monitor.head_search import find_head
+from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 from sing_monitor.semantics import SemanticSpace
 
 UNKNOWN_SHARE = 0.2
@@ -163,7 +162,7 @@ class Watch:
                 alert.name: [condition.key for condition in alert.conditions]
                 for alert in settings.alerts
             },
-            "random_seed": SEED,
+            "random_seed": RANDOM_SEED,
             "random_draws": RANDOM_DRAWS,
         }
         return config, tags

@@ -10,13 +10,8 @@ from torch import Tensor, nn
 
 from sing_monitor.embeddings import TextSet
 from sing_monitor.forward import HeadPass
-from sing_monitor.geometry import (
-    RANDOM_DRAWS,
-    RANDOM_SEED,
-    HeadGeometry,
-    chosen_draw,
-    random_geometries,
-)
+from sing_monitor.geometry import HeadGeometry
+from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED, chosen_draw, random_geometries
 from sing_monitor.scores import attribute_score, image_score, text_cosines, to_degrees
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translator import in_float64

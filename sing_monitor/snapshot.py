@@ -20,11 +20,11 @@ from sing_monitor.geometry import (
     HeadGeometry,
     Invariance,
     check_invariance,
-    chosen_draw,
     coordinates,
     effective_weight,
 )
 from sing_monitor.packed_texts import pack_texts, unpack_texts
+from sing_monitor.random_subspaces import chosen_draw
 
 SCHEMA = "3"
 # Of schema 1 the invariance is that of the logits; 1 and 2 hold no texts.

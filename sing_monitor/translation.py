@@ -13,14 +13,9 @@ from torch import Tensor
 
 from sing_monitor.blocks import all_rows, energy, row_blocks, working
 from sing_monitor.embeddings import Texts
-from sing_monitor.geometry import (
-    RANDOM_DRAWS,
-    RANDOM_SEED,
-    HeadGeometry,
-    coordinates,
-    random_geometries,
-)
+from sing_monitor.geometry import HeadGeometry, coordinates
 from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
+from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED, random_geometries
 from sing_monitor.scores import (
     PairScores,
     Reading,

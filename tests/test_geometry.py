@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sing_monitor.geometry import HeadGeometry, random_geometries
+from sing_monitor.geometry import HeadGeometry
 from tests.helpers import normal, orthogonal
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
@@ -231,30 +231,6 @@ def test_drift_equals_the_distance_of_the_projectors() -> None:
     p, q = (h.row_basis @ h.row_basis.T for h in (head, other))
     expected = 0.5 * float((p - q).square().sum()) / 3
     assert head.drift_from(other) == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize("rank", [0, 1, 3, 7])
-def test_random_geometries_have_the_rank_and_are_orthonormal(rank: int) -> None:
-    state = torch.get_rng_state()
-    heads = random_geometries(7, rank, draws=3, seed=5)
-    again = random_geometries(7, rank, draws=3, seed=5)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert len(heads) == 3
-    for head, same in zip(heads, again, strict=True):
-        assert (head.rank, head.null_dim, head.feature_dim) == (rank, 7 - rank, 7)
-        torch.testing.assert_close(head.row_basis.T @ head.row_basis, torch.eye(rank).double())
-        assert torch.equal(head.row_basis, same.row_basis)
-
-
-def test_random_geometries_look_everywhere_and_follow_the_seed() -> None:
-    first, second = random_geometries(6, 2, draws=2, seed=0)
-    assert first.drift_from(second) > 0.01
-    assert first.drift_from(random_geometries(6, 2, draws=1, seed=1)[0]) > 0.01
-    # Of a uniformly random subspace of dimension r every direction has energy r / m on average.
-    mean = torch.stack(
-        [h.row_basis.square().sum(dim=1) for h in random_geometries(6, 2, draws=2000, seed=2)]
-    ).mean(dim=0)
-    torch.testing.assert_close(mean, torch.full((6,), 1 / 3).double(), atol=0.03, rtol=0)
 
 
 @pytest.mark.parametrize(

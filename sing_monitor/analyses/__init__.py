@@ -15,7 +15,8 @@ from sing_monitor.analyses.steering import STEERING_METRICS, analyze_steering
 from sing_monitor.analyses.support import SUPPORT_METRICS, analyze_support
 from sing_monitor.embeddings import Texts
 from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
-from sing_monitor.geometry import RANDOM_SEED, HeadGeometry
+from sing_monitor.geometry import HeadGeometry
+from sing_monitor.random_subspaces import RANDOM_SEED
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translation import Translation, translate
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sing_monitor.bootstrap import LEVEL, bootstrap_means, percentile_interval
 from sing_monitor.findings import Findings
-from sing_monitor.geometry import RANDOM_SEED
+from sing_monitor.random_subspaces import RANDOM_SEED
 from sing_monitor.translation import Translation
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from sing_monitor.findings import Findings, MetricSpec
-from sing_monitor.geometry import RANDOM_SEED, effective_weight
+from sing_monitor.geometry import effective_weight
 from sing_monitor.pairs import CrossFit
+from sing_monitor.random_subspaces import RANDOM_SEED
 from sing_monitor.translation import Translation
 
 DRAWS = 8

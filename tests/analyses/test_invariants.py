@@ -16,8 +16,9 @@ from torch import Tensor
 from sing_monitor.analyses import CATALOGUE, analyze, analyze_invariants
 from sing_monitor.embeddings import Texts, TextSet
 from sing_monitor.findings import Findings, complete, expand
-from sing_monitor.geometry import RANDOM_DRAWS, RANDOM_SEED, HeadGeometry, random_geometries
+from sing_monitor.geometry import HeadGeometry
 from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
+from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED, random_geometries
 from sing_monitor.scores import angle, attribute_score, image_score, retention
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translation import translate

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 
 from sing_monitor import SINGCallback
 from sing_monitor.callbacks.probe import fingerprints
-from sing_monitor.geometry import RANDOM_DRAWS, RANDOM_SEED
+from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 from sing_monitor.scores import attribute_score, image_score
 from tests.benchmarks.bench_training import BATCH, NAMES, Classifier, Stopwatch, images, monitored
 from tests.benchmarks.machine import describe
