@@ -13,7 +13,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from sing_monitor.app import data, metrics, selection, states
+from sing_monitor.app import data, metrics, outside, selection, states
 from sing_monitor.app.charts import images as charts
 from sing_monitor.app.charts.images import Pair
 from sing_monitor.app.selection import Run
@@ -115,7 +115,7 @@ def head(view: View, row: Mapping[str, Any], pictures: Thumbnails) -> None:
         mark = ":material/check: right" if is_right else f":material/close: wrong: **{predicted}**"
         lines = [f"**{label}**", mark]
         lines += [f"{score} {degrees(score, row[name])}" for score, name in view.columns.items()]
-        lines += [":orange[out of support]"] if view.is_outside(row["image"]) else []
+        lines += [f"{outside.MARK} out of support"] if view.is_outside(row["image"]) else []
         with st.container(gap=None, width=TEXT):
             st.markdown("  \n".join(lines))
             st.caption(f"{'' if stored is not None else 'No picture. '}`{one_line(row['image'])}`")
