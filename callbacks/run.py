@@ -180,7 +180,7 @@ class MonitoredRun:
             model,
             source.loader,
             threshold=self._memory.threshold,
-            expected=min(source.in_this_pass, self._settings.probe_size),
+            images=source.in_this_pass,
         )
 
     def _collect_own(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -239,7 +239,10 @@ class MonitoredRun:
     def _share(self, trainer: pl.Trainer) -> Share:
         rows = None
         with self._guarded():
-            rows = self._watch.finish()
+            if self._failure is None:
+                rows = self._watch.finish()
+            else:
+                self._watch.abandon()
         if self._settings.probe is not None and not trainer.is_global_zero:
             rows = None  # every rank has run the whole probe
         if self._failure is None:
