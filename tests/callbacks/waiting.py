@@ -16,7 +16,7 @@ from sing_monitor.callbacks.pixels import _per_channel
 from sing_monitor.fingerprints import _constants
 
 _READS = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select", "_unique2")
-_COPIES = ("_to_copy", "copy_")
+_COPIES = ("_to_copy", "to", "copy_")  # "to" in inference mode
 
 
 class Waits(TorchDispatchMode):
