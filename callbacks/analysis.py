@@ -63,7 +63,13 @@ class Analysis:
             if self.is_rehearsal:
                 rank_zero_info(str(watch.report(self.images)))
                 return Outcome(), None, None
-            rows = ProbeRows.joined([share.rows for share in shares if share.rows is not None])
+            parts = [share.rows for share in shares if share.rows is not None]
+            if not any(len(rows) for rows in parts):
+                raise ValueError(
+                    "none of the images belongs to the probe, or all are new since the last "
+                    "validation, which the next one looks at; so there is nothing to analyse."
+                )
+            rows = ProbeRows.joined(parts)
             with no_trace():
                 return self.analyse(watch.collector, rows)
         except Exception as error:
@@ -98,35 +104,42 @@ class Analysis:
             {
                 "monitor/samples": float(len(snapshot)),
                 "monitor/accuracy": snapshot.accuracy,
-                "monitor/skipped": 0.0,
+                "monitor/skipped": float(rows.missing),
             }
         )
         collector.decomposed = snapshot.weight, snapshot.geometry
         outcome = Outcome(
             findings.scalars,
             wanted=_pictured(findings),
-            notes=self._notes(rows.doubtful),
+            notes=self._notes(rows),
             poor_classes=poor_classes(findings.tables["classes"]),
         )
         return outcome, findings, snapshot
 
-    def _notes(self, doubtful: int) -> tuple[str, ...]:
-        if self.ranks == 1 or doubtful == 0:
-            return ()
-        return (
-            f"images that count more than once: {doubtful}. The sampler does not tell which it has "
-            "repeated to share out the data set evenly. With Lightning's own sampler and without "
-            "shuffling, each image counts once.",
-        )
+    def _notes(self, rows: ProbeRows) -> tuple[str, ...]:
+        notes = []
+        if self.ranks > 1 and rows.doubtful:
+            notes.append(
+                f"images that count more than once: {rows.doubtful}. The sampler does not tell "
+                "which it has repeated to share out the data set evenly. With Lightning's own "
+                "sampler and without shuffling, each image counts once."
+            )
+        if rows.missing:
+            notes.append(
+                f"images that the scores of epoch {self.epoch} leave out: {rows.missing}. They "
+                "were not in the validations before. The next validation embeds what is new; "
+                "scores of epochs compare where all validate on the same images."
+            )
+        return tuple(notes)
 
     def _previous_head(self, collector: Collector, feature_dim: int) -> HeadGeometry | None:
         """None also where a new network took the old one's place: there is no drift between two."""
-        weight = self.previous_weight
-        if weight is None or weight.shape[1] != feature_dim:
+        if self.previous_weight is None or self.previous_weight.shape[1] != feature_dim:
             return None
+        weight = self.previous_weight.cpu()
         if collector.decomposed is not None:
             known, geometry = collector.decomposed
-            if torch.equal(known, weight.cpu()):
+            if torch.equal(known, weight):
                 return geometry
         return HeadGeometry.from_weight(weight, invariance=self.invariance)
 

@@ -42,7 +42,9 @@ def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> 
             ``(images, labels, attributes)``, or a mapping that may hold ``attributes`` too.
 
     Returns:
-        The checked batch, its labels as int64. No tensor of the given batch is changed.
+        The batch, its labels as int64. No tensor of the given batch is changed, and none is read:
+        whether the labels are possible is left to :func:`check_labels` and
+        :func:`check_attribute`, which wait for the device.
 
     Raises:
         MisconfigurationException: if the batch cannot be read, or holds no class index per image.
@@ -85,6 +87,22 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
         "from 1 need 1 subtracted; images without a class must be left out; batch_adapter can do "
         "both."
     )
+
+
+def check_attribute(name: str, values: Tensor, names: Sequence[str]) -> None:
+    """Check that every value, (B,), has a name: 0 to ``len(names) - 1``.
+
+    Raises:
+        MisconfigurationException: naming the range of the values and the number of names.
+    """
+    if values.numel() == 0:
+        return
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= len(names):
+        raise MisconfigurationException(
+            f"The attribute {name!r} has indices from {low} to {high}, but {len(names)} value "
+            f"names, so they must lie in 0..{len(names) - 1}."
+        )
 
 
 def read_attribute(owner: object, name: str) -> Any:
@@ -233,13 +251,7 @@ def _check_attribute(name: Any, item: Any, size: int) -> tuple[Tensor, tuple[str
             f"The attribute {name!r} is {describe(item)}; expected a pair (value indices of shape "
             "(B,), names of the values such as ['red', 'green'])."
         )
-    values, names = _class_indices(item[0], size, f"indices of attribute {name!r}"), item[1]
-    if size and (int(values.min()) < 0 or int(values.max()) >= len(names)):
-        raise MisconfigurationException(
-            f"The attribute {name!r} has indices from {int(values.min())} to {int(values.max())}, "
-            f"but {len(names)} value names, so they must lie in 0..{len(names) - 1}."
-        )
-    return values, tuple(names)
+    return _class_indices(item[0], size, f"indices of attribute {name!r}"), tuple(item[1])
 
 
 def _are_words(names: Any) -> bool:

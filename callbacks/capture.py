@@ -19,8 +19,9 @@ class HeadTap:
 
     Weight and features are taken in one forward *pre*-hook: there they belong together even when
     an averaging callback swaps weights around the validation, and there sharded weights are
-    gathered. A second hook sees the first logits of a pass, to make sure that the head computes
-    W f + b. The hooks never raise and never return anything, so the forward pass is untouched.
+    gathered. A second hook sees the first logits of a pass, by which :meth:`check` makes sure that
+    the head computes W f + b. The hooks never raise, never return anything and never wait for the
+    device, so the forward pass is untouched.
 
     Args:
         module: the head.
@@ -33,8 +34,8 @@ class HeadTap:
         self.calls_per_batch = 0
         self._calls: list[Tensor] = []
         self.error: Exception | None = None
-        self._logits: Tensor | None = None
-        self._is_known_linear = False
+        # What entered the head first in a pass, and what it answered.
+        self._first: tuple[Tensor, Tensor] | None = None
         self.module = module
         self._handles = (
             module.register_forward_pre_hook(_Hook(self, "_read"), with_kwargs=True),
@@ -43,8 +44,7 @@ class HeadTap:
 
     def start_pass(self) -> None:
         """Forget the weight of the last pass."""
-        self.weight = self.bias = self.error = self._logits = None
-        self._is_known_linear = False
+        self.weight = self.bias = self.error = self._first = None
         self._calls.clear()
 
     def open(self) -> None:
@@ -69,7 +69,7 @@ class HeadTap:
 
         Raises:
             ValueError: if the head was not called since :meth:`open`, or with different numbers of
-                rows, if its input is no (B, m) matrix, or if it does not compute W f + b.
+                rows, or if its input is no (B, m) matrix.
         """
         self.is_open = False
         calls, self._calls = self._calls, []
@@ -91,10 +91,19 @@ class HeadTap:
             )
         features = [head_features(self.module, call) for call in calls]
         self.calls_per_batch = len(features)
-        logits, self._logits = self._logits, None
-        if logits is not None and self.weight is not None:
-            check_logits(self.module, self.weight, self.bias, features[0], logits)
         return features[0] if len(features) == 1 else _mean(features)
+
+    def check(self) -> None:
+        """Make sure that the head computed W f + b in this pass. Waits for its device.
+
+        Raises:
+            ValueError: if it computed anything else.
+        """
+        if self._first is not None and self.weight is not None:
+            inputs, logits = self._first
+            features = head_features(self.module, inputs)
+            check_logits(self.module, self.weight, self.bias, features, logits)
+        self._first = None
 
     def remove(self) -> None:
         """Take the hooks off the head."""
@@ -111,12 +120,11 @@ class HeadTap:
         self._calls.append(inputs.detach().clone())
 
     def _read_logits(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], logits: Tensor
+        self, _args: tuple[Any, ...], _kwargs: Mapping[str, Any], logits: Tensor
     ) -> None:
         # Once a pass is enough to know what kind of head it is.
-        if not self._is_known_linear:
-            self._logits = logits.detach().clone()
-            self._is_known_linear = True
+        if self._first is None:
+            self._first = self._calls[0], logits.detach().clone()
 
 
 def retrace(model: nn.Module) -> None:

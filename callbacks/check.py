@@ -25,10 +25,10 @@ def check(settings: Settings, space: SemanticSpace, model: nn.Module, loader: An
         images = dataset_size(loader, math.inf, 1)
         if images == 0:
             raise MisconfigurationException("the loader is empty; check needs one batch.")
-        expected = min(images, settings.probe_size)
-        watch.start(model, loader, threshold=_EVERYTHING, expected=expected)
+        watch.start(model, loader, threshold=_EVERYTHING, images=images)
         forward = forward_images(model, settings.batch_adapter)
         collect_probe(watch, model, loader, forward=forward, batches=1)
+        watch.finish()
         return watch.report(images)
     finally:
         watch.release()

@@ -55,20 +55,20 @@ def dataset_size(loader: Any, batches: float, world_size: int) -> int:
     return int(images)
 
 
-def sample_positions(loader: Any) -> Callable[[int, int], Tensor]:
-    """How to tell an image's index in the data set from its place in this rank's order.
+def sample_positions(loader: Any) -> Callable[[int], Tensor]:
+    """How to tell the indices in the data set of the first images in this rank's order.
 
     Known for loaders that go through the data in order, on one rank or spread over several.
     """
     sampler = getattr(loader, "sampler", None)
     if type(sampler) is SequentialSampler:
-        return lambda start, count: torch.arange(start, start + count)
+        return torch.arange
     if type(sampler) is DistributedSampler and not sampler.shuffle:
         length, rank, ranks = len(loader.dataset), sampler.rank, sampler.num_replicas
-        return lambda start, count: (rank + ranks * torch.arange(start, start + count)) % length
+        return lambda count: (rank + ranks * torch.arange(count)) % length
     return unknown_positions
 
 
-def unknown_positions(_start: int, count: int) -> Tensor:
+def unknown_positions(count: int) -> Tensor:
     """The positions of images in an order that is not known, (count,) of -1."""
     return torch.full((count,), -1)

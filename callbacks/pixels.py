@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -50,11 +51,15 @@ class PixelScale:
         values = images.detach().to(torch.float32)
         if images.dtype == torch.uint8:
             return values / 255
-        std, mean = (
-            torch.tensor(numbers, device=images.device).reshape(1, -1, 1, 1)
-            for numbers in (self.std, self.mean)
-        )
+        std, mean = (_per_channel(numbers, images.device) for numbers in (self.std, self.mean))
         return values * std + mean
+
+
+@lru_cache(maxsize=16)
+def _per_channel(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """(1, c, 1, 1), kept on the device: a copy to it for every batch would wait for it."""
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=torch.float32, device=device).reshape(1, -1, 1, 1)
 
 
 def find_pixel_scale(

@@ -175,9 +175,8 @@ def _analyze(
     watch: Watch, settings: Settings, analysis: Analysis, model: nn.Module, loader: Any
 ) -> AnalyzedModel:
     threshold = probe_threshold(analysis.images, settings.probe_size)
-    expected = min(analysis.images, settings.probe_size)
     try:
-        watch.start(model, loader, threshold=threshold, expected=expected)
+        watch.start(model, loader, threshold=threshold, images=analysis.images)
         forward = forward_images(model, settings.batch_adapter)
         collect_probe(watch, model, loader, forward=forward)
         rows, collector = watch.finish(), watch.collector

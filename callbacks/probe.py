@@ -52,6 +52,7 @@ class ProbeRows:
         embeddings: (B, n).
         sample_index: positions in the data set, (B,); -1 where they are not known.
         attributes: value indices (B,) and names of the values, by attribute.
+        missing: how many further images of the probe were seen and could not be used.
     """
 
     image_ids: Tensor
@@ -60,6 +61,7 @@ class ProbeRows:
     embeddings: Tensor
     sample_index: Tensor
     attributes: Mapping[str, tuple[Tensor, tuple[str, ...]]] = field(default_factory=dict)
+    missing: int = 0
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -79,13 +81,13 @@ class ProbeRows:
         """
 
         def column(name: str) -> Tensor:
-            return torch.cat([getattr(part, name) for part in parts])
+            return _cat([getattr(part, name) for part in parts])
 
         image_ids, positions = column("image_ids"), column("sample_index")
         by_position = positions.argsort(stable=True)
         order = by_position[image_ids[by_position].argsort(stable=True)]
         repeated = (image_ids[order].diff() == 0) & (positions[order].diff() == 0)
-        is_first = torch.cat([torch.ones(1, dtype=torch.bool), ~repeated])
+        is_first = torch.cat([torch.ones(min(1, len(order)), dtype=torch.bool), ~repeated])
         order = order[is_first | (positions[order] < 0)]
         return cls(
             image_ids[order],
@@ -94,10 +96,15 @@ class ProbeRows:
             column("embeddings")[order],
             positions[order],
             {
-                name: (torch.cat([part.attributes[name][0] for part in parts])[order], values)
+                name: (_cat([part.attributes[name][0] for part in parts])[order], values)
                 for name, (_, values) in parts[0].attributes.items()
             },
+            sum(part.missing for part in parts),
         )
+
+
+def _cat(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
 
 
 class ProbeEmbedder:
@@ -161,6 +168,10 @@ class ProbeEmbedder:
             if self._bar is not None:
                 self._bar.update(len(rows))
         return embeddings
+
+    def recall(self, image_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, n) of images that were embedded before, and which were, (B,) bool."""
+        return self._cache.lookup(image_ids)
 
     def pictures(self, wanted: Sequence[int]) -> dict[str, np.ndarray]:
         """The thumbnails that this rank has, by image id in 16 hexadecimal digits."""

@@ -166,7 +166,7 @@ class MonitoredRun:
             model,
             source.loader,
             threshold=self._memory.threshold,
-            expected=min(source.in_this_pass, self._settings.probe_size),
+            images=source.in_this_pass,
         )
 
     def _collect_own(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -225,7 +225,10 @@ class MonitoredRun:
     def _share(self, trainer: pl.Trainer) -> Share:
         rows = None
         with self._faults.kept():
-            rows = self._watch.finish()
+            if self._faults.current is None:
+                rows = self._watch.finish()
+            else:
+                self._watch.abandon()
         if self._settings.probe is not None and not trainer.is_global_zero:
             rows = None  # every rank has run the whole probe
         fault = self._faults.current

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from sing_monitor.cache import EmbeddingCache
-from sing_monitor.callbacks.batches import Batch, check_labels
+from sing_monitor.callbacks.batches import Batch, check_attribute, check_labels
 from sing_monitor.callbacks.class_names import ClassNames, find_class_names
 from sing_monitor.callbacks.pixels import PixelScale, find_pixel_scale
 from sing_monitor.callbacks.probe import duration
@@ -100,6 +100,8 @@ def settle(
         MisconfigurationException: where an answer is missing or contradicts the head.
     """
     check_labels(batch.labels, head.num_classes)
+    for name, (values, names) in batch.attributes.items():
+        check_attribute(name, values, names)
     unknown = sorted(set(prompts.attributes) - set(batch.attributes))
     if unknown:
         raise MisconfigurationException(

@@ -41,9 +41,12 @@ class SINGCallback(Callback):
     """Logs, at every validation, what the classifier's head ignores and what that means.
 
     Features, labels and images are taken from the validation batches that run anyway; the trained
-    model is never changed and, unless ``probe`` is given, never run a second time. Scalars go
-    through ``log_dict``, so that ``ModelCheckpoint`` and ``EarlyStopping`` can watch them; tables
-    go to every ``MLFlowLogger``. The README lists all metrics, with unit and direction.
+    model is never changed and, unless ``probe`` is given, never run a second time. After a
+    validation that has brought no new image, nothing waits for a GPU until the end of the next;
+    images that are new there are left out once, counted in ``monitor/skipped``, and embedded in the
+    one after. Scalars go through ``log_dict``, so that ``ModelCheckpoint`` and ``EarlyStopping``
+    can watch them; tables go to every ``MLFlowLogger``. The README lists all metrics, with unit and
+    direction.
 
     Args:
         space: ``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`.
@@ -53,7 +56,8 @@ class SINGCallback(Callback):
             everyday concepts; an empty list: none.
         prompt: template for classes, or several that are averaged.
         attribute_prompts: templates for annotated attributes, by name.
-        probe_size: the most validation images that are scored.
+        probe_size: the most validation images that are scored. Until a validation has ended, their
+            features, ``probe_size`` x m numbers, stay on the model's device.
         every_n_epochs: score every n-th epoch; in between all metrics are NaN.
         dataloader_idx: which validation loader is watched.
         probe: a loader of your own, measured instead of the validation batches. It costs one

@@ -71,8 +71,8 @@ class Watch:
             retrace(model)
         self._head = head
 
-    def start(self, model: nn.Module, loader: Any, *, threshold: int, expected: int) -> None:
-        """Begin a validation pass over a loader."""
+    def start(self, model: nn.Module, loader: Any, *, threshold: int, images: int) -> None:
+        """Begin a validation pass over about so many images of a loader, on all ranks together."""
         self.attach(model)
         if self.collector is None:
             understand = partial(
@@ -92,7 +92,10 @@ class Watch:
             )
         self.tap.start_pass()
         self.collector.start(
-            threshold=threshold, expected=expected, positions=sample_positions(loader)
+            threshold=threshold,
+            images=images,
+            expected=min(images, self._settings.probe_size),
+            positions=sample_positions(loader),
         )
 
     def add(self, batch: Any) -> None:
@@ -104,6 +107,11 @@ class Watch:
     def finish(self) -> ProbeRows | None:
         """End the pass; the rows of this rank, or None."""
         return None if self.collector is None else self.collector.finish()
+
+    def abandon(self) -> None:
+        """End a pass that has failed."""
+        if self.collector is not None:
+            self.collector.abandon()
 
     @property
     def is_settled(self) -> bool:

@@ -67,21 +67,29 @@ def fingerprint(images: Tensor) -> Tensor:
     # A fresh buffer, because a view as words needs aligned memory as well as the padding.
     buffer = torch.zeros(count, 8 * words, dtype=torch.uint8, device=images.device)
     buffer[:, :size] = images.reshape(count, size)
-    constants = _odd_constants(4 + words).to(images.device)
+    factor, terms, offset = _constants(tuple(shape), images.device)
     # In place, for speed: a batch of large images is tens of megabytes.
-    scaled = buffer.view(torch.int64).mul_(constants[0])
-    mixed = _shift(scaled, 32).bitwise_xor_(scaled).mul_(constants[4:])
-    hashes = mixed.sum(1) + (constants[1:4] * torch.tensor(shape, device=images.device)).sum()
+    scaled = buffer.view(torch.int64).mul_(factor)
+    mixed = _shift(scaled, 32).bitwise_xor_(scaled).mul_(terms)
+    hashes = mixed.sum(1) + offset
     hashes = (hashes ^ _shift(hashes, 33)) * (0xFF51AFD7ED558CCD - 2**64)
     hashes = (hashes ^ _shift(hashes, 33)) * (0xC4CEB9FE1A85EC53 - 2**64)
     return hashes ^ _shift(hashes, 33)
 
 
 @lru_cache(maxsize=8)
-def _odd_constants(count: int) -> Tensor:
-    """The first `count` of a fixed sequence of random odd 64-bit numbers, as int64."""
-    raw = np.random.PCG64(_SEED).random_raw(count) | np.uint64(1)
-    return torch.from_numpy(raw.view(np.int64))
+def _constants(shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """k, all c_i, and c'_1 C + c'_2 H + c'_3 W, from a fixed sequence of random odd numbers.
+
+    They stay on the device: every copy to it would wait for what it has to do before.
+    """
+    words = -(-math.prod(shape) // 8)
+    raw = np.random.PCG64(_SEED).random_raw(4 + words) | np.uint64(1)
+    # Validation loops run in inference mode, whose tensors are bound to it; these outlive it.
+    with torch.inference_mode(False):
+        odd = torch.from_numpy(raw.view(np.int64))
+        offset = (odd[1:4] * torch.tensor(shape)).sum()
+        return odd[0].to(device), odd[4:].to(device), offset.to(device)
 
 
 def _shift(words: Tensor, bits: int) -> Tensor:

@@ -111,7 +111,7 @@ def captions(app: AppTest) -> list[str]:
 
 def test_scores_out_of_support_are_marked(opened: Opened) -> None:
     app = opened("far")
-    assert "orange[out of support]" in texts(app)
+    assert "\N{MULTIPLICATION SIGN} out of support" in texts(app)
     assert "1 of the 1 that match are out of support" in texts(app)
     found = app.dataframe[0].value.set_index("image")["outside"]
     assert found[found].index.tolist() == [IDS[3]]

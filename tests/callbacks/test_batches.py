@@ -14,6 +14,7 @@ from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
 
 from sing_monitor.callbacks.batches import (
     Batch,
+    check_attribute,
     check_labels,
     describe,
     inner_datasets,
@@ -168,8 +169,6 @@ def test_adapter_results(adapter: Any, attributes: list[str]) -> None:
         ((IMAGES, LABELS, {"colour": (LABELS, "rgb")}), "expected a pair"),
         ((IMAGES, LABELS, {"colour": (LABELS, [])}), "expected a pair"),
         ((IMAGES, LABELS, {"colour": (LABELS, ["red", "", "blue"])}), "expected a pair"),
-        ((IMAGES, LABELS, {"colour": (LABELS, ["red", "green"])}), "from 0 to 2, but 2 value"),
-        ((IMAGES, LABELS, {"colour": (LABELS - 1, ["a", "b", "c"])}), "from -1 to 1"),
         ((IMAGES, LABELS, {"colour": (LABELS[:2], ["a", "b", "c"])}), "indices of attribute"),
     ],
 )
@@ -199,6 +198,19 @@ def test_labels_outside_the_head(labels: list[int], wrong: int) -> None:
 @pytest.mark.parametrize("labels", [[0, 2, 1], [2], []])
 def test_labels_inside_the_head(labels: list[int]) -> None:
     check_labels(torch.tensor(labels, dtype=torch.int64), 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "range_"), [(LABELS, "from 0 to 2, but 2 value"), (LABELS - 1, "from -1 to 1")]
+)
+def test_values_of_an_attribute_without_a_name(values: Tensor, range_: str) -> None:
+    with pytest.raises(MisconfigurationException, match=f"'colour' has indices {range_}"):
+        check_attribute("colour", values, ["red", "green"])
+
+
+def test_values_of_an_attribute_with_names() -> None:
+    check_attribute("colour", LABELS, ["red", "green", "blue"])
+    check_attribute("colour", LABELS[:0], ["red"])
 
 
 def test_inner_datasets() -> None:

@@ -12,6 +12,7 @@ from torch.utils.data import TensorDataset
 from torchvision.transforms import v2
 
 from tests.callbacks import tiny
+from tests.callbacks.test_wrong_setups import Cosine
 
 
 def test_the_report_names_everything_that_would_be_used(caplog: pytest.LogCaptureFixture) -> None:
@@ -77,3 +78,5 @@ def test_classes_that_nothing_names_are_said_to_be_numbers() -> None:
 def test_errors_are_those_of_the_sanity_check() -> None:
     with pytest.raises(MisconfigurationException, match="C=4"):
         tiny.callback(class_names=["one"]).check(tiny.Classifier(), tiny.loader(tiny.Blobs()))
+    with pytest.raises(MisconfigurationException, match=r"does not compute W f \+ b"):
+        tiny.callback().check(Cosine(), tiny.loader(tiny.Blobs()))

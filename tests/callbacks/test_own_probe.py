@@ -213,7 +213,7 @@ def test_the_probe_of_a_plain_module_is_collected_without_a_trainer() -> None:
     model[1].eval()
     modes = [module.training for module in model.modules()]
     watch = Watch(callback.settings, tiny.HashSpace(), None)
-    watch.start(model, loader, threshold=probe_threshold(40, 100), expected=40)
+    watch.start(model, loader, threshold=probe_threshold(40, 100), images=40)
     collect_probe(watch, model, loader, forward=forward_images(model, None))
     rows = watch.finish()
     assert rows is not None

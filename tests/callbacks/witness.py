@@ -26,7 +26,7 @@ def null_energy(module: Any, images: Tensor, features: Features = plain_features
     """``head/null_energy`` of ``module.network`` on images; the module is in eval mode."""
     head: nn.Module = unwrapped(unwrapped(module.network)[-1])
     with torch.no_grad():
-        seen = features(module, images.to(head.weight.dtype)).double()
+        seen = features(module, images.to(head.weight)).double()
     null = HeadGeometry.from_weight(head.weight).null(seen)
     return float(null.square().sum() / seen.square().sum())
 
