@@ -200,7 +200,7 @@ def test_a_pass_that_fails_leaves_nobody_listening() -> None:
 
     model, loader = tiny.Classifier().network, tiny.loader(tiny.Blobs())
     watch = Watch(tiny.callback().settings, tiny.HashSpace(), None)
-    watch.start(model, loader, threshold=probe_threshold(48, 100), expected=48)
+    watch.start(model, loader, threshold=probe_threshold(48, 100), images=48)
     with pytest.raises(RuntimeError, match="out of memory"):
         collect_probe(watch, model, loader, forward=stumble)
     assert not watch.tap.is_open
