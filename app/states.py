@@ -38,7 +38,7 @@ def unreachable(error: Exception, uri: str) -> None:
         st.markdown(plain(_sentence(error)))
         st.caption(f"Tracking URI: {code(redact(uri))}")
         st.markdown("To read another store, start the app with its address:")
-        st.code(f"streamlit run app/main.py -- --tracking-uri {DEFAULT_URI}", language="bash")
+        st.code(f"sing-monitor app --tracking-uri {DEFAULT_URI}", language="bash")
 
 
 def wrong_option(error: Exception) -> None:

@@ -213,5 +213,5 @@ def how_to_open(trainer: pl.Trainer) -> str:
     uri = redact(str(loggers[0]._tracking_uri))
     return (
         f"Compare runs: mlflow ui --backend-store-uri {uri}. "
-        f"See the invariants evolve: streamlit run app/main.py -- --tracking-uri {uri}"
+        f"See the invariants evolve: sing-monitor app --tracking-uri {uri}"
     )

@@ -201,7 +201,7 @@ def report(
         )
         or "none",
         "probe": f"{probe:,} of {images:,} {origin}",
-        "embedding": f"about {duration(probe * seconds_per_image)}, once; cached afterwards",
+        "embedding": f"at most {duration(probe * seconds_per_image)}, once; none for cached images",
     }
     width = max(map(len, lines))
     text = "\n".join(f"  {key:<{width}}  {value}" for key, value in lines.items())

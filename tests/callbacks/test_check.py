@@ -25,7 +25,7 @@ def test_the_report_names_everything_that_would_be_used(caplog: pytest.LogCaptur
         "cat, dog, ship, tree",
         '"an image of a cat"',
         "30 of 48 validation images",
-        "once; cached afterwards",
+        "once; none for cached images",
     ):
         assert part in str(report), part
     assert str(report) in caplog.text

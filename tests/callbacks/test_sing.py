@@ -385,4 +385,4 @@ def test_the_last_line_says_what_was_found_and_how_to_see_it(
     message = caplog.messages[-1]
     assert "random subspace" in message
     assert f"mlflow ui --backend-store-uri sqlite:///{tmp_path / 'mlflow.db'}" in message
-    assert "streamlit run app/main.py" in message
+    assert f"sing-monitor app --tracking-uri sqlite:///{tmp_path / 'mlflow.db'}" in message
