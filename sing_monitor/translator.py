@@ -25,6 +25,7 @@ class LinearTranslator(nn.Module):
 
     Example::
 
+        >>> import torch
         >>> translator = LinearTranslator(torch.eye(2, 3), torch.ones(2))
         >>> translator(torch.tensor([[1.0, 2.0, 3.0]])).tolist()
         [[2.0, 3.0]]
