@@ -73,7 +73,7 @@ class MlflowServer:
 
     def start(self) -> None:
         """Start it, if it does not run, and wait until it answers."""
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             return
         log = self._folder / "log"
         # Processes of its own for background jobs: nobody asks for one, and they start slowly.
