@@ -122,7 +122,8 @@ def _logits(view: View, before: Sequence[float], after: Sequence[float]) -> None
         most = moved.abs().max()
         st.caption(f"No logit moves by more than {most:.1e}: the head cannot tell the two apart.")
     st.dataframe(
-        rows,
+        # Rounding is noise here, and -0 a riddle.
+        rows.assign(difference=moved.round(3) + 0.0),
         hide_index=True,
         placeholder=metrics.MISSING,
         alt="Logit of each class before and after null removal",
@@ -130,7 +131,7 @@ def _logits(view: View, before: Sequence[float], after: Sequence[float]) -> None
             "class": config.TextColumn("Class"),
             "before": config.NumberColumn("Before", format="%.3f"),
             "after": config.NumberColumn("After", format="%.3f"),
-            "difference": config.NumberColumn("Difference", format="scientific"),
+            "difference": config.NumberColumn("Difference", format="%.3f"),
         },
     )
     csv_button("Logits as CSV", "logits.csv", rows)

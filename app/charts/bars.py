@@ -62,8 +62,8 @@ def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.La
     is_baseline = {each.key: each.is_baseline for each in series}
     drawn = values.assign(
         is_baseline=values["series"].map(is_baseline),
-        # The number stands behind the bar and its whisker.
-        end=values["high"].fillna(values["value"]),
+        # The number stands behind the bar, its whisker and the tick.
+        end=values[["value", "high", "random"]].max(axis=1).where(values["value"].notna()),
         interval=[
             f"{low:.3g} to {high:.3g}" if isfinite(low) else MISSING
             for low, high in zip(values["low"], values["high"], strict=True)
