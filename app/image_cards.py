@@ -22,6 +22,7 @@ from sing_monitor.app.text import one_line, plain, short
 # Browsers blur what they enlarge; these pixels are repeated before.
 _SIDE, TEXT, _SMALL = 120, 120, 56
 _SHARP = 256
+OUTSIDE = f"{outside.MARK} out of support"
 
 Thumbnails = Mapping[str, NDArray[np.uint8]]
 
@@ -115,7 +116,7 @@ def head(view: View, row: Mapping[str, Any], pictures: Thumbnails) -> None:
         mark = ":material/check: right" if is_right else f":material/close: wrong: **{predicted}**"
         lines = [f"**{label}**", mark]
         lines += [f"{score} {degrees(score, row[name])}" for score, name in view.columns.items()]
-        lines += [f"{outside.MARK} out of support"] if view.is_outside(row["image"]) else []
+        lines += [OUTSIDE] if view.is_outside(row["image"]) else []
         with st.container(gap=None, width=TEXT):
             st.markdown("  \n".join(lines))
             st.caption(f"{'' if stored is not None else 'No picture. '}`{one_line(row['image'])}`")

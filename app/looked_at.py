@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from sing_monitor.app.given_model import GivenModel
 from sing_monitor.app.seen_images import SeenImage
 from sing_monitor.app.stored import Stored
 from sing_monitor.commands.app_options import ModelSource
-from sing_monitor.explain import Explanation, explain
+from sing_monitor.explain import Explanation, Shift, explain
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.head import head_parameters
 from sing_monitor.head_search import find_head
@@ -36,12 +36,14 @@ class Upload:
         picture: as the model sees it, (H, W, 3) uint8.
         target: index of the class that AS refers to.
         is_of_snapshot: whether the model's head is that of the run's snapshot.
+        outside: whether the equivalents are out of support, by pair; a pair may be missing.
     """
 
     explanation: Explanation
     picture: NDArray[np.uint8]
     target: int
     is_of_snapshot: bool
+    outside: Mapping[Pair, bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,13 @@ def upload(source: data.Source, model: ModelSource, content: bytes, label: int |
             restore=seen.restore,
         )
     target = int(found.logits.argmax()) if label is None else label
-    return Upload(found, _picture(seen), target, _is_same(weight, kept))
+    shifts: dict[Pair, Shift | None] = {"raw": found.removed, "centered": found.centered}
+    outside = {
+        pair: kept.is_outside(shift.embedding, seen.image_id)
+        for pair, shift in shifts.items()
+        if shift is not None
+    }
+    return Upload(found, _picture(seen), target, _is_same(weight, kept), outside)
 
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner="Looking at the image …")

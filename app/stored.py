@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from torch import Tensor
 
 from sing_monitor.afterwards import stored_ridge
 from sing_monitor.analyses.tables import image_ids
@@ -15,6 +16,7 @@ from sing_monitor.pairs import CrossFit, cross_fit, mean_cosine
 from sing_monitor.ridge import fit_translator
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.stored_image import explain_stored
+from sing_monitor.support import OUTSIDE, place_among
 from sing_monitor.tracking import ArtifactNotFoundError
 from sing_monitor.translator import LinearTranslator
 
@@ -43,6 +45,11 @@ class Stored:
     def at(self) -> tuple[int, int]:
         """Epoch and global step of the validation that it is of."""
         return self.snapshot.epoch, self.snapshot.step
+
+    def is_outside(self, embedding: Tensor, image_id: int) -> bool:
+        """Whether a translated equivalent (n,) lies farther out than nearly all real images."""
+        real, folds = self.snapshot.embeddings.double(), self.snapshot.folds
+        return bool(place_among(embedding.double()[None], real, folds, image_id & 1) > OUTSIDE)
 
     def translator_of(self, image_id: int) -> LinearTranslator:
         """The translator that did not see the image of a fingerprint."""

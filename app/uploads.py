@@ -117,6 +117,7 @@ def _card(view: View, model: ModelSource, found: Upload, stored: Stored, labels:
             f"AS {image_cards.degrees('AS', shift.attribute_score)}",
             f"IS {image_cards.degrees('IS', shift.image_score)}",
         ]
+        lines += [image_cards.OUTSIDE] if found.outside.get(view.pair) else []
         with st.container(gap=None, width=image_cards.TEXT):
             st.markdown("  \n".join(lines))
             st.caption("Uploaded")

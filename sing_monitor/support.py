@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 VARIANCE = 0.95
+# Above this percentile a vector is out of support.
+OUTSIDE = 0.99
 # Equal embeddings differ by their rounding.
 _NOISE = 1e-13
 
@@ -80,6 +82,25 @@ def percentiles(values: Tensor, reference: Tensor) -> Tensor:
     """
     below = torch.searchsorted(reference.sort().values, values)
     return (below.double() / len(reference)).where(~values.isnan(), torch.nan)
+
+
+def place_among(vectors: Tensor, embeddings: Tensor, folds: Tensor, fold: int) -> Tensor:
+    """Percentile of vectors among the real embeddings of a fold, whitened by those of the other.
+
+    Args:
+        vectors: (B, n).
+        embeddings: of real images, (N, n).
+        folds: of the real images, (N,) of 0 and 1.
+        fold: that the vectors are compared with.
+
+    Returns:
+        (B,), float64, 0 to 1; NaN where a fold holds too few embeddings that differ.
+    """
+    own, reference = embeddings[folds == fold], embeddings[folds != fold]
+    if len(own) == 0 or not do_vary(reference):
+        return torch.full((len(vectors),), torch.nan, dtype=torch.float64)
+    whitening = Whitening.of(reference)
+    return percentiles(whitening.norm(vectors), whitening.norm(own))
 
 
 def split_movement(before: Tensor, after: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:

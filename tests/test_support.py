@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.scores import angle, image_score
-from sing_monitor.support import Whitening, percentiles, split_movement
+from sing_monitor.support import Whitening, percentiles, place_among, split_movement
 from tests.helpers import normal, orthogonal
 
 
@@ -89,3 +89,23 @@ def test_both_parts_together_are_the_movement() -> None:
     torch.testing.assert_close(hav[0] + hav[1], hav[2])
     assert (radial.abs() <= distance + 1e-9).all()
     assert (rotation <= distance + 1e-9).all()
+
+
+def test_vectors_are_placed_among_the_real_embeddings_of_their_fold() -> None:
+    embeddings, folds = normal(400, 6, seed=0), torch.arange(400) % 2
+    vectors = torch.stack((embeddings[folds == 1].mean(dim=0), 100 * torch.ones(6).double()))
+    for fold in (0, 1):
+        near, far = place_among(vectors, embeddings, folds, fold).tolist()
+        assert near < 0.01
+        assert far == 1
+    whitening = Whitening.of(embeddings[folds == 1])
+    norms = whitening.norm(embeddings[folds == 0])
+    expected = [float((norms < norm).double().mean()) for norm in norms]
+    found = place_among(embeddings[folds == 0], embeddings, folds, 0)
+    assert found.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_beside_an_empty_fold_nothing_is_placed(fold: int) -> None:
+    embeddings, folds = normal(20, 6, seed=0), torch.zeros(20, dtype=torch.int64)
+    assert place_among(embeddings[:3], embeddings, folds, fold).isnan().all()

@@ -14,13 +14,12 @@ from sing_monitor.analyses.tables import image_ids
 from sing_monitor.findings import Findings, MetricSpec
 from sing_monitor.scores import to_degrees
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.support import Whitening, do_vary, percentiles, split_movement
+from sing_monitor.support import OUTSIDE, Whitening, do_vary, percentiles, split_movement
 from sing_monitor.translation import Translation
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-OUTSIDE = 0.99
 _WHITENING = "Betser, Levi, Gilboa 2025; truncation and percentile ours"
 _CONFORMITY = "Levi, Gilboa 2025"
 _KINDS = {

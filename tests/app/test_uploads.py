@@ -39,7 +39,9 @@ def png(row: int) -> bytes:
 def images(run_with_snapshot: FinishedRun) -> pd.DataFrame:
     """The last table, by place in the data set."""
     reader = run_with_snapshot.reader
-    return reader.table("images", *reader.validations()[-1]).set_index("sample_index")
+    last = reader.validations()[-1]
+    support = reader.table("support", *last)[["image", "outside", "outside_centered"]]
+    return reader.table("images", *last).merge(support, on="image").set_index("sample_index")
 
 
 @pytest.fixture
@@ -96,6 +98,9 @@ def test_an_uploaded_probe_image_gets_the_scores_of_its_row(
     assert mapped_score(app) == pytest.approx(row["attribute_score_centered"], abs=0.01)
     assert "cosine" in texts(app)
     assert app.selectbox(key="image").disabled
+    assert ("× out of support" in texts(app)) == bool(row["outside_centered"])
+    app.get_by_key("removal").set_value("Raw").run()
+    assert ("× out of support" in texts(app)) == bool(row["outside"])
 
 
 def test_without_a_space_the_texts_of_the_run_are_used(given: Given) -> None:
