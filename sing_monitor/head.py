@@ -165,15 +165,17 @@ def check_logits(
     Raises:
         ValueError: if the answer differs by more than its rounding.
     """
-    expected = features.double() @ weight.double().T
-    if bias is not None:
-        expected = expected + bias.double()
     coarsest = max(torch.finfo(t.dtype).eps for t in (weight, features, logits))
     exact = weight.device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
     if not exact:  # TF32 and its like multiply single precision with few bits
         coarsest = max(coarsest, torch.finfo(torch.bfloat16).eps)
-    largest = features.double().norm(dim=1).max() * weight.double().norm(dim=1).max()
-    error = (logits.flatten(1).double() - expected).abs().max()
+    # On the CPU, because MPS has no double precision.
+    x, w, y = (each.cpu().double() for each in (features, weight, logits))
+    expected = x @ w.T
+    if bias is not None:
+        expected = expected + bias.cpu().double()
+    largest = x.norm(dim=1).max() * w.norm(dim=1).max()
+    error = (y.flatten(1) - expected).abs().max()
     if error > 16 * coarsest * largest:
         raise ValueError(
             f"the head ({kind_of(module)}) does not compute W f + b: its logits differ by "
