@@ -15,6 +15,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 from torchvision.transforms.v2.functional import to_pil_image
 
+from sing_monitor.app.image_cards import OUTSIDE
 from tests.app.conftest import Opened
 from tests.app.test_images import texts
 from tests.callbacks import tiny
@@ -98,9 +99,9 @@ def test_an_uploaded_probe_image_gets_the_scores_of_its_row(
     assert mapped_score(app) == pytest.approx(row["attribute_score_centered"], abs=0.01)
     assert "cosine" in texts(app)
     assert app.selectbox(key="image").disabled
-    assert ("× out of support" in texts(app)) == bool(row["outside_centered"])
+    assert (OUTSIDE in texts(app)) == bool(row["outside_centered"])
     app.get_by_key("removal").set_value("Raw").run()
-    assert ("× out of support" in texts(app)) == bool(row["outside"])
+    assert (OUTSIDE in texts(app)) == bool(row["outside"])
 
 
 def test_without_a_space_the_texts_of_the_run_are_used(given: Given) -> None:
