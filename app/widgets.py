@@ -38,6 +38,29 @@ def epoch_slider(epochs: Sequence[int], *, label: str = "At epoch", key: str = "
     return int(st.select_slider(label, epochs, key=key, bind="query-params", **default))
 
 
+# What the choice is about, on pages of many images.
+REMOVED = "What stands for the image without its null part. The page Guide explains it."
+
+
+def removal_box(kinds: Sequence[str], about: str) -> str:
+    """Choose what is removed from an image; pages share the choice through the address.
+
+    Args:
+        kinds: what there is to choose from; ``"Centered"``, where it begins, among them.
+        about: a help text.
+    """
+    kind = st.segmented_control(
+        "Null removal",
+        kinds,
+        default="Centered",
+        key="removal",
+        bind="query-params",
+        required=True,
+        help=about,
+    )
+    return kind or "Centered"
+
+
 def mark_column() -> Any:
     """A narrow column of crosses, beside the scores that they are about."""
     about = f"{outside.MARK}: out of support. {support.ABOUT} {outside.ABOUT}"

@@ -16,7 +16,7 @@ from sing_monitor.app.drawing import draw
 from sing_monitor.app.one_class import COLUMNS, PAIRS, Tables, View, draw_class
 from sing_monitor.app.selection import Run, Selection
 from sing_monitor.app.text import plain, short
-from sing_monitor.app.widgets import epoch_slider, mark_column, run_box
+from sing_monitor.app.widgets import REMOVED, epoch_slider, mark_column, removal_box, run_box
 from sing_monitor.leaks import FALSE_DISCOVERIES, OUT_OF_LINE
 
 _LEAK = (
@@ -33,17 +33,9 @@ def body(chosen: Selection) -> None:
     """Controls, distribution and heat map, the comparison, one class, the table."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
-        pair = st.segmented_control(
-            "Null removal",
-            list(PAIRS),
-            default="Centered",
-            key="removal",
-            bind="query-params",
-            required=True,
-            help="What stands for the image without its null part. The page Guide explains it.",
-        )
+        pair = removal_box(list(PAIRS), REMOVED)
         words = st.text_input("Find classes", key="find_class", bind="query-params")
-        suffix = PAIRS[pair or "Centered"]
+        suffix = PAIRS[pair]
         tables = _tables(run, suffix)
         if tables:
             epoch = epoch_slider(sorted(tables))

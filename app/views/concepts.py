@@ -16,7 +16,7 @@ from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.drawing import draw
 from sing_monitor.app.selection import Run, Selection
 from sing_monitor.app.text import plain
-from sing_monitor.app.widgets import epoch_slider, run_box
+from sing_monitor.app.widgets import REMOVED, epoch_slider, removal_box, run_box
 
 _PAIRS = {"Centered": "_centered", "Raw": ""}
 _SPREAD = "Standard deviation over the images; no interval of the mean."
@@ -31,22 +31,14 @@ def body(chosen: Selection) -> None:
         run = run_box(chosen)
         steps = at_epoch.last_steps(run)
         name = _class(run, steps)
-        pair = st.segmented_control(
-            "Null removal",
-            list(_PAIRS),
-            default="Centered",
-            key="removal",
-            bind="query-params",
-            required=True,
-            help="What stands for the image without its null part. The page Guide explains it.",
-        )
+        pair = removal_box(list(_PAIRS), REMOVED)
         tables = _tables(run, steps, name)
         if tables:
             epoch = epoch_slider(sorted(tables))
     if not tables:
         _no_tables(run)
         return
-    suffix = _PAIRS[pair or "Centered"]
+    suffix = _PAIRS[pair]
     wanted = ["concept", "n", "angle_before", f"angle_after{suffix}", f"attribute_score{suffix}"]
     if not states.has_columns(tables[epoch], wanted, "concepts"):
         return

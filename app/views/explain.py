@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import cast
 
 import pandas as pd
 import streamlit as st
@@ -15,19 +14,17 @@ from sing_monitor.app import (
     explained,
     image_cards,
     image_history,
+    image_page,
     looked_at,
     page,
     states,
     stored,
-    support,
     uploads,
     where,
 )
 from sing_monitor.app.charts import images as image_charts
-from sing_monitor.app.charts.images import Pair
 from sing_monitor.app.explained import CENTERED, RANDOM, RAW
 from sing_monitor.app.image_cards import View
-from sing_monitor.app.image_history import NEEDED
 from sing_monitor.app.selection import Selection
 from sing_monitor.app.settings import model_source
 from sing_monitor.app.stored import Stored
@@ -45,35 +42,16 @@ def body(chosen: Selection) -> None:
     """Controls, the image and its scores, its history, and what the snapshot adds."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
-        pair = st.segmented_control(
-            "Null removal",
-            ["Centered", "Raw"],
-            default="Centered",
-            key="removal",
-            bind="query-params",
-            required=True,
-            help="Centered keeps the mean of the null part, raw takes it away too, as in the "
-            "paper.",
-        )
+        pair = image_page.pair_box()
     steps = at_epoch.last_steps(run)
     if not steps:
         states.no_validation()
         return
     epoch = epoch_slider(sorted(steps))
-    table = states.attempt(partial(data.table, run.source, "images", *steps[epoch]), run)
-    if table is None:
+    opened = image_page.opened(run, steps[epoch], "AS", pair)
+    if opened is None:
         return
-    kind = cast(Pair, (pair or "Centered").lower())
-    view = View(
-        run,
-        epoch,
-        "AS",
-        kind,
-        at_epoch.class_names(run, steps[epoch]),
-        support.outside(run, steps[epoch], "support", "image", image_charts.suffix(kind)),
-    )
-    if not states.has_columns(table, [*NEEDED, *view.columns.values()], "images"):
-        return
+    view, table = opened
     rows = table.drop_duplicates("image").set_index("image", drop=False)
     model = states.attempt(model_source)
     with st.grid(min_column_width=330, gap="medium") as grid:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import cast
 
 import pandas as pd
 import streamlit as st
 
 from sing_monitor.app import (
     at_epoch,
-    data,
     image_cards,
     image_history,
+    image_page,
     metrics,
     page,
     states,
@@ -21,7 +19,6 @@ from sing_monitor.app import (
     where,
 )
 from sing_monitor.app.charts import images as charts
-from sing_monitor.app.charts.images import Pair
 from sing_monitor.app.downloads import csv_button
 from sing_monitor.app.image_cards import View
 from sing_monitor.app.image_history import NEEDED
@@ -48,16 +45,7 @@ def body(chosen: Selection) -> None:
             required=True,
             help=metrics.explanation("sing/attribute_score_centered"),
         )
-        pair = st.segmented_control(
-            "Null removal",
-            ["Centered", "Raw"],
-            default="Centered",
-            key="removal",
-            bind="query-params",
-            required=True,
-            help="Centered keeps the mean of the null part, raw takes it away too, as in the "
-            "paper.",
-        )
+        pair = image_page.pair_box()
     # After a resume the newest of the validations of an epoch counts.
     steps = at_epoch.last_steps(run)
     if not steps:
@@ -68,20 +56,9 @@ def body(chosen: Selection) -> None:
         )
         return
     epoch = epoch_slider(sorted(steps))
-    table = states.attempt(partial(data.table, run.source, "images", *steps[epoch]), run)
-    if table is None:
-        return
-    kind = cast(Pair, (pair or "Centered").lower())
-    view = View(
-        run,
-        epoch,
-        score or "AS",
-        kind,
-        at_epoch.class_names(run, steps[epoch]),
-        support.outside(run, steps[epoch], "support", "image", charts.suffix(kind)),
-    )
-    if states.has_columns(table, [*NEEDED, *view.columns.values()], "images"):
-        _images(view, table, steps)
+    opened = image_page.opened(run, steps[epoch], score or "AS", pair)
+    if opened is not None:
+        _images(*opened, steps)
 
 
 def _images(view: View, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]]) -> None:
