@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import streamlit as st
@@ -28,7 +29,6 @@ class Stored:
     Args:
         snapshot: of the run.
         fit: two translators, each for the images that it did not see.
-        translator: fitted on all images, for others.
         cosine: mean of translated features with the images' embeddings, held out.
         ids: of the images, as in the table ``images``.
         config: the settings of the monitor.
@@ -36,7 +36,6 @@ class Stored:
 
     snapshot: Snapshot
     fit: CrossFit
-    translator: LinearTranslator
     cosine: float
     ids: tuple[str, ...]
     config: dict[str, Any]
@@ -45,6 +44,12 @@ class Stored:
     def at(self) -> tuple[int, int]:
         """Epoch and global step of the validation that it is of."""
         return self.snapshot.epoch, self.snapshot.step
+
+    @cached_property
+    def translator(self) -> LinearTranslator:
+        """Fitted on all images, for others; worked out when a picture is uploaded."""
+        snapshot = self.snapshot
+        return fit_translator(snapshot.features.double(), snapshot.embeddings, self.fit.ridge)
 
     def is_outside(self, embedding: Tensor, image_id: int) -> bool:
         """Whether a translated equivalent (n,) lies farther out than nearly all real images."""
@@ -82,8 +87,7 @@ def read(source: data.Source) -> Stored:
         raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
     cosine = mean_cosine(fit.original(features, snapshot.center), snapshot.embeddings)
     ids = tuple(image_ids(snapshot))
-    translator = fit_translator(features, snapshot.embeddings, fit.ridge)
-    return Stored(snapshot, fit, translator, cosine, ids, config)
+    return Stored(snapshot, fit, cosine, ids, config)
 
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner=False)
