@@ -9,6 +9,8 @@ from torch import Tensor
 
 # Few enough for little memory, enough for products at full speed.
 _ROWS = 512
+# What is smaller than this share of the sums it was computed from is rounding noise.
+NOISE = 1e-13
 
 
 def working(x: Tensor) -> Tensor:

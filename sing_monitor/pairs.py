@@ -46,7 +46,8 @@ class CrossFit:
         folds: fold of every image, (N,) of 0 and 1.
         ridge: rho of both fits; NaN where a fold is empty.
         means: mean embedding of the images that each translator was fitted on, (2, n).
-        total: ``sum |z - mean z|^2``, each image about the mean of the fold it was not in.
+        total: ``sum |z - mean z|^2``, each image about the mean of the fold it was not in; NaN
+            where a fold is empty.
         slopes: the translators' derivatives along log10 rho; None where nothing was fitted.
         r2_null: R2 of a refit on the null-space part ``P_n f`` of the features alone, under the
             same penalty, held out; NaN where no head is known. Parts of a refit do not add up to
@@ -87,7 +88,7 @@ class CrossFit:
             return TranslatedPairs(original, original, original, seen)
         centered = self.equivalents(seen, geometry, center, self.folds)
         removed, null_center = centered.clone(), geometry.null(center)
-        for translator, rows in self._halves(self.folds):
+        for translator, rows in self.halves(self.folds):
             removed[rows] -= (translator.weight @ null_center).to(removed)
         return TranslatedPairs(original, removed, centered, seen)
 
@@ -95,7 +96,7 @@ class CrossFit:
         """``T f``, (N, n), of features (N, m), worked out as ``A (f - mu) + T mu``."""
         shape = len(features), self.means.shape[1]
         translated = working(features).new_full(shape, math.nan)
-        for translator, half in self._halves(self.folds):
+        for translator, half in self.halves(self.folds):
             weight, base = translator.weight.T.to(translated), translator(center).to(translated)
             for rows in row_blocks(half):
                 translated[rows] = torch.addmm(base, deviations(features[rows], center), weight)
@@ -116,14 +117,18 @@ class CrossFit:
         """
         translated = seen.new_full((len(seen), self.means.shape[1]), math.nan)
         basis = geometry.row_basis.to(seen)
-        for translator, half in self._halves(folds):
+        for translator, half in self.halves(folds):
             weight, base = (translator.weight.to(seen) @ basis).T, translator(center).to(seen)
             for rows in row_blocks(half):
                 translated[rows] = torch.addmm(base, seen[rows], weight)
         return translated
 
-    def _halves(self, folds: Tensor) -> Iterator[tuple[LinearTranslator, Tensor]]:
-        """Each translator with the rows that it translates."""
+    def halves(self, folds: Tensor) -> Iterator[tuple[LinearTranslator, Tensor]]:
+        """Each translator with the rows that it translates; none where a fold is empty.
+
+        Args:
+            folds: of some images, (B,).
+        """
         for fold, translator in enumerate(self.translators or ()):
             yield translator, (folds == fold).nonzero().flatten()
 
@@ -133,7 +138,7 @@ class CrossFit:
         Args:
             squared_error: ``sum |z - T f|^2`` over the images.
         """
-        return math.nan if self.translators is None else _explained(squared_error, self.total)
+        return _explained(squared_error, self.total)
 
 
 def cross_fit(

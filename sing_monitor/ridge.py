@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 from torch.linalg import solve_triangular
 
-from sing_monitor.blocks import all_rows, energy, gram, row_blocks
+from sing_monitor.blocks import NOISE, all_rows, energy, gram, row_blocks
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.translator import LinearTranslator
 
-# What is smaller than this share of the sums it was computed from is rounding noise.
-_NOISE = 1e-13
 RIDGE_GRID: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(-12, 3))
 
 
@@ -197,7 +195,7 @@ class RidgeStatistics:
     def squared_deviation(self, center: Tensor) -> float:
         """Sum over the samples of ``|z - center|^2``; center is (n,)."""
         deviation = float(self.zz - 2 * self.sum_z @ center + self.n * center @ center)
-        return deviation if deviation > _NOISE * self.zz else 0.0
+        return deviation if deviation > NOISE * self.zz else 0.0
 
     def _about(self, x0: Tensor, z0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Second moments, summed, of x - x0 and z - z0: (m, m), (m, n) and a scalar."""
@@ -206,7 +204,7 @@ class RidgeStatistics:
 
     def _is_constant(self, scatter: Tensor) -> bool:
         # Equal features leave a trace of rounding noise, not an exact zero.
-        return float(scatter.trace()) <= _NOISE * float(self.xx.trace())
+        return float(scatter.trace()) <= NOISE * float(self.xx.trace())
 
 
 def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTranslator:

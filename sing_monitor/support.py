@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sing_monitor.blocks import NOISE
+
 VARIANCE = 0.95
 # Above this percentile a vector is out of support.
 OUTSIDE = 0.99
-# Equal embeddings differ by their rounding.
-_NOISE = 1e-13
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def do_vary(embeddings: Tensor) -> bool:
     if len(embeddings) < 2:
         return False
     deviations = embeddings - embeddings.mean(dim=0)
-    return bool(deviations.square().sum() > _NOISE * embeddings.square().sum())
+    return bool(deviations.square().sum() > NOISE * embeddings.square().sum())
 
 
 def percentiles(values: Tensor, reference: Tensor) -> Tensor:
@@ -84,6 +84,22 @@ def percentiles(values: Tensor, reference: Tensor) -> Tensor:
     return (below.double() / len(reference)).where(~values.isnan(), torch.nan)
 
 
+def whitened_by_the_others(embeddings: Tensor, folds: Tensor, fold: int) -> Whitening | None:
+    """What the embeddings of a fold are compared in: the whitening of the other one.
+
+    Args:
+        embeddings: of real images, (N, n).
+        folds: (N,) of 0 and 1.
+        fold: whose images are compared.
+
+    Returns:
+        None where the fold is empty, or the other holds no two different embeddings.
+    """
+    reference = embeddings[folds != fold]
+    has_images = bool((folds == fold).any())
+    return Whitening.of(reference) if has_images and do_vary(reference) else None
+
+
 def place_among(vectors: Tensor, embeddings: Tensor, folds: Tensor, fold: int) -> Tensor:
     """Percentile of vectors among the real embeddings of a fold, whitened by those of the other.
 
@@ -96,11 +112,10 @@ def place_among(vectors: Tensor, embeddings: Tensor, folds: Tensor, fold: int) -
     Returns:
         (B,), float64, 0 to 1; NaN where a fold holds too few embeddings that differ.
     """
-    own, reference = embeddings[folds == fold], embeddings[folds != fold]
-    if len(own) == 0 or not do_vary(reference):
+    whitening = whitened_by_the_others(embeddings, folds, fold)
+    if whitening is None:
         return torch.full((len(vectors),), torch.nan, dtype=torch.float64)
-    whitening = Whitening.of(reference)
-    return percentiles(whitening.norm(vectors), whitening.norm(own))
+    return percentiles(whitening.norm(vectors), whitening.norm(embeddings[folds == fold]))
 
 
 def split_movement(before: Tensor, after: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:

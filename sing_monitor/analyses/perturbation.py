@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from sing_monitor.blocks import NOISE
 from sing_monitor.findings import Findings, MetricSpec
 from sing_monitor.geometry import effective_weight
 from sing_monitor.pairs import CrossFit
@@ -17,8 +18,6 @@ from sing_monitor.random_subspaces import RANDOM_SEED
 from sing_monitor.translation import Translation
 
 DRAWS = 8
-# What is smaller than this share of the sums it was computed from is rounding noise.
-_NOISE = 1e-13
 
 _SOURCE = "SING eqs. 16-17, size ours"
 _DIRECTIONS = {
@@ -106,7 +105,7 @@ def _spread(translation: Translation) -> float:
     """Root of the mean of ``|f - mu|^2``; NaN where it is rounding."""
     variance = translation.varying / len(translation.snapshot)
     energy = variance + float(translation.center.square().sum())
-    return math.sqrt(variance) if variance > _NOISE * energy else math.nan
+    return math.sqrt(variance) if variance > NOISE * energy else math.nan
 
 
 def _image_scores(original: Tensor, fit: CrossFit, steps: Tensor) -> Tensor:
@@ -115,8 +114,7 @@ def _image_scores(original: Tensor, fit: CrossFit, steps: Tensor) -> Tensor:
     With ``y = T f`` and ``a = A d`` the angle is ``atan2(|y x a|, |y|^2 + y.a)``.
     """
     scores = steps.new_full((len(original), len(steps)), math.nan)
-    for fold, translator in enumerate(fit.translators or ()):
-        rows = fit.folds == fold
+    for translator, rows in fit.halves(fit.folds):
         images, moves = original[rows], steps @ translator.weight.T
         length = torch.linalg.vector_norm(images, dim=1, keepdim=True, dtype=torch.float64)
         squared = length.square()

@@ -104,8 +104,7 @@ def analyze_steering(
     targets = texts[torch.tensor([target for _, target in pairs], dtype=torch.long)][groups]
     score = torch.full((len(rows),), math.nan, dtype=torch.float64)
     limit = score.clone()
-    for fold, translator in enumerate(fit.translators or ()):
-        own = fit.folds[rows] == fold
+    for translator, own in fit.halves(fit.folds[rows]):
         moved = steer(
             snapshot.features[rows[own]],
             translator,

@@ -14,7 +14,13 @@ from sing_monitor.analyses.tables import image_ids
 from sing_monitor.findings import Findings, MetricSpec
 from sing_monitor.scores import to_degrees
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.support import OUTSIDE, Whitening, do_vary, percentiles, split_movement
+from sing_monitor.support import (
+    OUTSIDE,
+    Whitening,
+    percentiles,
+    split_movement,
+    whitened_by_the_others,
+)
 from sing_monitor.translation import Translation
 
 if TYPE_CHECKING:
@@ -146,10 +152,10 @@ def analyze_support(translation: Translation) -> Findings:
     }
     dimensions = []
     for fold in (0, 1):
-        own, reference = snapshot.folds == fold, embeddings["_real"][snapshot.folds != fold]
-        if not (bool(own.any()) and do_vary(reference)):
+        whitening = whitened_by_the_others(embeddings["_real"], snapshot.folds, fold)
+        if whitening is None:
             continue
-        whitening = Whitening.of(reference)
+        own = snapshot.folds == fold
         dimensions.append(whitening.directions.shape[1])
         for name, values in _of_images(embeddings, distances, own, whitening):
             columns[name][own] = values
