@@ -117,11 +117,8 @@ def _analyze(arguments: argparse.Namespace) -> int:
     client = MlflowClient(tracking_uri(arguments))
     with tqdm(total=sum(len(group) for *_, group in jobs), desc="checkpoints", unit="file") as bar:
         for source, name, group in jobs:
-            history, failed = (
-                History(client, arguments.experiment, source, name, Path(SPOOL_DIR)),
-                0,
-            )
-            status = "KILLED"
+            history = History(client, arguments.experiment, source, name, Path(SPOOL_DIR))
+            failed, status = 0, "KILLED"
             try:
                 for result in series.fill(history, group):
                     label = _title(result.checkpoint.path, arguments.checkpoints)
@@ -196,7 +193,7 @@ def _read(folder: Path, *, use_ema: bool) -> tuple[list[Checkpoint], dict[str, l
         try:
             found.append(read_checkpoint(path, use_ema=use_ema))
         except ValueError as error:
-            failures[str(error)] = [_title(path, folder)]
+            failures.setdefault(str(error), []).append(_title(path, folder))
     return found, failures
 
 
