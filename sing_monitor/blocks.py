@@ -45,22 +45,42 @@ def all_rows(x: Tensor) -> Tensor:
     return torch.arange(len(x))
 
 
-def gram(x: Tensor, rows: Tensor | None = None) -> Tensor:
-    """``X'X`` in float64, (m, m), by symmetric products: half of a full one.
+def mean(x: Tensor, rows: Tensor) -> Tensor:
+    """Mean of some rows of (N, m), (m,) float64; zeros where there are none."""
+    total = x.new_zeros(x.shape[1], dtype=torch.float64)
+    for some in row_blocks(rows):
+        total += x[some].sum(dim=0, dtype=torch.float64)
+    return total / max(len(rows), 1)
+
+
+def gram(x: Tensor) -> Tensor:
+    """``X'X`` of (N, m), added up in float64, (m, m), by symmetric products."""
+    sums = x.new_zeros(x.shape[1], x.shape[1], dtype=torch.float64)
+    for block in x.split(_ROWS):
+        add_gram(sums, working(block))
+    return mirrored(sums)
+
+
+def add_gram(upper: Tensor, block: Tensor) -> None:
+    """Add ``X'X`` to the upper triangle of sums in place, for half the work of a full product.
 
     Args:
-        x: (N, m).
-        rows: those that count; None: all.
+        upper: (m, m) float64; what lies below the diagonal stays as it is.
+        block: X, (B, m), in the precision that the product is worked out in.
     """
-    from scipy.linalg.blas import dsyrk
+    from scipy.linalg.blas import dsyrk, ssyrk
 
     # The lower triangle in Fortran's order is the upper one of the tensor on the same memory.
-    sums = x.new_zeros(x.shape[1], x.shape[1], dtype=torch.float64).numpy().T
-    for some in row_blocks(all_rows(x) if rows is None else rows):
-        block = x[some].double().numpy().T
-        sums = dsyrk(1.0, block, beta=1.0, c=sums, lower=1, overwrite_c=1)
-    upper = torch.from_numpy(sums.T)
-    return upper.add_(upper.triu(1).T)
+    sums, x = upper.numpy().T, block.contiguous().numpy().T
+    if block.dtype == torch.float64:
+        dsyrk(1.0, x, beta=1.0, c=sums, lower=1, overwrite_c=1)
+    else:
+        sums += ssyrk(1.0, x, lower=1)
+
+
+def mirrored(upper: Tensor) -> Tensor:
+    """A symmetric matrix from its upper triangle, in place."""
+    return upper.triu_().add_(upper.triu(1).T)
 
 
 def energy(x: Tensor) -> float:

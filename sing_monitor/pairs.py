@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sing_monitor.blocks import deviations, row_blocks, working
 from sing_monitor.geometry import HeadGeometry, coordinates
-from sing_monitor.ridge import RIDGE_GRID, RidgeStatistics, choose_ridge
+from sing_monitor.ridge import RIDGE_GRID, RidgeStatistics, choose_ridge, enough_for
 from sing_monitor.translator import LinearTranslator
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,8 @@ class CrossFit:
         means: mean embedding of the images that each translator was fitted on, (2, n).
         total: ``sum |z - mean z|^2``, each image about the mean of the fold it was not in; NaN
             where a fold is empty.
-        slopes: the translators' derivatives along log10 rho; None where nothing was fitted.
+        slopes: ``dT f / d log10 rho`` of the feature vectors that were asked for, of either fold;
+            None where nothing was fitted.
         r2_null: R2 of a refit on the null-space part ``P_n f`` of the features alone, under the
             same penalty, held out; NaN where no head is known. Parts of a refit do not add up to
             :meth:`r2`.
@@ -59,7 +60,7 @@ class CrossFit:
     ridge: float
     means: Tensor
     total: float = math.nan
-    slopes: tuple[LinearTranslator, LinearTranslator] | None = None
+    slopes: tuple[Tensor, Tensor] | None = None
     r2_null: float = math.nan
 
     def translate(
@@ -147,6 +148,7 @@ def cross_fit(
     folds: Tensor,
     ridge: float | Literal["auto"],
     geometry: HeadGeometry | None = None,
+    sample: tuple[Tensor, Tensor] | None = None,
 ) -> CrossFit:
     """Fit two translators, each on one fold.
 
@@ -156,18 +158,22 @@ def cross_fit(
         folds: (N,) of 0 and 1.
         ridge: rho, or ``"auto"`` for the best of the grid by held-out R2.
         geometry: of a head, for ``r2_null``.
+        sample: feature vectors of fold 0 and of fold 1, each (..., m), for ``slopes``.
     """
+    precision = enough_for(ridge, features)
     even, odd = (
-        RidgeStatistics.zeros(features.shape[1], embeddings.shape[1]).update(
-            features, embeddings, (folds == fold).nonzero().flatten()
-        )
+        RidgeStatistics.of(features, embeddings, (folds == fold).nonzero().flatten(), precision)
         for fold in (0, 1)
     )
-    means = torch.stack([each.sum_z / max(each.n, 1) for each in (odd, even)])
+    means = torch.stack([odd.mean_z, even.mean_z])
     if even.n == 0 or odd.n == 0:
         return CrossFit(None, folds, math.nan, means)
     rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
-    first, second = (_Half.of(*each, rho, geometry) for each in ((odd, even), (even, odd)))
+    vectors = (features[:0], features[:0]) if sample is None else sample
+    first, second = (
+        _Half.of(*fold, rho, geometry, some)
+        for fold, some in zip(((odd, even), (even, odd)), vectors, strict=True)
+    )
     total = first.total + second.total
     r2_null = _explained(first.error_null + second.error_null, total)
     if geometry is not None and geometry.null_dim == 0:
@@ -178,7 +184,7 @@ def cross_fit(
         rho,
         means,
         total,
-        (first.slope, second.slope),
+        (first.slopes, second.slopes),
         r2_null,
     )
 
@@ -188,7 +194,7 @@ class _Half:
     """What one fold's ridge regression says; its factor, an m x m matrix, is gone."""
 
     translator: LinearTranslator
-    slope: LinearTranslator
+    slopes: Tensor
     total: float
     error_null: float
 
@@ -199,13 +205,14 @@ class _Half:
         held_out: RidgeStatistics,
         rho: float,
         geometry: HeadGeometry | None,
+        sample: Tensor,
     ) -> _Half:
         solution = fit.solve(rho)
         error_null = math.nan
         if geometry is not None and geometry.null_dim > 0:
             error_null = held_out.squared_error(solution.on_null_part(geometry))
         total = held_out.squared_deviation(solution.mean_z)
-        return cls(solution.translator, solution.slope, total, error_null)
+        return cls(solution.translator, solution.slope(sample), total, error_null)
 
 
 def _explained(error: float, total: float) -> float:

@@ -1,4 +1,4 @@
-"""Ridge regression on mergeable sums: how translators are fitted (SING, eq. 4)."""
+"""Ridge regression on moments: how translators are fitted (SING, eq. 4)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,30 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.linalg import solve_triangular
 
-from sing_monitor.blocks import NOISE, all_rows, energy, gram, row_blocks
+from sing_monitor.blocks import (
+    NOISE,
+    add_gram,
+    all_rows,
+    deviations,
+    energy,
+    gram,
+    mean,
+    mirrored,
+    row_blocks,
+    working,
+)
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.translator import LinearTranslator
 
+# The smallest rho that single precision products are good for: they move scores by less than
+# 0.01 degrees where variances differ by a factor of 1e6, for 1e-6 by 0.1.
+_SINGLE_FROM = 1e-4
 RIDGE_GRID: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(-12, 3))
 
 
@@ -30,6 +45,7 @@ class RidgeSolution:
         shift: lambda; 0 for features that do not vary.
         mean_x: (m,).
         mean_z: (n,).
+        precision: that of the samples.
     """
 
     factor: Tensor
@@ -37,131 +53,116 @@ class RidgeSolution:
     shift: float
     mean_x: Tensor
     mean_z: Tensor
+    precision: torch.dtype
 
     @cached_property
     def translator(self) -> LinearTranslator:
         """``T f = A (f - mean x) + mean z``."""
-        return self._through_means(_backward(self.factor, self.loadings).T, self.mean_z)
+        return self._through_means(_backward(self.factor, self.loadings).T)
 
-    @cached_property
-    def slope(self) -> LinearTranslator:
-        """``dT / d log10 rho``: what a larger ridge does to a translation, to first order.
+    def slope(self, features: Tensor) -> Tensor:
+        """``dT f / d log10 rho``: what a larger ridge does to translations, to first order.
 
         ``dA / d log10 rho = -ln(10) lambda A (X'X + lambda I)^-1``, since lambda is in proportion
         to rho.
+
+        Args:
+            features: (..., m).
+
+        Returns:
+            (..., n).
         """
-        inner = _backward(self.factor, _forward(self.factor, self.translator.weight.T))
-        weight = -math.log(10) * self.shift * inner.T
-        return self._through_means(weight, torch.zeros_like(self.mean_z))
+        away = (features.to(self.factor) - self.mean_x).flatten(end_dim=-2)
+        inner = _backward(self.factor, _forward(self.factor, away.T))
+        slope = -math.log(10) * self.shift * (self.translator.weight @ inner).T
+        return slope.unflatten(0, features.shape[:-1])
 
     def on_null_part(self, geometry: HeadGeometry) -> LinearTranslator:
         """The translator with the same lambda fitted to ``P_n x`` alone.
 
         It is the same regression under the constraint ``A V_p = 0``, which Lagrange's multipliers
         meet without a projected X'X:
-        ``A' = L^-T (B - Y (Y'Y)^-1 Y'B)`` with ``B = L^-1 X'Z`` and ``Y = L^-1 V_p``.
+        ``A' = L^-T (B - Y (Y'Y)^-1 Y'B)`` with ``B = L^-1 X'Z`` and ``Y = L^-1 V_p``. Solved in the
+        samples' precision.
         """
         if geometry.rank == 0:
             return self.translator
-        y = _forward(self.factor, geometry.row_basis.to(self.factor))
-        multipliers = torch.linalg.solve(gram(y), y.T @ self.loadings)
-        weight = _backward(self.factor, self.loadings - y @ multipliers).T
-        return self._through_means(weight, self.mean_z)
+        factor, loadings = self.factor.to(self.precision), self.loadings.to(self.precision)
+        y = _forward(factor, geometry.row_basis.to(factor))
+        multipliers = torch.linalg.solve(gram(y), (y.T @ loadings).double()).to(y)
+        return self._through_means(_backward(factor, loadings - y @ multipliers).T.double())
 
-    def _through_means(self, weight: Tensor, mean_z: Tensor) -> LinearTranslator:
-        return LinearTranslator(weight.contiguous(), mean_z - weight @ self.mean_x)
+    def _through_means(self, weight: Tensor) -> LinearTranslator:
+        return LinearTranslator(weight.contiguous(), self.mean_z - weight @ self.mean_x)
 
 
 @dataclass(frozen=True)
 class RidgeStatistics:
-    """The sums that a ridge regression with intercept needs, in float64.
+    """What a ridge regression with intercept needs: moments about the means, in float64.
 
-    Their size depends on m and n, never on the number of samples; the statistics of two sets of
-    samples add up to those of their union.
+    Their size depends on m and n, never on the number of samples.
 
     Args:
         n: number of samples.
-        sum_x: sum of features, (m,).
-        sum_z: sum of embeddings, (n,).
-        xx: X'X, (m, m).
-        xz: X'Z, (m, n).
-        zz: sum of ``|z|^2``.
+        mean_x: of the features, (m,).
+        mean_z: of the embeddings, (n,).
+        xx: ``X'X`` about the means, (m, m).
+        xz: ``X'Z``, (m, n).
+        zz: ``sum |z - mean z|^2``.
+        precision: in which products of samples were worked out.
 
     Example::
 
         >>> x, z = torch.randn(20, 3), torch.randn(20, 2)
-        >>> joint = RidgeStatistics.zeros(3, 2).update(x, z)
-        >>> halves = RidgeStatistics.zeros(3, 2).update(x[:9], z[:9]).update(x[9:], z[9:])
-        >>> joint.n == halves.n and torch.allclose(joint.xz, halves.xz)
+        >>> statistics = RidgeStatistics.of(x, z)
+        >>> torch.allclose(statistics.xx / 19, x.T.cov().double(), atol=1e-6)
         True
     """
 
     n: int
-    sum_x: Tensor
-    sum_z: Tensor
+    mean_x: Tensor
+    mean_z: Tensor
     xx: Tensor
     xz: Tensor
     zz: float
+    precision: torch.dtype
 
     @classmethod
-    def zeros(cls, feature_dim: int, embedding_dim: int) -> RidgeStatistics:
-        """Statistics of no sample, for features of size m and embeddings of size n."""
-        return cls(
-            0,
-            torch.zeros(feature_dim, dtype=torch.float64),
-            torch.zeros(embedding_dim, dtype=torch.float64),
-            torch.zeros(feature_dim, feature_dim, dtype=torch.float64),
-            torch.zeros(feature_dim, embedding_dim, dtype=torch.float64),
-            0.0,
-        )
-
-    def update(self, x: Tensor, z: Tensor, rows: Tensor | None = None) -> RidgeStatistics:
-        """Statistics with these samples added.
+    def of(
+        cls,
+        x: Tensor,
+        z: Tensor,
+        rows: Tensor | None = None,
+        precision: torch.dtype = torch.float64,
+    ) -> RidgeStatistics:
+        """Statistics of some samples.
 
         Args:
-            x: features, (B, m).
-            z: raw, un-normalised image embeddings, (B, n).
-            rows: those that count; None: all.
+            x: features, (N, m).
+            z: raw, un-normalised image embeddings, (N, n).
+            rows: the samples that count; None: all.
+            precision: of products, about the means, of a few hundred rows at a time; they are
+                added up in double. See :func:`enough_for`.
 
         Raises:
-            ValueError: if the two disagree on B, m or n.
+            ValueError: if the two disagree on N.
         """
-        expected = (*x.shape[:1], len(self.sum_x)), (*x.shape[:1], len(self.sum_z))
-        if (tuple(x.shape), tuple(z.shape)) != expected:
+        if x.ndim != 2 or z.ndim != 2 or len(x) != len(z):
             raise ValueError(
-                f"expected features {expected[0]} and embeddings {expected[1]}, "
-                f"got {tuple(x.shape)} and {tuple(z.shape)}."
+                "expected features (N, m) and embeddings (N, n) of the same N images, got "
+                f"{tuple(x.shape)} and {tuple(z.shape)}."
             )
-        # In double precision whatever comes: a small ridge makes much of a sum's last digits.
-        sum_x, sum_z, zz = self.sum_x.clone(), self.sum_z.clone(), self.zz
-        xz = self.xz.clone()
         rows = all_rows(x) if rows is None else rows
+        mean_x, mean_z = mean(x, rows), mean(z, rows)
+        xx = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
+        xz, zz = xx.new_zeros(x.shape[1], z.shape[1]), 0.0
         for some in row_blocks(rows):
-            block_x, block_z = x[some].to(xz), z[some].to(xz)
-            sum_x += block_x.sum(dim=0)
-            sum_z += block_z.sum(dim=0)
-            xz.addmm_(block_x.T, block_z)
+            block_x = deviations(x[some].to(precision), mean_x)
+            block_z = deviations(z[some].to(precision), mean_z)
+            add_gram(xx, block_x)
+            xz += block_x.T @ block_z
             zz += energy(block_z)
-        xx = gram(x, rows).add_(self.xx)
-        return RidgeStatistics(self.n + len(rows), sum_x, sum_z, xx, xz, zz)
-
-    def _moved(self, x0: Tensor, z0: Tensor) -> RidgeStatistics:
-        """Statistics of (x + x0, z + z0)."""
-        sum_x, sum_z = self.sum_x + self.n * x0, self.sum_z + self.n * z0
-        xx = self.xx.addr(sum_x, x0).addr_(x0, self.sum_x)
-        xz = self.xz.addr(sum_x, z0).addr_(x0, self.sum_z)
-        zz = self.zz + float((sum_z + self.sum_z) @ z0)
-        return RidgeStatistics(self.n, sum_x, sum_z, xx, xz, zz)
-
-    def __add__(self, other: RidgeStatistics) -> RidgeStatistics:
-        return RidgeStatistics(
-            self.n + other.n,
-            self.sum_x + other.sum_x,
-            self.sum_z + other.sum_z,
-            self.xx + other.xx,
-            self.xz + other.xz,
-            self.zz + other.zz,
-        )
+        return cls(len(rows), mean_x, mean_z, mirrored(xx), xz, zz, precision)
 
     def solve(self, rho: float) -> RidgeSolution:
         """Ridge regression: ``A = Cov_zx (Cov_xx + rho tr(Cov_xx)/m I)^-1``, ``c = z - A x``.
@@ -176,35 +177,44 @@ class RidgeStatistics:
             raise ValueError("a translator cannot be fitted on no sample.")
         if not (rho > 0 and math.isfinite(rho)):
             raise ValueError(f"ridge must be positive and finite, got {rho}.")
-        mean_x, mean_z = self.sum_x / self.n, self.sum_z / self.n
-        xx, xz, _ = self._about(mean_x, mean_z)
-        if self._is_constant(xx):
-            identity = torch.eye(len(xx), dtype=xx.dtype)
-            return RidgeSolution(identity, torch.zeros_like(xz), 0.0, mean_x, mean_z)
-        shift = rho * float(xx.trace()) / len(xx)
-        factor = _factorize(xx, shift)
-        return RidgeSolution(factor, _forward(factor, xz), shift, mean_x, mean_z)
+        if self._is_constant():
+            factor, shift = torch.eye(len(self.xx), dtype=self.xx.dtype), 0.0
+            loadings = torch.zeros_like(self.xz)
+        else:
+            shift = rho * float(self.xx.trace()) / len(self.xx)
+            factor = _factorize(self.xx, shift)
+            loadings = _forward(factor, self.xz)
+        return RidgeSolution(factor, loadings, shift, self.mean_x, self.mean_z, self.precision)
 
     def squared_error(self, translator: LinearTranslator) -> float:
-        """Sum over the samples of ``|z - T(x)|^2``, from the sums alone."""
-        mean_x = self.sum_x / self.n
-        xx, xz, zz = self._about(mean_x, translator(mean_x))
-        weight = translator.weight
-        return float(zz - 2 * (weight.T * xz).sum() + ((weight @ xx) * weight).sum())
+        """Sum over the samples of ``|z - T(x)|^2``, from the moments alone."""
+        weight = translator.weight.to(self.precision)
+        explained = 2 * self.xz.T.to(weight) - weight @ self.xx.to(weight)
+        away = self.mean_z - translator(self.mean_x)
+        within = self.zz - float((weight * explained).sum(dtype=torch.float64))
+        return within + self.n * float(away @ away)
 
     def squared_deviation(self, center: Tensor) -> float:
         """Sum over the samples of ``|z - center|^2``; center is (n,)."""
-        deviation = float(self.zz - 2 * self.sum_z @ center + self.n * center @ center)
-        return deviation if deviation > NOISE * self.zz else 0.0
+        deviation = self.zz + self.n * energy(self.mean_z - center)
+        return deviation if deviation > NOISE * self.n * energy(self.mean_z) else 0.0
 
-    def _about(self, x0: Tensor, z0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Second moments, summed, of x - x0 and z - z0: (m, m), (m, n) and a scalar."""
-        moved = self._moved(-x0, -z0)
-        return moved.xx, moved.xz, torch.tensor(moved.zz, dtype=torch.float64)
-
-    def _is_constant(self, scatter: Tensor) -> bool:
+    def _is_constant(self) -> bool:
         # Equal features leave a trace of rounding noise, not an exact zero.
-        return float(scatter.trace()) <= NOISE * float(self.xx.trace())
+        return float(self.xx.trace()) <= NOISE * self.n * energy(self.mean_x)
+
+
+def enough_for(ridge: float | Literal["auto"], features: Tensor) -> torch.dtype:
+    """The precision in which statistics are good enough for a ridge.
+
+    A small ridge makes much of a sum's last digits, and what ``"auto"`` chooses is not known yet.
+
+    Args:
+        ridge: rho, or ``"auto"``.
+        features: that come in single precision or in double.
+    """
+    is_large = ridge != "auto" and ridge >= _SINGLE_FROM
+    return working(features[:0]).dtype if is_large else torch.float64
 
 
 def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTranslator:
@@ -218,8 +228,11 @@ def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTr
     Raises:
         ValueError: as :meth:`RidgeStatistics.solve` does.
     """
-    zeros = RidgeStatistics.zeros(features.shape[1], embeddings.shape[1])
-    return zeros.update(features, embeddings).solve(rho).translator
+    return (
+        RidgeStatistics.of(features, embeddings, precision=enough_for(rho, features))
+        .solve(rho)
+        .translator
+    )
 
 
 def _factorize(xx: Tensor, shift: float) -> Tensor:
@@ -265,7 +278,7 @@ def choose_ridge(
     total = 0.0
     for fit, held_out in ((folds[1], folds[0]), (folds[0], folds[1])):
         errors += _held_out_errors(fit, held_out, rhos)
-        total += held_out.squared_deviation(fit.sum_z / fit.n)
+        total += held_out.squared_deviation(fit.mean_z)
     r2 = 1 - errors / total if total > 0 else torch.full_like(rhos, math.nan)
     best = max(range(len(rhos)), key=lambda i: (round(float(r2[i].nan_to_num()), 9), i))
     return float(rhos[best]), float(r2[best])
@@ -277,15 +290,16 @@ def _held_out_errors(fit: RidgeStatistics, held_out: RidgeStatistics, rhos: Tens
     One eigendecomposition ``Cov_xx = U L U'`` serves the whole grid: in that basis
     ``A = B diag(d) U'`` with ``d = 1 / (l + rho tr/m)``, and the error is quadratic in d.
     """
-    mean_x, mean_z = fit.sum_x / fit.n, fit.sum_z / fit.n
-    xx, xz, _ = fit._about(mean_x, mean_z)
-    held_xx, held_xz, held_zz = held_out._about(mean_x, mean_z)
-    if fit._is_constant(xx):
+    away_x, away_z = held_out.mean_x - fit.mean_x, held_out.mean_z - fit.mean_z
+    held_xx = held_out.xx.addr(away_x, away_x, alpha=held_out.n)
+    held_xz = held_out.xz.addr(away_x, away_z, alpha=held_out.n)
+    held_zz = torch.tensor(held_out.squared_deviation(fit.mean_z), dtype=torch.float64)
+    if fit._is_constant():
         return held_zz.expand(len(rhos))
-    eigenvalues, basis = torch.linalg.eigh(xx)
-    loadings = basis.T @ xz
+    eigenvalues, basis = torch.linalg.eigh(fit.xx)
+    loadings = basis.T @ fit.xz
     linear = ((basis.T @ held_xz) * loadings).sum(dim=1)
     quadratic = (loadings @ loadings.T) * (basis.T @ held_xx @ basis)
-    shift = rhos * xx.trace() / len(xx)
+    shift = rhos * fit.xx.trace() / len(fit.xx)
     scale = 1 / (eigenvalues.clamp(min=0) + shift[:, None])
     return held_zz - 2 * scale @ linear + ((scale @ quadratic) * scale).sum(dim=1)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sing_monitor.blocks import all_rows, row_blocks, working
+from sing_monitor.blocks import all_rows, mean, row_blocks, working
 from sing_monitor.embeddings import Texts
 from sing_monitor.geometry import (
     HeadGeometry,
@@ -117,10 +117,7 @@ class Snapshot:
     @cached_property
     def center(self) -> Tensor:
         """Mean feature mu of the probe, (m,) float64."""
-        total = torch.zeros(self.features.shape[1], dtype=torch.float64)
-        for rows in row_blocks(all_rows(self.features)):
-            total += self.features[rows].sum(dim=0, dtype=torch.float64)
-        return total / len(self)
+        return mean(self.features, all_rows(self.features))
 
     @cached_property
     def seen(self) -> Tensor:

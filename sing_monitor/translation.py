@@ -16,6 +16,7 @@ from sing_monitor.embeddings import Texts
 from sing_monitor.geometry import HeadGeometry, coordinates
 from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
 from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED, random_geometries
+from sing_monitor.ridge_sample import RidgeSample
 from sing_monitor.scores import (
     PairScores,
     Reading,
@@ -36,8 +37,7 @@ class Translation:
         texts: embeddings of classes, concepts and attribute values.
         fit: the cross-fitted translators.
         pairs: ``T f`` and its equivalents under the head, each (N, n).
-        baselines: random heads of the same rank; ``snapshot.draws`` says which of them an image is
-            compared with.
+        sample: images whose scores are derived along the ridge.
         scores: by suffix of the pair (``""``, ``"_centered"``, ``"_random"``): AS toward the true
             class and IS of every image.
         varying: ``sum |f - mu|^2``.
@@ -48,7 +48,7 @@ class Translation:
     texts: Texts
     fit: CrossFit
     pairs: TranslatedPairs
-    baselines: tuple[HeadGeometry, ...]
+    sample: RidgeSample
     scores: Mapping[str, PairScores]
     varying: float
     random_energy: float
@@ -125,8 +125,6 @@ def translate(
     _check_texts(snapshot, texts)
     features, geometry = snapshot.features, snapshot.geometry
     center = snapshot.center
-    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge, geometry)
-    pairs = fit.translate(features, geometry, center, snapshot.seen)
     baselines = random_geometries(
         geometry.feature_dim,
         geometry.rank,
@@ -134,6 +132,9 @@ def translate(
         seed=seed,
         dtype=working(features[:0]).dtype,
     )
+    sample = RidgeSample.of(snapshot, baselines)
+    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge, geometry, sample.vectors)
+    pairs = fit.translate(features, geometry, center, snapshot.seen)
     varying = energy(features) - len(features) * energy(center)
     random, kept = _removed_at_random(snapshot, fit, baselines, pairs)
     random_energy = max(0.0, varying - kept) if geometry.null_dim > 0 else 0.0
@@ -142,7 +143,7 @@ def translate(
         pairs.original, tuple(kinds.values()), texts.classes.embeddings, snapshot.labels
     )
     by_kind = dict(zip(kinds, scores, strict=True))
-    return Translation(snapshot, texts, fit, pairs, baselines, by_kind, varying, random_energy)
+    return Translation(snapshot, texts, fit, pairs, sample, by_kind, varying, random_energy)
 
 
 def _removed_at_random(

@@ -49,7 +49,7 @@ def test_a_translator_without_noise_does_not_hang_on_its_ridge() -> None:
 def test_of_many_images_some_are_translated_half_from_each_fold() -> None:
     snapshot = make_snapshot(samples=3000)
     table = ridge_table(snapshot)
-    assert set(table["n"]) == {256}
+    assert set(table["n"]) == {128}
     expected = scalars(snapshot, RIDGE)
     for key in ("sing/image_score_centered", "sing/attribute_score"):
         assert table.loc[key, "value"] == pytest.approx(expected[key], rel=0.1)

@@ -1,0 +1,57 @@
+"""The images whose scores are derived along the ridge, as feature vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sing_monitor.geometry import HeadGeometry
+from sing_monitor.snapshot import Snapshot
+
+# Derivatives of means over the same images need no more of them.
+MAX_IMAGES = 128
+
+
+@dataclass(frozen=True)
+class RidgeSample:
+    """Some images of the probe, half from each fold, with their equivalents.
+
+    Args:
+        rows: of the snapshot, those of fold 0 first, (R,).
+        vectors: features and their raw, centered and random equivalents, (4, R_k, m) float64 for
+            either fold k.
+    """
+
+    rows: Tensor
+    vectors: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, baselines: Sequence[HeadGeometry]) -> RidgeSample:
+        """Images evenly spread over each fold, at most half of ``MAX_IMAGES``.
+
+        Args:
+            snapshot: of one validation.
+            baselines: random heads, by ``snapshot.draws``.
+        """
+        even, odd = (_spread((snapshot.folds == fold).nonzero().flatten()) for fold in (0, 1))
+        vectors = _vectors(snapshot, baselines, even), _vectors(snapshot, baselines, odd)
+        return cls(torch.cat([even, odd]), vectors)
+
+
+def _spread(rows: Tensor) -> Tensor:
+    wanted = min(len(rows), MAX_IMAGES // 2)
+    return rows[torch.arange(wanted) * len(rows) // max(wanted, 1)]
+
+
+def _vectors(snapshot: Snapshot, baselines: Sequence[HeadGeometry], rows: Tensor) -> Tensor:
+    features, draws = snapshot.features[rows].double(), snapshot.draws[rows]
+    geometry, center = snapshot.geometry, snapshot.center
+    random = torch.empty_like(features)
+    for draw, baseline in enumerate(baselines):
+        own = draws == draw
+        random[own] = baseline.remove_null(features[own], center)
+    centered = geometry.remove_null(features, center)
+    return torch.stack([features, centered - geometry.null(center), centered, random])
