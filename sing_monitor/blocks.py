@@ -83,6 +83,18 @@ def mirrored(upper: Tensor) -> Tensor:
     return upper.triu_().add_(upper.triu(1).T)
 
 
+def row_gram(x: Tensor) -> Tensor:
+    """``XX'``, the products of all pairs of rows, (N, N), by a symmetric product.
+
+    Args:
+        x: (N, m), float64, of few rows: nothing is done by block.
+    """
+    from scipy.linalg.blas import dsyrk
+
+    # The tensor on the same memory in Fortran's order is X'.
+    return mirrored(torch.from_numpy(dsyrk(1.0, x.numpy().T, trans=1, lower=1).T))
+
+
 def energy(x: Tensor) -> float:
     """Sum of squares, added up in double precision."""
     # A block at a time: the norm makes a copy in double precision.

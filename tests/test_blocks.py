@@ -11,6 +11,7 @@ from sing_monitor.blocks import (
     mean,
     mirrored,
     row_blocks,
+    row_gram,
     working,
 )
 from tests.helpers import normal
@@ -52,6 +53,13 @@ def test_mean_of_some_rows(rows: list[int]) -> None:
     x = normal(5, 3, seed=0)
     expected = x[rows].mean(dim=0) if rows else torch.zeros(3).double()
     torch.testing.assert_close(mean(x, torch.tensor(rows).long()), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 9, 700])
+def test_the_gram_matrix_of_rows_is_the_full_product(rows: int) -> None:
+    x = normal(rows, 30, seed=0)
+    torch.testing.assert_close(row_gram(x), x @ x.T)
+    torch.testing.assert_close(row_gram(x[:, ::2]), x[:, ::2] @ x[:, ::2].T)
 
 
 def test_blocks_hold_every_row_once() -> None:
