@@ -27,6 +27,12 @@ def row_blocks(rows: Tensor) -> Iterator[Tensor]:
     return iter(rows.split(_ROWS))
 
 
+def all_blocks(x: Tensor) -> Iterator[slice]:
+    """All rows in pieces, as slices: what they take is a view, not to be changed in place."""
+    # Of no rows, as of few, there is one piece.
+    return (slice(start, start + _ROWS) for start in range(0, max(len(x), 1), _ROWS))
+
+
 def deviations(x: Tensor, center: Tensor) -> Tensor:
     """``x - center`` in the precision that is worked in, also for a center far from 0.
 

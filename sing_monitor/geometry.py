@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import all_rows, deviations, gram, row_blocks, row_gram, working
+from sing_monitor.blocks import all_blocks, deviations, gram, row_gram, working
 
 # What a null space leaves unchanged: the logits, or only the probabilities.
 Invariance = Literal["logits", "softmax"]
@@ -204,11 +204,12 @@ def coordinates(
     Returns:
         (B, r).
     """
-    rows = all_rows(features) if rows is None else rows
-    seen = working(features).new_empty(len(rows), geometry.rank)
+    chosen = features if rows is None else rows
+    seen = working(features).new_empty(len(chosen), geometry.rank)
     basis = geometry.row_basis.to(seen)
-    for place, some in zip(row_blocks(all_rows(rows)), row_blocks(rows), strict=True):
-        seen[place] = deviations(features[some], center) @ basis
+    for block in all_blocks(chosen):
+        some = block if rows is None else rows[block]
+        seen[block] = deviations(features[some], center) @ basis
     return seen
 
 
@@ -234,7 +235,7 @@ def split_energy(
     about = center if about is None else about
     offset = (geometry.row_basis.T @ (center - about)).to(seen)
     invisible, visible = torch.empty(2, len(features), dtype=torch.float64)
-    for rows in row_blocks(all_rows(features)):
+    for rows in all_blocks(features):
         away = features[rows].double() - about
         whole = away.square().sum(dim=1)
         visible[rows] = torch.linalg.vector_norm(seen[rows] + offset, dim=1).double().square()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import all_rows, deviations, energy, gram, row_blocks, row_gram, working
+from sing_monitor.blocks import all_blocks, deviations, energy, gram, row_gram, working
 from sing_monitor.findings import Findings, MetricSpec
 from sing_monitor.geometry import split_energy
 from sing_monitor.snapshot import Snapshot
@@ -183,7 +183,7 @@ class _Span:
         lengths = places.square().sum(dim=1)
         within, nearest = torch.zeros_like(self.variances), torch.empty_like(labels)
         total = 0.0
-        for rows in row_blocks(all_rows(features)):
+        for rows in all_blocks(features):
             own = labels[rows]
             away = deviations(features[rows], center) - centred[own]
             total += energy(away)
@@ -203,8 +203,7 @@ def _null_share_within(
         return 0.0
     seen_means = seen_means.to(snapshot.seen)
     visible = sum(
-        energy(snapshot.seen[rows] - seen_means[labels[rows]])
-        for rows in row_blocks(all_rows(labels))
+        energy(snapshot.seen[rows] - seen_means[labels[rows]]) for rows in all_blocks(labels)
     )
     return _share(max(whole - visible, 0.0), whole)
 
@@ -212,7 +211,7 @@ def _null_share_within(
 def _group_means(features: Tensor, groups: Tensor, count: int) -> Tensor:
     """Means of (N, m) features by group, (count, m) float64; every group has members."""
     sums = features.new_zeros(count, features.shape[1], dtype=torch.float64)
-    for rows in row_blocks(all_rows(features)):
+    for rows in all_blocks(features):
         sums.index_add_(0, groups[rows], features[rows].double())
     return sums / groups.bincount(minlength=count)[:, None]
 
@@ -226,11 +225,11 @@ def _equiangle(centred: Tensor, products: Tensor | None) -> float:
     classes = len(centred)
     norms = torch.linalg.vector_norm(centred, dim=1).clamp(min=1e-12)
     total = 0.0
-    for rows in row_blocks(all_rows(centred)):
+    for rows in all_blocks(centred):
         among = centred[rows] @ centred.T if products is None else products[rows]
         distances = (among / norms[rows, None] / norms + 1 / (classes - 1)).abs_()
         # A class makes no pair with itself.
-        distances[torch.arange(len(rows)), rows] = 0
+        distances.diagonal(rows.start).zero_()
         total += float(distances.sum())
     return total / (classes * (classes - 1))
 

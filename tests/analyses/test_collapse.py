@@ -137,9 +137,9 @@ def test_a_class_without_images_does_not_count() -> None:
     assert collapse(snapshot) == pytest.approx(reference(snapshot), rel=1e-9)
 
 
-@pytest.mark.parametrize("offset", [0.0, 3.0])
-def test_a_simplex_is_fully_collapsed(offset: float) -> None:
-    scalars = collapse(collapsed(offset=offset))
+@pytest.mark.parametrize(("classes", "offset"), [(5, 0.0), (5, 3.0), (600, 3.0)])
+def test_a_simplex_is_fully_collapsed(classes: int, offset: float) -> None:
+    scalars = collapse(collapsed(classes, classes + 4, offset=offset))
     for key in ("nc1", "nc2_equinorm", "nc2_equiangle", "nc3", "nc4"):
         assert scalars[f"collapse/{key}"] == pytest.approx(0, abs=1e-12)
     assert scalars["collapse/null_share_between"] == pytest.approx(0, abs=1e-12)
