@@ -27,6 +27,12 @@ def row_blocks(rows: Tensor) -> Iterator[Tensor]:
     return iter(rows.split(_ROWS))
 
 
+def all_blocks(x: Tensor) -> Iterator[slice]:
+    """All rows in pieces, as slices: what they take is a view, not to be changed in place."""
+    # Of no rows, as of few, there is one piece.
+    return (slice(start, start + _ROWS) for start in range(0, max(len(x), 1), _ROWS))
+
+
 def deviations(x: Tensor, center: Tensor) -> Tensor:
     """``x - center`` in the precision that is worked in, also for a center far from 0.
 
@@ -81,6 +87,18 @@ def add_gram(upper: Tensor, block: Tensor) -> None:
 def mirrored(upper: Tensor) -> Tensor:
     """A symmetric matrix from its upper triangle, in place."""
     return upper.triu_().add_(upper.triu(1).T)
+
+
+def row_gram(x: Tensor) -> Tensor:
+    """``XX'``, the products of all pairs of rows, (N, N), by a symmetric product.
+
+    Args:
+        x: (N, m), float64, of few rows: nothing is done by block.
+    """
+    from scipy.linalg.blas import dsyrk
+
+    # The tensor on the same memory in Fortran's order is X'.
+    return mirrored(torch.from_numpy(dsyrk(1.0, x.numpy().T, trans=1, lower=1).T))
 
 
 def energy(x: Tensor) -> float:

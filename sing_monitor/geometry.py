@@ -9,27 +9,28 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import all_rows, deviations, row_blocks, working
+from sing_monitor.blocks import all_blocks, deviations, gram, row_gram, working
 
 # What a null space leaves unchanged: the logits, or only the probabilities.
 Invariance = Literal["logits", "softmax"]
 
 # Where the head misses less than this share of a feature, it is not told by a difference.
 _LITTLE = 1e-3
-# Smallest over largest eigenvalue of W W' from which it says all about W: sigma ratios of 1e-2.
-_WELL_CONDITIONED = 1e-4
+# Smallest over largest singular value from which W W' says all about W.
+_WELL_CONDITIONED = 1e-2
 
 
 @dataclass(frozen=True)
 class HeadGeometry:
     """Row space and null space of a linear head ``logits = W f + b`` (SING, eqs. 1-3).
 
-    Only the row space is stored: with ``W = U S V'`` and the first ``rank`` columns ``V_p`` of V,
-    ``P_p = V_p V_p'`` projects onto the row space and ``P_n = I - P_p`` onto the null space. No
-    m x m matrix is ever formed. For every v in the null space ``W (f + v) = W f``.
+    Only the row space is stored: with a basis ``V_p`` of it, such as the first ``rank`` columns of
+    V in ``W = U S V'``, ``P_p = V_p V_p'`` projects onto the row space and ``P_n = I - P_p`` onto
+    the null space. No m x m projector is ever formed. For every v in the null space
+    ``W (f + v) = W f``.
 
     Args:
-        row_basis: orthonormal basis ``V_p`` of the row space, (m, rank).
+        row_basis: an orthonormal basis ``V_p`` of the row space, (m, rank).
         singular_values: all min(C, m) singular values of W, largest first.
 
     Example::
@@ -53,7 +54,7 @@ class HeadGeometry:
         rtol: float | None = None,
         atol: float | None = None,
     ) -> HeadGeometry:
-        """Decompose a head's weight in float64 (float32 on devices that lack it).
+        """Decompose a head's weight in float64, on the CPU whatever device it is on.
 
         A singular value counts as zero at or below the tolerance. The default is the spectral
         norm of the rounding noise of a C x m matrix with the weight's entries,
@@ -77,22 +78,19 @@ class HeadGeometry:
                 a tolerance is negative, or for an unknown invariance.
         """
         _check_weight(weight)
-        matrix = weight.detach().to(_wide_dtype(weight.device))
+        matrix = weight.detach().cpu().double()
         if not torch.isfinite(matrix).all():
             raise ValueError("the head's weight holds NaN or infinite entries; training diverged.")
         for name, tolerance in (("rtol", rtol), ("atol", atol)):
             if tolerance is not None and not tolerance >= 0:
                 raise ValueError(f"{name} must be at least 0, got {tolerance}.")
-        # The rounding is that of the stored entries, however much of them is one common row.
-        noise = _rounding_noise(matrix, torch.finfo(weight.dtype).eps)
-        singular_values, right = _decompose(effective_weight(matrix, invariance))
         if rtol is None and atol is None:
-            computed = max(weight.shape) * torch.finfo(matrix.dtype).eps
-            threshold = max(noise, computed * float(singular_values[0]))
-        else:
-            threshold = max(atol or 0.0, (rtol or 0.0) * float(singular_values[0]))
-        rank = int((singular_values > threshold).sum())
-        return cls(right[:rank].T.contiguous(), singular_values)
+            # The rounding is that of the stored entries, however much of them is one common row.
+            atol = _rounding_noise(matrix, torch.finfo(weight.dtype).eps)
+            rtol = max(weight.shape) * torch.finfo(matrix.dtype).eps
+        decomposed = _decompose(effective_weight(matrix, invariance), rtol or 0.0, atol or 0.0)
+        dtype = _wide_dtype(weight.device)
+        return cls(*(part.to(dtype).to(weight.device) for part in decomposed))
 
     @property
     def feature_dim(self) -> int:
@@ -206,11 +204,12 @@ def coordinates(
     Returns:
         (B, r).
     """
-    rows = all_rows(features) if rows is None else rows
-    seen = working(features).new_empty(len(rows), geometry.rank)
+    chosen = features if rows is None else rows
+    seen = working(features).new_empty(len(chosen), geometry.rank)
     basis = geometry.row_basis.to(seen)
-    for place, some in zip(row_blocks(all_rows(rows)), row_blocks(rows), strict=True):
-        seen[place] = deviations(features[some], center) @ basis
+    for block in all_blocks(chosen):
+        some = block if rows is None else rows[block]
+        seen[block] = deviations(features[some], center) @ basis
     return seen
 
 
@@ -236,7 +235,7 @@ def split_energy(
     about = center if about is None else about
     offset = (geometry.row_basis.T @ (center - about)).to(seen)
     invisible, visible = torch.empty(2, len(features), dtype=torch.float64)
-    for rows in row_blocks(all_rows(features)):
+    for rows in all_blocks(features):
         away = features[rows].double() - about
         whole = away.square().sum(dim=1)
         visible[rows] = torch.linalg.vector_norm(seen[rows] + offset, dim=1).double().square()
@@ -247,21 +246,27 @@ def split_energy(
     return (torch.zeros_like(visible) if geometry.null_dim == 0 else invisible), visible
 
 
-def _decompose(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Singular values, largest first, and right singular vectors as rows: (k,) and (k, m).
+def _decompose(matrix: Tensor, rtol: float, atol: float) -> tuple[Tensor, Tensor]:
+    """Basis of the row space, (m, rank), and singular values, largest first, (min(C, m),).
 
-    A well-conditioned head is decomposed through its Gram matrix, in a quarter of the time; that
-    squares the condition, so every other one goes through a singular value decomposition.
+    The Gram matrix tells the singular values of a well-conditioned head in a quarter of the time;
+    it squares the condition, so every other one goes through a singular value decomposition. Where
+    every direction counts, any orthonormal basis is as good as the singular vectors.
     """
     is_wide = matrix.shape[0] <= matrix.shape[1]
-    gram_matrix = matrix @ matrix.T if is_wide else matrix.T @ matrix
-    eigenvalues, vectors = torch.linalg.eigh(gram_matrix)
-    if not eigenvalues[0] > _WELL_CONDITIONED * eigenvalues[-1]:
+    gram_matrix = row_gram(matrix) if is_wide else gram(matrix)
+    singular_values = torch.linalg.eigvalsh(gram_matrix).flip(0).clamp(min=0).sqrt()
+    largest = float(singular_values[0])
+    threshold = max(atol, rtol * largest)
+    if not singular_values[-1] > max(threshold, _WELL_CONDITIONED * largest):
         _, singular_values, right = torch.linalg.svd(matrix, full_matrices=False)
-        return singular_values, right
-    singular_values = eigenvalues.flip(0).sqrt()
-    right = vectors.T.flip(0)
-    return singular_values, (right @ matrix) / singular_values[:, None] if is_wide else right
+        return right[singular_values > threshold].T.contiguous(), singular_values
+    if not is_wide:
+        return torch.eye(len(gram_matrix), dtype=matrix.dtype), singular_values
+    # With W W' = R' R the columns of W' R^-1 are orthonormal.
+    factor = torch.linalg.cholesky(gram_matrix, upper=True)
+    basis = torch.linalg.solve_triangular(factor, matrix.T, upper=True, left=False)
+    return basis.contiguous(), singular_values
 
 
 def _rounding_noise(matrix: Tensor, eps: float) -> float:

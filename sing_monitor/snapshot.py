@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sing_monitor.blocks import all_rows, mean, row_blocks, working
+from sing_monitor.blocks import all_blocks, all_rows, mean, working
 from sing_monitor.embeddings import Texts
 from sing_monitor.geometry import (
     HeadGeometry,
@@ -141,7 +141,7 @@ class Snapshot:
         return torch.cat(
             [
                 torch.addmm(at_center.to(visible), self.seen[rows], visible).argmax(dim=1)
-                for rows in row_blocks(all_rows(self.features))
+                for rows in all_blocks(self.seen)
             ]
         )
 

@@ -5,12 +5,14 @@ import torch
 
 from sing_monitor.blocks import (
     add_gram,
+    all_blocks,
     deviations,
     energy,
     gram,
     mean,
     mirrored,
     row_blocks,
+    row_gram,
     working,
 )
 from tests.helpers import normal
@@ -54,9 +56,18 @@ def test_mean_of_some_rows(rows: list[int]) -> None:
     torch.testing.assert_close(mean(x, torch.tensor(rows).long()), expected)
 
 
-def test_blocks_hold_every_row_once() -> None:
-    rows = torch.arange(5000)
+@pytest.mark.parametrize("rows", [1, 9, 700])
+def test_the_gram_matrix_of_rows_is_the_full_product(rows: int) -> None:
+    x = normal(rows, 30, seed=0)
+    torch.testing.assert_close(row_gram(x), x @ x.T)
+    torch.testing.assert_close(row_gram(x[:, ::2]), x[:, ::2] @ x[:, ::2].T)
+
+
+@pytest.mark.parametrize("samples", [0, 512, 5000])
+def test_blocks_hold_every_row_once(samples: int) -> None:
+    rows = torch.arange(samples)
     assert torch.equal(torch.cat(list(row_blocks(rows))), rows)
+    assert torch.equal(torch.cat([rows[block] for block in all_blocks(rows)]), rows)
 
 
 def test_deviations_from_a_center_far_away_keep_their_digits() -> None:

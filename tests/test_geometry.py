@@ -280,3 +280,17 @@ def test_the_decomposition_is_the_singular_value_decomposition(
     identity = torch.eye(size, dtype=torch.float64)
     torch.testing.assert_close(head.row_basis.T @ head.row_basis, identity, rtol=0, atol=1e-11)
     torch.testing.assert_close((head.row_basis.T @ right).det().abs(), identity[0, 0])
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (12, 5)])
+def test_a_tolerance_leaves_the_strongest_directions_of_a_well_conditioned_head(
+    shape: tuple[int, int],
+) -> None:
+    left, right = orthogonal(shape[0], 1)[:, :5], orthogonal(shape[1], 2)[:, :5]
+    values = torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0], dtype=torch.float64)
+    head = HeadGeometry.from_weight(left * values @ right.T, atol=2.5)
+    assert head.rank == 3
+    torch.testing.assert_close(head.singular_values, values)
+    strongest = right[:, :3]
+    torch.testing.assert_close(head.principal(strongest.T), strongest.T)
+    assert head.drift_from(HeadGeometry.from_weight(strongest.T)) == pytest.approx(0, abs=1e-12)

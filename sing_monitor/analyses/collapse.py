@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from sing_monitor.blocks import all_rows, deviations, energy, row_blocks, working
+from sing_monitor.blocks import all_blocks, deviations, energy, gram, row_gram, working
 from sing_monitor.findings import Findings, MetricSpec
-from sing_monitor.geometry import coordinates, split_energy
+from sing_monitor.geometry import split_energy
 from sing_monitor.snapshot import Snapshot
 
 _SOURCE = "Papyan, Han, Donoho 2020"
@@ -103,21 +102,38 @@ def analyze_collapse(snapshot: Snapshot) -> Findings:
     # Means that coincide differ by their rounding.
     if not centred.norm() > 1e-12 * means.norm():
         return Findings(undefined)
-    nc1, nearest = _Span.of(centred).spread(snapshot.features, center, labels)
-    seen_means = coordinates(means, snapshot.geometry, center)
-    invisible, _ = split_energy(means, seen_means, snapshot.geometry, center)
-    # About the mean feature, as what the head sees of images is.
-    seen_means += (center - snapshot.center) @ snapshot.geometry.row_basis
+    # The products of many more class means than features would take more memory than the features.
+    products = row_gram(centred) if len(centred) <= centred.shape[1] else None
+    spread = _Span.of(centred, products).spread(snapshot.features, center, labels)
+    seen_means = _group_means(snapshot.seen, labels, len(present))
+    invisible, _ = split_energy(means, seen_means, snapshot.geometry, snapshot.center, about=center)
     scalars = {
-        "collapse/nc1": nc1,
+        "collapse/nc1": spread.over_between,
         "collapse/nc2_equinorm": _equinorm(centred),
-        "collapse/nc2_equiangle": _equiangle(centred),
+        "collapse/nc2_equiangle": _equiangle(centred, products),
         "collapse/nc3": _self_duality(snapshot.weight.double()[present], centred),
-        "collapse/nc4": float((present[nearest] != snapshot.predictions).double().mean()),
+        "collapse/nc4": float((present[spread.nearest] != snapshot.predictions).double().mean()),
         "collapse/null_share_between": _share(float(invisible.sum()), energy(centred)),
-        "collapse/null_share_within": _null_share_within(snapshot, labels, means, seen_means),
+        "collapse/null_share_within": _null_share_within(
+            snapshot, labels, seen_means, spread.energy
+        ),
     }
     return Findings(scalars)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """How features lie about the class means.
+
+    Args:
+        over_between: ``tr(Sigma_W Sigma_B^+) / C``.
+        energy: ``N tr(Sigma_W)``.
+        nearest: the class whose mean is nearest to each feature, (N,).
+    """
+
+    over_between: float
+    energy: float
+    nearest: Tensor
 
 
 @dataclass(frozen=True)
@@ -125,64 +141,77 @@ class _Span:
     """The directions that the centred class means M span.
 
     With ``M M' / C = U L U'`` these are the columns of ``R = M' U (C L)^-1/2``; with more classes
-    than features they come from ``M' M / C = R L R'``.
+    than features they come from ``M' M / C = R L R'``. There are k = min(C, m) of them; where the
+    means do not vary the direction is 0 and the variance 1.
 
     Args:
+        centred: M, (C, m).
         directions: R, (m, k).
-        means: ``M R``, (C, k).
+        places: ``M R``, (C, k).
         variances: L, the eigenvalues of Sigma_B, (k,).
     """
 
+    centred: Tensor
     directions: Tensor
-    means: Tensor
+    places: Tensor
     variances: Tensor
 
     @classmethod
-    def of(cls, centred: Tensor) -> _Span:
+    def of(cls, centred: Tensor, products: Tensor | None) -> _Span:
+        """From M and, unless there are more classes than features, ``M M'``."""
         classes = len(centred)
-        is_wide = classes <= centred.shape[1]
-        gram = centred @ centred.T if is_wide else centred.T @ centred
-        eigenvalues, vectors = torch.linalg.eigh(gram / classes)
+        gram_matrix = gram(centred) if products is None else products
+        eigenvalues, vectors = torch.linalg.eigh(gram_matrix / classes)
         keep = eigenvalues > eigenvalues[-1] * classes * torch.finfo(eigenvalues.dtype).eps
-        vectors, scale = vectors[:, keep], (classes * eigenvalues[keep]).sqrt()
-        places = vectors * scale if is_wide else centred @ vectors
-        directions = centred.T @ (vectors / scale) if is_wide else vectors
-        return cls(directions, places, eigenvalues[keep])
+        # What does not vary stays in as zeros: products of 999 columns take longer than of 1,000.
+        vectors, variances = vectors * keep, eigenvalues.where(keep, 1)
+        if products is None:
+            return cls(centred, vectors, centred @ vectors, variances)
+        scale = (classes * variances).sqrt()
+        return cls(centred, centred.T @ (vectors / scale), vectors * scale, variances)
 
-    def spread(self, features: Tensor, center: Tensor, labels: Tensor) -> tuple[float, Tensor]:
-        """``tr(Sigma_W Sigma_B^+) / C``, and which class mean is nearest to each feature, (N,).
+    def spread(self, features: Tensor, center: Tensor, labels: Tensor) -> _Spread:
+        """What one pass over the features tells; the trace, by direction, is within over between.
 
-        The trace, by direction, is variance within over variance between.
+        Each feature is taken from its own class's mean before it is multiplied: where features
+        have collapsed, that is little against the means, and would drown in their rounding.
         """
-        directions, means = self.directions.to(working(features)), self.means.to(working(features))
-        lengths = means.square().sum(dim=1)
+        kind = working(features)
+        centred, directions, places = (
+            x.to(kind) for x in (self.centred, self.directions, self.places)
+        )
+        lengths = places.square().sum(dim=1)
         within, nearest = torch.zeros_like(self.variances), torch.empty_like(labels)
-        for rows in row_blocks(all_rows(features)):
-            places = deviations(features[rows], center) @ directions
-            within += (places - means[labels[rows]]).square().sum(dim=0, dtype=torch.float64)
-            nearest[rows] = (lengths - 2 * places @ means.T).argmin(dim=1)
-        return float((within / self.variances).sum() / len(labels) / len(means)), nearest
+        total = 0.0
+        for rows in all_blocks(features):
+            own = labels[rows]
+            away = deviations(features[rows], center) - centred[own]
+            total += energy(away)
+            away = away @ directions
+            within += away.square().sum(dim=0, dtype=torch.float64)
+            away += places[own]
+            nearest[rows] = torch.addmm(lengths, away, places.T, alpha=-2).argmin(dim=1)
+        ratio = float((within / self.variances).sum() / len(labels) / len(places))
+        return _Spread(ratio, total, nearest)
 
 
 def _null_share_within(
-    snapshot: Snapshot, labels: Tensor, means: Tensor, seen_means: Tensor
+    snapshot: Snapshot, labels: Tensor, seen_means: Tensor, whole: float
 ) -> float:
     """``tr(P_n Sigma_W) / tr(Sigma_W)``, from what the head sees of images and class means."""
     if snapshot.geometry.null_dim == 0:
         return 0.0
     seen_means = seen_means.to(snapshot.seen)
-    whole = visible = 0.0
-    for rows in row_blocks(all_rows(labels)):
-        own = labels[rows]
-        whole += energy(snapshot.features[rows].double() - means[own])
-        visible += energy(snapshot.seen[rows] - seen_means[own])
+    visible = sum(
+        energy(snapshot.seen[rows] - seen_means[labels[rows]]) for rows in all_blocks(labels)
+    )
     return _share(max(whole - visible, 0.0), whole)
 
 
 def _group_means(features: Tensor, groups: Tensor, count: int) -> Tensor:
     """Means of (N, m) features by group, (count, m) float64; every group has members."""
     sums = features.new_zeros(count, features.shape[1], dtype=torch.float64)
-    for rows in row_blocks(all_rows(features)):
+    for rows in all_blocks(features):
         sums.index_add_(0, groups[rows], features[rows].double())
     return sums / groups.bincount(minlength=count)[:, None]
 
@@ -192,14 +221,15 @@ def _equinorm(centred: Tensor) -> float:
     return float(norms.std(correction=0) / norms.mean())
 
 
-def _equiangle(centred: Tensor) -> float:
+def _equiangle(centred: Tensor, products: Tensor | None) -> float:
     classes = len(centred)
-    directions = normalize(centred, dim=1)
+    norms = torch.linalg.vector_norm(centred, dim=1).clamp(min=1e-12)
     total = 0.0
-    for rows in row_blocks(torch.arange(classes)):
-        distances = (directions[rows] @ directions.T + 1 / (classes - 1)).abs_()
+    for rows in all_blocks(centred):
+        among = centred[rows] @ centred.T if products is None else products[rows]
+        distances = (among / norms[rows, None] / norms + 1 / (classes - 1)).abs_()
         # A class makes no pair with itself.
-        distances[torch.arange(len(rows)), rows] = 0
+        distances.diagonal(rows.start).zero_()
         total += float(distances.sum())
     return total / (classes * (classes - 1))
 

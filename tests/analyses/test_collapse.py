@@ -103,15 +103,43 @@ def test_it_agrees_with_the_slow_reference(sizes: dict[str, int], offset: float)
     assert collapse(shifted) == pytest.approx(reference(snapshot), rel=1e-7, abs=1e-9)
 
 
+def uneven(classes: int, feature_dim: int, *, condition: float, spread: float) -> Snapshot:
+    """Class means whose covariance has this condition, features that spread about them alike."""
+    turn = orthogonal(feature_dim, seed=5)
+    scale = torch.logspace(0, -math.log10(condition) / 2, min(classes, feature_dim)).double()
+    scale = torch.cat([scale, scale[-1:].expand(feature_dim - len(scale))])
+    labels = torch.arange(20 * classes) % classes
+    means = normal(classes, feature_dim, seed=6) * scale
+    features = means[labels] + spread * normal(len(labels), feature_dim, seed=7) * scale
+    return Snapshot(
+        weight=(normal(classes, feature_dim, seed=8) @ turn).float(),
+        bias=None,
+        features=(features @ turn + 3).float(),
+        labels=labels,
+        embeddings=normal(len(labels), 3, seed=9),
+        class_names=tuple(map(str, range(classes))),
+    )
+
+
+@pytest.mark.parametrize(("classes", "feature_dim"), [(10, 40), (60, 150), (60, 30)])
+@pytest.mark.parametrize(("condition", "spread"), [(1e2, 1.0), (1e8, 1.0), (1e4, 1e-3)])
+def test_single_precision_is_enough_for_uneven_means_and_collapsed_features(
+    classes: int, feature_dim: int, condition: float, spread: float
+) -> None:
+    snapshot = uneven(classes, feature_dim, condition=condition, spread=spread)
+    exact = collapse(replace(snapshot, features=snapshot.features.double()))
+    assert collapse(snapshot) == pytest.approx(exact, rel=1e-5, abs=1e-12)
+
+
 def test_a_class_without_images_does_not_count() -> None:
     snapshot = make_snapshot(samples=60, classes=5)
     snapshot = reorder(snapshot, (snapshot.labels != 3).nonzero().squeeze(1))
     assert collapse(snapshot) == pytest.approx(reference(snapshot), rel=1e-9)
 
 
-@pytest.mark.parametrize("offset", [0.0, 3.0])
-def test_a_simplex_is_fully_collapsed(offset: float) -> None:
-    scalars = collapse(collapsed(offset=offset))
+@pytest.mark.parametrize(("classes", "offset"), [(5, 0.0), (5, 3.0), (600, 3.0)])
+def test_a_simplex_is_fully_collapsed(classes: int, offset: float) -> None:
+    scalars = collapse(collapsed(classes, classes + 4, offset=offset))
     for key in ("nc1", "nc2_equinorm", "nc2_equiangle", "nc3", "nc4"):
         assert scalars[f"collapse/{key}"] == pytest.approx(0, abs=1e-12)
     assert scalars["collapse/null_share_between"] == pytest.approx(0, abs=1e-12)
