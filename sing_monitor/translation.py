@@ -22,7 +22,7 @@ from sing_monitor.scores import (
     Reading,
     attribute_score,
     score_pairs,
-    text_cosines,
+    unit,
     zero_shot_correct,
 )
 from sing_monitor.snapshot import Snapshot
@@ -68,13 +68,15 @@ class Translation:
         return readings
 
     def _read(self, attribute: Tensor, texts: Tensor, labels: Tensor) -> Reading:
-        def correct(rows: Tensor, embeddings: Tensor) -> Tensor:
-            return zero_shot_correct(text_cosines(embeddings[rows], texts), labels[rows]).double()
+        directions = unit(texts.to(self.pairs.original)).T
 
-        blocks = list(row_blocks(all_rows(labels)))
+        def correct(embeddings: Tensor) -> Tensor:
+            # A block at a time: cosines with many texts are larger than the embeddings.
+            blocks = zip(row_blocks(embeddings), row_blocks(labels), strict=True)
+            return torch.cat([zero_shot_correct(unit(x) @ directions, true) for x, true in blocks])
+
         before, after = (
-            torch.cat([correct(rows, embeddings) for rows in blocks])
-            for embeddings in (self.pairs.original, self.pairs.centered)
+            correct(each).double() for each in (self.pairs.original, self.pairs.centered)
         )
         choices = int((~texts.isnan().any(dim=1)).sum())
         return Reading(attribute.double(), before, after, choices)
