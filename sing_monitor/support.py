@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import NOISE
+from sing_monitor.blocks import NOISE, gram
 
 VARIANCE = 0.95
 # Above this percentile a vector is out of support.
@@ -45,14 +45,14 @@ class Whitening:
             ValueError: if there are fewer than two embeddings, or they are all equal.
         """
         mean = reference.mean(dim=0)
-        scatter = _scatter(reference - mean)
+        scatter = gram(reference - mean)
         varying, constant = scatter.trace(), len(reference) * mean.square().sum()
         if len(reference) < 2 or not varying > NOISE * (varying + constant):
             raise ValueError(
                 f"a whitening needs embeddings that vary; got {len(reference)} of them, "
                 "alike or fewer than two."
             )
-        eigenvalues, vectors = torch.linalg.eigh(scatter / (len(reference) - 1), UPLO="U")
+        eigenvalues, vectors = torch.linalg.eigh((scatter / (len(reference) - 1)).to(reference))
         eigenvalues, vectors = eigenvalues.flip(0).clamp(min=0), vectors.flip(1)
         held = eigenvalues.cumsum(0)
         # The first count whose share suffices; rounding must not ask for one more.
@@ -75,15 +75,6 @@ class Whitening:
     def _triangle(self) -> Tensor:
         """R of ``directions' = Q R``, (k, n): leaves the same norm, and half of it is zero."""
         return torch.linalg.qr(self.directions.T, mode="r").R
-
-
-def _scatter(deviations: Tensor) -> Tensor:
-    """Upper triangle of ``D'D``, (N, n) -> (n, n), by a symmetric product: half of a full one."""
-    from scipy.linalg import get_blas_funcs
-
-    transposed = deviations.numpy().T
-    lower = get_blas_funcs("syrk", (transposed,))(1.0, transposed, lower=1)
-    return torch.from_numpy(lower.T)
 
 
 def percentiles(values: Tensor, reference: Tensor) -> Tensor:
