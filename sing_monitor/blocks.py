@@ -27,6 +27,11 @@ def row_blocks(rows: Tensor) -> Iterator[Tensor]:
     return iter(rows.split(_ROWS))
 
 
+def row_slices(x: Tensor) -> Iterator[slice]:
+    """All rows in the same pieces: a slice is a view, where row numbers gather a copy."""
+    return (slice(start, start + _ROWS) for start in range(0, max(len(x), 1), _ROWS))
+
+
 def deviations(x: Tensor, center: Tensor) -> Tensor:
     """``x - center`` in the precision that is worked in, also for a center far from 0.
 

@@ -13,7 +13,7 @@ from sing_monitor.embeddings import TextSet
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.pairs import TranslatedPairs
 from sing_monitor.scores import PairScores, text_cosines, to_degrees
-from sing_monitor.snapshot import Snapshot, hex_id
+from sing_monitor.snapshot import Snapshot, hex_ids
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -98,8 +98,8 @@ def image_table(
 
 def image_ids(snapshot: Snapshot) -> list[str]:
     """Content fingerprints as 16 hexadecimal digits; positions where there are none."""
-    ids = range(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids.tolist()
-    return [hex_id(value) for value in ids]
+    ids = torch.arange(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids
+    return hex_ids(ids)
 
 
 def spectrum_table(geometry: HeadGeometry) -> DataFrame:
@@ -214,7 +214,7 @@ def _nearest(queries: Tensor, snapshot: Snapshot, rows: Tensor) -> list[list[int
     Copies of the image itself, with the same fingerprint, are not among them.
     """
     ids = torch.arange(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids
-    cosines = text_cosines(queries[rows], snapshot.embeddings).nan_to_num(nan=-2.0)
+    cosines = text_cosines(snapshot.embeddings.to(queries), queries[rows]).T.nan_to_num(nan=-2.0)
     cosines = cosines.masked_fill(ids[rows][:, None] == ids, -math.inf)
     nearest = cosines.topk(min(NEIGHBOURS, len(snapshot)), dim=1)
     return [
