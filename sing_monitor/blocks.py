@@ -27,8 +27,9 @@ def row_blocks(rows: Tensor) -> Iterator[Tensor]:
     return iter(rows.split(_ROWS))
 
 
-def row_slices(x: Tensor) -> Iterator[slice]:
-    """All rows in the same pieces: a slice is a view, where row numbers gather a copy."""
+def all_blocks(x: Tensor) -> Iterator[slice]:
+    """All rows in pieces, as slices: what they take is a view, not to be changed in place."""
+    # Of no rows, as of few, there is one piece.
     return (slice(start, start + _ROWS) for start in range(0, max(len(x), 1), _ROWS))
 
 

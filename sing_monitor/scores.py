@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import row_slices
+from sing_monitor.blocks import all_blocks
 
 _LONG_CHORD = 1.9
 
@@ -37,7 +37,7 @@ def score_pairs(
     """
     text_directions = unit(texts.to(original))
     scores = [PairScores(*original.new_empty(2, len(original)).double()) for _ in equivalents]
-    for rows in row_slices(original):
+    for rows in all_blocks(original):
         directions, towards = unit(original[rows]), text_directions[labels[rows]]
         to_text = _between(directions, towards)
         for score, equivalent in zip(scores, equivalents, strict=True):
@@ -126,7 +126,7 @@ def text_cosines(embeddings: Tensor, texts: Tensor) -> Tensor:
         (N, K), -1 to 1; NaN for a zero or NaN vector.
     """
     directions = unit(texts.to(embeddings)).T
-    return torch.cat([unit(embeddings[some]) @ directions for some in row_slices(embeddings)])
+    return torch.cat([unit(embeddings[some]) @ directions for some in all_blocks(embeddings)])
 
 
 def to_degrees(cosines: Tensor) -> Tensor:

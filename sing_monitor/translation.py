@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import energy, row_slices, working
+from sing_monitor.blocks import all_blocks, energy, working
 from sing_monitor.embeddings import Texts
 from sing_monitor.geometry import HeadGeometry, coordinates
 from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
@@ -75,7 +75,7 @@ class Translation:
             return torch.cat(
                 [
                     zero_shot_correct(unit(embeddings[some]) @ directions, labels[some])
-                    for some in row_slices(embeddings)
+                    for some in all_blocks(embeddings)
                 ]
             )
 
@@ -90,7 +90,7 @@ class Translation:
         """``cos(T f, z)`` and ``|z - T f|^2`` of every image, each (N,) float64."""
         translated = self.pairs.original
         cosine, error = torch.empty(2, len(translated), dtype=torch.float64)
-        for rows in row_slices(translated):
+        for rows in all_blocks(translated):
             found, true = translated[rows], self.snapshot.embeddings[rows].to(translated)
             cosine[rows] = torch.cosine_similarity(found, true, dim=1).double()
             error[rows] = (true - found).square().sum(dim=1).double()
@@ -181,9 +181,9 @@ def _check_samples(snapshot: Snapshot) -> None:
     for name in ("features", "embeddings"):
         values = getattr(snapshot, name)
         # A finite sum has finite terms; these are looked at, at ten times the cost, if it is not.
-        if all(working(values[some]).sum().isfinite() for some in row_slices(values)):
+        if all(working(values[some]).sum().isfinite() for some in all_blocks(values)):
             continue
-        rows = torch.cat([values[some].isfinite().all(dim=1) for some in row_slices(values)])
+        rows = torch.cat([values[some].isfinite().all(dim=1) for some in all_blocks(values)])
         if not rows.all():
             hint = _why_not_finite(snapshot) if name == "features" else ""
             raise ValueError(

@@ -5,13 +5,13 @@ import torch
 
 from sing_monitor.blocks import (
     add_gram,
+    all_blocks,
     deviations,
     energy,
     gram,
     mean,
     mirrored,
     row_blocks,
-    row_slices,
     working,
 )
 from tests.helpers import normal
@@ -55,11 +55,11 @@ def test_mean_of_some_rows(rows: list[int]) -> None:
     torch.testing.assert_close(mean(x, torch.tensor(rows).long()), expected)
 
 
-@pytest.mark.parametrize("samples", [0, 1, 512, 5000])
+@pytest.mark.parametrize("samples", [0, 512, 5000])
 def test_blocks_hold_every_row_once(samples: int) -> None:
     rows = torch.arange(samples)
     assert torch.equal(torch.cat(list(row_blocks(rows))), rows)
-    assert torch.equal(torch.cat([rows[some] for some in row_slices(rows)]), rows)
+    assert torch.equal(torch.cat([rows[block] for block in all_blocks(rows)]), rows)
 
 
 def test_deviations_from_a_center_far_away_keep_their_digits() -> None:
