@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import all_rows, row_blocks
+from sing_monitor.blocks import all_blocks
 
 _LONG_CHORD = 1.9
 
@@ -35,13 +35,13 @@ def score_pairs(
         texts: (K, n).
         labels: which text an image is scored against, (N,).
     """
-    text_directions = _unit(texts.to(original))
+    text_directions = unit(texts.to(original))
     scores = [PairScores(*original.new_empty(2, len(original)).double()) for _ in equivalents]
-    for rows in row_blocks(all_rows(original)):
-        directions, towards = _unit(original[rows]), text_directions[labels[rows]]
+    for rows in all_blocks(original):
+        directions, towards = unit(original[rows]), text_directions[labels[rows]]
         to_text = _between(directions, towards)
         for score, equivalent in zip(scores, equivalents, strict=True):
-            moved = _unit(equivalent[rows])
+            moved = unit(equivalent[rows])
             score.attribute[rows] = (to_text - _between(moved, towards)).double()
             score.image[rows] = _between(directions, moved).double()
     return scores
@@ -82,7 +82,7 @@ def angle(x: Tensor, y: Tensor) -> Tensor:
         >>> angle(torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 2.0], [-3.0, 0.0]])).tolist()
         [90.0, 180.0]
     """
-    return _between(_unit(x), _unit(y))
+    return _between(unit(x), unit(y))
 
 
 def attribute_score(original: Tensor, equivalent: Tensor, text: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ def image_score(original: Tensor, equivalent: Tensor) -> Tensor:
 
 
 def text_cosines(embeddings: Tensor, texts: Tensor) -> Tensor:
-    """Cosine of every image with every text, from one matrix product.
+    """Cosine of every image with every text, by matrix products.
 
     Args:
         embeddings: (N, n).
@@ -125,7 +125,8 @@ def text_cosines(embeddings: Tensor, texts: Tensor) -> Tensor:
     Returns:
         (N, K), -1 to 1; NaN for a zero or NaN vector.
     """
-    return _unit(embeddings) @ _unit(texts.to(embeddings)).T
+    directions = unit(texts.to(embeddings)).T
+    return torch.cat([unit(embeddings[some]) @ directions for some in all_blocks(embeddings)])
 
 
 def to_degrees(cosines: Tensor) -> Tensor:
@@ -143,8 +144,8 @@ def zero_shot_correct(cosines: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (N,), 1 or 0; NaN for an image without any cosine.
     """
-    correct = cosines.nan_to_num(nan=-math.inf).argmax(dim=1) == labels
-    return correct.to(cosines).where(~cosines.isnan().all(dim=1), math.nan)
+    highest, nearest = cosines.nan_to_num(nan=-math.inf).max(dim=1)
+    return (nearest == labels).to(cosines).where(highest > -math.inf, math.nan)
 
 
 def retention(before: float, after: float, *, choices: int, samples: int) -> float:
@@ -182,7 +183,7 @@ def _between(u: Tensor, v: Tensor) -> Tensor:
     return degrees
 
 
-def _unit(x: Tensor) -> Tensor:
+def unit(x: Tensor) -> Tensor:
     """Unit vectors; NaN, not zero, for vectors without a direction."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     limits = torch.finfo(x.dtype)

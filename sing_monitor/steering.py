@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.scores import angle, attribute_score, image_score
-from sing_monitor.translator import LinearTranslator, in_float64
+from sing_monitor.translator import LinearTranslator
 
 # The paper's table 1 compares models at this Image Score, in degrees.
 TABLE_IMAGE_SCORE = 40.0
@@ -59,12 +59,13 @@ def null_direction(
     Returns:
         (N, m), float64; rows of NaN where the gradient has no null-space part.
     """
-    translated = in_float64(translator)(features.double())
+    translator = _in_double(translator)
+    translated = translator(features.double())
     length = torch.linalg.vector_norm(translated, dim=1, keepdim=True)
     image = translated / length
     target = torch.nn.functional.normalize(text.double(), dim=-1)
     cosine = (image * target).sum(dim=1, keepdim=True)
-    gradient = ((target - cosine * image) / length) @ translator.weight.double()
+    gradient = ((target - cosine * image) / length) @ translator.weight
     null = geometry.null(gradient)
     sizes = torch.linalg.vector_norm(torch.stack((null, gradient)), dim=2)
     has_direction = sizes[0] > _NOISE * sizes[1]
@@ -106,10 +107,10 @@ def steer(
     """
     if not 0 < wanted < 180:
         raise ValueError(f"a wanted Image Score lies between 0 and 180 degrees, got {wanted}.")
-    features = features.double()
+    features, translator = features.double(), _in_double(translator)
     direction = null_direction(features, translator, geometry, text)
-    original = in_float64(translator)(features)
-    movement = direction @ translator.weight.double().T
+    original = translator(features)
+    movement = direction @ translator.weight.T
     limit = angle(original, movement)
     length, stride = (torch.linalg.vector_norm(x, dim=1) for x in (original, movement))
     opposite = torch.sin(torch.deg2rad(limit - wanted))
@@ -154,3 +155,8 @@ def steer_image(
             f"below {float(one.limit):.4g}. Ask for less."
         )
     return one
+
+
+def _in_double(translator: LinearTranslator) -> LinearTranslator:
+    """The translator in float64; its weight is not copied where it is so already."""
+    return LinearTranslator(translator.weight.double(), translator.bias.double())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import NOISE
+from sing_monitor.blocks import NOISE, gram
 
 VARIANCE = 0.95
 # Above this percentile a vector is out of support.
@@ -43,14 +44,15 @@ class Whitening:
         Raises:
             ValueError: if there are fewer than two embeddings, or they are all equal.
         """
-        if not do_vary(reference):
+        mean = reference.mean(dim=0)
+        scatter = gram(reference - mean)
+        varying, constant = scatter.trace(), len(reference) * mean.square().sum()
+        if len(reference) < 2 or not varying > NOISE * (varying + constant):
             raise ValueError(
                 f"a whitening needs embeddings that vary; got {len(reference)} of them, "
                 "alike or fewer than two."
             )
-        mean = reference.mean(dim=0)
-        deviations = reference - mean
-        eigenvalues, vectors = torch.linalg.eigh(deviations.T @ deviations / (len(reference) - 1))
+        eigenvalues, vectors = torch.linalg.eigh((scatter / (len(reference) - 1)).to(reference))
         eigenvalues, vectors = eigenvalues.flip(0).clamp(min=0), vectors.flip(1)
         held = eigenvalues.cumsum(0)
         # The first count whose share suffices; rounding must not ask for one more.
@@ -59,15 +61,20 @@ class Whitening:
 
     def norm(self, embeddings: Tensor) -> Tensor:
         """Mahalanobis distance from the mean in the kept directions, (N, n) -> (N,)."""
-        return torch.linalg.vector_norm((embeddings - self.mean) @ self.directions, dim=1)
+        from scipy.linalg import get_blas_funcs
 
+        away, kept = embeddings - self.mean, len(self._triangle)
+        square, rest = self._triangle.tensor_split([kept], dim=1)
+        # In Fortran's order the same memory holds the transposes.
+        factor, first = square.contiguous().numpy().T, away.numpy().T[:kept]
+        product = get_blas_funcs("trmm", (factor, first))(1.0, factor, first, lower=1, trans_a=1)
+        white = torch.addmm(torch.from_numpy(product.T), away[:, kept:], rest.T)
+        return torch.linalg.vector_norm(white, dim=1)
 
-def do_vary(embeddings: Tensor) -> bool:
-    """Whether there are at least two embeddings (N, n) that differ by more than rounding."""
-    if len(embeddings) < 2:
-        return False
-    deviations = embeddings - embeddings.mean(dim=0)
-    return bool(deviations.square().sum() > NOISE * embeddings.square().sum())
+    @cached_property
+    def _triangle(self) -> Tensor:
+        """R of ``directions' = Q R``, (k, n): leaves the same norm, and half of it is zero."""
+        return torch.linalg.qr(self.directions.T, mode="r").R
 
 
 def percentiles(values: Tensor, reference: Tensor) -> Tensor:
@@ -95,9 +102,12 @@ def whitened_by_the_others(embeddings: Tensor, folds: Tensor, fold: int) -> Whit
     Returns:
         None where the fold is empty, or the other holds no two different embeddings.
     """
-    reference = embeddings[folds != fold]
-    has_images = bool((folds == fold).any())
-    return Whitening.of(reference) if has_images and do_vary(reference) else None
+    if not bool((folds == fold).any()):
+        return None
+    try:
+        return Whitening.of(embeddings[folds != fold])
+    except ValueError:
+        return None
 
 
 def place_among(vectors: Tensor, embeddings: Tensor, folds: Tensor, fold: int) -> Tensor:

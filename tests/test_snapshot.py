@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sing_monitor.embeddings import Texts, TextSet
-from sing_monitor.snapshot import Snapshot
+from sing_monitor.snapshot import Snapshot, hex_id, hex_ids
 from tests.helpers import make_snapshot, normal
 
 FIELDS = ("weight", "features", "labels", "embeddings")
@@ -230,3 +230,10 @@ def test_folds_follow_the_fingerprint_or_else_the_position() -> None:
     ids = torch.tensor([-1, -2, 2**63 - 1, -(2**63), 7])
     assert replace(snapshot, image_ids=ids).folds.tolist() == [1, 0, 1, 0, 1]
     assert replace(snapshot, image_ids=None).folds.tolist() == [0, 1, 0, 1, 0]
+
+
+def test_image_ids_are_the_same_digits_one_by_one_and_together() -> None:
+    ids = [0, 255, -1, 2**63 - 1, -(2**63)]
+    assert hex_ids(torch.tensor(ids)) == [hex_id(each) for each in ids]
+    assert hex_ids(torch.tensor(ids))[1:3] == ["00000000000000ff", "ffffffffffffffff"]
+    assert hex_ids(torch.tensor([], dtype=torch.int64)) == []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import all_rows, row_blocks
+from sing_monitor.blocks import all_blocks
 from sing_monitor.findings import MetricSpec
 from sing_monitor.leaks import MIN_IMAGES, deviations, leaks, p_values, q_values
 from sing_monitor.translation import Translation
@@ -116,7 +116,7 @@ def _translated(translation: Translation, classes: int) -> tuple[Tensor, Tensor]
     embeddings, labels = translation.snapshot.embeddings, translation.snapshot.labels
     cosines, error = translation.held_out
     centers, total = translation.fit.means.to(translation.pairs.original), torch.zeros_like(error)
-    for rows in row_blocks(all_rows(embeddings)):
+    for rows in all_blocks(embeddings):
         about = embeddings[rows].to(centers) - centers[translation.snapshot.folds[rows]]
         total[rows] = about.square().sum(dim=1).double()
     cosine, error, total, n = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +13,7 @@ from sing_monitor.embeddings import TextSet
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.pairs import TranslatedPairs
 from sing_monitor.scores import PairScores, text_cosines, to_degrees
-from sing_monitor.snapshot import Snapshot, hex_id
+from sing_monitor.snapshot import Snapshot, hex_ids
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -98,8 +98,8 @@ def image_table(
 
 def image_ids(snapshot: Snapshot) -> list[str]:
     """Content fingerprints as 16 hexadecimal digits; positions where there are none."""
-    ids = range(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids.tolist()
-    return [hex_id(value) for value in ids]
+    ids = torch.arange(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids
+    return hex_ids(ids)
 
 
 def spectrum_table(geometry: HeadGeometry) -> DataFrame:
@@ -127,13 +127,15 @@ def concept_tables(
     """
     if concepts is None:
         return {}
-    cosines = [
-        text_cosines(embeddings, concepts.embeddings)
-        for embeddings in (pairs.original, pairs.removed, pairs.centered)
-    ]
     present, labels = snapshot.labels.unique(return_inverse=True)
+    groupings = torch.zeros_like(labels), labels
+    parts = [
+        [_group_columns(quantities, groups) for groups in groupings]
+        for quantities in _concept_quantities(pairs, concepts)
+    ]
     overall, by_class = (
-        _concept_rows(cosines, groups, concepts) for groups in (torch.zeros_like(labels), labels)
+        _concept_rows(columns, groups, concepts)
+        for columns, groups in zip(zip(*parts, strict=True), groupings, strict=True)
     )
     class_index = present.repeat_interleave(len(concepts.names))
     by_class.insert(0, "class_index", class_index.numpy())
@@ -143,46 +145,53 @@ def concept_tables(
     return {"concepts": overall, "class_concepts": by_class}
 
 
-def _concept_rows(cosines: Sequence[Tensor], groups: Tensor, concepts: TextSet) -> DataFrame:
+def _concept_quantities(pairs: TranslatedPairs, concepts: TextSet) -> Iterator[dict[str, Tensor]]:
+    """Angles to a few concepts at a time, and AS, by column, each (N, k) in double precision."""
+    cosines = (
+        text_cosines(embeddings, concepts.embeddings).split(_CONCEPTS, dim=1)
+        for embeddings in (pairs.original, pairs.removed, pairs.centered)
+    )
+    for some in zip(*cosines, strict=True):
+        before, after, after_centered = (to_degrees(each.double()) for each in some)
+        yield {
+            "angle_before": before,
+            "angle_after": after,
+            "attribute_score": before - after,
+            "angle_after_centered": after_centered,
+            "attribute_score_centered": before - after_centered,
+        }
+
+
+def _group_columns(quantities: Mapping[str, Tensor], groups: Tensor) -> dict[str, Tensor]:
+    """Mean and spread by group of quantities (N, k), by column, each (G, k)."""
+    columns = {}
+    for name, values in quantities.items():
+        quantity, centered, _ = name.partition("_centered")
+        moments = _group_moments(values, groups, int(groups.max()) + 1)
+        columns[name], columns[f"{quantity}_std{centered}"] = moments
+    return columns
+
+
+def _concept_rows(
+    parts: Sequence[Mapping[str, Tensor]], groups: Tensor, concepts: TextSet
+) -> DataFrame:
     """One row for every group and concept, groups outermost.
 
     Args:
-        cosines: with the concepts, before removal and after both kinds of it, each (N, K).
+        parts: columns of some concepts each, in their order, (G, k).
         groups: of the images, (N,).
         concepts: K of them.
     """
     from pandas import DataFrame
 
-    count = int(groups.max()) + 1
-    samples = groups.bincount(minlength=count).repeat_interleave(len(concepts.names))
+    samples = groups.bincount()
     columns: dict[str, object] = {
-        "concept": list(concepts.names) * count,
-        "n": samples.numpy(),
+        "concept": list(concepts.names) * len(samples),
+        "n": samples.repeat_interleave(len(concepts.names)).numpy(),
     }
-    parts = [
-        _concept_moments([each[:, some] for each in cosines], groups, count)
-        for some in torch.arange(len(concepts.names)).split(_CONCEPTS)
-    ]
     for name in parts[0]:
         columns[name] = torch.cat([part[name] for part in parts], dim=1).flatten().numpy()
     return DataFrame(columns)
-
-
-def _concept_moments(cosines: Sequence[Tensor], groups: Tensor, count: int) -> dict[str, Tensor]:
-    """Mean and spread by group of the angles to some concepts, and of AS, each (G, k)."""
-    before, after, after_centered = (to_degrees(each.double()) for each in cosines)
-    quantities = {
-        "angle_before": before,
-        "angle_after": after,
-        "attribute_score": before - after,
-        "angle_after_centered": after_centered,
-        "attribute_score_centered": before - after_centered,
-    }
-    columns = {}
-    for name, values in quantities.items():
-        quantity, centered, _ = name.partition("_centered")
-        columns[name], columns[f"{quantity}_std{centered}"] = _group_moments(values, groups, count)
-    return columns
 
 
 def _movers(scores: PairScores, n_images: int) -> Tensor:
@@ -205,7 +214,7 @@ def _nearest(queries: Tensor, snapshot: Snapshot, rows: Tensor) -> list[list[int
     Copies of the image itself, with the same fingerprint, are not among them.
     """
     ids = torch.arange(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids
-    cosines = text_cosines(queries[rows], snapshot.embeddings).nan_to_num(nan=-2.0)
+    cosines = text_cosines(snapshot.embeddings.to(queries), queries[rows]).T.nan_to_num(nan=-2.0)
     cosines = cosines.masked_fill(ids[rows][:, None] == ids, -math.inf)
     nearest = cosines.topk(min(NEIGHBOURS, len(snapshot)), dim=1)
     return [
