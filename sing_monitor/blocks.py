@@ -55,7 +55,7 @@ def mean(x: Tensor, rows: Tensor) -> Tensor:
     """Mean of some rows of (N, m), (m,) float64; zeros where there are none."""
     total = x.new_zeros(x.shape[1], dtype=torch.float64)
     for some in row_blocks(rows):
-        total += x[some].sum(dim=0, dtype=torch.float64)
+        total += x.index_select(0, some).sum(dim=0, dtype=torch.float64)
     return total / max(len(rows), 1)
 
 

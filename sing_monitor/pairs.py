@@ -100,7 +100,9 @@ class CrossFit:
         for translator, half in self.halves(self.folds):
             weight, base = translator.weight.T.to(translated), translator(center).to(translated)
             for rows in row_blocks(half):
-                translated[rows] = torch.addmm(base, deviations(features[rows], center), weight)
+                translated[rows] = torch.addmm(
+                    base, deviations(features.index_select(0, rows), center), weight
+                )
         return translated
 
     def equivalents(
@@ -121,7 +123,7 @@ class CrossFit:
         for translator, half in self.halves(folds):
             weight, base = (translator.weight.to(seen) @ basis).T, translator(center).to(seen)
             for rows in row_blocks(half):
-                translated[rows] = torch.addmm(base, seen[rows], weight)
+                translated[rows] = torch.addmm(base, seen.index_select(0, rows), weight)
         return translated
 
     def halves(self, folds: Tensor) -> Iterator[tuple[LinearTranslator, Tensor]]:

@@ -10,7 +10,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.linalg import solve_triangular
 
 from sing_monitor.blocks import (
     NOISE,
@@ -157,8 +156,8 @@ class RidgeStatistics:
         xx = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
         xz, zz = xx.new_zeros(x.shape[1], z.shape[1]), 0.0
         for some in row_blocks(rows):
-            block_x = deviations(x[some].to(precision), mean_x)
-            block_z = deviations(z[some].to(precision), mean_z)
+            block_x = deviations(x.index_select(0, some).to(precision), mean_x)
+            block_z = deviations(z.index_select(0, some).to(precision), mean_z)
             add_gram(xx, block_x)
             xz += block_x.T @ block_z
             zz += energy(block_z)
@@ -237,25 +236,37 @@ def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTr
 
 def _factorize(xx: Tensor, shift: float) -> Tensor:
     """Lower triangular L with ``L L' = xx + shift I``, for a scatter singular but for rounding."""
+    from scipy.linalg import LinAlgError, cholesky
+
     shifted = xx.clone()
     shifted.diagonal().add_(shift)
-    factor, failed = torch.linalg.cholesky_ex(shifted)
-    if not failed:
-        return factor
-    # Rounding left eigenvalues below -shift. No scatter has negative ones: they are zeros.
-    eigenvalues, basis = torch.linalg.eigh(xx)
-    root = (eigenvalues.clamp(min=0) + shift).sqrt()
-    return torch.linalg.qr(root[:, None] * basis.T, mode="r").R.T
+    try:
+        # In Fortran's order the same memory holds the transposes; torch's take up to twice as long.
+        upper = cholesky(shifted.numpy().T, overwrite_a=True, check_finite=False)
+    except LinAlgError:
+        # Rounding left eigenvalues below -shift. No scatter has negative ones: they are zeros.
+        eigenvalues, basis = torch.linalg.eigh(xx)
+        root = (eigenvalues.clamp(min=0) + shift).sqrt()
+        return torch.linalg.qr(root[:, None] * basis.T, mode="r").R.T.contiguous()
+    return torch.from_numpy(upper.T)
 
 
 def _forward(factor: Tensor, x: Tensor) -> Tensor:
     """``L^-1 x``."""
-    return solve_triangular(factor, x, upper=False)
+    return _solve_triangular(factor, x, transposed=False)
 
 
 def _backward(factor: Tensor, x: Tensor) -> Tensor:
     """``L^-T x``."""
-    return solve_triangular(factor.T, x, upper=True)
+    return _solve_triangular(factor, x, transposed=True)
+
+
+def _solve_triangular(factor: Tensor, x: Tensor, *, transposed: bool) -> Tensor:
+    from scipy.linalg import get_blas_funcs
+
+    upper, right = factor.numpy().T, x.contiguous().numpy().T
+    trsm = get_blas_funcs("trsm", (upper, right))
+    return torch.from_numpy(trsm(1.0, upper, right, side=1, trans_a=transposed).T)
 
 
 def choose_ridge(

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from sing_monitor.analyses.tables import image_ids
 from sing_monitor.findings import Findings, MetricSpec
-from sing_monitor.scores import to_degrees
+from sing_monitor.scores import text_cosines, to_degrees
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.support import (
     OUTSIDE,
@@ -177,7 +176,7 @@ def _of_images(
     for suffix, vectors in embeddings.items():
         rows = vectors[own]
         norms[suffix] = whitening.norm(rows)
-        cosines = cosine_similarity(rows, whitening.mean[None], dim=1).double()
+        cosines = text_cosines(rows, whitening.mean[None])[:, 0].double()
         angles[suffix] = to_degrees(cosines)
         yield f"conformity{suffix}", cosines
     for suffix in _KINDS:
