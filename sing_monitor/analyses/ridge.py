@@ -76,17 +76,13 @@ def _some(rows: Tensor) -> Tensor:
 def _equivalents(translation: Translation, rows: Tensor) -> dict[str, Tensor]:
     """Features and their equivalents, each (R, m)."""
     snapshot, center, geometry = translation.snapshot, translation.center, translation.geometry
-    features, draws = snapshot.features[rows].double(), snapshot.draws[rows]
-    random = torch.empty_like(features)
-    for draw, baseline in enumerate(translation.baselines):
-        own = draws == draw
-        random[own] = baseline.remove_null(features[own], center)
+    features = snapshot.features[rows].double()
     centered = geometry.remove_null(features, center)
     return {
         "original": features,
         "": centered - geometry.null(center),
         "_centered": centered,
-        "_random": random,
+        "_random": translation.random.equivalents(snapshot.features, center, rows),
     }
 
 
