@@ -192,25 +192,18 @@ def check_invariance(invariance: object) -> None:
         raise ValueError(f"invariance={invariance!r}: expected 'logits' or 'softmax'.")
 
 
-def coordinates(
-    features: Tensor, geometry: HeadGeometry, center: Tensor, rows: Tensor | None = None
-) -> Tensor:
-    """What a head sees of features: ``V_p' (f - mu)``, in the row space's basis.
+def coordinates(features: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
+    """What a head sees of features: ``V_p' (f - mu)``, (N, r), in the row space's basis.
 
     Args:
         features: (N, m).
         geometry: of the head.
         center: mu, (m,).
-        rows: of the features, (B,); None: all.
-
-    Returns:
-        (B, r).
     """
-    rows = all_rows(features) if rows is None else rows
-    seen = working(features).new_empty(len(rows), geometry.rank)
+    seen = working(features).new_empty(len(features), geometry.rank)
     basis = geometry.row_basis.to(seen)
-    for place, some in zip(row_blocks(all_rows(rows)), row_blocks(rows), strict=True):
-        seen[place] = deviations(features[some], center) @ basis
+    for rows in row_blocks(all_rows(features)):
+        seen[rows] = deviations(features[rows], center) @ basis
     return seen
 
 
