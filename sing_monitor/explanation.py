@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sing_monitor.embeddings import TextSet
 from sing_monitor.forward import HeadPass
 from sing_monitor.geometry import HeadGeometry
-from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED, chosen_draw, random_geometries
+from sing_monitor.random_subspaces import RANDOM_DRAWS, chosen_draw, remove_at_random
 from sing_monitor.scores import attribute_score, image_score, text_cosines, to_degrees
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translator import in_float64
@@ -58,7 +58,7 @@ class Explanation:
         removed: the paper's equivalent, ``f - P_n f`` (eq. 9).
         centered: ``f - P_n (f - mu)``; None where no center mu is known.
         random: AS and IS, degrees, where a random subspace as large as the null space is removed,
-            centered: the one of a run's tables; the mean over all of them where the pixels are not
+            centered: the one of a run's tables; the mean over all draws where the pixels are not
             known. None where no center is known.
     """
 
@@ -117,7 +117,8 @@ def explain_features(
     center = None if snapshot is None else snapshot.center
 
     def scores(moved: Tensor) -> tuple[float, float]:
-        return float(attribute_score(original, moved, text)), float(image_score(original, moved))
+        toward, far = attribute_score(original, moved, text), image_score(original, moved)
+        return float(toward.mean()), float(far.mean())
 
     def shift(equivalent: Tensor) -> Shift:
         moved = translate(equivalent)
@@ -126,14 +127,14 @@ def explain_features(
         return Shift(*scores(moved), gained, lost, nearest, moved[0], logits_of(seen, equivalent))
 
     def random(center: Tensor) -> tuple[float, float]:
-        heads = random_geometries(
-            geometry.feature_dim, geometry.rank, draws=RANDOM_DRAWS, seed=RANDOM_SEED
+        draws = (
+            torch.arange(RANDOM_DRAWS)
+            if image_id is None
+            else torch.tensor([chosen_draw(image_id)])
         )
-        if image_id is not None:
-            heads = (heads[chosen_draw(image_id)],)
-        found = [scores(translate(head.remove_null(feature, center))) for head in heads]
-        attribute, image = torch.tensor(found, dtype=torch.float64).mean(dim=0).tolist()
-        return attribute, image
+        copies = feature.expand(len(draws), -1)
+        removal = remove_at_random(copies, center, geometry.rank, draws)
+        return scores(translate(removal.equivalents(copies, center)))
 
     cosine = float("nan")
     if embedding is not None:

@@ -190,26 +190,18 @@ def check_invariance(invariance: object) -> None:
         raise ValueError(f"invariance={invariance!r}: expected 'logits' or 'softmax'.")
 
 
-def coordinates(
-    features: Tensor, geometry: HeadGeometry, center: Tensor, rows: Tensor | None = None
-) -> Tensor:
-    """What a head sees of features: ``V_p' (f - mu)``, in the row space's basis.
+def coordinates(features: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
+    """What a head sees of features: ``V_p' (f - mu)``, (N, r), in the row space's basis.
 
     Args:
         features: (N, m).
         geometry: of the head.
         center: mu, (m,).
-        rows: of the features, (B,); None: all.
-
-    Returns:
-        (B, r).
     """
-    chosen = features if rows is None else rows
-    seen = working(features).new_empty(len(chosen), geometry.rank)
+    seen = working(features).new_empty(len(features), geometry.rank)
     basis = geometry.row_basis.to(seen)
-    for block in all_blocks(chosen):
-        some = block if rows is None else rows[block]
-        seen[block] = deviations(features[some], center) @ basis
+    for rows in all_blocks(features):
+        seen[rows] = deviations(features[rows], center) @ basis
     return seen
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from sing_monitor.geometry import HeadGeometry
+from sing_monitor.random_subspaces import RandomRemoval
 from sing_monitor.snapshot import Snapshot
 
 # Derivatives of means over the same images need no more of them.
@@ -29,15 +28,15 @@ class RidgeSample:
     vectors: tuple[Tensor, Tensor]
 
     @classmethod
-    def of(cls, snapshot: Snapshot, baselines: Sequence[HeadGeometry]) -> RidgeSample:
+    def of(cls, snapshot: Snapshot, random: RandomRemoval) -> RidgeSample:
         """Images evenly spread over each fold, at most half of ``MAX_IMAGES``.
 
         Args:
             snapshot: of one validation.
-            baselines: random heads, by ``snapshot.draws``.
+            random: the baseline.
         """
         even, odd = (_spread((snapshot.folds == fold).nonzero().flatten()) for fold in (0, 1))
-        vectors = _vectors(snapshot, baselines, even), _vectors(snapshot, baselines, odd)
+        vectors = _vectors(snapshot, random, even), _vectors(snapshot, random, odd)
         return cls(torch.cat([even, odd]), vectors)
 
 
@@ -46,12 +45,10 @@ def _spread(rows: Tensor) -> Tensor:
     return rows[torch.arange(wanted) * len(rows) // max(wanted, 1)]
 
 
-def _vectors(snapshot: Snapshot, baselines: Sequence[HeadGeometry], rows: Tensor) -> Tensor:
-    features, draws = snapshot.features[rows].double(), snapshot.draws[rows]
+def _vectors(snapshot: Snapshot, random: RandomRemoval, rows: Tensor) -> Tensor:
     geometry, center = snapshot.geometry, snapshot.center
-    random = torch.empty_like(features)
-    for draw, baseline in enumerate(baselines):
-        own = draws == draw
-        random[own] = baseline.remove_null(features[own], center)
+    features = snapshot.features[rows].double()
     centered = geometry.remove_null(features, center)
-    return torch.stack([features, centered - geometry.null(center), centered, random])
+    removed = centered - geometry.null(center)
+    baseline = random.equivalents(snapshot.features, center, rows)
+    return torch.stack([features, removed, centered, baseline])

@@ -162,7 +162,7 @@ class Snapshot:
 
     @cached_property
     def draws(self) -> Tensor:
-        """Which random subspace an image is compared with, (N,), by :func:`chosen_draw`."""
+        """From which random draw an image's random subspace is made, (N,): :func:`chosen_draw`."""
         ids = torch.arange(len(self)) if self.image_ids is None else self.image_ids
         return chosen_draw(ids)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -11,11 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import all_blocks, energy, working
+from sing_monitor.blocks import all_blocks, row_blocks, working
 from sing_monitor.embeddings import Texts
-from sing_monitor.geometry import HeadGeometry, coordinates
+from sing_monitor.geometry import HeadGeometry
 from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
-from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED, random_geometries
+from sing_monitor.random_subspaces import RANDOM_SEED, RandomRemoval, remove_at_random
 from sing_monitor.ridge_sample import RidgeSample
 from sing_monitor.scores import (
     PairScores,
@@ -37,21 +37,19 @@ class Translation:
         texts: embeddings of classes, concepts and attribute values.
         fit: the cross-fitted translators.
         pairs: ``T f`` and its equivalents under the head, each (N, n).
+        random: what is left when a random subspace as large as the null space is removed.
         sample: images whose scores are derived along the ridge.
         scores: by suffix of the pair (``""``, ``"_centered"``, ``"_random"``): AS toward the true
             class and IS of every image.
-        varying: ``sum |f - mu|^2``.
-        random_energy: ``sum |R (f - mu)|^2``, R the projection on the random null space.
     """
 
     snapshot: Snapshot
     texts: Texts
     fit: CrossFit
     pairs: TranslatedPairs
+    random: RandomRemoval
     sample: RidgeSample
     scores: Mapping[str, PairScores]
-    varying: float
-    random_energy: float
 
     @cached_property
     def readings(self) -> Mapping[str, Reading]:
@@ -106,6 +104,11 @@ class Translation:
         """The mean feature mu of the probe, (m,) float64."""
         return self.snapshot.center
 
+    @property
+    def varying(self) -> float:
+        """``sum |f - mu|^2``."""
+        return float(self.random.energies.sum())
+
 
 def translate(
     snapshot: Snapshot,
@@ -131,48 +134,40 @@ def translate(
     _check_texts(snapshot, texts)
     features, geometry = snapshot.features, snapshot.geometry
     center = snapshot.center
-    baselines = random_geometries(
-        geometry.feature_dim,
-        geometry.rank,
-        draws=RANDOM_DRAWS,
-        seed=seed,
-        dtype=working(features[:0]).dtype,
-    )
-    sample = RidgeSample.of(snapshot, baselines)
+    random = remove_at_random(features, center, geometry.rank, snapshot.draws, seed=seed)
+    sample = RidgeSample.of(snapshot, random)
     fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge, geometry, sample.vectors)
     pairs = fit.translate(features, geometry, center, snapshot.seen)
-    varying = energy(features) - len(features) * energy(center)
-    random, kept = _removed_at_random(snapshot, fit, baselines, pairs)
-    random_energy = max(0.0, varying - kept) if geometry.null_dim > 0 else 0.0
-    kinds = {"": pairs.removed, "_centered": pairs.centered, "_random": random}
+    kinds = {
+        "": pairs.removed,
+        "_centered": pairs.centered,
+        "_random": _translated(random, fit, pairs.original, center),
+    }
     scores = score_pairs(
         pairs.original, tuple(kinds.values()), texts.classes.embeddings, snapshot.labels
     )
     by_kind = dict(zip(kinds, scores, strict=True))
-    return Translation(snapshot, texts, fit, pairs, sample, by_kind, varying, random_energy)
+    return Translation(snapshot, texts, fit, pairs, random, sample, by_kind)
 
 
-def _removed_at_random(
-    snapshot: Snapshot,
-    fit: CrossFit,
-    baselines: Sequence[HeadGeometry],
-    pairs: TranslatedPairs,
-) -> tuple[Tensor, float]:
-    """Centered equivalents under random heads, (N, n), and the energy that these see.
+def _translated(removal: RandomRemoval, fit: CrossFit, original: Tensor, center: Tensor) -> Tensor:
+    """``T mu + keep (T f - T mu) + add A g``, (N, n): only the few g are multiplied with A.
 
-    Every image has one of the heads: means over images are means over the draws too, for the
-    price of one.
+    Args:
+        removal: of a random subspace from every image.
+        fit: the translators.
+        original: ``T f``, (N, n).
+        center: mu, (m,).
     """
-    if snapshot.geometry.null_dim == 0:
-        return pairs.original, math.nan
-    features, center = snapshot.features, snapshot.center
-    equivalents, kept = torch.empty_like(pairs.original), 0.0
-    for draw, baseline in enumerate(baselines):
-        rows = (snapshot.draws == draw).nonzero().flatten()
-        seen = coordinates(features, baseline, center, rows)
-        equivalents[rows] = fit.equivalents(seen, baseline, center, fit.folds[rows])
-        kept += energy(seen)
-    return equivalents, kept
+    translated = torch.full_like(original, math.nan)
+    for translator, half in fit.halves(fit.folds):
+        base = translator(center).to(original)
+        steps = removal.directions.to(original) @ translator.weight.T.to(original)
+        for rows in row_blocks(half):
+            keep, add = (each[rows, None].to(original) for each in (removal.keep, removal.add))
+            kept = torch.lerp(base, original.index_select(0, rows), keep)
+            translated[rows] = kept.addcmul_(add, steps.index_select(0, removal.draws[rows]))
+    return translated
 
 
 def _check_samples(snapshot: Snapshot) -> None:

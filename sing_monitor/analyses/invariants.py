@@ -122,7 +122,7 @@ def _head_scalars(translation: Translation, previous_head: HeadGeometry | None) 
         "head/null_dim": float(geometry.null_dim),
         "head/null_energy": _ratio(raw, total),
         "head/null_energy_centered": _ratio(centered, varying),
-        "head/null_energy_random": _ratio(translation.random_energy, varying),
+        "head/null_energy_random": _ratio(translation.random.energy, varying),
         "head/mean_share": _ratio(len(features) * energy(null_mean), raw),
         "head/null_angle": _null_angle(invisible, visible),
         "head/drift": geometry.drift_from(previous_head)

@@ -14,7 +14,7 @@ _PAIRS = {
     ),
     "_random": (
         ", random subspace",
-        "f - R (f - mu), R a random subspace of the null space's size, one of 3 an image",
+        "f - R (f - mu), R a random subspace of the null space's size, drawn for each image",
         "a random subspace of the same size is removed: the baseline",
         "ours",
     ),
@@ -225,7 +225,7 @@ _HEAD = (
         "Null energy, random subspace",
         "share",
         "none",
-        "sum |R (f - mu)|^2 / sum |f - mu|^2, R one of 3 an image",
+        "sum |R (f - mu)|^2 / sum |f - mu|^2, R drawn for each image",
         "ours",
         "The variance that a random subspace of the null space's size holds: the baseline.",
     ),

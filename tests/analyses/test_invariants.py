@@ -18,7 +18,7 @@ from sing_monitor.embeddings import Texts, TextSet
 from sing_monitor.findings import Findings, complete, expand
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
-from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED, random_geometries
+from sing_monitor.random_subspaces import RANDOM_SEED, remove_at_random
 from sing_monitor.scores import angle, attribute_score, image_score, retention
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translation import translate
@@ -159,11 +159,9 @@ def test_scalars_of_the_scores_equal_direct_ones(dimensions: tuple[int, int]) ->
     fit, center, pairs = direct(snapshot)
     geometry = snapshot.geometry
     text = texts.classes.embeddings[snapshot.labels]
-    baselines = random_geometries(dimensions[1], geometry.rank, draws=RANDOM_DRAWS, seed=5)
-    drawn = [fit.translate(snapshot.features, each, center).centered for each in baselines]
-    # Image by image, the subspace that its fingerprint chooses.
-    random = torch.stack([drawn[draw][row] for row, draw in enumerate(snapshot.draws.tolist())])
-    assert snapshot.draws.unique().tolist() == [0, 1, 2]
+    removal = remove_at_random(snapshot.features, center, geometry.rank, snapshot.draws, seed=5)
+    equivalents = removal.equivalents(snapshot.features, center)
+    random = fit.original(equivalents, center)
     kinds = {"": pairs.removed, "_centered": pairs.centered, "_random": random}
     for suffix, equivalent in kinds.items():
         toward = attribute_score(pairs.original, equivalent, text)
@@ -178,8 +176,11 @@ def test_scalars_of_the_scores_equal_direct_ones(dimensions: tuple[int, int]) ->
         for name, value in expected.items():
             found = findings.scalars[f"sing/{name}{suffix}"]
             assert found == pytest.approx(float(value), abs=1e-9), name
-    for baseline in baselines:
-        assert baseline.null_dim == geometry.null_dim == findings.scalars["head/null_dim"]
+    deviations = snapshot.features - center
+    energies = [each.square().sum() for each in (snapshot.features - equivalents, deviations)]
+    assert findings.scalars["head/null_energy_random"] == pytest.approx(
+        float(energies[0] / energies[1])
+    )
 
 
 def test_the_random_baseline_follows_the_seed_and_nothing_else() -> None:
