@@ -9,6 +9,7 @@ from torch import Tensor
 
 # Few enough for little memory, enough for products at full speed.
 _ROWS = 512
+_COLUMNS = 256
 # What is smaller than this share of the sums it was computed from is rounding noise.
 NOISE = 1e-13
 
@@ -68,20 +69,18 @@ def gram(x: Tensor) -> Tensor:
 
 
 def add_gram(upper: Tensor, block: Tensor) -> None:
-    """Add ``X'X`` to the upper triangle of sums in place, for half the work of a full product.
+    """Add ``X'X`` to the upper triangle of sums in place, for little more than half the work.
+
+    By bands of columns, and in torch alone: a BLAS of another library, with threads of its own,
+    takes turns with torch's, and both wait in vain.
 
     Args:
-        upper: (m, m) float64; what lies below the diagonal stays as it is.
+        upper: (m, m) float64; what lies below the diagonal may be anything afterwards.
         block: X, (B, m), in the precision that the product is worked out in.
     """
-    from scipy.linalg.blas import dsyrk, ssyrk
-
-    # The lower triangle in Fortran's order is the upper one of the tensor on the same memory.
-    sums, x = upper.numpy().T, block.contiguous().numpy().T
-    if block.dtype == torch.float64:
-        dsyrk(1.0, x, beta=1.0, c=sums, lower=1, overwrite_c=1)
-    else:
-        sums += ssyrk(1.0, x, lower=1)
+    for start in range(0, block.shape[1], _COLUMNS):
+        band = slice(start, start + _COLUMNS)
+        upper[band, start:] += block[:, band].T @ block[:, start:]
 
 
 def mirrored(upper: Tensor) -> Tensor:
@@ -90,15 +89,14 @@ def mirrored(upper: Tensor) -> Tensor:
 
 
 def row_gram(x: Tensor) -> Tensor:
-    """``XX'``, the products of all pairs of rows, (N, N), by a symmetric product.
+    """``XX'``, the products of all pairs of rows, (N, N), by bands as :func:`add_gram`.
 
     Args:
         x: (N, m), float64, of few rows: nothing is done by block.
     """
-    from scipy.linalg.blas import dsyrk
-
-    # The tensor on the same memory in Fortran's order is X'.
-    return mirrored(torch.from_numpy(dsyrk(1.0, x.numpy().T, trans=1, lower=1).T))
+    products = x.new_zeros(len(x), len(x))
+    add_gram(products, x.T)
+    return mirrored(products)
 
 
 def energy(x: Tensor) -> float:

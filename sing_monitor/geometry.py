@@ -229,7 +229,7 @@ def split_energy(
     invisible, visible = torch.empty(2, len(features), dtype=torch.float64)
     for rows in all_blocks(features):
         away = features[rows].double() - about
-        whole = away.square().sum(dim=1)
+        whole = torch.linalg.vecdot(away, away)
         visible[rows] = torch.linalg.vector_norm(seen[rows] + offset, dim=1).double().square()
         null = whole - visible[rows]
         little = null < _LITTLE * whole

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.linalg import solve_triangular
 
 from sing_monitor.blocks import (
     NOISE,
@@ -27,8 +28,8 @@ from sing_monitor.geometry import HeadGeometry
 from sing_monitor.translator import LinearTranslator
 
 # The smallest rho that single precision products are good for: they move scores by less than
-# 0.01 degrees where variances differ by a factor of 1e6, for 1e-6 by 0.1.
-_SINGLE_FROM = 1e-4
+# 0.01 degrees where variances differ by a factor of 1e6, and by 0.1 for 1e-6.
+_SINGLE_FROM = 1e-3
 RIDGE_GRID: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(-12, 3))
 
 
@@ -88,7 +89,8 @@ class RidgeSolution:
             return self.translator
         factor, loadings = self.factor.to(self.precision), self.loadings.to(self.precision)
         y = _forward(factor, geometry.row_basis.to(factor))
-        multipliers = torch.linalg.solve(gram(y), (y.T @ loadings).double()).to(y)
+        inner = _factorize(gram(y), 0.0)
+        multipliers = _backward(inner, _forward(inner, (y.T @ loadings).double())).to(y)
         return self._through_means(_backward(factor, loadings - y @ multipliers).T.double())
 
     def _through_means(self, weight: Tensor) -> LinearTranslator:
@@ -236,37 +238,25 @@ def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTr
 
 def _factorize(xx: Tensor, shift: float) -> Tensor:
     """Lower triangular L with ``L L' = xx + shift I``, for a scatter singular but for rounding."""
-    from scipy.linalg import LinAlgError, cholesky
-
     shifted = xx.clone()
     shifted.diagonal().add_(shift)
-    try:
-        # In Fortran's order the same memory holds the transposes; torch's take up to twice as long.
-        upper = cholesky(shifted.numpy().T, overwrite_a=True, check_finite=False)
-    except LinAlgError:
-        # Rounding left eigenvalues below -shift. No scatter has negative ones: they are zeros.
-        eigenvalues, basis = torch.linalg.eigh(xx)
-        root = (eigenvalues.clamp(min=0) + shift).sqrt()
-        return torch.linalg.qr(root[:, None] * basis.T, mode="r").R.T.contiguous()
-    return torch.from_numpy(upper.T)
+    factor, failed = torch.linalg.cholesky_ex(shifted)
+    if not failed:
+        return factor
+    # Rounding left eigenvalues below -shift. No scatter has negative ones: they are rounding too.
+    eigenvalues, basis = torch.linalg.eigh(xx)
+    root = (eigenvalues.clamp(min=NOISE * float(eigenvalues[-1])) + shift).sqrt()
+    return torch.linalg.qr(root[:, None] * basis.T, mode="r").R.T
 
 
 def _forward(factor: Tensor, x: Tensor) -> Tensor:
     """``L^-1 x``."""
-    return _solve_triangular(factor, x, transposed=False)
+    return solve_triangular(factor, x, upper=False)
 
 
 def _backward(factor: Tensor, x: Tensor) -> Tensor:
     """``L^-T x``."""
-    return _solve_triangular(factor, x, transposed=True)
-
-
-def _solve_triangular(factor: Tensor, x: Tensor, *, transposed: bool) -> Tensor:
-    from scipy.linalg import get_blas_funcs
-
-    upper, right = factor.numpy().T, x.contiguous().numpy().T
-    trsm = get_blas_funcs("trsm", (upper, right))
-    return torch.from_numpy(trsm(1.0, upper, right, side=1, trans_a=transposed).T)
+    return solve_triangular(factor.T, x, upper=True)
 
 
 def choose_ridge(

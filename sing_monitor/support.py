@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -61,20 +60,7 @@ class Whitening:
 
     def norm(self, embeddings: Tensor) -> Tensor:
         """Mahalanobis distance from the mean in the kept directions, (N, n) -> (N,)."""
-        from scipy.linalg import get_blas_funcs
-
-        away, kept = embeddings - self.mean, len(self._triangle)
-        square, rest = self._triangle.tensor_split([kept], dim=1)
-        # In Fortran's order the same memory holds the transposes.
-        factor, first = square.contiguous().numpy().T, away.numpy().T[:kept]
-        product = get_blas_funcs("trmm", (factor, first))(1.0, factor, first, lower=1, trans_a=1)
-        white = torch.addmm(torch.from_numpy(product.T), away[:, kept:], rest.T)
-        return torch.linalg.vector_norm(white, dim=1)
-
-    @cached_property
-    def _triangle(self) -> Tensor:
-        """R of ``directions' = Q R``, (k, n): leaves the same norm, and half of it is zero."""
-        return torch.linalg.qr(self.directions.T, mode="r").R
+        return torch.linalg.vector_norm((embeddings - self.mean) @ self.directions, dim=1)
 
 
 def percentiles(values: Tensor, reference: Tensor) -> Tensor:
