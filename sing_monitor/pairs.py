@@ -87,7 +87,7 @@ class CrossFit:
         seen = coordinates(features, geometry, center) if seen is None else seen
         if geometry.null_dim == 0:
             return TranslatedPairs(original, original, original, seen)
-        centered = self.equivalents(seen, geometry, center, self.folds)
+        centered = self._equivalents(seen, geometry, center)
         removed, null_center = centered.clone(), geometry.null(center)
         for translator, rows in self.halves(self.folds):
             removed[rows] -= (translator.weight @ null_center).to(removed)
@@ -105,22 +105,14 @@ class CrossFit:
                 )
         return translated
 
-    def equivalents(
-        self, seen: Tensor, geometry: HeadGeometry, center: Tensor, folds: Tensor
-    ) -> Tensor:
-        """``T (f - P_n (f - mu)) = (A V_p) V_p' (f - mu) + T mu``, (B, n), of some images.
+    def _equivalents(self, seen: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
+        """``T (f - P_n (f - mu)) = (A V_p) V_p' (f - mu) + T mu``, (N, n).
 
         The translator is affine, so this needs no second pass over the features.
-
-        Args:
-            seen: :func:`coordinates` of their features, (B, r).
-            geometry: of a head.
-            center: mu, (m,).
-            folds: of these images, (B,).
         """
         translated = seen.new_full((len(seen), self.means.shape[1]), math.nan)
         basis = geometry.row_basis.to(seen)
-        for translator, half in self.halves(folds):
+        for translator, half in self.halves(self.folds):
             weight, base = (translator.weight.to(seen) @ basis).T, translator(center).to(seen)
             for rows in row_blocks(half):
                 translated[rows] = torch.addmm(base, seen.index_select(0, rows), weight)

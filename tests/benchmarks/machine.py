@@ -38,6 +38,8 @@ def alternating(
     processor: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(repetitions):
         for name, run in contestants.items():
+            # Threads of one contestant's libraries spin for a while, waiting for more work.
+            time.sleep(0.5)
             started = time.perf_counter(), time.process_time()
             run()
             wall[name].append(time.perf_counter() - started[0])
