@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sing_monitor.blocks import deviations, row_blocks, working
 from sing_monitor.geometry import HeadGeometry, coordinates
-from sing_monitor.ridge import RIDGE_GRID, RidgeStatistics, choose_ridge, enough_for
+from sing_monitor.ridge import RidgeStatistics, enough_for
+from sing_monitor.ridge_search import RIDGE_GRID, choose_ridge
 from sing_monitor.translator import LinearTranslator
 
 logger = logging.getLogger(__name__)
