@@ -155,9 +155,9 @@ def cross_fit(
         geometry: of a head, for ``r2_null``.
         sample: feature vectors of fold 0 and of fold 1, each (..., m), for ``slopes``.
     """
-    precision = enough_for(ridge, features)
+    products = enough_for(ridge, features)
     even, odd = (
-        RidgeStatistics.of(features, embeddings, (folds == fold).nonzero().flatten(), precision)
+        RidgeStatistics.of(features, embeddings, (folds == fold).nonzero().flatten(), products)
         for fold in (0, 1)
     )
     means = torch.stack([odd.mean_z, even.mean_z])

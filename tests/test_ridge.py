@@ -95,7 +95,7 @@ def test_a_large_common_mean_does_not_disturb_the_fit() -> None:
 def test_sums_of_narrow_samples_err_by_less_than_their_rounding(dtype: torch.dtype) -> None:
     # More rows than are added up at a time, far from 0.
     x, z = (t.add(20).to(dtype) for t in problem(5000, m=300))
-    narrow = RidgeStatistics.of(x, z, precision=torch.float32)
+    narrow = RidgeStatistics.of(x, z, products=torch.float32)
     wide = RidgeStatistics.of(x.double(), z.double())
     assert narrow.xx.dtype == torch.float64
     errors = (narrow.xx - wide.xx).abs() / 5000
@@ -107,26 +107,42 @@ def test_sums_of_narrow_samples_err_by_less_than_their_rounding(dtype: torch.dty
     assert (difference.abs() <= 1e-4 * z.double().std(dim=0)).all()
 
 
-@pytest.mark.parametrize("rho", [1e-3, 1e-1])
-def test_single_precision_moves_translations_by_less_than_scores_are_read_to(rho: float) -> None:
-    # Variances fall as 1/k^2 and the mean is far from 0: harder than what networks make.
+def steep() -> tuple[Tensor, Tensor]:
+    """Variances that fall as 1/k^2, far from 0: harder than what networks make."""
     directions = torch.linalg.qr(normal(200, 200, seed=0)).Q
     x = (normal(3000, 200, seed=1) / torch.arange(1, 201)) @ directions + 1
     z = x @ normal(200, 30, seed=2)
-    z += 0.1 * z.std() * normal(3000, 30, seed=3)
-    narrow, wide = (
-        RidgeStatistics.of(x, z, precision=precision).solve(rho).translator(x)
-        for precision in (torch.float32, torch.float64)
-    )
-    assert 0 < angle(narrow, wide).max() < 0.01
+    return x.float(), (z + 0.1 * z.std() * normal(3000, 30, seed=3)).float()
+
+
+@pytest.mark.parametrize(
+    ("rho", "products"), [(1e-6, torch.float64), (1e-2, torch.float32), (1.0, torch.float32)]
+)
+def test_single_precision_moves_translations_by_less_than_scores_are_read_to(
+    rho: float, products: torch.dtype
+) -> None:
+    x, z = steep()
+    narrow = RidgeStatistics.of(x, z, products=products).solve(rho).translator(x.double())
+    wide = RidgeStatistics.of(x.double(), z.double()).solve(rho).translator(x.double())
+    assert 0 < angle(narrow, wide).max() < 1e-3
+
+
+@pytest.mark.parametrize("rho", [1e-6, 1e-2])
+def test_a_refit_in_single_precision_explains_as_much(rho: float) -> None:
+    head, errors = HeadGeometry.from_weight(normal(20, 200, seed=5)), []
+    for x, z in (steep(), [each.double() for each in steep()]):
+        fit, held_out = RidgeStatistics.of(x[::2], z[::2]), RidgeStatistics.of(x[1::2], z[1::2])
+        error = held_out.squared_error(fit.solve(rho).on_null_part(head))
+        errors.append(error / held_out.squared_deviation(fit.mean_z))
+    assert 0 < abs(errors[0] - errors[1]) < 1e-5
 
 
 def test_a_small_or_unknown_ridge_asks_for_double_precision() -> None:
     single, double = torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.float64)
-    assert enough_for(1e-2, single) == enough_for(1e-3, single.half()) == torch.float32
-    for ridge in ("auto", 1e-6, 9e-4):
+    assert enough_for(0.1, single) == enough_for(1e-2, single.half()) == torch.float32
+    for ridge in ("auto", 1e-6, 9e-3):
         assert enough_for(ridge, single) == torch.float64
-    assert enough_for(1e-2, double) == torch.float64
+    assert enough_for(0.1, double) == torch.float64
 
 
 @pytest.mark.parametrize("rows", [[], [3], [0, 5, 6, 21]])
