@@ -54,12 +54,12 @@ def planted(shape: tuple[int, int, int, int, int]) -> tuple[Snapshot, Texts]:
     return snapshot, Texts(TextSet(names, normal(classes, embedding_dim)), words)
 
 
-def plain_recipe(snapshot: Snapshot, texts: Texts) -> None:
+def plain_recipe(snapshot: Snapshot, texts: Texts, ridge: float = RIDGE) -> None:
     """What a notebook does: full SVD, ridge, one pair, AS and IS."""
     _, values, right = torch.linalg.svd(snapshot.weight, full_matrices=True)
     null = right[int((values > 1e-5).sum()) :]
     removed = snapshot.features - snapshot.features @ null.T @ null
-    translator = Ridge(RIDGE * len(snapshot)).fit(
+    translator = Ridge(ridge * len(snapshot)).fit(
         snapshot.features.numpy(), snapshot.embeddings.numpy()
     )
     original, equivalent = (
@@ -78,6 +78,7 @@ def main() -> None:
     """Print one line a shape, and with --profile where the time goes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--ridge", type=float, default=RIDGE, help="from 0.01 on it costs less")
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     print(describe())
@@ -85,15 +86,15 @@ def main() -> None:
         snapshot, texts = planted(shape)
 
         def ours(snapshot: Snapshot = snapshot, texts: Texts = texts) -> None:
-            analyze(fresh(snapshot), texts, ridge=RIDGE)
+            analyze(fresh(snapshot), texts, ridge=arguments.ridge)
 
         def core(snapshot: Snapshot = snapshot, texts: Texts = texts) -> None:
-            translation = translate(fresh(snapshot), texts, ridge=RIDGE)
+            translation = translate(fresh(snapshot), texts, ridge=arguments.ridge)
             analyze_invariants(translation)
             analyze_collapse(translation.snapshot)
 
         def plain(snapshot: Snapshot = snapshot, texts: Texts = texts) -> None:
-            plain_recipe(fresh(snapshot), texts)
+            plain_recipe(fresh(snapshot), texts, arguments.ridge)
 
         started = time.perf_counter()
         ours()
