@@ -38,7 +38,8 @@ class Spool:
     Whoever dies between two calls leaves a folder that the next process can deliver.
 
     Args:
-        folder: belongs to this spool alone; created when the first file comes.
+        folder: belongs to this spool alone; created when the first file comes, and gone with the
+            last, as is the run's folder around it where it is empty then.
         about: written to ``spool.json``: where the files are to go.
     """
 
@@ -107,6 +108,6 @@ class Spool:
     def _remove_empty(self) -> None:
         (self.folder / ABOUT).unlink(missing_ok=True)
         folders = [path for path in self.folder.rglob("*") if path.is_dir()]
-        for folder in (*sorted(folders, reverse=True), self.folder):
+        for folder in (*sorted(folders, reverse=True), self.folder, self.folder.parent):
             with suppress(OSError):
                 folder.rmdir()

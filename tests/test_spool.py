@@ -10,7 +10,7 @@ from sing_monitor.spool import ABOUT, NotYetError, Spool
 
 
 def make(folder: Path) -> Spool:
-    return Spool(folder / "spool", {"run_id": "r"})
+    return Spool(folder / "run" / "sing", {"run_id": "r"})
 
 
 def put(spool: Spool, *names: str) -> None:
@@ -63,9 +63,18 @@ def test_delivery_empties_the_folder(tmp_path: Path) -> None:
     sent: list[str] = []
     assert spool.deliver(lambda path: sent.append(path.name)) is None
     assert sent == ["x.txt", "y.txt"]
-    assert not spool.folder.exists()
+    assert list(tmp_path.iterdir()) == []
     put(spool, "z.txt")
     assert names(spool) == ["z.txt"]
+
+
+def test_delivery_leaves_the_spool_of_another_monitor(tmp_path: Path) -> None:
+    one, other = make(tmp_path), Spool(tmp_path / "run" / "sing-other", {"run_id": "r"})
+    put(one, "x.txt")
+    put(other, "y.txt")
+    assert one.deliver(lambda path: None) is None
+    assert not one.folder.exists()
+    assert names(other) == ["y.txt"]
 
 
 def test_a_file_that_fails_stays_and_the_others_go(tmp_path: Path) -> None:
