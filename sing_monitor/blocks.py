@@ -88,17 +88,6 @@ def mirrored(upper: Tensor) -> Tensor:
     return upper.triu_().add_(upper.triu(1).T)
 
 
-def row_gram(x: Tensor) -> Tensor:
-    """``XX'``, the products of all pairs of rows, (N, N), by bands as :func:`add_gram`.
-
-    Args:
-        x: (N, m), float64, of few rows: nothing is done by block.
-    """
-    products = x.new_zeros(len(x), len(x))
-    add_gram(products, x.T)
-    return mirrored(products)
-
-
 def energy(x: Tensor) -> float:
     """Sum of squares, added up in double precision."""
     # A block at a time: the norm makes a copy in double precision.

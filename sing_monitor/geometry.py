@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import all_blocks, deviations, gram, row_gram, working
+from sing_monitor.blocks import all_blocks, deviations, gram, working
 
 # What a null space leaves unchanged: the logits, or only the probabilities.
 Invariance = Literal["logits", "softmax"]
@@ -246,7 +246,7 @@ def _decompose(matrix: Tensor, rtol: float, atol: float) -> tuple[Tensor, Tensor
     every direction counts, any orthonormal basis is as good as the singular vectors.
     """
     is_wide = matrix.shape[0] <= matrix.shape[1]
-    gram_matrix = row_gram(matrix) if is_wide else gram(matrix)
+    gram_matrix = gram(matrix.T if is_wide else matrix)
     singular_values = torch.linalg.eigvalsh(gram_matrix).flip(0).clamp(min=0).sqrt()
     largest = float(singular_values[0])
     threshold = max(atol, rtol * largest)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import all_blocks, deviations, energy, gram, row_gram, working
+from sing_monitor.blocks import all_blocks, deviations, energy, gram, working
 from sing_monitor.findings import Findings, MetricSpec
 from sing_monitor.geometry import split_energy
 from sing_monitor.snapshot import Snapshot
@@ -103,7 +103,7 @@ def analyze_collapse(snapshot: Snapshot) -> Findings:
     if not centred.norm() > 1e-12 * means.norm():
         return Findings(undefined)
     # The products of many more class means than features would take more memory than the features.
-    products = row_gram(centred) if len(centred) <= centred.shape[1] else None
+    products = gram(centred.T) if len(centred) <= centred.shape[1] else None
     spread = _Span.of(centred, products).spread(snapshot.features, center, labels)
     seen_means = _group_means(snapshot.seen, labels, len(present))
     invisible, _ = split_energy(means, seen_means, snapshot.geometry, snapshot.center, about=center)
