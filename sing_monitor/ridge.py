@@ -81,7 +81,8 @@ class RidgeSolution:
         It is the same regression under the constraint ``A V_p = 0``, which Lagrange's multipliers
         meet without a projected X'X:
         ``A' = L^-T (B - Y (Y'Y)^-1 Y'B)`` with ``B = L^-1 X'Z`` and ``Y = L^-1 V_p``. Solved in the
-        features' precision, which moves its R2 by 1e-5 at most.
+        features' precision: single moves R2 by 2e-5 at a ridge of 1e-4 and on, by 2e-4 at 1e-6
+        (features of an untrained ResNet-18).
         """
         if geometry.rank == 0:
             return self.translator
