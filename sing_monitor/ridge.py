@@ -20,15 +20,18 @@ from sing_monitor.blocks import (
     gram,
     mean,
     mirrored,
-    row_blocks,
     working,
 )
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.translator import LinearTranslator
 
-# The smallest rho that features may be multiplied with each other in single precision for: there it
-# moves no score by 0.001 degrees, for 1e-6 some by half a degree.
-_SINGLE_FROM = 1e-2
+# Largest eigenvalue of X'X over lambda up to which single precision will do: there it moves mean
+# scores by about 0.001 degrees at most, for 1e6 by up to a tenth.
+_CONDITION = 1e4
+# So many images tell how large that eigenvalue is.
+_SAMPLE = 512
+# More rows at a time than elsewhere: each time sums of m x m are added to.
+_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class RidgeSolution:
     @cached_property
     def translator(self) -> LinearTranslator:
         """``T f = A (f - mean x) + mean z``."""
-        return self._through_means(_backward(self.factor, self.loadings).T)
+        return self._through_means(_backward(self.factor, self.loadings).T.double())
 
     def slope(self, features: Tensor) -> Tensor:
         """``dT f / d log10 rho``: what a larger ridge does to translations, to first order.
@@ -70,10 +73,10 @@ class RidgeSolution:
         Returns:
             (..., n).
         """
-        away = (features.to(self.factor) - self.mean_x).flatten(end_dim=-2)
+        away = (features - self.mean_x).flatten(end_dim=-2).to(self.factor)
         inner = _backward(self.factor, _forward(self.factor, away.T))
-        slope = -math.log(10) * self.shift * (self.translator.weight @ inner).T
-        return slope.unflatten(0, features.shape[:-1])
+        slope = (self.translator.weight.to(inner) @ inner).T.double()
+        return -math.log(10) * self.shift * slope.unflatten(0, features.shape[:-1])
 
     def on_null_part(self, geometry: HeadGeometry) -> LinearTranslator:
         """The translator with the same lambda fitted to ``P_n x`` alone.
@@ -88,8 +91,8 @@ class RidgeSolution:
             return self.translator
         factor, loadings = self.factor.to(self.precision), self.loadings.to(self.precision)
         y = _forward(factor, geometry.row_basis.to(factor))
-        inner = _factorize(gram(y), 0.0)
-        multipliers = _backward(inner, _forward(inner, (y.T @ loadings).double())).to(y)
+        inner = _factorize(gram(y).to(self.factor), 0.0)
+        multipliers = _backward(inner, _forward(inner, (y.T @ loadings).to(inner))).to(y)
         return self._through_means(_backward(factor, loadings - y @ multipliers).T.double())
 
     def _through_means(self, weight: Tensor) -> LinearTranslator:
@@ -98,7 +101,7 @@ class RidgeSolution:
 
 @dataclass(frozen=True)
 class RidgeStatistics:
-    """What a ridge regression with intercept needs: moments about the means, in float64.
+    """What a ridge regression with intercept needs: moments about the means, added up in float64.
 
     Their size depends on m and n, never on the number of samples.
 
@@ -106,7 +109,7 @@ class RidgeStatistics:
         n: number of samples.
         mean_x: of the features, (m,).
         mean_z: of the embeddings, (n,).
-        xx: ``X'X`` about the means, (m, m).
+        xx: ``X'X`` about the means, (m, m), in the precision that is solved in.
         xz: ``X'Z``, (m, n).
         zz: ``sum |z - mean z|^2``.
         precision: that of the features, single at least.
@@ -137,14 +140,15 @@ class RidgeStatistics:
     ) -> RidgeStatistics:
         """Statistics of some samples.
 
-        Products about the means, of a few hundred rows at a time, are added up in double precision;
+        Products about the means, of a thousand rows at a time, are added up in double precision;
         those with embeddings are worked out in the features' own.
 
         Args:
             x: features, (N, m).
             z: raw, un-normalised image embeddings, (N, n).
             rows: the samples that count; None: all.
-            products: precision of the features' products with each other, see :func:`enough_for`.
+            products: precision of the features' products with each other and of what is solved
+                from them, see :func:`enough_for`.
 
         Raises:
             ValueError: if the two disagree on N.
@@ -158,13 +162,14 @@ class RidgeStatistics:
         mean_x, mean_z = mean(x, rows), mean(z, rows)
         xx = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
         xz, zz = xx.new_zeros(x.shape[1], z.shape[1]), 0.0
-        for some in row_blocks(rows):
+        for some in rows.split(_ROWS):
             block_x = deviations(x.index_select(0, some), mean_x)
             block_z = deviations(z.index_select(0, some).to(block_x), mean_z)
             add_gram(xx, block_x.to(products))
             xz += block_x.T @ block_z
             zz += energy(block_z)
-        return cls(len(rows), mean_x, mean_z, mirrored(xx), xz, zz, working(x[:0]).dtype)
+        xx = mirrored(xx).to(products)
+        return cls(len(rows), mean_x, mean_z, xx, xz, zz, working(x[:0]).dtype)
 
     def solve(self, rho: float) -> RidgeSolution:
         """Ridge regression: ``A = Cov_zx (Cov_xx + rho tr(Cov_xx)/m I)^-1``, ``c = z - A x``.
@@ -185,7 +190,7 @@ class RidgeStatistics:
         else:
             shift = rho * float(self.xx.trace()) / len(self.xx)
             factor = _factorize(self.xx, shift)
-            loadings = _forward(factor, self.xz)
+            loadings = _forward(factor, self.xz.to(factor))
         return RidgeSolution(factor, loadings, shift, self.mean_x, self.mean_z, self.precision)
 
     def squared_error(self, translator: LinearTranslator) -> float:
@@ -209,16 +214,30 @@ class RidgeStatistics:
 
 
 def enough_for(ridge: float | Literal["auto"], features: Tensor) -> torch.dtype:
-    """The precision in which the features' products are good enough for a ridge.
+    """The precision that is good enough to multiply features and to solve for a translator in.
 
-    A small ridge makes much of their last digits, and what ``"auto"`` chooses is not known yet.
+    The smaller the ridge beside the features' largest variance, the more their last digits count;
+    what ``"auto"`` chooses is not known yet.
 
     Args:
         ridge: rho, or ``"auto"``.
-        features: that come in single precision or in double.
+        features: that come in single precision or in double, (N, m).
     """
-    is_large = ridge != "auto" and ridge >= _SINGLE_FROM
-    return working(features[:0]).dtype if is_large else torch.float64
+    if ridge == "auto" or working(features[:0]).dtype == torch.float64:
+        return torch.float64
+    some = features[:: -(-len(features) // _SAMPLE) or 1]
+    away = deviations(some, mean(some, all_rows(some)))
+    # Of few images the largest variance seems larger than it is: that is the safe side.
+    is_benign = _largest_square(away) * away.shape[1] <= _CONDITION * ridge * energy(away)
+    return away.dtype if is_benign else torch.float64
+
+
+def _largest_square(x: Tensor) -> float:
+    """Square of the largest singular value of (N, m), to a tenth or two, by power iteration."""
+    direction = x.abs().sum(dim=0)
+    for _ in range(8):
+        direction = x.T @ (x @ (direction / torch.linalg.vector_norm(direction)))
+    return float(torch.linalg.vector_norm(direction))
 
 
 def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTranslator:

@@ -97,7 +97,6 @@ def test_sums_of_narrow_samples_err_by_less_than_their_rounding(dtype: torch.dty
     x, z = (t.add(20).to(dtype) for t in problem(5000, m=300))
     narrow = RidgeStatistics.of(x, z, products=torch.float32)
     wide = RidgeStatistics.of(x.double(), z.double())
-    assert narrow.xx.dtype == torch.float64
     errors = (narrow.xx - wide.xx).abs() / 5000
     # To the spread of the features, though the sums are about 0.
     spread = x.double().std(dim=0)
@@ -137,12 +136,25 @@ def test_a_refit_in_single_precision_explains_as_much(rho: float) -> None:
     assert 0 < abs(errors[0] - errors[1]) < 1e-5
 
 
-def test_a_small_or_unknown_ridge_asks_for_double_precision() -> None:
-    single, double = torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.float64)
-    assert enough_for(0.1, single) == enough_for(1e-2, single.half()) == torch.float32
-    for ridge in ("auto", 1e-6, 9e-3):
-        assert enough_for(ridge, single) == torch.float64
-    assert enough_for(0.1, double) == torch.float64
+def test_a_small_ridge_beside_the_largest_variance_asks_for_double_precision() -> None:
+    # Largest variance over the mean of all: about 2 and 120.
+    flat, single = normal(2000, 200, seed=0).float(), torch.float32
+    assert enough_for(1e-3, flat) == enough_for(1e-3, flat.half()) == single
+    assert enough_for(1e-3, steep()[0]) == enough_for(1e-5, flat) == torch.float64
+    assert enough_for(1.0, steep()[0]) == single
+
+
+def test_double_precision_is_kept_and_is_the_choice_where_nothing_is_known() -> None:
+    x = normal(100, 5, seed=0)
+    for ridge, features in ((1.0, x), ("auto", x.float()), (1.0, torch.ones(9, 5))):
+        assert enough_for(ridge, features) == torch.float64
+
+
+@pytest.mark.parametrize("samples", [1, 5, 600])
+def test_any_number_of_images_tells_the_largest_variance(samples: int) -> None:
+    x = normal(samples, 1, seed=0) * torch.tensor([100.0, 1.0]) + normal(samples, 2, seed=1)
+    expected = torch.float64 if samples == 1 else torch.float32
+    assert enough_for(1.0, x.float()) == expected
 
 
 @pytest.mark.parametrize("rows", [[], [3], [0, 5, 6, 21]])
