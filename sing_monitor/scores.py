@@ -130,7 +130,7 @@ def text_cosines(embeddings: Tensor, texts: Tensor) -> Tensor:
 
 
 def to_degrees(cosines: Tensor) -> Tensor:
-    """Angles of cosines, in degrees; good to 1e-6 degrees in float64, for angles well off 0."""
+    """Angles of cosines, in degrees: from 20 to 160 good to 1e-13 in float64, 2e-5 in float32."""
     return torch.rad2deg(torch.arccos(cosines.clamp(-1.0, 1.0)))
 
 

@@ -84,14 +84,13 @@ def image_table(
         columns[f"image_score{suffix}"] = pair.image.numpy()
     movers = _movers(scores["_centered"], n_images)
     columns["mover"] = torch.zeros(len(ids), dtype=torch.bool).index_fill(0, movers, True).numpy()
-    for name, embeddings in (
-        ("before", pairs.original),
-        ("after", pairs.removed),
-        ("after_centered", pairs.centered),
-    ):
+    kinds = {"before": pairs.original, "after": pairs.removed, "after_centered": pairs.centered}
+    queries = torch.cat([embeddings[movers] for embeddings in kinds.values()])
+    found = iter(_nearest(queries, snapshot, movers.repeat(len(kinds))))
+    for name in kinds:
         nearest: list[list[str]] = [[] for _ in ids]
-        for row, found in zip(movers.tolist(), _nearest(embeddings, snapshot, movers), strict=True):
-            nearest[row] = [ids[other] for other in found]
+        for row in movers.tolist():
+            nearest[row] = [ids[other] for other in next(found)]
         columns[f"neighbours_{name}"] = nearest
     return DataFrame(columns)
 
@@ -125,6 +124,8 @@ def concept_tables(
         ``concepts``, over all images, and ``class_concepts``, with a row for every class present
         and every concept; nothing without concepts.
     """
+    from pandas import Index
+
     if concepts is None:
         return {}
     present, labels = snapshot.labels.unique(return_inverse=True)
@@ -137,11 +138,9 @@ def concept_tables(
         _concept_rows(columns, groups, concepts)
         for columns, groups in zip(zip(*parts, strict=True), groupings, strict=True)
     )
-    class_index = present.repeat_interleave(len(concepts.names))
-    by_class.insert(0, "class_index", class_index.numpy())
-    by_class.insert(
-        1, "class_name", [snapshot.class_names[index] for index in class_index.tolist()]
-    )
+    class_index = present.repeat_interleave(len(concepts.names)).numpy()
+    by_class.insert(0, "class_index", class_index)
+    by_class.insert(1, "class_name", Index(snapshot.class_names).take(class_index))
     return {"concepts": overall, "class_concepts": by_class}
 
 
@@ -152,7 +151,7 @@ def _concept_quantities(pairs: TranslatedPairs, concepts: TextSet) -> Iterator[d
         for embeddings in (pairs.original, pairs.removed, pairs.centered)
     )
     for some in zip(*cosines, strict=True):
-        before, after, after_centered = (to_degrees(each.double()) for each in some)
+        before, after, after_centered = (to_degrees(each).double() for each in some)
         yield {
             "angle_before": before,
             "angle_after": after,
@@ -182,11 +181,13 @@ def _concept_rows(
         groups: of the images, (N,).
         concepts: K of them.
     """
-    from pandas import DataFrame
+    from pandas import DataFrame, Index
 
     samples = groups.bincount()
+    order = torch.arange(len(concepts.names)).repeat(len(samples))
     columns: dict[str, object] = {
-        "concept": list(concepts.names) * len(samples),
+        # Taken from an index: converting as many strings anew takes ten times as long.
+        "concept": Index(concepts.names).take(order.numpy()),
         "n": samples.repeat_interleave(len(concepts.names)).numpy(),
     }
     for name in parts[0]:
@@ -209,12 +210,17 @@ def _movers(scores: PairScores, n_images: int) -> Tensor:
 
 
 def _nearest(queries: Tensor, snapshot: Snapshot, rows: Tensor) -> list[list[int]]:
-    """For each row, the other images with the nearest embeddings, nearest first.
+    """For each query, the images with the nearest embeddings, nearest first.
 
-    Copies of the image itself, with the same fingerprint, are not among them.
+    Copies of the image it is of, with the same fingerprint, are not among them.
+
+    Args:
+        queries: (B, n).
+        snapshot: its images are looked through.
+        rows: of which image each query is, (B,).
     """
     ids = torch.arange(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids
-    cosines = text_cosines(snapshot.embeddings.to(queries), queries[rows]).T.nan_to_num(nan=-2.0)
+    cosines = text_cosines(snapshot.embeddings.to(queries), queries).T.nan_to_num(nan=-2.0)
     cosines = cosines.masked_fill(ids[rows][:, None] == ids, -math.inf)
     nearest = cosines.topk(min(NEIGHBOURS, len(snapshot)), dim=1)
     return [
@@ -225,6 +231,8 @@ def _nearest(queries: Tensor, snapshot: Snapshot, rows: Tensor) -> list[list[int
 
 def _group_mean(values: Tensor, groups: Tensor, count: int) -> Tensor:
     """Mean of (N, ...) values by group, (count, ...); NaN for an empty group."""
+    if count == 1:
+        return values.mean(dim=0, keepdim=True)
     sums = values.new_zeros(count, *values.shape[1:]).index_add(0, groups, values)
     sizes = groups.bincount(minlength=count).to(values)
     return sums / sizes.view(-1, *[1] * (values.ndim - 1))
@@ -234,5 +242,6 @@ def _group_moments(values: Tensor, groups: Tensor, count: int) -> tuple[Tensor, 
     """Mean and standard deviation by group; NaN for groups of fewer than one and two samples."""
     mean = _group_mean(values, groups, count)
     sizes = groups.bincount(minlength=count).to(values).view(-1, *[1] * (values.ndim - 1))
-    variance = _group_mean((values - mean[groups]).square(), groups, count)
+    own = mean if count == 1 else mean[groups]
+    variance = _group_mean((values - own).square(), groups, count)
     return mean, (variance * (sizes / (sizes - 1))).sqrt()
