@@ -44,7 +44,7 @@ def deviations(x: Tensor, center: Tensor) -> Tensor:
     x = working(x)
     nearest = center.to(x)
     # What the center loses in single precision is as large as a feature's own rounding.
-    return x - nearest - (center - nearest.to(center)).to(x)
+    return (x - nearest).sub_((center - nearest.to(center)).to(x))
 
 
 def all_rows(x: Tensor) -> Tensor:
@@ -85,7 +85,12 @@ def add_gram(upper: Tensor, block: Tensor) -> None:
 
 def mirrored(upper: Tensor) -> Tensor:
     """A symmetric matrix from its upper triangle, in place."""
-    return upper.triu_().add_(upper.triu(1).T)
+    for start in range(0, len(upper), _COLUMNS):
+        band, rest = slice(start, start + _COLUMNS), slice(start + _COLUMNS, None)
+        square = upper[band, band]
+        square.triu_().add_(square.triu(1).T)
+        upper[rest, band] = upper[band, rest].T
+    return upper
 
 
 def energy(x: Tensor) -> float:

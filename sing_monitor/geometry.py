@@ -228,12 +228,15 @@ def split_energy(
     offset = (geometry.row_basis.T @ (center - about)).to(seen)
     invisible, visible = torch.empty(2, len(features), dtype=torch.float64)
     for rows in all_blocks(features):
-        away = features[rows].double() - about
-        whole = torch.linalg.vecdot(away, away)
-        visible[rows] = torch.linalg.vector_norm(seen[rows] + offset, dim=1).double().square()
+        away = deviations(features[rows], about)
+        whole, visible[rows] = (
+            torch.linalg.vector_norm(each, dim=1, dtype=torch.float64).square()
+            for each in (away, seen[rows] + offset)
+        )
         null = whole - visible[rows]
         little = null < _LITTLE * whole
-        null[little] = geometry.null(away[little]).square().sum(dim=1)
+        if little.any():
+            null[little] = geometry.null(away[little].double()).square().sum(dim=1)
         invisible[rows] = null
     return (torch.zeros_like(visible) if geometry.null_dim == 0 else invisible), visible
 

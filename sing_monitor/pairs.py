@@ -88,16 +88,13 @@ class CrossFit:
         seen = coordinates(features, geometry, center) if seen is None else seen
         if geometry.null_dim == 0:
             return TranslatedPairs(original, original, original, seen)
-        centered = self._equivalents(seen, geometry, center)
-        removed, null_center = centered.clone(), geometry.null(center)
-        for translator, rows in self.halves(self.folds):
-            removed[rows] -= (translator.weight @ null_center).to(removed)
+        removed, centered = self._equivalents(seen, geometry, center)
         return TranslatedPairs(original, removed, centered, seen)
 
     def original(self, features: Tensor, center: Tensor) -> Tensor:
         """``T f``, (N, n), of features (N, m), worked out as ``A (f - mu) + T mu``."""
         shape = len(features), self.means.shape[1]
-        translated = working(features).new_full(shape, math.nan)
+        translated = working(features[:0]).new_full(shape, math.nan)
         for translator, half in self.halves(self.folds):
             weight, base = translator.weight.T.to(translated), translator(center).to(translated)
             for rows in row_blocks(half):
@@ -106,18 +103,23 @@ class CrossFit:
                 )
         return translated
 
-    def _equivalents(self, seen: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
-        """``T (f - P_n (f - mu)) = (A V_p) V_p' (f - mu) + T mu``, (N, n).
+    def _equivalents(
+        self, seen: Tensor, geometry: HeadGeometry, center: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``T (f - P_n f)`` and ``T (f - P_n (f - mu))``, each (N, n).
 
-        The translator is affine, so this needs no second pass over the features.
+        The translator is affine, so these need no second pass over the features: the second is
+        ``(A V_p) V_p' (f - mu) + T mu``, and the first is ``A P_n mu`` away from it.
         """
-        translated = seen.new_full((len(seen), self.means.shape[1]), math.nan)
-        basis = geometry.row_basis.to(seen)
+        removed, centered = seen.new_full((2, len(seen), self.means.shape[1]), math.nan)
+        basis, null_center = geometry.row_basis.to(seen), geometry.null(center)
         for translator, half in self.halves(self.folds):
             weight, base = (translator.weight.to(seen) @ basis).T, translator(center).to(seen)
+            between = (translator.weight @ null_center).to(seen)
             for rows in row_blocks(half):
-                translated[rows] = torch.addmm(base, seen.index_select(0, rows), weight)
-        return translated
+                translated = torch.addmm(base, seen.index_select(0, rows), weight)
+                centered[rows], removed[rows] = translated, translated - between
+        return removed, centered
 
     def halves(self, folds: Tensor) -> Iterator[tuple[LinearTranslator, Tensor]]:
         """Each translator with the rows that it translates; none where a fold is empty.

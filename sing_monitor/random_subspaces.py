@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import NOISE, all_blocks, all_rows
+from sing_monitor.blocks import NOISE, all_blocks, all_rows, deviations, working
 
 # How many random draws the images share. Of 1,436 images the mean is as certain as if each had one
 # of its own, and the product of so few vectors with the translators costs next to nothing.
@@ -83,12 +84,13 @@ def remove_at_random(
     """
     directions, shares = _random_draws(features.shape[1], rank, seed)
     share = shares[draws]
-    # In double precision: the part of g across d is a difference, small where d has few entries.
     energies, along = torch.empty(2, len(features), dtype=torch.float64)
+    narrow = directions.to(working(features[:0]))
     for rows in all_blocks(features):
-        deviations = features[rows].double() - center
-        energies[rows] = torch.linalg.vecdot(deviations, deviations)
-        along[rows] = torch.linalg.vecdot(deviations, directions.index_select(0, draws[rows]))
+        away = deviations(features[rows], center)
+        energies[rows] = torch.linalg.vector_norm(away, dim=1, dtype=energies.dtype).square()
+        away *= narrow.index_select(0, draws[rows])
+        along[rows] = away.sum(dim=1, dtype=along.dtype)
     # A deviation of 0 has no direction, and one of a single entry has nothing across it.
     slope = along / energies.clamp(min=torch.finfo(energies.dtype).tiny)
     lengths = directions.square().sum(dim=1)[draws]
@@ -105,6 +107,7 @@ def chosen_draw(image_ids: ImageIds) -> ImageIds:
     return (image_ids >> 1) % RANDOM_DRAWS
 
 
+@lru_cache(maxsize=1)
 def _random_draws(feature_dim: int, rank: int, seed: int) -> tuple[Tensor, Tensor]:
     """Gaussian vectors g, (K, m), and shares s, (K,), one from every K-th part of their law."""
     from scipy.special import betaincinv
