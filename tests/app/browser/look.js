@@ -21,11 +21,12 @@ window.looking = {
             && performance.now() - this.lastChange > 500
     },
 
-    // Words, numbers of tables, outlines of charts, pictures; the same in tabs of one size.
+    // Words, numbers of tables, outlines of charts, pictures; the same in tabs of one size. The
+    // words are sorted: a chart that changes keeps the ticks it has and adds the new ones at its end.
     content() {
         const found = selector => [...this.main().querySelectorAll(selector)]
         return [
-            ...this.main().innerText.split('\n'),
+            ...this.main().innerText.split('\n').sort(),
             ...found('[data-testid^="glide-cell"]').map(cell => cell.textContent),
             ...found('.role-mark path').map(path => path.getAttribute('d')),
             ...found('canvas.marks').map(canvas => canvas.toDataURL()),
