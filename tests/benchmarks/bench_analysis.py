@@ -78,7 +78,7 @@ def main() -> None:
     """Print one line a shape, and with --profile where the time goes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--ridge", type=float, default=RIDGE, help="from 0.01 on it costs less")
+    parser.add_argument("--ridge", type=float, default=RIDGE, help="small ones cost more")
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     print(describe())
