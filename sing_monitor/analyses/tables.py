@@ -242,6 +242,5 @@ def _group_moments(values: Tensor, groups: Tensor, count: int) -> tuple[Tensor, 
     """Mean and standard deviation by group; NaN for groups of fewer than one and two samples."""
     mean = _group_mean(values, groups, count)
     sizes = groups.bincount(minlength=count).to(values).view(-1, *[1] * (values.ndim - 1))
-    own = mean if count == 1 else mean[groups]
-    variance = _group_mean((values - own).square(), groups, count)
+    variance = _group_mean((values - mean[groups]).square(), groups, count)
     return mean, (variance * (sizes / (sizes - 1))).sqrt()
