@@ -97,6 +97,7 @@ def test_sums_of_narrow_samples_err_by_less_than_their_rounding(dtype: torch.dty
     x, z = (t.add(20).to(dtype) for t in problem(5000, m=300))
     narrow = RidgeStatistics.of(x, z, products=torch.float32)
     wide = RidgeStatistics.of(x.double(), z.double())
+    assert narrow.xx.dtype == torch.float32
     errors = (narrow.xx - wide.xx).abs() / 5000
     # To the spread of the features, though the sums are about 0.
     spread = x.double().std(dim=0)

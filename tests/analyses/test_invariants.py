@@ -129,8 +129,10 @@ def test_class_on_seen_axes_by_hand() -> None:
     for key, value in expected.items():
         assert findings.scalars[key] == pytest.approx(value, abs=1e-6), key
     assert math.isnan(findings.scalars["head/drift"])
-    # The third feature explains itself, a quarter of three quarters; solved in single precision.
-    assert findings.scalars["translator/r2_null"] == pytest.approx(1 / 3, abs=1e-4)
+    # The third feature explains itself, a quarter of three quarters. The refit's rounding grows as
+    # the ridge falls: at 1e-11 it is 4e-6 on some processors.
+    refit = invariants(planted(weight), texts, ridge=1e-8).scalars["translator/r2_null"]
+    assert refit == pytest.approx(1 / 3, abs=1e-6)
 
 
 def test_class_hidden_from_the_head_by_hand() -> None:

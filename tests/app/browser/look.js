@@ -21,12 +21,16 @@ window.looking = {
             && performance.now() - this.lastChange > 500
     },
 
-    // Words, numbers of tables, outlines of charts, pictures; the same in tabs of one size. The
-    // words are sorted: a chart that changes keeps the ticks it has and adds the new ones at its end.
+    // Words, numbers of tables, outlines of charts, pictures; the same in tabs of one size. A chart's
+    // words are sorted: one that changes keeps the ticks it has and adds the new ones at its end.
     content() {
         const found = selector => [...this.main().querySelectorAll(selector)]
+        const charts = found('svg.marks').map(chart =>
+            [...chart.querySelectorAll('text')].map(text => text.textContent).sort())
+        const drawn = new Set(charts.flat())
         return [
-            ...this.main().innerText.split('\n').sort(),
+            ...this.main().innerText.split('\n').filter(words => !drawn.has(words)),
+            ...charts.flat(),
             ...found('[data-testid^="glide-cell"]').map(cell => cell.textContent),
             ...found('.role-mark path').map(path => path.getAttribute('d')),
             ...found('canvas.marks').map(canvas => canvas.toDataURL()),
