@@ -34,17 +34,20 @@ def all_blocks(x: Tensor) -> Iterator[slice]:
     return (slice(start, start + _ROWS) for start in range(0, max(len(x), 1), _ROWS))
 
 
-def deviations(x: Tensor, center: Tensor) -> Tensor:
+def deviations(x: Tensor, center: Tensor, rows: Tensor | None = None) -> Tensor:
     """``x - center`` in the precision that is worked in, also for a center far from 0.
 
     Args:
         x: (B, m).
         center: (m,), float64.
+        rows: those that are wanted; None: all.
     """
-    x = working(x)
-    nearest = center.to(x)
+    some = working(x if rows is None else x.index_select(0, rows))
+    nearest = center.to(some)
+    # Gathered rows are a copy, which may change.
+    away = some - nearest if rows is None else some.sub_(nearest)
     # What the center loses in single precision is as large as a feature's own rounding.
-    return (x - nearest).sub_((center - nearest.to(center)).to(x))
+    return away.sub_((center - nearest.to(center)).to(away))
 
 
 def all_rows(x: Tensor) -> Tensor:
@@ -75,7 +78,7 @@ def add_gram(upper: Tensor, block: Tensor) -> None:
     takes turns with torch's, and both wait in vain.
 
     Args:
-        upper: (m, m) float64; what lies below the diagonal may be anything afterwards.
+        upper: (m, m); what lies below the diagonal may be anything afterwards.
         block: X, (B, m), in the precision that the product is worked out in.
     """
     for start in range(0, block.shape[1], _COLUMNS):
@@ -93,10 +96,15 @@ def mirrored(upper: Tensor) -> Tensor:
     return upper
 
 
-def energy(x: Tensor) -> float:
-    """Sum of squares, added up in double precision."""
+def squared_norms(x: Tensor) -> Tensor:
+    """``|row|^2`` of (N, m), (N,) float64."""
     # A block at a time: the norm makes a copy in double precision.
-    return sum(
-        float(torch.linalg.vector_norm(block, dtype=torch.float64).square())
-        for block in x.split(_ROWS)
+    norms = (
+        torch.linalg.vector_norm(x[rows], dim=1, dtype=torch.float64) for rows in all_blocks(x)
     )
+    return torch.cat(list(norms)).square()
+
+
+def energy(x: Tensor) -> float:
+    """Sum of squares of (N, m), or of a vector, added up in double precision."""
+    return float(squared_norms(torch.atleast_2d(x)).sum())

@@ -8,8 +8,16 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.linalg import solve_triangular
 
-from sing_monitor.blocks import all_blocks, deviations, gram, working
+from sing_monitor.blocks import (
+    all_blocks,
+    deviations,
+    gram,
+    row_blocks,
+    squared_norms,
+    working,
+)
 
 # What a null space leaves unchanged: the logits, or only the probabilities.
 Invariance = Literal["logits", "softmax"]
@@ -201,12 +209,13 @@ def coordinates(features: Tensor, geometry: HeadGeometry, center: Tensor) -> Ten
     seen = working(features).new_empty(len(features), geometry.rank)
     basis = geometry.row_basis.to(seen)
     for rows in all_blocks(features):
-        seen[rows] = deviations(features[rows], center) @ basis
+        torch.mm(deviations(features[rows], center), basis, out=seen[rows])
     return seen
 
 
 def split_energy(
     features: Tensor,
+    energies: Tensor,
     seen: Tensor,
     geometry: HeadGeometry,
     center: Tensor,
@@ -219,6 +228,7 @@ def split_energy(
 
     Args:
         features: (N, m).
+        energies: ``|f - a|^2``, (N,) float64.
         seen: their :func:`coordinates`, (N, r).
         geometry: of the head.
         center: mu that the coordinates are about, (m,).
@@ -226,19 +236,14 @@ def split_energy(
     """
     about = center if about is None else about
     offset = (geometry.row_basis.T @ (center - about)).to(seen)
-    invisible, visible = torch.empty(2, len(features), dtype=torch.float64)
-    for rows in all_blocks(features):
-        away = deviations(features[rows], about)
-        whole, visible[rows] = (
-            torch.linalg.vector_norm(each, dim=1, dtype=torch.float64).square()
-            for each in (away, seen[rows] + offset)
-        )
-        null = whole - visible[rows]
-        little = null < _LITTLE * whole
-        if little.any():
-            null[little] = geometry.null(away[little].double()).square().sum(dim=1)
-        invisible[rows] = null
-    return (torch.zeros_like(visible) if geometry.null_dim == 0 else invisible), visible
+    visible = torch.cat([squared_norms(seen[rows] + offset) for rows in all_blocks(seen)])
+    if geometry.null_dim == 0:
+        return torch.zeros_like(visible), visible
+    invisible = energies - visible
+    for rows in row_blocks((invisible < _LITTLE * energies).nonzero().flatten()):
+        away = features.index_select(0, rows).double() - about
+        invisible[rows] = geometry.null(away).square().sum(dim=1)
+    return invisible, visible
 
 
 def _decompose(matrix: Tensor, rtol: float, atol: float) -> tuple[Tensor, Tensor]:
@@ -255,13 +260,12 @@ def _decompose(matrix: Tensor, rtol: float, atol: float) -> tuple[Tensor, Tensor
     threshold = max(atol, rtol * largest)
     if not singular_values[-1] > max(threshold, _WELL_CONDITIONED * largest):
         _, singular_values, right = torch.linalg.svd(matrix, full_matrices=False)
-        return right[singular_values > threshold].T.contiguous(), singular_values
+        return right[singular_values > threshold].T, singular_values
     if not is_wide:
         return torch.eye(len(gram_matrix), dtype=matrix.dtype), singular_values
     # With W W' = R' R the columns of W' R^-1 are orthonormal.
     factor = torch.linalg.cholesky(gram_matrix, upper=True)
-    basis = torch.linalg.solve_triangular(factor, matrix.T, upper=True, left=False)
-    return basis.contiguous(), singular_values
+    return solve_triangular(factor, matrix.T, upper=True, left=False), singular_values
 
 
 def _rounding_noise(matrix: Tensor, eps: float) -> float:

@@ -98,9 +98,8 @@ class CrossFit:
         for translator, half in self.halves(self.folds):
             weight, base = translator.weight.T.to(translated), translator(center).to(translated)
             for rows in row_blocks(half):
-                translated[rows] = torch.addmm(
-                    base, deviations(features.index_select(0, rows), center), weight
-                )
+                away = deviations(features, center, rows)
+                translated[rows] = torch.addmm(base, away, weight)
         return translated
 
     def _equivalents(
@@ -111,7 +110,8 @@ class CrossFit:
         The translator is affine, so these need no second pass over the features: the second is
         ``(A V_p) V_p' (f - mu) + T mu``, and the first is ``A P_n mu`` away from it.
         """
-        removed, centered = seen.new_full((2, len(seen), self.means.shape[1]), math.nan)
+        shape = len(seen), self.means.shape[1]
+        removed, centered = seen.new_full(shape, math.nan), seen.new_full(shape, math.nan)
         basis, null_center = geometry.row_basis.to(seen), geometry.null(center)
         for translator, half in self.halves(self.folds):
             weight, base = (translator.weight.to(seen) @ basis).T, translator(center).to(seen)

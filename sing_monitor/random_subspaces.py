@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import NOISE, all_blocks, all_rows, deviations, working
+from sing_monitor.blocks import NOISE, all_blocks, all_rows, deviations, squared_norms, working
 
 # How many random draws the images share. Of 1,436 images the mean is as certain as if each had one
 # of its own, and the product of so few vectors with the translators costs next to nothing.
@@ -88,7 +88,7 @@ def remove_at_random(
     narrow = directions.to(working(features[:0]))
     for rows in all_blocks(features):
         away = deviations(features[rows], center)
-        energies[rows] = torch.linalg.vector_norm(away, dim=1, dtype=energies.dtype).square()
+        energies[rows] = squared_norms(away)
         away *= narrow.index_select(0, draws[rows])
         along[rows] = away.sum(dim=1, dtype=along.dtype)
     # A deviation of 0 has no direction, and one of a single entry has nothing across it.

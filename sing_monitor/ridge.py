@@ -101,7 +101,7 @@ class RidgeSolution:
 
 @dataclass(frozen=True)
 class RidgeStatistics:
-    """What a ridge regression with intercept needs: moments about the means, added up in float64.
+    """What a ridge regression with intercept needs: moments about the means.
 
     Their size depends on m and n, never on the number of samples.
 
@@ -110,7 +110,7 @@ class RidgeStatistics:
         mean_x: of the features, (m,).
         mean_z: of the embeddings, (n,).
         xx: ``X'X`` about the means, (m, m), in the precision that is solved in.
-        xz: ``X'Z``, (m, n).
+        xz: ``X'Z``, (m, n), in the same.
         zz: ``sum |z - mean z|^2``.
         precision: that of the features, single at least.
 
@@ -140,8 +140,8 @@ class RidgeStatistics:
     ) -> RidgeStatistics:
         """Statistics of some samples.
 
-        Products about the means, of a thousand rows at a time, are added up in double precision;
-        those with embeddings are worked out in the features' own.
+        Products about the means, of a thousand rows at a time, are added up in the precision
+        that is solved in; those with embeddings are worked out in the features' own.
 
         Args:
             x: features, (N, m).
@@ -160,16 +160,15 @@ class RidgeStatistics:
             )
         rows = all_rows(x) if rows is None else rows
         mean_x, mean_z = mean(x, rows), mean(z, rows)
-        xx = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
-        xz, zz = xx.new_zeros(x.shape[1], z.shape[1]), 0.0
+        xx = torch.zeros(x.shape[1], x.shape[1], dtype=products)
+        zx, zz = xx.new_zeros(z.shape[1], x.shape[1]), 0.0
         for some in rows.split(_ROWS):
-            block_x = deviations(x.index_select(0, some), mean_x)
+            block_x = deviations(x, mean_x, some)
             block_z = deviations(z.index_select(0, some).to(block_x), mean_z)
             add_gram(xx, block_x.to(products))
-            xz += block_x.T @ block_z
+            zx += block_z.T @ block_x
             zz += energy(block_z)
-        xx = mirrored(xx).to(products)
-        return cls(len(rows), mean_x, mean_z, xx, xz, zz, working(x[:0]).dtype)
+        return cls(len(rows), mean_x, mean_z, mirrored(xx), zx.T, zz, working(x[:0]).dtype)
 
     def solve(self, rho: float) -> RidgeSolution:
         """Ridge regression: ``A = Cov_zx (Cov_xx + rho tr(Cov_xx)/m I)^-1``, ``c = z - A x``.
@@ -190,13 +189,13 @@ class RidgeStatistics:
         else:
             shift = rho * float(self.xx.trace()) / len(self.xx)
             factor = _factorize(self.xx, shift)
-            loadings = _forward(factor, self.xz.to(factor))
+            loadings = _forward(factor, self.xz)
         return RidgeSolution(factor, loadings, shift, self.mean_x, self.mean_z, self.precision)
 
     def squared_error(self, translator: LinearTranslator) -> float:
         """Sum over the samples of ``|z - T(x)|^2``, from the moments alone."""
         weight = translator.weight.to(self.precision)
-        explained = 2 * self.xz.T.to(weight) - weight @ self.xx.to(weight)
+        explained = torch.addmm(self.xz.T.to(weight), weight, self.xx.to(weight), beta=2, alpha=-1)
         away = self.mean_z - translator(self.mean_x)
         within = self.zz - float((weight * explained).sum(dtype=torch.float64))
         return within + self.n * float(away @ away)

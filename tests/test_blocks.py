@@ -12,6 +12,7 @@ from sing_monitor.blocks import (
     mean,
     mirrored,
     row_blocks,
+    squared_norms,
     working,
 )
 from tests.helpers import normal
@@ -77,6 +78,22 @@ def test_deviations_from_a_center_far_away_keep_their_digits() -> None:
     found = deviations(x, center)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_deviations_of_some_rows_leave_the_others_and_what_was_given_alone(
+    dtype: torch.dtype,
+) -> None:
+    x, center, rows = normal(9, 4, seed=0).to(dtype), normal(4, seed=1), torch.tensor([7, 2])
+    before = x.clone()
+    assert torch.equal(deviations(x, center, rows), deviations(x, center)[rows])
+    assert torch.equal(x, before)
+
+
+def test_squared_norms_of_more_rows_than_a_block() -> None:
+    x = normal(1300, 5, seed=0).float()
+    torch.testing.assert_close(squared_norms(x), x.double().square().sum(dim=1))
+    assert energy(x[0]) == pytest.approx(float(squared_norms(x)[0]))
 
 
 def test_energy_of_many_small_numbers_does_not_stall() -> None:

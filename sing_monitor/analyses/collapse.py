@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import all_blocks, deviations, energy, gram, working
+from sing_monitor.blocks import all_blocks, deviations, energy, gram, squared_norms, working
 from sing_monitor.findings import Findings, MetricSpec
 from sing_monitor.geometry import split_energy
 from sing_monitor.snapshot import Snapshot
@@ -106,7 +106,14 @@ def analyze_collapse(snapshot: Snapshot) -> Findings:
     products = gram(centred.T) if len(centred) <= centred.shape[1] else None
     spread = _Span.of(centred, products).spread(snapshot.features, center, labels)
     seen_means = _group_means(snapshot.seen, labels, len(present))
-    invisible, _ = split_energy(means, seen_means, snapshot.geometry, snapshot.center, about=center)
+    invisible, _ = split_energy(
+        means,
+        squared_norms(centred),
+        seen_means,
+        snapshot.geometry,
+        snapshot.center,
+        about=center,
+    )
     scalars = {
         "collapse/nc1": spread.over_between,
         "collapse/nc2_equinorm": _equinorm(centred),
@@ -203,7 +210,8 @@ def _null_share_within(
         return 0.0
     seen_means = seen_means.to(snapshot.seen)
     visible = sum(
-        energy(snapshot.seen[rows] - seen_means[labels[rows]]) for rows in all_blocks(labels)
+        energy(snapshot.seen[rows] - seen_means.index_select(0, labels[rows]))
+        for rows in all_blocks(labels)
     )
     return _share(max(whole - visible, 0.0), whole)
 

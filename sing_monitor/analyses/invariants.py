@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sing_monitor.analyses import tables
 from sing_monitor.analyses.classes import add_evidence, evidence_scalars
-from sing_monitor.blocks import energy
+from sing_monitor.blocks import energy, squared_norms
 from sing_monitor.findings import Findings
 from sing_monitor.geometry import HeadGeometry, split_energy
 from sing_monitor.scores import (
@@ -110,18 +110,16 @@ def _head_scalars(translation: Translation, previous_head: HeadGeometry | None) 
     geometry, center, seen = translation.geometry, translation.center, translation.pairs.seen
     features = translation.snapshot.features
     null_mean = geometry.null(center)
-    origin = torch.zeros_like(center)
-    invisible, visible = split_energy(features, seen, geometry, center, about=origin)
-    raw = float(invisible.sum())
-    varying = translation.varying
-    total = varying + len(features) * energy(center)
-    centered = float(split_energy(features, seen, geometry, center)[0].sum())
+    energies, origin = squared_norms(features), torch.zeros_like(center)
+    invisible, visible = split_energy(features, energies, seen, geometry, center, about=origin)
+    raw, varying = float(invisible.sum()), translation.varying
+    centered, _ = split_energy(features, translation.random.energies, seen, geometry, center)
     comparable = previous_head is not None and previous_head.feature_dim == geometry.feature_dim
     return {
         "head/rank": float(geometry.rank),
         "head/null_dim": float(geometry.null_dim),
-        "head/null_energy": _ratio(raw, total),
-        "head/null_energy_centered": _ratio(centered, varying),
+        "head/null_energy": _ratio(raw, float(energies.sum())),
+        "head/null_energy_centered": _ratio(float(centered.sum()), varying),
         "head/null_energy_random": _ratio(translation.random.energy, varying),
         "head/mean_share": _ratio(len(features) * energy(null_mean), raw),
         "head/null_angle": _null_angle(invisible, visible),
