@@ -14,6 +14,8 @@ from sing_monitor.geometry import split_energy
 from sing_monitor.snapshot import Snapshot
 
 _SOURCE = "Papyan, Han, Donoho 2020"
+# Smallest over largest entry on the diagonal of a Cholesky factor from which it is divided by.
+_WELL_CONDITIONED = 1e-2
 
 COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
@@ -104,7 +106,7 @@ def analyze_collapse(snapshot: Snapshot) -> Findings:
         return Findings(undefined)
     # The products of many more class means than features would take more memory than the features.
     products = gram(centred.T) if len(centred) <= centred.shape[1] else None
-    spread = _Span.of(centred, products).spread(snapshot.features, center, labels)
+    spread = _Span.of(centred, products).spread(snapshot.features, centred, center, labels)
     seen_means = _group_means(snapshot.seen, labels, len(present))
     invisible, _ = split_energy(
         means,
@@ -145,61 +147,68 @@ class _Spread:
 
 @dataclass(frozen=True)
 class _Span:
-    """The directions that the centred class means M span.
-
-    With ``M M' / C = U L U'`` these are the columns of ``R = M' U (C L)^-1/2``; with more classes
-    than features they come from ``M' M / C = R L R'``. There are k = min(C, m) of them; where the
-    means do not vary the direction is 0 and the variance 1.
+    """The directions that the centred class means M, (C, m), span; k = min(C, m) of them.
 
     Args:
-        centred: M, (C, m).
-        directions: R, (m, k).
-        places: ``M R``, (C, k).
-        variances: L, the eigenvalues of Sigma_B, (k,).
+        directions: R, (m, k), with ``R R' = (M' M)^+``: it measures by the spread between classes.
+        places: of the means along them, (C, k): ``M R``, but for what Q takes to 0.
+        products: Q, (C, k), with ``R Q' = M'``.
     """
 
-    centred: Tensor
     directions: Tensor
     places: Tensor
-    variances: Tensor
+    products: Tensor
 
     @classmethod
     def of(cls, centred: Tensor, products: Tensor | None) -> _Span:
         """From M and, unless there are more classes than features, ``M M'``."""
-        classes = len(centred)
-        gram_matrix = gram(centred) if products is None else products
-        eigenvalues, vectors = torch.linalg.eigh(gram_matrix / classes)
-        keep = eigenvalues > eigenvalues[-1] * classes * torch.finfo(eigenvalues.dtype).eps
+        if products is not None and (inverse := _inverse(products)) is not None:
+            return cls(centred.T @ inverse, torch.eye(len(products)), products)
+        scatter = gram(centred) if products is None else products
+        eigenvalues, vectors = torch.linalg.eigh(scatter)
+        keep = eigenvalues > eigenvalues[-1] * len(centred) * torch.finfo(eigenvalues.dtype).eps
         # What does not vary stays in as zeros: products of 999 columns take longer than of 1,000.
         vectors, variances = vectors * keep, eigenvalues.where(keep, 1)
         if products is None:
-            return cls(centred, vectors, centred @ vectors, variances)
-        scale = (classes * variances).sqrt()
-        return cls(centred, centred.T @ (vectors / scale), vectors * scale, variances)
+            places, roots = centred @ vectors, variances.sqrt()
+            return cls(vectors / roots, places / roots, places * roots)
+        return cls(centred.T @ (vectors / variances), vectors, vectors * variances)
 
-    def spread(self, features: Tensor, center: Tensor, labels: Tensor) -> _Spread:
+    def spread(self, features: Tensor, centred: Tensor, center: Tensor, labels: Tensor) -> _Spread:
         """What one pass over the features tells; the trace, by direction, is within over between.
 
         Each feature is taken from its own class's mean before it is multiplied: where features
         have collapsed, that is little against the means, and would drown in their rounding.
         """
-        kind = working(features)
-        centred, directions, places = (
-            x.to(kind) for x in (self.centred, self.directions, self.places)
+        kind = working(features[:0])
+        centred, directions, places, products = (
+            x.to(kind) for x in (centred, self.directions, self.places, self.products)
         )
-        lengths = places.square().sum(dim=1)
-        within, nearest = torch.zeros_like(self.variances), torch.empty_like(labels)
-        total = 0.0
+        lengths = centred.square().sum(dim=1)
+        within, nearest, total = 0.0, torch.empty_like(labels), 0.0
         for rows in all_blocks(features):
             own = labels[rows]
-            away = deviations(features[rows], center) - centred[own]
+            away = deviations(features[rows], center).sub_(centred.index_select(0, own))
             total += energy(away)
             away = away @ directions
-            within += away.square().sum(dim=0, dtype=torch.float64)
-            away += places[own]
-            nearest[rows] = torch.addmm(lengths, away, places.T, alpha=-2).argmin(dim=1)
-        ratio = float((within / self.variances).sum() / len(labels) / len(places))
-        return _Spread(ratio, total, nearest)
+            within += energy(away)
+            away += places.index_select(0, own)
+            nearest[rows] = torch.addmm(lengths, away, products.T, alpha=-2).argmin(dim=1)
+        return _Spread(within / len(labels), total, nearest)
+
+
+def _inverse(products: Tensor) -> Tensor | None:
+    """Inverse of ``M M'`` on what it spans, in a third of the time of its eigenvectors.
+
+    It differs from the pseudo-inverse by a multiple of ``1 1'``, which M' takes to 0. None unless
+    that one direction, along which centred means never vary, is the only one.
+    """
+    shifted = products + products.trace() / len(products) ** 2
+    factor, failed = torch.linalg.cholesky_ex(shifted)
+    diagonal = factor.diagonal()
+    if failed or not diagonal.min() > _WELL_CONDITIONED * diagonal.max():
+        return None
+    return torch.cholesky_inverse(factor)
 
 
 def _null_share_within(

@@ -103,6 +103,18 @@ def test_it_agrees_with_the_slow_reference(sizes: dict[str, int], offset: float)
     assert collapse(shifted) == pytest.approx(reference(snapshot), rel=1e-7, abs=1e-9)
 
 
+@pytest.mark.parametrize("apart", [0.0, 1e-3, 0.03, 1.0])
+def test_means_on_a_line_or_nearly_so_agree_with_the_slow_reference(apart: float) -> None:
+    snapshot = make_snapshot(samples=60, classes=4, feature_dim=12)
+    first, second, third = (
+        snapshot.features[snapshot.labels == label].mean(dim=0) for label in (1, 2, 3)
+    )
+    step = (1 - apart) * ((first + second) / 2 - third)
+    features = snapshot.features + step * (snapshot.labels == 3)[:, None]
+    nearly = replace(snapshot, features=features)
+    assert collapse(nearly) == pytest.approx(reference(nearly), rel=1e-7, abs=1e-9)
+
+
 def uneven(classes: int, feature_dim: int, *, condition: float, spread: float) -> Snapshot:
     """Class means whose covariance has this condition, features that spread about them alike."""
     turn = orthogonal(feature_dim, seed=5)
