@@ -21,33 +21,21 @@ from sing_monitor.app.curves import isolated
 def random_lines(
     random: pd.DataFrame | None, panel: Panel, series: Sequence[Series]
 ) -> list[alt.Chart | alt.LayerChart]:
-    """A dotted line for each run, a tick where there is no line, and the name at the end."""
+    """A dotted line for each run, and a tick where there is no line."""
     if random is None or random["value"].isna().all():
         return []
     place = {"x": panel.x(), "y": panel.y()}
     # Runs of a configuration share its colour, and each has its own line.
-    each = {"color": colour(series), "detail": alt.Detail("label:N")}
+    run = {"color": colour(series), "detail": alt.Detail("label:N")}
     drawn = random.assign(alone=random.groupby("label")["value"].transform(isolated))
     line = alt.Chart().mark_line(
         strokeWidth=1.2, strokeDash=RANDOM_DASH, invalid="break-paths-show-domains"
     )
     ticks = alt.Chart().mark_tick(orient="horizontal", thickness=1.5, size=14)
-    known = random.dropna(subset="value")
-    right = known["x"] >= known["x"].max() - 0.3 * (known["x"].max() - known["x"].min())
-    # Above all lines that end there, so that none crosses it.
-    end = {"x": known["x"].max(), "value": known.loc[right, "value"].max()}
-    name = alt.Chart(pd.DataFrame([end | {"name": "random subspace"}])).mark_text(
-        align="right", baseline="bottom", dy=-5, fontSize=11, fontStyle="italic"
-    )
-    lines = alt.LayerChart(
-        data=drawn,
-        layer=[
-            line.encode(**place, **each),
-            ticks.transform_filter("datum.alone").encode(**place, **each),
-        ],
-    )
-    text = {"text": alt.Text("name:N"), "color": alt.ColorValue(RANDOM_COLOUR)}
-    return [lines, name.encode(**place, **text)]
+    alone = ticks.transform_filter("datum.alone")
+    return [
+        alt.LayerChart(data=drawn, layer=[each.encode(**place, **run) for each in (line, alone)])
+    ]
 
 
 def intervals(panel: Panel, series: Sequence[Series]) -> list[alt.Chart]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sing_monitor.app.charts.common import Series
+from sing_monitor.app.charts.common import RANDOM_DASH, Series
 from sing_monitor.app.charts.geometry import spectrum
 from sing_monitor.findings import Findings
 from tests.app.conftest import Opened, Runs, copy_of
@@ -49,10 +49,6 @@ def drawn(app: AppTest, title: str) -> pd.DataFrame:
             sent = {each.name: each.data.data for each in element.proto.datasets}
             return pa.ipc.open_stream(sent[name]).read_pandas()
     raise KeyError(title)
-
-
-def marks(spec: dict[str, Any]) -> set[str]:
-    return {layer["mark"]["type"] for layer in spec["layer"] if "mark" in layer}
 
 
 def texts(app: AppTest) -> str:
@@ -114,8 +110,9 @@ def test_centered_null_energy_stands_before_the_random_subspace(
     open_page: Opened, with_spectrum: str
 ) -> None:
     found = specs(open_page("geometry", runs=[with_spectrum]))
-    assert "text" in marks(found["Null energy, centered"])
-    assert "text" not in marks(found["NC1 within over between"])
+    dotted = f'"strokeDash": {RANDOM_DASH}'
+    assert dotted in json.dumps(found["Null energy, centered"])
+    assert dotted not in json.dumps(found["NC1 within over between"])
 
 
 def test_what_never_changes_is_a_figure(
