@@ -150,7 +150,8 @@ class _Span:
     """The directions that the centred class means M, (C, m), span; k = min(C, m) of them.
 
     Args:
-        directions: R, (m, k), with ``R R' = (M' M)^+``: it measures by the spread between classes.
+        directions: R, (m, k), with ``R R' = (M' M)^+``. Since ``Sigma_B = M' M / C``, NC1 is the
+            mean of ``|R' (f - u_c)|^2``.
         places: of the means along them, (C, k): ``M R``, but for what Q takes to 0.
         products: Q, (C, k), with ``R Q' = M'``.
     """
@@ -175,7 +176,7 @@ class _Span:
         return cls(centred.T @ (vectors / variances), vectors, vectors * variances)
 
     def spread(self, features: Tensor, centred: Tensor, center: Tensor, labels: Tensor) -> _Spread:
-        """What one pass over the features tells; the trace, by direction, is within over between.
+        """What one pass over the features tells.
 
         Each feature is taken from its own class's mean before it is multiplied: where features
         have collapsed, that is little against the means, and would drown in their rounding.
