@@ -10,14 +10,7 @@ import torch
 from torch import Tensor
 from torch.linalg import solve_triangular
 
-from sing_monitor.blocks import (
-    all_blocks,
-    deviations,
-    gram,
-    row_blocks,
-    squared_norms,
-    working,
-)
+from sing_monitor.blocks import all_blocks, deviations, gram, row_blocks, squared_norms, working
 
 # What a null space leaves unchanged: the logits, or only the probabilities.
 Invariance = Literal["logits", "softmax"]

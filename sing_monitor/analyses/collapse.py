@@ -106,23 +106,19 @@ def analyze_collapse(snapshot: Snapshot) -> Findings:
         return Findings(undefined)
     # The products of many more class means than features would take more memory than the features.
     products = gram(centred.T) if len(centred) <= centred.shape[1] else None
+    energies = squared_norms(centred)
     spread = _Span.of(centred, products).spread(snapshot.features, centred, center, labels)
     seen_means = _group_means(snapshot.seen, labels, len(present))
     invisible, _ = split_energy(
-        means,
-        squared_norms(centred),
-        seen_means,
-        snapshot.geometry,
-        snapshot.center,
-        about=center,
+        means, energies, seen_means, snapshot.geometry, snapshot.center, about=center
     )
     scalars = {
         "collapse/nc1": spread.over_between,
-        "collapse/nc2_equinorm": _equinorm(centred),
-        "collapse/nc2_equiangle": _equiangle(centred, products),
+        "collapse/nc2_equinorm": _equinorm(energies.sqrt()),
+        "collapse/nc2_equiangle": _equiangle(centred, energies.sqrt(), products),
         "collapse/nc3": _self_duality(snapshot.weight.double()[present], centred),
         "collapse/nc4": float((present[spread.nearest] != snapshot.predictions).double().mean()),
-        "collapse/null_share_between": _share(float(invisible.sum()), energy(centred)),
+        "collapse/null_share_between": _share(float(invisible.sum()), float(energies.sum())),
         "collapse/null_share_within": _null_share_within(
             snapshot, labels, seen_means, spread.energy
         ),
@@ -234,15 +230,13 @@ def _group_means(features: Tensor, groups: Tensor, count: int) -> Tensor:
     return sums / groups.bincount(minlength=count)[:, None]
 
 
-def _equinorm(centred: Tensor) -> float:
-    norms = torch.linalg.vector_norm(centred, dim=1)
+def _equinorm(norms: Tensor) -> float:
     return float(norms.std(correction=0) / norms.mean())
 
 
-def _equiangle(centred: Tensor, products: Tensor | None) -> float:
-    classes = len(centred)
-    norms = torch.linalg.vector_norm(centred, dim=1).clamp(min=1e-12)
-    total = 0.0
+def _equiangle(centred: Tensor, norms: Tensor, products: Tensor | None) -> float:
+    classes, total = len(centred), 0.0
+    norms = norms.clamp(min=1e-12)
     for rows in all_blocks(centred):
         among = centred[rows] @ centred.T if products is None else products[rows]
         distances = (among / norms[rows, None] / norms + 1 / (classes - 1)).abs_()

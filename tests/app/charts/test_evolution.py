@@ -117,6 +117,7 @@ def test_an_unknown_random_subspace_is_not_drawn() -> None:
     for random in (None, nothing, nothing.iloc[:0]):
         spec = curves(values([1, 2]), PANEL, SERIES[:1], random).to_dict()
         assert len(of_type(spec, "line")) == 1
+        assert not of_type(spec, "text")
 
 
 def test_a_caveat_stands_on_the_chart_itself() -> None:
