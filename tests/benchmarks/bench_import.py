@@ -6,40 +6,43 @@ import argparse
 import statistics
 import subprocess
 import sys
-import time
 
 from tests.benchmarks.machine import describe
 
-BEFORE = "import torch, lightning"
-CODE = "import resource; print(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))"
+# In one interpreter: whole ones differ by more from one run to the next than the import takes.
+CODE = """
+import time
+clocks = time.perf_counter, time.process_time
+started = [clock() for clock in clocks]
+import torch, lightning
+loaded = [clock() for clock in clocks]
+from sing_monitor import SINGCallback
+done = [clock() for clock in clocks]
+for a, b, c in zip(started, loaded, done):
+    print(b - a, c - b)
+"""
 
 
-def seconds(statement: str) -> tuple[float, float]:
-    """Wall and processor seconds of a new interpreter that runs a statement."""
-    started = time.perf_counter()
+def seconds() -> list[tuple[float, float]]:
+    """Of a new interpreter, by clock: torch and lightning, and then SINGCallback."""
     output = subprocess.run(
-        [sys.executable, "-c", f"{statement}\n{CODE}"], check=True, capture_output=True, text=True
-    )
-    return time.perf_counter() - started, float(output.stdout.split()[-1])
+        [sys.executable, "-c", CODE], check=True, capture_output=True, text=True
+    ).stdout
+    without, more = zip(*(map(float, line.split()) for line in output.splitlines()), strict=True)
+    return list(zip(without, more, strict=True))
 
 
 def main() -> None:
-    """Print the medians of alternating interpreters, and their difference."""
+    """Print the medians of several interpreters."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=7)
     repetitions = parser.parse_args().repetitions
     print(describe())
-    statements = BEFORE, f"{BEFORE}\nfrom sing_monitor import SINGCallback"
-    for statement in statements:  # once, so that both find their files in the system's cache
-        seconds(statement)
-    runs = [[seconds(statement) for statement in statements] for _ in range(repetitions)]
-    for k, clock in enumerate(("wall", "processor")):
-        without, with_it = (statistics.median(run[i][k] for run in runs) for i in (0, 1))
-        more = statistics.median(run[1][k] - run[0][k] for run in runs)
-        print(
-            f"{clock}: torch and lightning {without:.2f} s, with SINGCallback {with_it:.2f} s, "
-            f"median difference {more:+.2f} s"
-        )
+    seconds()  # once, so that all find their files in the system's cache
+    runs = [seconds() for _ in range(repetitions)]
+    for clock, times in zip(("wall", "processor"), zip(*runs, strict=True), strict=True):
+        without, more = (statistics.median(each) for each in zip(*times, strict=True))
+        print(f"{clock}: torch and lightning {without:.2f} s, SINGCallback {more:+.2f} s")
 
 
 if __name__ == "__main__":
