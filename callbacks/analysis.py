@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -71,7 +71,9 @@ class Analysis:
                 )
             rows = ProbeRows.joined(parts)
             with no_trace():
-                return self.analyse(watch.collector, rows)
+                outcome, findings, snapshot = self.analyse(watch.collector, rows)
+            notes = (*outcome.notes, *watch.doubts(rows.labels))
+            return replace(outcome, notes=notes), findings, snapshot
         except Exception as error:
             return failed(error, max(share.expected for share in shares)), None, None
 

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 
+from sing_monitor.callbacks.accuracy import difference, logged_accuracies
 from sing_monitor.callbacks.alerting import raise_alerts
 from sing_monitor.callbacks.analysis import Analysis
 from sing_monitor.callbacks.exchange import Outcome, Share, broadcast, gather
@@ -58,6 +59,8 @@ class MonitoredRun:
         self._images = 0
         self._seconds = 0.0
         self._last: Mapping[str, float] = {}
+        # In this pass, where all validation images are scored.
+        self._accuracy: float | None = None
         self._attributes = tuple(settings.prompts.attributes)
 
     def begin_training(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -123,6 +126,23 @@ class MonitoredRun:
         outcome = self._conclude(trainer) if self._is_due else Outcome()
         if not self._is_rehearsal:
             self._log(trainer, pl_module, outcome.scalars)
+
+    def compare_accuracy(self, trainer: pl.Trainer) -> None:
+        """Warn where the module logs another accuracy of the same images than the head has.
+
+        When a validation has ended: only then Lightning has the module's own metrics.
+        """
+        ours, self._accuracy = self._accuracy, None
+        if ours is None or trainer.world_size > 1 or self._settings.probe is not None:
+            return
+        logged = logged_accuracies(
+            trainer.callback_metrics,
+            self._settings.dataloader_idx,
+            several_loaders=len(trainer.num_val_batches) > 1,
+        )
+        sentence = difference(ours, logged)
+        if sentence is not None:
+            self._faults.warn_once(sentence)
 
     def say_what_was_found(self, trainer: pl.Trainer) -> None:
         """One line at the end of fit, and a last try to deliver what MLflow did not take."""
@@ -294,6 +314,8 @@ class MonitoredRun:
             self._faults.warn_once(reason, context)
         self._passes += 1
         self._last = outcome.scalars
+        if outcome.scalars["monitor/samples"] == self._images:
+            self._accuracy = outcome.scalars["monitor/accuracy"]
         if _is_fitting(trainer):
             self._memory.last_epoch = trainer.current_epoch
             self._memory.head_weight = self._watch.weight

@@ -240,6 +240,11 @@ class SINGCallback(Callback):
             self._run.end(trainer, pl_module)
 
     @override
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._run is not None:
+            self._run.compare_accuracy(trainer)
+
+    @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._run is not None and self._run.measures_training_epochs(trainer):
             self._run.measure(trainer, pl_module)

@@ -27,7 +27,7 @@ from sing_monitor.callbacks.setup import (
     settle,
 )
 from sing_monitor.embeddings import concept_prompts
-from sing_monitor.errors import SetupError
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.head import Head, head_shape
 from sing_monitor.head_calls import CallWitness
 from sing_monitor.head_choice import choose_head
@@ -41,6 +41,8 @@ from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 from sing_monitor.semantics import SemanticSpace
 
 UNKNOWN_SHARE = 0.2
+# So many times as many outputs as classes are odd.
+_FAR = 4
 
 
 class Watch:
@@ -169,7 +171,7 @@ class Watch:
         self._head, self._is_seen, self._witness = choice.head, choice.is_seen, None
         self.tap.adopt(calls)
         for parts in choice.remarks:
-            rank_zero_warn(f"SINGCallback: {SetupError(*parts)}")
+            rank_zero_warn(f"sing-monitor: {SetupError(*parts)}")
 
     def _settle(self, batch: Batch) -> MonitorSetup:
         """Conclude from the first batch what pixels, classes and attributes are."""
@@ -198,6 +200,21 @@ class Watch:
         self.tap.end_pass()
         if self.collector is not None:
             self.collector.abandon()
+
+    def doubts(self, labels: Tensor) -> tuple[str, ...]:
+        """What makes it doubtful that the head is one: nobody saw its output being the answer.
+
+        Args:
+            labels: of all images of a pass, (N,).
+        """
+        seen, classes = int(labels.max()) + 1, self.head.num_classes
+        if self._is_seen or self._settings.head is not None or classes < _FAR * seen:
+            return ()
+        return (
+            f"the head {self.head.name!r} has {classes} outputs, and the labels name no more than "
+            f"{seen} classes. If another layer gives the classes, name it: "
+            f"{Option('head')}. If this one does, name it to say so.",
+        )
 
     @property
     def is_settled(self) -> bool:
