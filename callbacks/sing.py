@@ -219,7 +219,7 @@ class SINGCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self._run is not None:
-            self._run.before_batch(trainer, pl_module, dataloader_idx)
+            self._run.before_batch(trainer, pl_module, batch, dataloader_idx)
 
     @override
     def on_validation_batch_end(

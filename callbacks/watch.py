@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 
 import sing_monitor
 from sing_monitor.cache import EmbeddingCache
-from sing_monitor.callbacks.batches import Batch, pretrained_configs, unpack_batch
+from sing_monitor.callbacks.batches import Batch, pretrained_configs
 from sing_monitor.callbacks.capture import HeadTap, is_compiled, no_trace, retrace
 from sing_monitor.callbacks.collector import Collector
-from sing_monitor.callbacks.loaders import sample_positions
-from sing_monitor.callbacks.probe import ProbeEmbedder, ProbeRows
+from sing_monitor.callbacks.loaders import Order, find_order
+from sing_monitor.callbacks.probe import Account, ProbeEmbedder, ProbeRows
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.setup import (
     MonitorSetup,
@@ -100,21 +101,49 @@ class Watch:
         self._layers = layers
         retrace(model)
 
-    def start(self, model: nn.Module, loader: Any, *, threshold: int, images: int) -> None:
-        """Begin a validation pass over about so many images of a loader, on all ranks together."""
+    def start(
+        self,
+        model: nn.Module,
+        loader: Any,
+        *,
+        threshold: int,
+        images: int | None,
+        batches: float = math.inf,
+        order: Order | None = None,
+    ) -> None:
+        """Begin a validation pass.
+
+        Args:
+            model: the model.
+            loader: of its images.
+            threshold: of the hashes that may belong to the probe.
+            images: how many will come, on all ranks together; None where that is not known.
+            batches: how many this rank runs.
+            order: of the images in the data set; by default what the loader tells.
+        """
         self.attach(model)
         self._loader = loader
         if self.collector is None:
             self.collector = Collector(
-                self.tap, self.embedder, self._settle, self._settings.batch_adapter
+                self.tap,
+                self.embedder,
+                self._settle,
+                self._settings.batch_adapter,
+                self._settings.probe_size,
             )
         self.tap.start_pass()
         self.collector.start(
             threshold=threshold,
             images=images,
-            expected=min(images, self._settings.probe_size),
-            positions=sample_positions(loader),
+            batches=batches,
+            order=find_order(loader) if order is None else order,
         )
+
+    def read(self, batch: Any) -> None:
+        """Read a batch that the model is about to see."""
+        if self.collector is None:
+            raise RuntimeError("the watch was not started.")
+        self.collector.read(batch)
 
     def open(self) -> None:
         """Listen to the next forward pass, until :meth:`close`."""
@@ -144,10 +173,17 @@ class Watch:
         if self.collector is None:
             raise RuntimeError("the watch was not started.")
         if self._witness is not None:
-            self._settle_head(self._witness, batch)
+            try:
+                self._settle_head(self._witness, self.collector.unsettled(batch).labels)
+            except SetupError as error:
+                # A step that leaves a batch out calls nothing; the next one will tell.
+                if self._witness.calls:
+                    raise
+                self.collector.lose(batch, error)
+                return
         self.collector.add(batch)
 
-    def _settle_head(self, witness: CallWitness, batch: Any) -> None:
+    def _settle_head(self, witness: CallWitness, labels: Tensor) -> None:
         """Choose the layer that was seen to answer.
 
         Raises:
@@ -155,7 +191,6 @@ class Watch:
         """
         if witness.error is not None:
             raise witness.error
-        labels = unpack_batch(batch, self._settings.batch_adapter).labels
         named = self._head if self._settings.head is not None else None
         choice = choose_head(
             witness.root,
@@ -217,6 +252,11 @@ class Watch:
         )
 
     @property
+    def account(self) -> Account:
+        """What became of the images of the last pass that are not among its rows."""
+        return Account() if self.collector is None else self.collector.account
+
+    @property
     def is_settled(self) -> bool:
         """Whether a batch was seen and understood."""
         return self.collector is not None and self.collector.setup is not None
@@ -232,7 +272,9 @@ class Watch:
         """The head's weight in the last pass, (C, m), on the CPU."""
         return None if self.tap.weight is None else self.tap.weight.cpu()
 
-    def describe(self, *, threshold: int, images: int) -> tuple[dict[str, Any], dict[str, str]]:
+    def describe(
+        self, *, threshold: int, images: int | None
+    ) -> tuple[dict[str, Any], dict[str, str]]:
         """What a run's config and tags say about how its scores come about."""
         setup = self.collector.setup if self.collector is not None else None
         if setup is None:
@@ -292,11 +334,11 @@ class Watch:
         self._head = self._witness = self.collector = None
         self._layers = []
 
-    def report(self, images: int) -> SetupReport:
+    def report(self, images: int | None) -> SetupReport:
         """What is used, after the first batch.
 
         Args:
-            images: number of images that the probe is taken from.
+            images: number of images that the probe is taken from; None where it is not known.
         """
         collector, weight = self.collector, self.weight
         if collector is None or collector.setup is None or weight is None:
