@@ -95,6 +95,9 @@ class Analysis:
             raise ValueError("no validation batch was seen, so there is nothing to analyse.")
         if rows is None or len(rows) == 0:
             raise ValueError(why_nothing(account))
+        # A full probe misses nothing.
+        missing = min(account.missing, self.probe_size - len(rows))
+        account = replace(account, missing=missing)
         texts = collector.setup.texts(rows.embeddings, rows.labels)
         snapshot = collector.snapshot(
             rows, texts, epoch=self.epoch, step=self.step, invariance=self.invariance

@@ -59,10 +59,14 @@ class _Pass:
 
 @dataclass(frozen=True)
 class _Known:
-    """The images of the probe in a pass that has seen all of them before: their ids, (R,)."""
+    """The images of the probe in a pass that brought none that was new.
+
+    ``image_ids``: distinct and sorted, (R,); ``rows``: how often they came, copies included.
+    """
 
     extent: object
     image_ids: Tensor
+    rows: int
 
 
 class Collector:
@@ -134,7 +138,7 @@ class Collector:
         elif disorder and len(known.image_ids):
             placement = ById(threshold, known.image_ids)
         else:
-            placement = InOrder(threshold, len(known.image_ids))
+            placement = InOrder(threshold, known.rows)
         self._pass = _Pass(extent, order, DeviceRows(placement), looks, disorder=disorder)
         self._embedder.start_pass(expected)
 
@@ -341,12 +345,10 @@ class Collector:
             + (len(seen.image_ids[missing].unique()) if ended.disorder else int(missing.sum())),
             unlabeled=unlabeled,
         )
-        if (
-            self._embedder.unknown == 0
-            and ended.unread == 0
-            and not bool((missing & seen.used).any())
-        ):
-            self._known = _Known(ended.extent, seen.image_ids[belongs])
+        is_complete = ended.unread == 0 and not bool((missing & seen.used).any())
+        if self._embedder.unknown == 0 and is_complete:
+            ids = seen.image_ids[belongs]
+            self._known = _Known(ended.extent, ids.unique(sorted=True), len(ids))
         rows = ProbeRows(
             seen.image_ids[kept],
             seen.labels[kept],

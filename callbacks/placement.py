@@ -72,13 +72,13 @@ class ById:
 
     Args:
         threshold: of the hashes that belong to the probe.
-        known: their ids, (R,), on the CPU.
+        known: their ids, (R,), distinct and sorted, on the CPU.
     """
 
     def __init__(self, threshold: int, known: Tensor) -> None:
         self.threshold = threshold
-        self._known = known.unique(sorted=True)
-        self.rows = len(self._known)
+        self.rows = len(known)
+        self._known = known
 
     def place(self, image_ids: Tensor, wanted: Tensor) -> Tensor:
         """Rows of the images of one batch, (B,)."""
