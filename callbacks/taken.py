@@ -17,7 +17,7 @@ from sing_monitor.callbacks.device_rows import BatchRows
 from sing_monitor.errors import Option, SetupError
 
 _DEPTH = 3
-_ADAPTER = Option("batch_adapter", "lambda batch: (images, labels)")
+_ADAPTER = Option("batch_adapter", "lambda batch: (images[kept], labels[kept])")
 _PROBE = Option("probe", "DataLoader(...)")
 
 
