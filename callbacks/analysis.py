@@ -91,10 +91,10 @@ class Analysis:
         from sing_monitor.analyses.classes import poor_classes
         from sing_monitor.findings import Findings
 
-        if collector is None or collector.setup is None:
-            raise ValueError("no validation batch was seen, so there is nothing to analyse.")
         if rows is None or len(rows) == 0:
             raise ValueError(why_nothing(account))
+        if collector is None or collector.setup is None:
+            raise ValueError("no validation batch was seen, so there is nothing to analyze.")
         # A full probe misses nothing.
         missing = min(account.missing, self.probe_size - len(rows))
         account = replace(account, missing=missing)

@@ -336,7 +336,7 @@ class MonitoredRun:
             rank_zero_info(f"SINGCallback: {info}")
         self._passes += 1
         self._last = outcome.scalars
-        if outcome.scalars["monitor/samples"] == self._images:
+        if outcome.scalars["monitor/samples"] == outcome.seen:
             self._accuracy = outcome.scalars["monitor/accuracy"]
         if _is_fitting(trainer):
             self._memory.last_epoch = trainer.current_epoch

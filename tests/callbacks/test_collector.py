@@ -14,12 +14,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
-from sing_monitor.callbacks import capture
 from sing_monitor.callbacks.batches import Batch
 from sing_monitor.callbacks.extra_pass import collect_probe
 from sing_monitor.callbacks.posthoc import analyze
 from sing_monitor.callbacks.probe import ProbeRows, probe_threshold
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.weak_hook import WeakHook
 from tests.callbacks import tiny
 from tests.callbacks.devices import DEVICES
 from tests.callbacks.disturbed import At, assert_same_weights, fit
@@ -163,7 +163,7 @@ class Guard:
         for name in ("on_validation_batch_start", "on_validation_batch_end"):
             monkeypatch.setattr(callback, name, self._guarded(getattr(callback, name)))
         # Those on the head, too.
-        monkeypatch.setattr(capture._Hook, "__call__", self._guarded(capture._Hook.__call__))
+        monkeypatch.setattr(WeakHook, "__call__", self._guarded(WeakHook.__call__))
         start = callback.on_validation_start
 
         def count(*arguments: Any) -> None:
