@@ -22,6 +22,7 @@ from sing_monitor.callbacks.namespaces import is_setup_fault
 from sing_monitor.callbacks.probe import probe_threshold
 from sing_monitor.callbacks.publish import Publisher, how_to_open, log_scalars, summary
 from sing_monitor.callbacks.remarks import remarks
+from sing_monitor.callbacks.second_fit import warn_about_earlier_epochs
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.source import Source, find_source, run_own_probe, runs_validation
 from sing_monitor.callbacks.spelling import for_callback
@@ -63,7 +64,11 @@ class MonitoredRun:
         self._attributes = tuple(settings.prompts.attributes)
 
     def begin_training(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Where no validation loop will run: rehearse on the user's own probe, or warn."""
+        """Where no validation loop will run: rehearse on the user's own probe, or warn.
+
+        Warns as well of a run that holds another training already.
+        """
+        warn_about_earlier_epochs(trainer, self._settings.name)
         if self.measures_training_epochs(trainer):
             self.measure(trainer, pl_module, is_rehearsal=True)
         elif not runs_validation(trainer):

@@ -50,6 +50,7 @@ class Settings:
     on_error: Literal["warn", "raise"] = "warn"
 
     def __post_init__(self) -> None:
+        _check_space(self.space)
         _check_templates(self.prompts.classes)
         _check_attribute_prompts(self.prompts.attributes)
         _check_concepts(self.prompts.concepts)
@@ -78,6 +79,18 @@ def cache_folder(cache_dir: str | PathLike[str] | None) -> Path | None:
 def _given(name: str, value: object) -> Option:
     """An option as the user gave it."""
     return Option(name, repr(value))
+
+
+def _check_space(space: Any) -> None:
+    """Refuse what a configuration file was to make an object of, and could not."""
+    if isinstance(space, Mapping):
+        raise SetupError(
+            _given("space", dict(space)),
+            ": expected a space, or the text '<open_clip model>/<tag or file>'. LightningCLI makes "
+            "an object of class_path and init_args if the class can be imported, takes these "
+            "arguments and annotates its methods as sing_monitor.semantics.SemanticSpace does; "
+            "Hydra makes one of _target_ in hydra.utils.instantiate.",
+        )
 
 
 def _check_count(name: str, value: Any, least: int) -> None:

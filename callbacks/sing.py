@@ -103,7 +103,8 @@ class SINGCallback(Callback):
 
     def __init__(
         self,
-        space: str | SemanticSpace = DEFAULT_SPACE,
+        # Any: to jsonargparse a class without annotations is no SemanticSpace.
+        space: str | SemanticSpace | Any = DEFAULT_SPACE,
         *,
         head: str | None = None,
         class_names: Sequence[str] | Mapping[str, int] | None = None,
@@ -113,7 +114,8 @@ class SINGCallback(Callback):
         probe_size: int = 10_000,
         every_n_epochs: int = 1,
         dataloader_idx: int = 0,
-        probe: DataLoader[Any] | None = None,
+        # Of DataLoader[Any] jsonargparse accepts no init_args.
+        probe: DataLoader | None = None,  # type: ignore[type-arg]
         pixel_stats: tuple[Any, Any] | None = None,
         batch_adapter: Callable[[Any], Any] | None = None,
         ridge: float | Literal["auto"] = "auto",

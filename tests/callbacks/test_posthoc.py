@@ -99,7 +99,7 @@ def test_without_class_names_scores_refer_to_prototypes() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"probe_size": 1}, r"analyze\(probe_size=1\): expected an integer of at least 2"),
+        ({"probe_size": 1}, "^probe_size=1: expected an integer of at least 2"),
         ({"class_names": ["cat"]}, "names 1 classes, but the head has C=4"),
         ({"head": "network.9"}, "network.9"),
         ({"loader": []}, "data set has no length"),
