@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from sing_monitor.callbacks.probe import (
 )
 from sing_monitor.callbacks.setup import MonitorSetup
 from sing_monitor.embeddings import Texts
+from sing_monitor.errors import SetupError
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.snapshot import Snapshot
 
@@ -103,7 +103,7 @@ class Collector:
             raw_batch: what the data loader gave, on the model's device.
 
         Raises:
-            MisconfigurationException: if the batch cannot be read.
+            SetupError: if the batch cannot be read.
             ValueError: if the head's calls do not fit it.
         """
         if self._pass is None:
@@ -130,7 +130,7 @@ class Collector:
             None where this rank saw no image of the probe.
 
         Raises:
-            MisconfigurationException: if a label or the value of an attribute is out of range.
+            SetupError: if a label or the value of an attribute is out of range.
             ValueError: if the head does not compute W f + b.
         """
         ended = self._pass
@@ -216,7 +216,7 @@ def _check_shape(batch: Batch, features: Tensor, setup: MonitorSetup) -> None:
     given = {name: names for name, (_, names) in batch.attributes.items()}
     settled = {name: texts.names for name, texts in setup.attributes.items()}
     if given != settled:
-        raise MisconfigurationException(
+        raise SetupError(
             f"this batch carries the attributes {given}, the first one {settled}; every batch must "
             "carry the same, with the same names of values."
         )

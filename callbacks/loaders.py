@@ -6,24 +6,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DistributedSampler, SequentialSampler
+
+from sing_monitor.errors import Option, SetupError
 
 
 def pick_loader(loaders: Any, index: int) -> Any:
     """One of the trainer's validation loaders, which may be a single one, a list or a mapping.
 
     Raises:
-        MisconfigurationException: if there is none of that index.
+        SetupError: if there is none of that index.
     """
     if isinstance(loaders, Mapping):
         loaders = list(loaders.values())
     several = list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
     if index >= len(several):
-        raise MisconfigurationException(
-            f"SINGCallback(dataloader_idx={index}), but there are {len(several)} validation "
-            f"loaders; choose 0 to {len(several) - 1}."
+        raise SetupError(
+            Option("dataloader_idx", str(index)),
+            f", but there are {len(several)} validation loaders; choose 0 to {len(several) - 1}.",
         )
     return several[index]
 
@@ -37,7 +38,7 @@ def dataset_size(loader: Any, batches: float, world_size: int) -> int:
         world_size: number of ranks.
 
     Raises:
-        MisconfigurationException: if neither the data set nor the limit has a length.
+        SetupError: if neither the data set nor the limit has a length.
     """
     try:
         images = float(len(loader.dataset))
@@ -47,7 +48,7 @@ def dataset_size(loader: Any, batches: float, world_size: int) -> int:
     if batch_size:
         images = min(images, batches * batch_size * world_size)
     if images == float("inf"):
-        raise MisconfigurationException(
+        raise SetupError(
             "the validation data set has no length, so the share of its images that makes up the "
             "probe is unknown. Give the data set a __len__, or set "
             "Trainer(limit_val_batches=<number of batches>)."
