@@ -53,7 +53,7 @@ def collect_probe(
             a fault then comes up at the end, because they would wait for this one forever.
 
     Raises:
-        MisconfigurationException: if a batch cannot be read.
+        SetupError: if a batch cannot be read.
         ValueError: if the head's calls do not fit the batch.
     """
     from tqdm.auto import tqdm
@@ -72,7 +72,14 @@ def collect_probe(
             batch = (
                 move_data_to_device(raw_batch, device) if prepare is None else prepare(raw_batch)
             )
-            with watch.tap.listening():
+            try:
+                if failure is None:
+                    watch.read(batch)
+            except Exception as error:
+                if not is_shared:
+                    raise
+                failure = error
+            with watch.listening():
                 forward(batch)
             try:
                 if failure is None:
