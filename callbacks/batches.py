@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
+
+from sing_monitor.errors import Option, SetupError
 
 IMAGE_KEYS = ("image", "images", "pixel_values")
 LABEL_KEYS = ("label", "labels", "target", "targets")
+_ADAPTER = Option("batch_adapter", "lambda batch: Batch(images=..., labels=...)")
 # What torch's losses (ignore_index) and data sets without a label for each image use.
 NO_CLASS = (-1, -100)
-_ADAPTER_EXAMPLE = "batch_adapter=lambda batch: Batch(images=..., labels=...)"
-_SUBTRACT_ONE = "batch_adapter=lambda batch: Batch(images=..., labels=... - 1)"
+_SUBTRACT_ONE = Option("batch_adapter", "lambda batch: Batch(images=..., labels=... - 1)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> 
         :func:`check_attribute`, which wait for the device.
 
     Raises:
-        MisconfigurationException: if the batch cannot be read, or holds no class index per image.
+        SetupError: if the batch cannot be read, or holds no class index per image.
 
     Example:
         >>> unpack_batch((torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))).labels
@@ -62,7 +63,7 @@ def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> 
     try:
         adapted = adapter(batch)
     except Exception as error:
-        raise MisconfigurationException(
+        raise SetupError(
             f"batch_adapter failed with {type(error).__name__}: {error}. It was given "
             f"{describe(batch)}."
         ) from error
@@ -91,7 +92,7 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
     Images of label -1 or -100 have no class; they are no error.
 
     Raises:
-        MisconfigurationException: naming the worst value and the head's number of outputs.
+        SetupError: naming the worst value and the head's number of outputs.
     """
     labels = labels[has_class(labels)]
     if labels.numel() == 0:
@@ -99,34 +100,41 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low >= 0 and high < num_classes:
         return
-    raise MisconfigurationException(
+    raise SetupError(
         f"A label of the validation data is {low if low < 0 else high}, but the head has "
         f"C={num_classes} outputs, so labels must lie in 0..{num_classes - 1}; these lie in "
-        f"{low}..{high}. {_label_advice(low, high, num_classes)}"
+        f"{low}..{high}. ",
+        *_label_advice(low, high, num_classes),
     )
 
 
-def _label_advice(low: int, high: int, num_classes: int) -> str:
+def _label_advice(low: int, high: int, num_classes: int) -> tuple[str | Option, ...]:
     ordinal = (
         f"An ordinal head (CORAL, CORN), whose K-1 outputs are thresholds between K classes, has "
         f"no row for each class and is not supported: a head with {num_classes + 1} outputs is "
         "needed."
     )
     if low == 0 and high == num_classes:
-        return f"{ordinal} Otherwise the head lacks an output, or the data have a class too many."
+        return (
+            f"{ordinal} Otherwise the head lacks an output, or the data have a class too many.",
+        )
     if low >= 1 and high == num_classes:
         return (
-            f"If labels count from 1, subtract 1: {_SUBTRACT_ONE}. {ordinal} There the label 0 "
-            "occurs, too."
+            "If labels count from 1, subtract 1: ",
+            _SUBTRACT_ONE,
+            f". {ordinal} There the label 0 occurs, too.",
         )
     if low < 0:
         return (
-            "Images without a class must have the label -1 or -100, or be left out; batch_adapter "
-            "can do both."
+            "Images without a class must have the label -1 or -100, or be left out; ",
+            _ADAPTER,
+            " can do both.",
         )
     return (
         "The head watched is not the one that predicts these labels, or images of other classes "
-        "must be left out, or their labels set to -1; batch_adapter can do both."
+        "must be left out, or their labels set to -1; ",
+        _ADAPTER,
+        " can do both.",
     )
 
 
@@ -134,13 +142,13 @@ def check_attribute(name: str, values: Tensor, names: Sequence[str]) -> None:
     """Check that every value, (B,), has a name: 0 to ``len(names) - 1``.
 
     Raises:
-        MisconfigurationException: naming the range of the values and the number of names.
+        SetupError: naming the range of the values and the number of names.
     """
     if values.numel() == 0:
         return
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= len(names):
-        raise MisconfigurationException(
+        raise SetupError(
             f"The attribute {name!r} has indices from {low} to {high}, but {len(names)} value "
             f"names, so they must lie in 0..{len(names) - 1}."
         )
@@ -199,10 +207,12 @@ def _find_parts(batch: object, what: str) -> tuple[Any, Any, Any]:
             return images, labels, {}
         if isinstance(batch, Sequence) and len(batch) >= 2:
             return batch[0], batch[1], {}
-    raise MisconfigurationException(
+    raise SetupError(
         f"{what} is {describe(batch)}. Expected (images, labels, ...), or a mapping or object with "
         f"one of {', '.join(IMAGE_KEYS)} and one of {', '.join(LABEL_KEYS)}. For anything else "
-        f"pass {_ADAPTER_EXAMPLE}; Batch is imported from sing_monitor.callbacks.batches."
+        "pass ",
+        _ADAPTER,
+        "; Batch is imported from sing_monitor.callbacks.batches.",
     )
 
 
@@ -213,9 +223,11 @@ def _find_named(batch: object, names: tuple[str, ...], what: str) -> Any:
         values = {name: getattr(batch, name, None) for name in names}
         found = {name: value for name, value in values.items() if value is not None}
     if len({id(value) for value in found.values()}) > 1:
-        raise MisconfigurationException(
-            f"{what} has several of {', '.join(names)}: {describe(found)}. Say which one is meant: "
-            f"{_ADAPTER_EXAMPLE}."
+        raise SetupError(
+            f"{what} has several of {', '.join(names)}: {describe(found)}. Say which one is "
+            "meant: ",
+            _ADAPTER,
+            ".",
         )
     return next(iter(found.values()), None)
 
@@ -224,7 +236,7 @@ def _checked(images: Any, labels: Any, attributes: Any) -> Batch:
     _check_images(images)
     size = len(images)
     if not isinstance(attributes, Mapping):
-        raise MisconfigurationException(
+        raise SetupError(
             f"The attributes of a batch are {describe(attributes)}; expected a mapping "
             "name -> (value indices of shape (B,), names of the values)."
         )
@@ -249,9 +261,11 @@ def _check_images(images: Any) -> None:
     elif images.shape[1] not in (1, 3):
         reason = f"{images.shape[1]} channels; a grey image has 1 and a colour image 3"
     if reason is not None:
-        raise MisconfigurationException(
+        raise SetupError(
             f"The images are {describe(images)}: {reason}. Expected (B, 1 or 3, H, W). "
-            f"Mend the data set or pass {_ADAPTER_EXAMPLE}."
+            "Mend the data set or pass ",
+            _ADAPTER,
+            ".",
         )
 
 
@@ -274,9 +288,11 @@ def _class_indices(labels: Any, size: int, what: str) -> Tensor:
     elif labels.ndim == 0 or len(labels) != size:
         reason = f"the batch has B={size} images"
     if reason is not None:
-        raise MisconfigurationException(
+        raise SetupError(
             f"The {what} are {describe(labels)}: {reason}. SING needs one class index per image: "
-            f"an integer tensor of shape (B,). Change the data set or pass {_ADAPTER_EXAMPLE}."
+            "an integer tensor of shape (B,). Change the data set or pass ",
+            _ADAPTER,
+            ".",
         )
     indices: Tensor = labels.reshape(size).to(torch.int64)
     return indices
@@ -284,11 +300,11 @@ def _class_indices(labels: Any, size: int, what: str) -> Tensor:
 
 def _check_attribute(name: Any, item: Any, size: int) -> tuple[Tensor, tuple[str, ...]]:
     if not isinstance(name, str) or re.fullmatch("[a-z0-9_]+", name) is None:
-        raise MisconfigurationException(
+        raise SetupError(
             f"The attribute name {name!r} becomes part of a metric's key; use only a-z, 0-9 and _."
         )
     if not isinstance(item, (tuple, list)) or len(item) != 2 or not _are_words(item[1]):
-        raise MisconfigurationException(
+        raise SetupError(
             f"The attribute {name!r} is {describe(item)}; expected a pair (value indices of shape "
             "(B,), names of the values such as ['red', 'green'])."
         )

@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
 from sing_monitor.callbacks.batches import inner_datasets, pretrained_configs, read_attribute
+from sing_monitor.errors import Option, SetupError
 
+_NAMES = Option("class_names", "[...]")
 # torchvision's ImageNet and Imagenette keep several lemmas per class in ``classes`` and the ids in
 # ``wnids``; the ids tell "crane" from "crane".
 _ATTRIBUTES = ("class_names", "wnids", "classes", "class_to_idx")
@@ -58,7 +59,7 @@ def find_class_names(
         model: the LightningModule or any module, or None.
 
     Raises:
-        MisconfigurationException: if the names are not C strings, or the data sets that are
+        SetupError: if the names are not C strings, or the data sets that are
             wrapped disagree.
 
     Example:
@@ -76,10 +77,11 @@ def find_class_names(
         return ClassNames(None, "none found")
     names = _words(_as_list(raw, source), source)
     if len(names) != num_classes:
-        raise MisconfigurationException(
-            f"{source} names {len(names)} classes, but the head has C={num_classes} outputs. Pass "
-            f"class_names=[...] with {num_classes} names in the order of the labels, or give the "
-            f"head {len(names)} outputs."
+        raise SetupError(
+            f"{source} names {len(names)} classes, but the head has C={num_classes} outputs. Pass ",
+            _NAMES,
+            f" with {num_classes} names in the order of the labels, or give the head {len(names)} "
+            "outputs.",
         )
     _warn_if_not_words(names, source)
     return ClassNames(names, source)
@@ -93,9 +95,11 @@ def _search(
         if found:
             first, source = found[0]
             if any(_as_list(raw, source) != _as_list(first, source) for raw, _ in found):
-                raise MisconfigurationException(
+                raise SetupError(
                     f"The wrapped data sets name their classes differently ({source} and others). "
-                    "Pass class_names=[...] in the order of the labels."
+                    "Pass ",
+                    _NAMES,
+                    " in the order of the labels.",
                 )
             return first, source
     for config in pretrained_configs(model):
@@ -130,15 +134,17 @@ def _is_collection(raw: Any) -> TypeGuard[Collection[Any]]:
 def _as_list(raw: Any, source: str) -> list[Any]:
     """Names in the order of the labels."""
     if not _is_collection(raw):
-        raise MisconfigurationException(
+        raise SetupError(
             f"{source} is {raw!r} ({type(raw).__name__}); expected a list of names in the order of "
             "the labels."
         )
     if isinstance(raw, Mapping):
         if sorted(map(str, raw.values())) != sorted(map(str, range(len(raw)))):
-            raise MisconfigurationException(
+            raise SetupError(
                 f"{source} maps {len(raw)} names to {list(raw.values())}; expected each index of "
-                f"0..{len(raw) - 1} once. Pass class_names=[...] in the order of the labels."
+                f"0..{len(raw) - 1} once. Pass ",
+                _NAMES,
+                " in the order of the labels.",
             )
         return sorted(raw, key=lambda name: int(raw[name]))
     return list(raw)
@@ -149,9 +155,10 @@ def _words(raw: list[Any], source: str) -> tuple[str, ...]:
     lemmas = [(entry,) if isinstance(entry, str) else entry for entry in raw]
     for entry in lemmas:
         if not (isinstance(entry, (tuple, list)) and entry and isinstance(entry[0], str)):
-            raise MisconfigurationException(
-                f"{source} holds {entry!r} of type {type(entry).__name__}; expected words. Pass "
-                "class_names=[...] with strings in the order of the labels."
+            raise SetupError(
+                f"{source} holds {entry!r} of type {type(entry).__name__}; expected words. Pass ",
+                _NAMES,
+                " with strings in the order of the labels.",
             )
     names = [str(entry[0]).strip() for entry in lemmas]
     matches = [_NUMBERED.fullmatch(name) for name in names]

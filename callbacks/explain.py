@@ -43,7 +43,7 @@ def explain_image(
         options: as :func:`sing_monitor.explain.explain`.
 
     Raises:
-        MisconfigurationException: if no source says how the image was normalised.
+        SetupError: if no source says how the image was normalised.
         ValueError: as :func:`sing_monitor.explain.explain`.
     """
     images = image if image.ndim == 4 else image[None]

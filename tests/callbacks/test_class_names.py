@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import timm
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from PIL import Image
 from timm.data import ImageNetInfo
 from torch import nn
@@ -17,6 +16,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from torchvision.datasets import MNIST, FashionMNIST, ImageFolder, Imagenette
 
 from sing_monitor.callbacks.class_names import find_class_names, imagenet_names
+from sing_monitor.errors import SetupError
 
 PETS = ("cat", "dog")
 
@@ -236,7 +236,7 @@ def test_shared_names_warn() -> None:
     ],
 )
 def test_refuses_with_what_was_seen(given: Any, kwargs: Any, sentences: list[str]) -> None:
-    with pytest.raises(MisconfigurationException) as caught:
+    with pytest.raises(SetupError) as caught:
         find_class_names(given, 2, **kwargs)
     for sentence in sentences:
         assert sentence in str(caught.value)
