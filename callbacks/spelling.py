@@ -38,7 +38,7 @@ def as_misconfiguration() -> Generator[None, None, None]:
 
 def for_analyze(error: SetupError) -> SetupError:
     """The same error, with ``loader`` where the callback would take a ``probe``."""
-    return type(error)(*map(_of_analyze, error.parts))
+    return SetupError(*map(_of_analyze, error.parts))
 
 
 def _of_analyze(part: str | Option) -> str | Option:

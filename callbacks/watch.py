@@ -226,7 +226,13 @@ class Watch:
         """End the pass; the rows of this rank, or None."""
         self.close()
         self.tap.end_pass()
-        return None if self.collector is None else self.collector.finish()
+        if self.collector is None:
+            return None
+        rows = self.collector.finish()
+        if rows is None:
+            # Another layer may answer now, such as the head of the next task.
+            self._layers = []
+        return rows
 
     def abandon(self) -> None:
         """End a pass that has failed."""

@@ -235,3 +235,30 @@ def test_no_hook_is_on_the_model_while_it_trains(tmp_path: Path) -> None:
     seen = Weights()
     fit(tmp_path, tiny.Classifier(), seen)
     assert not seen.hooked
+
+
+class Tasks(tiny.Classifier):
+    """A head for each task, of which the second answers from the second epoch on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network[-1] = nn.Identity()
+        self.first, self.second = nn.Linear(16, 4), nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        head = self.first if self.trainer.current_epoch == 0 else self.second
+        return head(self.network(images))
+
+
+def test_where_another_head_answers_one_epoch_is_lost(tmp_path: Path) -> None:
+    class Keep(L.Callback):
+        def __init__(self) -> None:
+            self.scores: list[float] = []
+
+        def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+            self.scores.append(float(trainer.callback_metrics["sing/image_score"]))
+
+    keep = Keep()
+    with pytest.warns(UserWarning, match="no scores for epoch 1: the head was not called"):
+        fit(tmp_path, Tasks(), keep, max_epochs=3, on_error="warn")
+    assert [score == score for score in keep.scores] == [True, False, True]
