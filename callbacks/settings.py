@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from sing_monitor.alerts import Alert
 from sing_monitor.cache import default_cache_dir
+from sing_monitor.callbacks.plain import plain
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.geometry import Invariance
@@ -50,6 +51,8 @@ class Settings:
     on_error: Literal["warn", "raise"] = "warn"
 
     def __post_init__(self) -> None:
+        for name in ("class_names", "pixel_stats"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         _check_templates(self.prompts.classes)
         _check_attribute_prompts(self.prompts.attributes)
         _check_concepts(self.prompts.concepts)
