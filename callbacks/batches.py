@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from sing_monitor.callbacks.plain import is_listing, plain
 
 IMAGE_KEYS = ("image", "images", "pixel_values")
 LABEL_KEYS = ("label", "labels", "target", "targets")
@@ -21,15 +25,26 @@ class Batch:
     """One validation batch.
 
     Args:
-        images: what the model sees, (B, c, H, W) with c 1 or 3, floating or uint8.
+        images: what the model sees, (B, c, H, W) with c 1 or 3, floating or uint8; with
+            ``pictures``, whatever the model takes, such as 13 spectral bands, tokens or video.
         labels: class indices, (B,) int64.
         attributes: further ground truth by name ([a-z0-9_]+): value indices (B,) and the names of
             the values.
+        pictures: what the semantic space sees, where that is not ``images``: (B, 1 or 3, H, W),
+            uint8, in [0, 1], or normalised as ``pixel_stats`` says. Images whose pictures are equal
+            count as one image.
     """
 
-    images: Tensor
+    images: Any
     labels: Tensor
     attributes: Mapping[str, tuple[Tensor, Sequence[str]]] = field(default_factory=dict)
+    pictures: Tensor | None = None
+
+    @property
+    def shown(self) -> Tensor:
+        """What the semantic space sees, (B, 1 or 3, H, W)."""
+        shown: Tensor = self.images if self.pictures is None else self.pictures
+        return shown
 
 
 def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> Batch:
@@ -39,7 +54,8 @@ def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> 
         batch: a sequence ``(images, labels, ...)``, a mapping or an object with one of the names
             image, images, pixel_values and one of label, labels, target, targets, or a `Batch`.
         adapter: turns any other batch into a `Batch`, a tuple ``(images, labels)`` or
-            ``(images, labels, attributes)``, or a mapping that may hold ``attributes`` too.
+            ``(images, labels, attributes)``, or a mapping that may hold ``attributes`` and
+            ``pictures`` too.
 
     Returns:
         The batch, its labels as int64. No tensor of the given batch is changed, and none is read:
@@ -54,7 +70,7 @@ def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> 
         tensor([0, 1])
     """
     if adapter is None:
-        return _checked(*_find_parts(batch, "The batch"))
+        return _checked(*_find_parts(batch, "The batch"), _with_pictures(batch))
     try:
         adapted = adapter(batch)
     except Exception as error:
@@ -62,12 +78,22 @@ def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> 
             f"batch_adapter failed with {type(error).__name__}: {error}. It was given "
             f"{describe(batch)}."
         ) from error
-    images, labels, attributes = _find_parts(adapted, "What batch_adapter returned")
+    images, labels, attributes, pictures = _find_parts(adapted, "What batch_adapter returned")
     if isinstance(adapted, Mapping):
-        attributes = adapted.get("attributes", {})
+        attributes, pictures = adapted.get("attributes", {}), adapted.get("pictures")
     elif isinstance(adapted, Sequence) and len(adapted) > 2:
         attributes = adapted[2]
-    return _checked(images, labels, attributes)
+    example = "batch_adapter=lambda batch: Batch(images=..., labels=..., pictures=...)"
+    return _checked(images, labels, attributes, pictures, example)
+
+
+def find_images(batch: object) -> Any:
+    """What the images of a batch are without any adapter, unchecked.
+
+    Raises:
+        MisconfigurationException: if they cannot be told.
+    """
+    return _find_parts(batch, "The batch")[0]
 
 
 def check_labels(labels: Tensor, num_classes: int) -> None:
@@ -114,13 +140,26 @@ def read_attribute(owner: object, name: str) -> Any:
 
 
 def inner_datasets(dataset: object) -> tuple[object, ...]:
-    """The data sets that a wrapper holds: ``.dataset`` (Subset), ``.datasets`` (ConcatDataset)."""
+    """The data sets that a wrapper holds.
+
+    ``.dataset`` (Subset) and ``.datasets`` (ConcatDataset); without them, every data set, and list
+    of data sets, among the attributes of a data set.
+    """
     held = read_attribute(dataset, "datasets")
     if isinstance(held, Mapping):
         held = tuple(held.values())
     several = tuple(held) if isinstance(held, (list, tuple)) else ()
     found = (read_attribute(dataset, "dataset"), *several)
-    return tuple(inner for inner in found if inner is not None and inner is not dataset)
+    inside = tuple(inner for inner in found if inner is not None and inner is not dataset)
+    if inside or not isinstance(dataset, Dataset):
+        return inside
+    held = [each if isinstance(each, (list, tuple)) else (each,) for each in _values(dataset)]
+    lists = [each for each in held if all(isinstance(inner, Dataset) for inner in each)]
+    return tuple(inner for each in lists for inner in each if inner is not dataset)
+
+
+def _values(owner: object) -> tuple[Any, ...]:
+    return tuple(getattr(owner, "__dict__", {}).values())
 
 
 def pretrained_configs(model: nn.Module | None) -> Iterator[dict[str, Any]]:
@@ -148,16 +187,16 @@ def describe(value: object, depth: int = 2) -> str:
     return f"{kind} with [{', '.join(parts[:8])}{', ...' if len(parts) > 8 else ''}]"
 
 
-def _find_parts(batch: object, what: str) -> tuple[Any, Any, Any]:
+def _find_parts(batch: object, what: str) -> tuple[Any, Any, Any, Any]:
     if isinstance(batch, Batch):
-        return batch.images, batch.labels, batch.attributes
+        return batch.images, batch.labels, batch.attributes, batch.pictures
     if not isinstance(batch, (Tensor, str, bytes)):
         images = _find_named(batch, IMAGE_KEYS, what)
         labels = _find_named(batch, LABEL_KEYS, what)
         if images is not None and labels is not None:
-            return images, labels, {}
+            return images, labels, {}, None
         if isinstance(batch, Sequence) and len(batch) >= 2:
-            return batch[0], batch[1], {}
+            return batch[0], batch[1], {}, None
     raise MisconfigurationException(
         f"{what} is {describe(batch)}. Expected (images, labels, ...), or a mapping or object with "
         f"one of {', '.join(IMAGE_KEYS)} and one of {', '.join(LABEL_KEYS)}. For anything else "
@@ -179,20 +218,39 @@ def _find_named(batch: object, names: tuple[str, ...], what: str) -> Any:
     return next(iter(found.values()), None)
 
 
-def _checked(images: Any, labels: Any, attributes: Any) -> Batch:
-    _check_images(images)
-    size = len(images)
+def _with_pictures(batch: object) -> str:
+    """An adapter that gives the space the first bands of the images of such a batch."""
+    named: Callable[[str], str] = "batch.{}".format
+    if isinstance(batch, Mapping):
+        named = "batch[{!r}]".format
+    holds = batch.__contains__ if isinstance(batch, Mapping) else partial(hasattr, batch)
+    found = [next(filter(holds, names), None) for names in (IMAGE_KEYS, LABEL_KEYS)]
+    if None in found:
+        found, named = ["0", "1"], "batch[{}]".format
+    images, labels = (named(name) for name in found if name is not None)
+    return f"batch_adapter=lambda batch: Batch({images}, {labels}, pictures={images}[:, [0, 1, 2]])"
+
+
+def _checked(images: Any, labels: Any, attributes: Any, pictures: Any, example: str) -> Batch:
+    shown = images if pictures is None else pictures
+    _check_images(shown, "images" if pictures is None else "pictures", example)
+    size = len(shown)
+    if pictures is not None and isinstance(images, Tensor) and images.shape[:1] != (size,):
+        raise MisconfigurationException(
+            f"The pictures are {describe(pictures)}, the images {describe(images)}: one picture "
+            "belongs to each image."
+        )
     if not isinstance(attributes, Mapping):
         raise MisconfigurationException(
             f"The attributes of a batch are {describe(attributes)}; expected a mapping "
             "name -> (value indices of shape (B,), names of the values)."
         )
     checked = {name: _check_attribute(name, item, size) for name, item in attributes.items()}
-    return Batch(images, _class_indices(labels, size, "labels"), checked)
+    return Batch(images, _class_indices(labels, size, "labels"), checked, pictures)
 
 
-def _check_images(images: Any) -> None:
-    reason = None
+def _check_images(images: Any, what: str, example: str) -> None:
+    reason, fix = None, f"Mend the data set or pass {_ADAPTER_EXAMPLE}."
     if not isinstance(images, Tensor):
         reason = "that is no tensor; images of unequal size must be resized and stacked"
     elif images.dtype != torch.uint8 and not images.is_floating_point():
@@ -207,10 +265,16 @@ def _check_images(images: Any) -> None:
         reason = "the channels stand last: images.permute(0, 3, 1, 2)"
     elif images.shape[1] not in (1, 3):
         reason = f"{images.shape[1]} channels; a grey image has 1 and a colour image 3"
+        bands = "[:, [0, 1, 2]]" if images.shape[1] > 3 else "[:, :1]"
+        fix = (
+            "Say which channels make up a picture for the semantic space, while the model goes on "
+            f"seeing all: {example.replace('[:, [0, 1, 2]]', bands)}. Where the pictures are "
+            "normalised, pass pixel_stats=(mean, std), too. Batch is imported from "
+            "sing_monitor.callbacks.batches."
+        )
     if reason is not None:
         raise MisconfigurationException(
-            f"The images are {describe(images)}: {reason}. Expected (B, 1 or 3, H, W). "
-            f"Mend the data set or pass {_ADAPTER_EXAMPLE}."
+            f"The {what} are {describe(images)}: {reason}. Expected (B, 1 or 3, H, W). {fix}"
         )
 
 
@@ -246,12 +310,12 @@ def _check_attribute(name: Any, item: Any, size: int) -> tuple[Tensor, tuple[str
         raise MisconfigurationException(
             f"The attribute name {name!r} becomes part of a metric's key; use only a-z, 0-9 and _."
         )
-    if not isinstance(item, (tuple, list)) or len(item) != 2 or not _are_words(item[1]):
+    if not is_listing(item) or len(item) != 2 or not _are_words(plain(item[1])):
         raise MisconfigurationException(
             f"The attribute {name!r} is {describe(item)}; expected a pair (value indices of shape "
             "(B,), names of the values such as ['red', 'green'])."
         )
-    return _class_indices(item[0], size, f"indices of attribute {name!r}"), tuple(item[1])
+    return _class_indices(item[0], size, f"indices of attribute {name!r}"), tuple(plain(item[1]))
 
 
 def _are_words(names: Any) -> bool:

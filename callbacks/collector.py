@@ -115,7 +115,7 @@ class Collector:
                 self.setup = self._settle(batch)
             _announce_calls(self._tap.calls_per_batch)
         _check_shape(batch, features, self.setup)
-        pixels = self.setup.pixels.restore(batch.images)
+        pixels = self.setup.pixels.restore(batch.shown)
         if self.example.numel() == 0:
             self.example = pixels[0].clone()
         image_ids = fingerprints(pixels)
@@ -208,9 +208,9 @@ class Collector:
 
 def _check_shape(batch: Batch, features: Tensor, setup: MonitorSetup) -> None:
     """What a batch tells without a look at its numbers."""
-    if len(features) != len(batch.images):
+    if len(features) != len(batch.shown):
         raise ValueError(
-            f"the head saw {len(features)} features for a batch of {len(batch.images)} images; "
+            f"the head saw {len(features)} features for a batch of {len(batch.shown)} images; "
             "one feature vector for each image is needed."
         )
     given = {name: names for name, (_, names) in batch.attributes.items()}

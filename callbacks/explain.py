@@ -23,6 +23,7 @@ def explain_image(
     *,
     dataset: object = None,
     pixel_stats: Any = None,
+    picture: Tensor | None = None,
     class_names: Sequence[str] | None = None,
     snapshot: Snapshot | None = None,
     head: str | None = None,
@@ -36,18 +37,24 @@ def explain_image(
         space: embeds texts and the image; None: the snapshot's texts are used.
         translator: of the model's features; None: fitted on the snapshot.
         dataset: the image's data set, whose Normalize and class names are looked up.
-        pixel_stats: ``(mean, std)`` that the image was normalised with.
+        pixel_stats: ``(mean, std)`` that the image was normalised with, or the picture.
+        picture: what the space sees where ``image`` is no picture, (1 or 3, h, w) or with a leading
+            axis of 1.
         class_names: C names; by default those of the snapshot, of the data set or of the model.
         snapshot: of the same model: for the translator, the center and the neighbours.
         head: dotted name of the head; found by itself in most models.
         options: as :func:`sing_monitor.explain.explain`.
 
     Raises:
-        MisconfigurationException: if no source says how the image was normalised.
+        SetupError: if no source says how the image was normalised.
         ValueError: as :func:`sing_monitor.explain.explain`.
     """
-    images = image if image.ndim == 4 else image[None]
-    scale = find_pixel_scale(pixel_stats, dataset, images, model)
+    if picture is None:
+        images = shown = image if image.ndim == 4 else image[None]
+        scale = find_pixel_scale(pixel_stats, dataset, images, model)
+    else:
+        images, shown = image, picture if picture.ndim == 4 else picture[None]
+        scale = find_pixel_scale(pixel_stats, None, shown, None)
     if class_names is None and snapshot is None:
         classes = find_head(model, head).num_classes
         class_names = find_class_names(None, classes, dataset=dataset, model=model).names
@@ -59,6 +66,6 @@ def explain_image(
         class_names=class_names,
         snapshot=snapshot,
         head=head,
-        restore=scale.restore,
+        restore=lambda _: scale.restore(shown),
         **options,
     )

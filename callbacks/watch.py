@@ -84,6 +84,7 @@ class Watch:
                 class_names=self._settings.class_names,
                 datamodule=self._datamodule,
                 dataset=getattr(loader, "dataset", None),
+                loader=loader,
                 model=model,
                 text_cache=self._text_cache,
             )
