@@ -15,6 +15,7 @@ from torch import nn
 from sing_monitor.callbacks.batches import inner_datasets, pretrained_configs, read_attribute
 from sing_monitor.callbacks.label_order import NamedLabels, refuse_two_orders
 from sing_monitor.callbacks.plain import is_listing, plain
+from sing_monitor.errors import SetupError
 
 # torchvision's ImageNet and Imagenette keep several lemmas per class in ``classes`` and the ids in
 # ``wnids``; the ids tell "crane" from "crane".
@@ -92,12 +93,7 @@ def find_class_names(
 def _search(
     datamodule: object, dataset: object, model: nn.Module | None, num_classes: int
 ) -> tuple[Any, str]:
-    if datamodule is not None:
-        # Its own target_transform is that of its data sets.
-        found = _named_by(datamodule, "datamodule", inside=(dataset,), is_dataset=False)
-        if found is not None:
-            return found.listed(num_classes), found.source
-    found = _named_by(dataset, "dataset")
+    found = _named_by_module(datamodule, dataset) or _named_by(dataset, "dataset")
     if found is not None:
         return found.listed(num_classes), found.source
     for config in pretrained_configs(model):
@@ -113,25 +109,46 @@ def _search(
     return None, "none found"
 
 
-def _named_by(
-    owner: object,
-    role: str,
-    *,
-    inside: tuple[object, ...] = (),
-    is_dataset: bool = True,
-    above: tuple[object, ...] = (),
-) -> NamedLabels | None:
+def _named_by_module(datamodule: object, dataset: object) -> NamedLabels | None:
+    """Names that a datamodule has itself, or else those of data sets that it holds."""
+    named = _own_names(datamodule, "datamodule")
+    is_own = named is not None
+    if named is None:
+        parts = [_named_by(each, "datamodule") for each in inner_datasets(datamodule)]
+        named = _joined([each for each in parts if each is not None])
+    if named is None:
+        return None
+    try:
+        watched = _named_by(dataset, "dataset")
+    except (SetupError, MisconfigurationException):
+        if not is_own:
+            raise
+        watched = None
+    if watched is not None and (watched.renumbered_by or named.renumbered_by):
+        if named.names == watched.names:
+            return named
+        # Where labels are renumbered, other data sets of the module say nothing of this one's.
+        if not is_own:
+            return watched
+    if named.renumbered_by is None:
+        # A target_transform of the module's own is meant for its data sets.
+        names = [each for (each,) in named.names.values()]
+        refuse_two_orders(datamodule, [datamodule, dataset], names, named.source)
+    return named
+
+
+def _named_by(owner: object, role: str, above: tuple[object, ...] = ()) -> NamedLabels | None:
     """Names that an object has itself; only without them, those of the data sets it wraps."""
     path = (*above, owner)
     wrapped = [each for each in inner_datasets(owner) if not any(each is one for one in path)]
     named = _own_names(owner, role)
     if named is not None:
         names = [each for (each,) in named.names.values()]
-        refuse_two_orders(owner, [*inside, *wrapped], names, named.source)
+        refuse_two_orders(owner, wrapped, names, named.source)
     else:
-        parts = [_named_by(each, role, above=path) for each in wrapped]
+        parts = [_named_by(each, role, path) for each in wrapped]
         named = _joined([each for each in parts if each is not None])
-    return named.under(owner) if named is not None and is_dataset else named
+    return None if named is None else named.under(owner)
 
 
 def _own_names(owner: object, role: str) -> NamedLabels | None:

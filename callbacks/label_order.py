@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -100,7 +99,8 @@ def refuse_two_orders(
 
     Args:
         owner: has the names itself.
-        inside: the data sets that it takes its samples from.
+        inside: the data sets that it takes its samples from; itself, where its own transform is
+            meant for these.
         names: of the owner.
         source: the attribute that they come from.
 
@@ -109,8 +109,11 @@ def refuse_two_orders(
     """
     own = target_transform_of(owner)
     # A wrapper that hands on every attribute of the data set inside hands on both.
-    handed_on = own if "target_transform" not in getattr(owner, "__dict__", {}) else None
-    pending, seen = list(inside), [owner]
+    is_own = "target_transform" in getattr(owner, "__dict__", {})
+    is_inside = any(owner is each for each in inside)
+    handed_on = None if is_own or is_inside else own
+    pending: list[object] = list(inside)
+    seen: list[object] = [] if is_inside else [owner]
     while pending:
         dataset = pending.pop()
         if any(dataset is each for each in seen):
@@ -148,9 +151,14 @@ def _label(transform: Callable[[Any], Any], target: Any) -> int | None:
         found = transform(target)
     except Exception:  # of the user's own: such a target does not occur
         return None
-    # Of torch and of NumPy; a target that is a vector is no class index.
-    if hasattr(found, "item") and math.prod(getattr(found, "shape", ())) == 1:
-        found = found.item()
+    if hasattr(found, "tolist"):  # of torch and of NumPy
+        found = found.tolist()
+    if isinstance(found, (list, tuple)):
+        flat = list(found)
+        if len(flat) == 1:
+            found = flat[0]
+        elif flat.count(1) == 1 and flat.count(0) == len(flat) - 1:  # one-hot
+            found = flat.index(1)
     return int(found) if isinstance(found, Integral) else None
 
 
