@@ -33,7 +33,7 @@ def explain_image(
 
     Args:
         model: a LightningModule, or any module that maps images to logits.
-        image: what the model takes, (c, H, W) or (1, c, H, W).
+        image: what the model takes, (c, H, W) or (1, c, H, W); of other inputs a batch of one.
         space: embeds texts and the image; None: the snapshot's texts are used.
         translator: of the model's features; None: fitted on the snapshot.
         dataset: the image's data set, whose Normalize and class names are looked up.

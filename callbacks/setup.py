@@ -26,6 +26,7 @@ from sing_monitor.semantics import SemanticSpace
 
 TEXT, PROTOTYPE = "text", "prototype"
 ANY_IMAGE = "an image of {}"
+OWN_PICTURES = "pictures of the batch"
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _pixels_of(
     else:
         # What the data set and the model say is about the model's input, and not about these.
         scale = find_pixel_scale(pixel_stats, None, batch.shown, None)
-        scale = replace(scale, source=f"pictures of the batch: {scale.source}")
+        scale = replace(scale, source=f"{OWN_PICTURES}: {scale.source}")
     if scale.doubt:
         path = _save(scale.restore(batch.shown[:1])[0].cpu(), None, "sing_monitor_guess.png")
         rank_zero_warn(f"{scale.doubt} One image as the space sees it: {path}")
