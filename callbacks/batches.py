@@ -140,26 +140,24 @@ def read_attribute(owner: object, name: str) -> Any:
 
 
 def inner_datasets(dataset: object) -> tuple[object, ...]:
-    """The data sets that a wrapper holds.
-
-    ``.dataset`` (Subset) and ``.datasets`` (ConcatDataset); without them, every data set, and list
-    of data sets, among the attributes of a data set.
-    """
+    """The data sets that a wrapper holds: ``.dataset`` (Subset), ``.datasets`` (ConcatDataset)."""
     held = read_attribute(dataset, "datasets")
     if isinstance(held, Mapping):
         held = tuple(held.values())
     several = tuple(held) if isinstance(held, (list, tuple)) else ()
     found = (read_attribute(dataset, "dataset"), *several)
-    inside = tuple(inner for inner in found if inner is not None and inner is not dataset)
+    return tuple(inner for inner in found if inner is not None and inner is not dataset)
+
+
+def held_datasets(dataset: object) -> tuple[object, ...]:
+    """Those of :func:`inner_datasets`; without any, all that a data set keeps under other names."""
+    inside = inner_datasets(dataset)
     if inside or not isinstance(dataset, Dataset):
         return inside
-    held = [each if isinstance(each, (list, tuple)) else (each,) for each in _values(dataset)]
-    lists = [each for each in held if all(isinstance(inner, Dataset) for inner in each)]
-    return tuple(inner for each in lists for inner in each if inner is not dataset)
-
-
-def _values(owner: object) -> tuple[Any, ...]:
-    return tuple(getattr(owner, "__dict__", {}).values())
+    values = getattr(dataset, "__dict__", {}).values()
+    lists = [each if isinstance(each, (list, tuple)) else (each,) for each in values]
+    found = [each for each in lists if all(isinstance(inner, Dataset) for inner in each)]
+    return tuple(inner for each in found for inner in each if inner is not dataset)
 
 
 def pretrained_configs(model: nn.Module | None) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
-from sing_monitor.callbacks.batches import inner_datasets, pretrained_configs, read_attribute
+from sing_monitor.callbacks.batches import (
+    held_datasets,
+    inner_datasets,
+    pretrained_configs,
+    read_attribute,
+)
 from sing_monitor.callbacks.label_order import NamedLabels, refuse_two_orders
 from sing_monitor.callbacks.plain import is_listing, plain
 from sing_monitor.errors import SetupError
@@ -144,7 +149,7 @@ def _named_by(owner: object, role: str, above: tuple[object, ...] = ()) -> Named
     named = _own_names(owner, role)
     if named is not None:
         names = [each for (each,) in named.names.values()]
-        refuse_two_orders(owner, wrapped, names, named.source)
+        refuse_two_orders(owner, held_datasets(owner), names, named.source)
     else:
         parts = [_named_by(each, role, path) for each in wrapped]
         named = _joined([each for each in parts if each is not None])

@@ -14,6 +14,7 @@ from torch import Tensor
 from sing_monitor.callbacks.batches import Batch, check_attribute, check_labels, unpack_batch
 from sing_monitor.callbacks.capture import HeadTap, no_trace
 from sing_monitor.callbacks.device_rows import DeviceRows, SeenRows
+from sing_monitor.callbacks.pixels import refuse_other_scale
 from sing_monitor.callbacks.probe import (
     ProbeEmbedder,
     ProbeRows,
@@ -120,6 +121,7 @@ class Collector:
             self.example = pixels[0].clone()
         image_ids = fingerprints(pixels)
         if self._pass.looks:
+            refuse_other_scale(self.setup.pixels, batch.shown)
             self._look(image_ids.cpu(), pixels, self._pass)
         self._pass.rows.add(image_ids, features, batch)
 

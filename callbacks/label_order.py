@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sing_monitor.callbacks.batches import inner_datasets, read_attribute
+from sing_monitor.callbacks.batches import held_datasets, read_attribute
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.errors import Option, SetupError
 
@@ -119,7 +119,7 @@ def refuse_two_orders(
         if any(dataset is each for each in seen):
             continue
         seen.append(dataset)
-        pending += inner_datasets(dataset)
+        pending += held_datasets(dataset)
         transform = target_transform_of(dataset)
         if transform is None or transform is handed_on:
             continue

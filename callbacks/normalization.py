@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.utils.data import StackDataset
 
-from sing_monitor.callbacks.batches import inner_datasets, read_attribute
+from sing_monitor.callbacks.batches import held_datasets, read_attribute
 from sing_monitor.errors import Option, SetupError
 
 Scale = TypeVar("Scale")
@@ -53,7 +53,7 @@ def dataset_stats(
         for name in ("transform", "transforms")
         for stats in _walk(read_attribute(dataset, name))
     ]
-    inner = [each for each in inner_datasets(dataset) if not any(each is one for one in path)]
+    inner = [each for each in held_datasets(dataset) if not any(each is one for one in path)]
     of_parts = [dataset_stats(each, parse, path) for each in inner]
     parts = _alternatives(dataset)
     named = [

@@ -26,6 +26,8 @@ from sing_monitor.errors import Option, SetupError
 
 _TIMM = "timm's default_cfg"
 _AS_THEY_ARE = PixelScale((0.0,), (1.0,), "values already in [0, 1]")
+# Of a batch after the first, this share; beyond it, it is normalised in another way.
+_OUTLIERS_LATER = 0.05
 # Less than one of 256 levels.
 _LEVEL = 0.9 / 255
 _USUAL: dict[str, Stats] = {
@@ -79,6 +81,27 @@ def find_pixel_scale(
     low, high, dark, bright = (*value_range(images), *value_range(scale.undo(images)))
     effect = f"values from {low:.3g} to {high:.3g} become pixels from {dark:.2f} to {bright:.2f}"
     return replace(scale, effect=effect)
+
+
+def refuse_other_scale(scale: PixelScale, images: Tensor) -> None:
+    """Refuse a later batch that the scale of the first does not bring to [0, 1]. Waits.
+
+    Args:
+        scale: of the first batch.
+        images: (B, c, H, W).
+
+    Raises:
+        SetupError: if more than a twentieth of the pixels lie outside.
+    """
+    if images.dtype == torch.uint8 or inside(scale, images, _OUTLIERS_LATER):
+        return
+    raise SetupError(
+        f"A later batch is of another scale than the first ({scale.source}; {scale}): "
+        f"{_ranges(images)}, and, undone, {_ranges(scale.undo(images))}, outside [0, 1]. Normalise "
+        "all validation images alike, or hand over pixels in [0, 1] beside the images: ",
+        Option("batch_adapter", "lambda batch: Batch(images=..., labels=..., pictures=...)"),
+        ".",
+    )
 
 
 def _find(

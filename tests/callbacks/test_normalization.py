@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import albumentations as A
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import ChainDataset, ConcatDataset, DataLoader, Dataset, StackDataset, Subset
 from torchvision.transforms import v2
 
+from sing_monitor import analyze
+from sing_monitor.callbacks.batches import Batch
 from sing_monitor.callbacks.normalization import dataset_stats, loader_stats
 from sing_monitor.callbacks.pixels import find_pixel_scale
 from sing_monitor.errors import SetupError
@@ -246,3 +249,34 @@ def test_the_advice_on_parts_that_differ_works() -> None:
         batch_adapter=lambda batch: {"image": batch[0], "label": batch[1], "pictures": pictures}
     ).check(make_timm(), loader)
     torch.testing.assert_close(adapted.image, pictures[0])
+
+
+class ByHand(Dataset[Any]):
+    """Pictures that the code of the data set itself normalises."""
+
+    def __init__(self, mean: float, std: float) -> None:
+        self.mean, self.std = mean, std
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> Any:
+        return (Pictures().levels[index] / 255 - self.mean) / self.std, index % 4
+
+
+def test_a_later_batch_of_another_scale_is_refused(tmp_path: Path) -> None:
+    data = ConcatDataset([Pictures(), ByHand(0.5, 0.1)])
+    names = {"class_names": tiny.CLASSES, "batch_adapter": None}
+    with pytest.raises(ValueError, match="A later batch is of another scale than the first"):
+        analyze(make_timm(), DataLoader(data, 4), tiny.HashSpace(), cache_dir=None, **names)
+    callback = tiny.callback(**names)
+    with pytest.raises(MisconfigurationException, match="another scale"):
+        tiny.trainer(tmp_path, callback).fit(
+            tiny.Classifier(), DataLoader(data, 4), DataLoader(data, 8)
+        )
+    names["batch_adapter"] = lambda batch: Batch(
+        batch[0], batch[1], pictures=Pictures().levels[: len(batch[0])]
+    )
+    loader = DataLoader(data, 4)
+    found = analyze(make_timm(), loader, tiny.HashSpace(), cache_dir=None, ridge=1.0, **names)
+    assert found.config["pixels"]["source"] == "pictures of the batch: uint8"
