@@ -17,7 +17,10 @@ from sing_monitor.callbacks.plain import is_listing, plain
 
 IMAGE_KEYS = ("image", "images", "pixel_values")
 LABEL_KEYS = ("label", "labels", "target", "targets")
+# What torch's losses (ignore_index) and data sets without a label for each image use.
+NO_CLASS = (-1, -100)
 _ADAPTER_EXAMPLE = "batch_adapter=lambda batch: Batch(images=..., labels=...)"
+_SUBTRACT_ONE = "batch_adapter=lambda batch: Batch(images=..., labels=... - 1)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +30,8 @@ class Batch:
     Args:
         images: what the model sees, (B, c, H, W) with c 1 or 3, floating or uint8; with
             ``pictures``, whatever the model takes, such as 13 spectral bands, tokens or video.
-        labels: class indices, (B,) int64.
+        labels: class indices, (B,) int64; -1 or -100 for an image without a class, which is left
+            out.
         attributes: further ground truth by name ([a-z0-9_]+): value indices (B,) and the names of
             the values.
         pictures: what the semantic space sees, where that is not ``images``: (B, 1 or 3, H, W),
@@ -96,12 +100,26 @@ def find_images(batch: object) -> Any:
     return _find_parts(batch, "The batch")[0]
 
 
+def has_class(labels: Tensor) -> Tensor:
+    """Which labels name a class, (B,) bool on their device: all but -1 and -100.
+
+    Example:
+        >>> has_class(torch.tensor([2, -1, 0, -100])).tolist()
+        [True, False, True, False]
+    """
+    unlabeled, ignored = NO_CLASS
+    return (labels != unlabeled) & (labels != ignored)
+
+
 def check_labels(labels: Tensor, num_classes: int) -> None:
     """Check that every label, (B,), is an output of the head: 0 to ``num_classes - 1``.
+
+    Images of label -1 or -100 have no class; they are no error.
 
     Raises:
         MisconfigurationException: naming the worst value and the head's number of outputs.
     """
+    labels = labels[has_class(labels)]
     if labels.numel() == 0:
         return
     low, high = int(labels.min()), int(labels.max())
@@ -109,9 +127,32 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
         return
     raise MisconfigurationException(
         f"A label of the validation data is {low if low < 0 else high}, but the head has "
-        f"C={num_classes} outputs, so labels must lie in 0..{num_classes - 1}. Labels that count "
-        "from 1 need 1 subtracted; images without a class must be left out; batch_adapter can do "
-        "both."
+        f"C={num_classes} outputs, so labels must lie in 0..{num_classes - 1}; these lie in "
+        f"{low}..{high}. {_label_advice(low, high, num_classes)}"
+    )
+
+
+def _label_advice(low: int, high: int, num_classes: int) -> str:
+    ordinal = (
+        f"An ordinal head (CORAL, CORN), whose K-1 outputs are thresholds between K classes, has "
+        f"no row for each class and is not supported: a head with {num_classes + 1} outputs is "
+        "needed."
+    )
+    if low == 0 and high == num_classes:
+        return f"{ordinal} Otherwise the head lacks an output, or the data have a class too many."
+    if low >= 1 and high == num_classes:
+        return (
+            f"If labels count from 1, subtract 1: {_SUBTRACT_ONE}. {ordinal} There the label 0 "
+            "occurs, too."
+        )
+    if low < 0:
+        return (
+            "Images without a class must have the label -1 or -100, or be left out; batch_adapter "
+            "can do both."
+        )
+    return (
+        "The head watched is not the one that predicts these labels, or images of other classes "
+        "must be left out, or their labels set to -1; batch_adapter can do both."
     )
 
 

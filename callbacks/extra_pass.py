@@ -69,7 +69,14 @@ def collect_probe(
             batch = (
                 move_data_to_device(raw_batch, device) if prepare is None else prepare(raw_batch)
             )
-            with watch.tap.listening():
+            try:
+                if failure is None:
+                    watch.read(batch)
+            except Exception as error:
+                if not is_shared:
+                    raise
+                failure = error
+            with watch.listening():
                 forward(batch)
             try:
                 if failure is None:

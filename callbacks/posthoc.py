@@ -10,13 +10,15 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from sing_monitor.callbacks.analysis import Analysis
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.extra_pass import collect_probe, forward_images
-from sing_monitor.callbacks.loaders import dataset_size
+from sing_monitor.callbacks.loaders import check_loader, planned_images
 from sing_monitor.callbacks.probe import probe_threshold
+from sing_monitor.callbacks.remarks import why_nothing
 from sing_monitor.callbacks.settings import Settings, cache_folder
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.callbacks.watch import Watch
@@ -152,7 +154,8 @@ def analyze(
             invariance=invariance,
             cache_dir=cache_folder(cache_dir),
         )
-        images = dataset_size(loader, math.inf, 1)
+        check_loader(loader, "analyze")
+        images = planned_images(loader, math.inf, 1)
         with no_trace():
             watch = Watch(settings, resolve_space(space), None)
         analysis = Analysis(
@@ -163,7 +166,7 @@ def analyze(
             n_images=n_images,
             invariance=invariance,
             images=images,
-            ranks=1,
+            probe_size=probe_size,
             is_rehearsal=False,
         )
         return _analyze(watch, settings, analysis, model, loader)
@@ -180,14 +183,17 @@ def _analyze(
         watch.start(model, loader, threshold=threshold, images=analysis.images)
         forward = forward_images(model, settings.batch_adapter)
         collect_probe(watch, model, loader, forward=forward)
-        rows, collector = watch.finish(), watch.collector
+        rows, collector, account = watch.finish(), watch.collector, watch.account
         if rows is None or collector is None or collector.setup is None:
-            raise ValueError(
-                "the loader holds no image of the probe, so there is nothing to analyze."
-            )
+            raise ValueError(why_nothing(account))
         with no_trace():
-            outcome, findings, snapshot = analysis.analyse(collector, rows)
-        config, tags = watch.describe(threshold=threshold, images=analysis.images)
+            outcome, findings, snapshot = analysis.analyse(collector, rows, account)
+        for note in outcome.notes:
+            rank_zero_warn(f"analyze: {note}")
+        for info in outcome.infos:
+            rank_zero_info(f"analyze: {info}")
+        images = account.seen if analysis.images is None else analysis.images
+        config, tags = watch.describe(threshold=rows.threshold, images=images)
         return AnalyzedModel(
             findings,
             snapshot,

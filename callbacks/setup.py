@@ -186,7 +186,7 @@ def report(
     image: Tensor,
     space: SemanticSpace,
     prompts: Prompts,
-    images: int,
+    images: int | None,
     own_probe: bool,
     probe_size: int,
     seconds_per_image: float,
@@ -200,13 +200,14 @@ def report(
         image: one restored image, (3, H, W) in [0, 1].
         space: the semantic space.
         prompts: the texts that were asked for.
-        images: number of images that the probe is taken from.
+        images: number of images that the probe is taken from; None where it is not known.
         own_probe: whether they come from a loader of the user's own.
         probe_size: the most that are scored.
         seconds_per_image: measured cost of one embedding.
     """
     geometry = HeadGeometry.from_weight(weight, invariance=invariance)
-    names, probe = setup.class_names, min(images, probe_size)
+    names = setup.class_names
+    probe = probe_size if images is None else min(images, probe_size)
     origin = (
         "images of probe=, on which the model runs once more" if own_probe else "validation images"
     )
@@ -230,7 +231,9 @@ def report(
             f"{name}: {', '.join(texts.names)}" for name, texts in setup.attributes.items()
         )
         or "none",
-        "probe": f"{probe:,} of {images:,} {origin}",
+        "probe": f"at most {probe:,} {origin}; the loader does not tell how many there are"
+        if images is None
+        else f"{probe:,} of {images:,} {origin}",
         "embedding": f"at most {duration(probe * seconds_per_image)}, once; none for cached images",
     }
     width = max(map(len, lines))

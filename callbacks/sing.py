@@ -222,7 +222,7 @@ class SINGCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self._run is not None:
-            self._run.before_batch(trainer, pl_module, dataloader_idx)
+            self._run.before_batch(trainer, pl_module, batch, dataloader_idx)
 
     @override
     def on_validation_batch_end(
@@ -241,6 +241,11 @@ class SINGCallback(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._run is not None:
             self._run.end(trainer, pl_module)
+
+    @override
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._run is not None:
+            self._run.compare_accuracy(trainer)
 
     @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
