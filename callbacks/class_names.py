@@ -84,7 +84,7 @@ def find_class_names(
             "image embedding of each class) instead of text. For text, pass class_names=[...]."
         )
         return ClassNames(None, "none found")
-    names = _words(_as_list(raw, source), source)
+    names = _words(ordered_names(raw, source), source)
     if len(names) != num_classes:
         raise MisconfigurationException(
             f"{source} names {len(names)} classes, but the head has C={num_classes} outputs. Pass "
@@ -100,7 +100,8 @@ def _search(
 ) -> tuple[Any, str]:
     found = _named_by_module(datamodule, dataset) or _named_by(dataset, "dataset")
     if found is not None:
-        return found.listed(num_classes), found.source
+        order = ", in the order of target_transform" if found.renumbered_by else ""
+        return found.listed(num_classes), f"{found.source}{order}"
     for config in pretrained_configs(model):
         labels = config.get("label_names")
         # The config outlives a replaced head, so only a list that fits can be meant.
@@ -161,7 +162,7 @@ def _own_names(owner: object, role: str) -> NamedLabels | None:
         raw = read_attribute(owner, attribute)
         if _is_collection(raw) and len(raw):
             source = f"{role}.{attribute} ({type(owner).__name__})"
-            return NamedLabels.in_order(_as_list(raw, source), source)
+            return NamedLabels.in_order(ordered_names(raw, source), source)
     return None
 
 
@@ -186,8 +187,16 @@ def _is_collection(raw: Any) -> TypeGuard[Collection[Any]]:
     return isinstance(raw, Mapping) or is_listing(raw)
 
 
-def _as_list(raw: Any, source: str) -> list[Any]:
-    """Names in the order of the labels."""
+def ordered_names(raw: Any, source: str) -> list[Any]:
+    """Names in the order of the labels.
+
+    Args:
+        raw: any sequence of names, or a mapping name -> index.
+        source: where they come from, for the sentence.
+
+    Raises:
+        MisconfigurationException: if it is anything else, or the indices are not 0..C-1.
+    """
     if not _is_collection(raw):
         raise MisconfigurationException(
             f"{source} is {raw!r} ({type(raw).__name__}); expected a list of names in the order of "

@@ -12,6 +12,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
@@ -255,9 +256,10 @@ def test_one_image_is_explained_by_its_picture() -> None:
         space,
         nn.Linear(8, space.dim),
         picture=bands[0, RGB],
-        class_names=tiny.CLASSES,
-        concepts=["red"],
+        class_names={name: index for index, name in reversed(list(enumerate(tiny.CLASSES)))},
+        concepts=OmegaConf.create(["red"]),
     )
     assert torch.equal(space.seen[0], bands[:1, RGB])
     logits = model(bands[:1])[0].detach()
     torch.testing.assert_close(found.logits, logits.double(), atol=1e-5, rtol=0)
+    assert found.prediction == tiny.CLASSES[int(logits.argmax())]
