@@ -14,8 +14,10 @@ from torch import Tensor
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.collector import Collector
 from sing_monitor.callbacks.exchange import Outcome, Share
+from sing_monitor.callbacks.namespaces import is_setup_fault
 from sing_monitor.callbacks.probe import Account, ProbeRows
 from sing_monitor.callbacks.remarks import infos, notes, why_nothing
+from sing_monitor.callbacks.spelling import for_callback
 from sing_monitor.callbacks.watch import Watch
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.random_subspaces import RANDOM_SEED
@@ -91,10 +93,10 @@ class Analysis:
         from sing_monitor.analyses.classes import poor_classes
         from sing_monitor.findings import Findings
 
-        if collector is None or collector.setup is None:
-            raise ValueError("no validation batch was seen, so there is nothing to analyse.")
         if rows is None or len(rows) == 0:
             raise ValueError(why_nothing(account))
+        if collector is None or collector.setup is None:
+            raise ValueError("no validation batch was seen, so there is nothing to analyze.")
         # A full probe misses nothing.
         missing = min(account.missing, self.probe_size - len(rows))
         account = replace(account, missing=missing)
@@ -144,8 +146,8 @@ def failed(error: Exception, expected: int) -> Outcome:
     """The outcome of an epoch without numbers: everything is NaN but the count of what was lost."""
     return Outcome(
         {"monitor/skipped": float(expected)},
-        failure=str(error) or type(error).__name__,
-        is_setup_fault=isinstance(error, MisconfigurationException),
+        failure=for_callback(error),
+        is_setup_fault=is_setup_fault(error),
     )
 
 

@@ -9,18 +9,18 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sing_monitor.callbacks.plain import is_listing, plain
+from sing_monitor.errors import Option, SetupError
 
 IMAGE_KEYS = ("image", "images", "pixel_values")
 LABEL_KEYS = ("label", "labels", "target", "targets")
+_ADAPTER = Option("batch_adapter", "lambda batch: Batch(images=..., labels=...)")
 # What torch's losses (ignore_index) and data sets without a label for each image use.
 NO_CLASS = (-1, -100)
-_ADAPTER_EXAMPLE = "batch_adapter=lambda batch: Batch(images=..., labels=...)"
-_SUBTRACT_ONE = "batch_adapter=lambda batch: Batch(images=..., labels=... - 1)"
+_SUBTRACT_ONE = Option("batch_adapter", "lambda batch: Batch(images=..., labels=... - 1)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> 
         :func:`check_attribute`, which wait for the device.
 
     Raises:
-        MisconfigurationException: if the batch cannot be read, or holds no class index per image.
+        SetupError: if the batch cannot be read, or holds no class index per image.
 
     Example:
         >>> unpack_batch((torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))).labels
@@ -78,7 +78,7 @@ def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> 
     try:
         adapted = adapter(batch)
     except Exception as error:
-        raise MisconfigurationException(
+        raise SetupError(
             f"batch_adapter failed with {type(error).__name__}: {error}. It was given "
             f"{describe(batch)}."
         ) from error
@@ -87,7 +87,7 @@ def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> 
         attributes, pictures = adapted.get("attributes", {}), adapted.get("pictures")
     elif isinstance(adapted, Sequence) and len(adapted) > 2:
         attributes = adapted[2]
-    example = "batch_adapter=lambda batch: Batch(images=..., labels=..., pictures=...)"
+    example = "lambda batch: Batch(images=..., labels=..., pictures=...)"
     return _checked(images, labels, attributes, pictures, example)
 
 
@@ -95,7 +95,7 @@ def find_images(batch: object) -> Any:
     """What the images of a batch are without any adapter, unchecked.
 
     Raises:
-        MisconfigurationException: if they cannot be told.
+        SetupError: if they cannot be told.
     """
     return _find_parts(batch, "The batch")[0]
 
@@ -117,7 +117,7 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
     Images of label -1 or -100 have no class; they are no error.
 
     Raises:
-        MisconfigurationException: naming the worst value and the head's number of outputs.
+        SetupError: naming the worst value and the head's number of outputs.
     """
     labels = labels[has_class(labels)]
     if labels.numel() == 0:
@@ -125,34 +125,41 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low >= 0 and high < num_classes:
         return
-    raise MisconfigurationException(
+    raise SetupError(
         f"A label of the validation data is {low if low < 0 else high}, but the head has "
         f"C={num_classes} outputs, so labels must lie in 0..{num_classes - 1}; these lie in "
-        f"{low}..{high}. {_label_advice(low, high, num_classes)}"
+        f"{low}..{high}. ",
+        *_label_advice(low, high, num_classes),
     )
 
 
-def _label_advice(low: int, high: int, num_classes: int) -> str:
+def _label_advice(low: int, high: int, num_classes: int) -> tuple[str | Option, ...]:
     ordinal = (
         f"An ordinal head (CORAL, CORN), whose K-1 outputs are thresholds between K classes, has "
         f"no row for each class and is not supported: a head with {num_classes + 1} outputs is "
         "needed."
     )
     if low == 0 and high == num_classes:
-        return f"{ordinal} Otherwise the head lacks an output, or the data have a class too many."
+        return (
+            f"{ordinal} Otherwise the head lacks an output, or the data have a class too many.",
+        )
     if low >= 1 and high == num_classes:
         return (
-            f"If labels count from 1, subtract 1: {_SUBTRACT_ONE}. {ordinal} There the label 0 "
-            "occurs, too."
+            "If labels count from 1, subtract 1: ",
+            _SUBTRACT_ONE,
+            f". {ordinal} There the label 0 occurs, too.",
         )
     if low < 0:
         return (
-            "Images without a class must have the label -1 or -100, or be left out; batch_adapter "
-            "can do both."
+            "Images without a class must have the label -1 or -100, or be left out; ",
+            _ADAPTER,
+            " can do both.",
         )
     return (
         "The head watched is not the one that predicts these labels, or images of other classes "
-        "must be left out, or their labels set to -1; batch_adapter can do both."
+        "must be left out, or their labels set to -1; ",
+        _ADAPTER,
+        " can do both.",
     )
 
 
@@ -160,13 +167,13 @@ def check_attribute(name: str, values: Tensor, names: Sequence[str]) -> None:
     """Check that every value, (B,), has a name: 0 to ``len(names) - 1``.
 
     Raises:
-        MisconfigurationException: naming the range of the values and the number of names.
+        SetupError: naming the range of the values and the number of names.
     """
     if values.numel() == 0:
         return
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= len(names):
-        raise MisconfigurationException(
+        raise SetupError(
             f"The attribute {name!r} has indices from {low} to {high}, but {len(names)} value "
             f"names, so they must lie in 0..{len(names) - 1}."
         )
@@ -236,10 +243,12 @@ def _find_parts(batch: object, what: str) -> tuple[Any, Any, Any, Any]:
             return images, labels, {}, None
         if isinstance(batch, Sequence) and len(batch) >= 2:
             return batch[0], batch[1], {}, None
-    raise MisconfigurationException(
+    raise SetupError(
         f"{what} is {describe(batch)}. Expected (images, labels, ...), or a mapping or object with "
         f"one of {', '.join(IMAGE_KEYS)} and one of {', '.join(LABEL_KEYS)}. For anything else "
-        f"pass {_ADAPTER_EXAMPLE}; Batch is imported from sing_monitor.callbacks.batches."
+        "pass ",
+        _ADAPTER,
+        "; Batch is imported from sing_monitor.callbacks.batches.",
     )
 
 
@@ -250,9 +259,11 @@ def _find_named(batch: object, names: tuple[str, ...], what: str) -> Any:
         values = {name: getattr(batch, name, None) for name in names}
         found = {name: value for name, value in values.items() if value is not None}
     if len({id(value) for value in found.values()}) > 1:
-        raise MisconfigurationException(
-            f"{what} has several of {', '.join(names)}: {describe(found)}. Say which one is meant: "
-            f"{_ADAPTER_EXAMPLE}."
+        raise SetupError(
+            f"{what} has several of {', '.join(names)}: {describe(found)}. Say which one is "
+            "meant: ",
+            _ADAPTER,
+            ".",
         )
     return next(iter(found.values()), None)
 
@@ -267,7 +278,7 @@ def _with_pictures(batch: object) -> str:
     if None in found:
         found, named = ["0", "1"], "batch[{}]".format
     images, labels = (named(name) for name in found if name is not None)
-    return f"batch_adapter=lambda batch: Batch({images}, {labels}, pictures={images}[:, [0, 1, 2]])"
+    return f"lambda batch: Batch({images}, {labels}, pictures={images}[:, [0, 1, 2]])"
 
 
 def _checked(images: Any, labels: Any, attributes: Any, pictures: Any, example: str) -> Batch:
@@ -275,12 +286,12 @@ def _checked(images: Any, labels: Any, attributes: Any, pictures: Any, example: 
     _check_images(shown, "images" if pictures is None else "pictures", example)
     size = len(shown)
     if pictures is not None and isinstance(images, Tensor) and images.shape[:1] != (size,):
-        raise MisconfigurationException(
+        raise SetupError(
             f"The pictures are {describe(pictures)}, the images {describe(images)}: one picture "
             "belongs to each image."
         )
     if not isinstance(attributes, Mapping):
-        raise MisconfigurationException(
+        raise SetupError(
             f"The attributes of a batch are {describe(attributes)}; expected a mapping "
             "name -> (value indices of shape (B,), names of the values)."
         )
@@ -289,7 +300,8 @@ def _checked(images: Any, labels: Any, attributes: Any, pictures: Any, example: 
 
 
 def _check_images(images: Any, what: str, example: str) -> None:
-    reason, fix = None, f"Mend the data set or pass {_ADAPTER_EXAMPLE}."
+    reason = None
+    fix: tuple[str | Option, ...] = ("Mend the data set or pass ", _ADAPTER, ".")
     if not isinstance(images, Tensor):
         reason = "that is no tensor; images of unequal size must be resized and stacked"
     elif images.dtype != torch.uint8 and not images.is_floating_point():
@@ -307,13 +319,15 @@ def _check_images(images: Any, what: str, example: str) -> None:
         bands = "[:, [0, 1, 2]]" if images.shape[1] > 3 else "[:, :1]"
         fix = (
             "Say which channels make up a picture for the semantic space, while the model goes on "
-            f"seeing all: {example.replace('[:, [0, 1, 2]]', bands)}. Where the pictures are "
-            "normalised, pass pixel_stats=(mean, std), too. Batch is imported from "
-            "sing_monitor.callbacks.batches."
+            "seeing all: ",
+            Option("batch_adapter", example.replace("[:, [0, 1, 2]]", bands)),
+            ". Where the pictures are normalised, pass ",
+            Option("pixel_stats", "(mean, std)"),
+            ", too. Batch is imported from sing_monitor.callbacks.batches.",
         )
     if reason is not None:
-        raise MisconfigurationException(
-            f"The {what} are {describe(images)}: {reason}. Expected (B, 1 or 3, H, W). {fix}"
+        raise SetupError(
+            f"The {what} are {describe(images)}: {reason}. Expected (B, 1 or 3, H, W). ", *fix
         )
 
 
@@ -336,9 +350,11 @@ def _class_indices(labels: Any, size: int, what: str) -> Tensor:
     elif labels.ndim == 0 or len(labels) != size:
         reason = f"the batch has B={size} images"
     if reason is not None:
-        raise MisconfigurationException(
+        raise SetupError(
             f"The {what} are {describe(labels)}: {reason}. SING needs one class index per image: "
-            f"an integer tensor of shape (B,). Change the data set or pass {_ADAPTER_EXAMPLE}."
+            "an integer tensor of shape (B,). Change the data set or pass ",
+            _ADAPTER,
+            ".",
         )
     indices: Tensor = labels.reshape(size).to(torch.int64)
     return indices
@@ -346,11 +362,11 @@ def _class_indices(labels: Any, size: int, what: str) -> Tensor:
 
 def _check_attribute(name: Any, item: Any, size: int) -> tuple[Tensor, tuple[str, ...]]:
     if not isinstance(name, str) or re.fullmatch("[a-z0-9_]+", name) is None:
-        raise MisconfigurationException(
+        raise SetupError(
             f"The attribute name {name!r} becomes part of a metric's key; use only a-z, 0-9 and _."
         )
     if not is_listing(item) or len(item) != 2 or not _are_words(plain(item[1])):
-        raise MisconfigurationException(
+        raise SetupError(
             f"The attribute {name!r} is {describe(item)}; expected a pair (value indices of shape "
             "(B,), names of the values such as ['red', 'green'])."
         )

@@ -114,8 +114,8 @@ class HeadTap:
             raise ValueError(
                 f"the head was called {len(rows)} times in one validation step, with "
                 f"{', '.join(map(str, rows))} rows, so it is not clear which features belong to "
-                "the images. Call it once for each batch, or give a loader on which forward does: "
-                "SINGCallback(probe=...)."
+                "the images. Call it once for each batch, or give a loader on which forward does, "
+                "which the callback takes as probe=."
             )
         features = [head_features(self.module, call) for call in calls]
         self.calls_per_batch = len(features)

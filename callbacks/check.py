@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from sing_monitor.callbacks.extra_pass import collect_probe, forward_images
@@ -14,6 +13,7 @@ from sing_monitor.callbacks.remarks import why_nothing
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.setup import SetupReport
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.errors import SetupError
 from sing_monitor.semantics import SemanticSpace
 
 _EVERYTHING = 2**63 - 1
@@ -26,12 +26,12 @@ def check(settings: Settings, space: SemanticSpace, model: nn.Module, loader: An
     try:
         images = planned_images(loader, math.inf, 1)
         if images == 0:
-            raise MisconfigurationException("the loader is empty; check needs one batch.")
+            raise SetupError("the loader is empty; check needs one batch.")
         watch.start(model, loader, threshold=_EVERYTHING, images=images)
-        forward = forward_images(model, settings.batch_adapter)
-        collect_probe(watch, model, loader, forward=forward, batches=1)
+        with forward_images(model, settings.batch_adapter) as forward:
+            collect_probe(watch, model, loader, forward=forward, batches=1)
         if watch.finish() is None:
-            raise MisconfigurationException(why_nothing(watch.account))
+            raise SetupError(why_nothing(watch.account))
         return watch.report(images)
     finally:
         watch.release()

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
@@ -20,8 +19,9 @@ from sing_monitor.callbacks.batches import (
 )
 from sing_monitor.callbacks.label_order import NamedLabels, refuse_two_orders
 from sing_monitor.callbacks.plain import is_listing, plain
-from sing_monitor.errors import SetupError
+from sing_monitor.errors import Option, SetupError
 
+_NAMES = Option("class_names", "[...]")
 # torchvision's ImageNet and Imagenette keep several lemmas per class in ``classes`` and the ids in
 # ``wnids``; the ids tell "crane" from "crane".
 _ATTRIBUTES = ("class_names", "wnids", "classes", "class_to_idx")
@@ -67,9 +67,8 @@ def find_class_names(
         model: the LightningModule or any module, or None.
 
     Raises:
-        MisconfigurationException: if the names are not C strings, or the data sets that are
-            wrapped disagree.
-        SetupError: if a ``target_transform`` leaves open which name belongs to which label.
+        SetupError: if the names are not C strings, the data sets that are wrapped disagree, or a
+            ``target_transform`` leaves open which name belongs to which label.
 
     Example:
         >>> find_class_names(["polar_bear", "cat"], 2).names
@@ -86,10 +85,11 @@ def find_class_names(
         return ClassNames(None, "none found")
     names = _words(ordered_names(raw, source), source)
     if len(names) != num_classes:
-        raise MisconfigurationException(
-            f"{source} names {len(names)} classes, but the head has C={num_classes} outputs. Pass "
-            f"class_names=[...] with {num_classes} names in the order of the labels, or give the "
-            f"head {len(names)} outputs."
+        raise SetupError(
+            f"{source} names {len(names)} classes, but the head has C={num_classes} outputs. Pass ",
+            _NAMES,
+            f" with {num_classes} names in the order of the labels, or give the head {len(names)} "
+            "outputs.",
         )
     _warn_if_not_words(names, source)
     return ClassNames(names, source)
@@ -126,7 +126,7 @@ def _named_by_module(datamodule: object, dataset: object) -> NamedLabels | None:
         return None
     try:
         watched = _named_by(dataset, "dataset")
-    except (SetupError, MisconfigurationException):
+    except SetupError:
         if not is_own:
             raise
         watched = None
@@ -174,9 +174,11 @@ def _joined(parts: list[NamedLabels]) -> NamedLabels | None:
     for part in parts:
         for label, found in part.names.items():
             if names.setdefault(label, found) != found:
-                raise MisconfigurationException(
+                raise SetupError(
                     f"The wrapped data sets name their classes differently ({part.source} and "
-                    "others). Pass class_names=[...] in the order of the labels."
+                    "others). Pass ",
+                    _NAMES,
+                    " in the order of the labels.",
                 )
     changed = next((part.renumbered_by for part in parts if part.renumbered_by), None)
     return NamedLabels(names, parts[0].source, changed)
@@ -195,18 +197,20 @@ def ordered_names(raw: Any, source: str) -> list[Any]:
         source: where they come from, for the sentence.
 
     Raises:
-        MisconfigurationException: if it is anything else, or the indices are not 0..C-1.
+        SetupError: if it is anything else, or the indices are not 0..C-1.
     """
     if not _is_collection(raw):
-        raise MisconfigurationException(
+        raise SetupError(
             f"{source} is {raw!r} ({type(raw).__name__}); expected a list of names in the order of "
             "the labels."
         )
     if isinstance(raw, Mapping):
         if sorted(map(str, raw.values())) != sorted(map(str, range(len(raw)))):
-            raise MisconfigurationException(
+            raise SetupError(
                 f"{source} maps {len(raw)} names to {list(raw.values())}; expected each index of "
-                f"0..{len(raw) - 1} once. Pass class_names=[...] in the order of the labels."
+                f"0..{len(raw) - 1} once. Pass ",
+                _NAMES,
+                " in the order of the labels.",
             )
         return sorted(raw, key=lambda name: int(raw[name]))
     return list(raw if isinstance(raw, Sequence) else plain(raw))
@@ -217,9 +221,10 @@ def _words(raw: list[Any], source: str) -> tuple[str, ...]:
     lemmas = [(entry,) if isinstance(entry, str) else entry for entry in raw]
     for entry in lemmas:
         if not (is_listing(entry) and len(entry) and isinstance(entry[0], str)):
-            raise MisconfigurationException(
-                f"{source} holds {entry!r} of type {type(entry).__name__}; expected words. Pass "
-                "class_names=[...] with strings in the order of the labels."
+            raise SetupError(
+                f"{source} holds {entry!r} of type {type(entry).__name__}; expected words. Pass ",
+                _NAMES,
+                " with strings in the order of the labels.",
             )
     names = [str(entry[0]).strip() for entry in lemmas]
     matches = [_NUMBERED.fullmatch(name) for name in names]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
@@ -33,6 +32,7 @@ from sing_monitor.callbacks.probe import (
 from sing_monitor.callbacks.setup import MonitorSetup
 from sing_monitor.callbacks.taken import batch_for_adapter, rows_of_the_head
 from sing_monitor.embeddings import Texts
+from sing_monitor.errors import SetupError
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.snapshot import Snapshot
 
@@ -152,13 +152,13 @@ class Collector:
             raw_batch: what the data loader gave, on the model's device.
 
         Raises:
-            MisconfigurationException: if the batch contradicts the model or the batches before.
+            SetupError: if the batch contradicts the model or the batches before.
             ValueError: for an image that cannot be embedded.
         """
         self._read = self._unsettled = None
         try:
             batch = self._unpacked(raw_batch)
-        except MisconfigurationException:
+        except SetupError:
             return
         if self.setup is None:
             # Which layer is the head, and so how many classes there are, shows in the step.
@@ -170,7 +170,7 @@ class Collector:
         """A batch before which nothing was settled, as it was before the step.
 
         Raises:
-            MisconfigurationException: if it was not read before, and cannot be.
+            SetupError: if it was not read before, and cannot be.
         """
         return self._unpacked(raw_batch) if self._unsettled is None else self._unsettled
 
@@ -195,7 +195,7 @@ class Collector:
             raw_batch: what the data loader gave, on the model's device.
 
         Raises:
-            MisconfigurationException: if the batch was not read before, and cannot be.
+            SetupError: if the batch was not read before, and cannot be.
         """
         if self._pass is None:
             raise RuntimeError("no pass was started.")
@@ -235,7 +235,7 @@ class Collector:
             None where this rank has taken no features; :attr:`account` then says why.
 
         Raises:
-            MisconfigurationException: if a label or the value of an attribute is out of range.
+            SetupError: if a label or the value of an attribute is out of range.
             ValueError: if the head does not compute W f + b.
         """
         ended = self._pass
@@ -371,7 +371,7 @@ class Collector:
                 "features is measured. That is exact where the model averages logits over views of "
                 "an image (test-time augmentation). If the calls mean anything else (several "
                 "images, real and generated ones), give a loader on which forward calls the head "
-                "once: SINGCallback(probe=...)."
+                "once, which the callback takes as probe=."
             )
         self._has_announced_calls = True
 
@@ -403,7 +403,7 @@ def _check_attributes(batch: Batch, setup: MonitorSetup) -> None:
     given = {name: names for name, (_, names) in batch.attributes.items()}
     settled = {name: texts.names for name, texts in setup.attributes.items()}
     if given != settled:
-        raise MisconfigurationException(
+        raise SetupError(
             f"this batch carries the attributes {given}, the first one {settled}; every batch must "
             "carry the same, with the same names of values."
         )

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import islice
+import inspect
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from itertools import count, islice
 from typing import Any
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from sing_monitor.callbacks.batches import Batch, find_images, unpack_batch
 from sing_monitor.callbacks.capture import no_trace
+from sing_monitor.callbacks.namespaces import is_lightning, overrides
+from sing_monitor.callbacks.quiet import quiet
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.errors import SetupError
 from sing_monitor.forward import eval_mode
 
 # A pass that takes longer than this many seconds gets a progress bar.
 _PATIENCE = 5.0
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def collect_probe(
@@ -50,7 +53,7 @@ def collect_probe(
             a fault then comes up at the end, because they would wait for this one forever.
 
     Raises:
-        MisconfigurationException: if a batch cannot be read.
+        SetupError: if a batch cannot be read.
         ValueError: if the head's calls do not fit the batch.
     """
     from tqdm.auto import tqdm
@@ -90,19 +93,44 @@ def collect_probe(
         raise failure
 
 
+@contextmanager
 def forward_images(
     model: nn.Module, adapter: Callable[[Any], Any] | None
-) -> Callable[[Any], object]:
-    """How to take a batch through a model outside a trainer.
+) -> Generator[Callable[[Any], object], None, None]:
+    """How to take a batch through a model outside a trainer; afterwards the model is as before.
 
     Args:
         model: maps images to logits; a LightningModule without ``forward`` takes its validation
-            step.
+            step, which logs nothing there.
         adapter: the user's ``batch_adapter``.
+
+    Raises:
+        SetupError: if a LightningModule has neither.
     """
-    if isinstance(model, LightningModule) and not is_overridden("forward", model, LightningModule):
-        return lambda batch: model.validation_step(batch, 0)
-    return feeding(model, adapter)
+    with quiet(model):
+        if not is_lightning(model, "LightningModule") or overrides(model, "forward"):
+            yield feeding(model, adapter)
+            return
+        if not overrides(model, "validation_step"):
+            raise SetupError(
+                f"{type(model).__name__} has neither forward nor validation_step, so it cannot be "
+                "run on images. Add one, such as "
+                "`def forward(self, images): return self.model(images)`."
+            )
+        indices = count()
+        yield lambda batch: _validation_step(model, batch, next(indices))
+
+
+def _validation_step(model: Any, batch: Any, batch_idx: int) -> object:
+    """A validation step with as many arguments as it takes; Lightning counts them likewise."""
+    step = model.validation_step
+    parameters = inspect.signature(step).parameters.values()
+    if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters):
+        return step(batch, batch_idx)
+    takes = [each for each in parameters if each.kind in _BY_POSITION]
+    # A third one with a default of its own may be anything.
+    extra = takes[2:3] and takes[2].default is inspect.Parameter.empty
+    return step(*(batch, batch_idx, 0)[: min(len(takes), 2) + bool(extra)])
 
 
 def feeding(
@@ -154,7 +182,7 @@ def _own_images(raw_batch: Any, adapted: Batch) -> Tensor | None:
     """The images of a batch before the adapter, where they are of another shape."""
     try:
         found = find_images(raw_batch)
-    except MisconfigurationException:
+    except SetupError:
         return None
     is_other = isinstance(found, Tensor) and found.shape != adapted.images.shape
     return found if is_other and len(found) == len(adapted.labels) else None

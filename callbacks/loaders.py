@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
@@ -22,7 +21,7 @@ from torch.utils.data import (
     SubsetRandomSampler,
 )
 
-from sing_monitor.errors import SetupError
+from sing_monitor.errors import Option, SetupError
 
 _DISTRIBUTED = (DistributedSampler, UnrepeatedDistributedSampler)
 
@@ -53,15 +52,15 @@ def pick_loader(loaders: Any, index: int) -> Any:
     """One of the trainer's validation loaders, which may be a single one, a list or a mapping.
 
     Raises:
-        MisconfigurationException: if there is none of that index.
+        SetupError: if there is none of that index.
     """
     if isinstance(loaders, Mapping):
         loaders = list(loaders.values())
     several = list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
     if index >= len(several):
-        raise MisconfigurationException(
-            f"SINGCallback(dataloader_idx={index}), but there are {len(several)} validation "
-            f"loaders; choose 0 to {len(several) - 1}."
+        raise SetupError(
+            Option("dataloader_idx", str(index)),
+            f", but there are {len(several)} validation loaders; choose 0 to {len(several) - 1}.",
         )
     return several[index]
 

@@ -9,7 +9,6 @@ from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
@@ -17,11 +16,14 @@ from sing_monitor.callbacks.analysis import Analysis
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.extra_pass import collect_probe, forward_images
 from sing_monitor.callbacks.loaders import check_loader, planned_images
+from sing_monitor.callbacks.namespaces import is_setup_fault
 from sing_monitor.callbacks.probe import probe_threshold
 from sing_monitor.callbacks.remarks import why_nothing
 from sing_monitor.callbacks.settings import Settings, cache_folder
 from sing_monitor.callbacks.setup import Prompts
+from sing_monitor.callbacks.spelling import for_analyze
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.errors import SetupError
 from sing_monitor.geometry import Invariance
 from sing_monitor.ridge import fit_translator
 from sing_monitor.semantics import DEFAULT_SPACE, SemanticSpace, resolve_space
@@ -129,8 +131,8 @@ def analyze(
         The findings, with the snapshot, texts and translator that explaining and steering need.
 
     Raises:
-        ValueError: for an argument, a model or a data set that cannot be used; the sentence says
-            how to mend it.
+        SetupError: a ValueError, for an argument, a model or a data set that cannot be used; the
+            sentence says how to mend it.
         TypeError: for a space that is none.
         RuntimeError: if the weights of the space cannot be had.
 
@@ -170,9 +172,13 @@ def analyze(
             is_rehearsal=False,
         )
         return _analyze(watch, settings, analysis, model, loader)
-    except MisconfigurationException as error:
-        # Its sentences show how to mend the callback's arguments, which are ours too.
-        raise ValueError(str(error).replace("SINGCallback(", "analyze(")) from error
+    except SetupError as error:
+        raise for_analyze(error) from error
+    # Lightning's, of either name, is no ValueError.
+    except Exception as error:
+        if is_setup_fault(error):
+            raise ValueError(str(error)) from error
+        raise
 
 
 def _analyze(
@@ -181,11 +187,11 @@ def _analyze(
     threshold = probe_threshold(analysis.images, settings.probe_size)
     try:
         watch.start(model, loader, threshold=threshold, images=analysis.images)
-        forward = forward_images(model, settings.batch_adapter)
-        collect_probe(watch, model, loader, forward=forward)
+        with forward_images(model, settings.batch_adapter) as forward:
+            collect_probe(watch, model, loader, forward=forward)
         rows, collector, account = watch.finish(), watch.collector, watch.account
         if rows is None or collector is None or collector.setup is None:
-            raise ValueError(why_nothing(account))
+            raise SetupError(why_nothing(account))
         with no_trace():
             outcome, findings, snapshot = analysis.analyse(collector, rows, account)
         for note in outcome.notes:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 
@@ -20,12 +19,16 @@ from sing_monitor.callbacks.analysis import Analysis
 from sing_monitor.callbacks.exchange import Outcome, Share, broadcast, gather
 from sing_monitor.callbacks.faults import Faults
 from sing_monitor.callbacks.memory import Memory
+from sing_monitor.callbacks.namespaces import is_setup_fault
 from sing_monitor.callbacks.probe import Account, probe_threshold
 from sing_monitor.callbacks.publish import Publisher, how_to_open, log_scalars, summary
 from sing_monitor.callbacks.remarks import remarks
+from sing_monitor.callbacks.second_fit import warn_about_earlier_epochs
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.source import Source, find_source, run_own_probe, runs_validation
+from sing_monitor.callbacks.spelling import for_callback
 from sing_monitor.callbacks.watch import UNKNOWN_SHARE, Watch
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.findings import complete, named_key
 
 if TYPE_CHECKING:
@@ -66,7 +69,11 @@ class MonitoredRun:
         self._attributes = tuple(settings.prompts.attributes)
 
     def begin_training(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Where no validation loop will run: rehearse on the user's own probe, or warn."""
+        """Where no validation loop will run: rehearse on the user's own probe, or warn.
+
+        Warns as well of a run that holds another training already.
+        """
+        warn_about_earlier_epochs(trainer, self._settings.name)
         if self.measures_training_epochs(trainer):
             self.measure(trainer, pl_module, is_rehearsal=True)
         elif not runs_validation(trainer):
@@ -218,11 +225,13 @@ class MonitoredRun:
             return
         unknown = self._watch.embedder.unknown * (self._source.ranks if self._source else 1)
         if unknown > UNKNOWN_SHARE * self._expected_images:
-            raise MisconfigurationException(
+            raise SetupError(
                 f"{unknown} of about {self._expected_images} probe images were not seen "
                 "before: the validation set changes from pass to pass (random augmentation, or "
                 "shuffling with limit_val_batches), so epochs cannot be compared. Validate on "
-                "fixed images, or pass SINGCallback(allow_augmented=True) to embed anew each time."
+                "fixed images, or pass ",
+                Option("allow_augmented", "True"),
+                " to embed anew each time.",
             )
 
     def _conclude(self, trainer: pl.Trainer) -> Outcome:
@@ -274,8 +283,8 @@ class MonitoredRun:
                 account=account,
             )
         return Share(
-            failure=str(fault) or type(fault).__name__,
-            is_setup_fault=isinstance(fault, MisconfigurationException),
+            failure=for_callback(fault),
+            is_setup_fault=is_setup_fault(fault),
             expected=self._expected_images,
             attributes=self._watch.attributes,
         )
@@ -336,7 +345,7 @@ class MonitoredRun:
             rank_zero_info(f"SINGCallback: {info}")
         self._passes += 1
         self._last = outcome.scalars
-        if outcome.scalars["monitor/samples"] == self._images:
+        if outcome.scalars["monitor/samples"] == outcome.seen:
             self._accuracy = outcome.scalars["monitor/accuracy"]
         if _is_fitting(trainer):
             self._memory.last_epoch = trainer.current_epoch

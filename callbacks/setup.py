@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from sing_monitor.callbacks.pixels import find_pixel_scale, short
 from sing_monitor.callbacks.plain import plain
 from sing_monitor.callbacks.probe import duration
 from sing_monitor.embeddings import Texts, TextSet, concept_set, prototypes, text_set
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.head import Head
 from sing_monitor.semantics import SemanticSpace
@@ -106,18 +106,21 @@ def settle(
     """Settle what the first validation batch tells about pixels, classes and attributes.
 
     Raises:
-        MisconfigurationException: where an answer is missing or contradicts the head.
-        SetupError: likewise.
+        SetupError: where an answer is missing or contradicts the head.
     """
     check_labels(batch.labels, head.num_classes)
     for name, (values, names) in batch.attributes.items():
         check_attribute(name, values, names)
     unknown = sorted(set(prompts.attributes) - set(batch.attributes))
     if unknown:
-        raise MisconfigurationException(
+        raise SetupError(
             f"attribute_prompts names {', '.join(unknown)}, but the batches carry "
-            f"{', '.join(batch.attributes) or 'no attributes'}. Hand attributes over in "
-            "batch_adapter: Batch(images, labels, attributes={name: (indices, value_names)})."
+            f"{', '.join(batch.attributes) or 'no attributes'}. Hand attributes over: ",
+            Option(
+                "batch_adapter",
+                "lambda batch: Batch(images, labels, attributes={name: (indices, value_names)})",
+            ),
+            ".",
         )
     pixels = _pixels_of(batch, pixel_stats, dataset=dataset, loader=loader, model=model)
     classes = find_class_names(

@@ -8,16 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import RunningStage, TrainerFn
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import DistributedSampler
 
 from sing_monitor.callbacks.extra_pass import collect_probe, feeding
 from sing_monitor.callbacks.loaders import Order, find_order, pick_loader, planned_images
+from sing_monitor.callbacks.namespaces import overrides
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.errors import Option, SetupError
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -57,7 +56,7 @@ def find_source(trainer: pl.Trainer, settings: Settings, *, is_rehearsal: bool) 
     """The batches of the pass that begins.
 
     Raises:
-        MisconfigurationException: if there is no such loader.
+        SetupError: if there is no such loader.
     """
     if settings.probe is None:
         index = settings.dataloader_idx
@@ -92,18 +91,19 @@ def check_own_probe(pl_module: pl.LightningModule, probe: Any) -> None:
     those of two data sets.
 
     Raises:
-        MisconfigurationException: naming the fix.
+        SetupError: naming the fix.
     """
     if isinstance(getattr(probe, "sampler", None), DistributedSampler):
-        raise MisconfigurationException(
-            "SINGCallback(probe=...) has a DistributedSampler, but every rank runs the whole "
-            "probe: with shares, that of rank 0 alone would count. Leave the sampler out."
+        raise SetupError(
+            Option("probe"),
+            " has a DistributedSampler, but every rank runs the whole probe: with shares, that of "
+            "rank 0 alone would count. Leave the sampler out.",
         )
-    if not is_overridden("forward", pl_module, LightningModule):
-        raise MisconfigurationException(
-            f"SINGCallback(probe=...) runs the module itself on images, and "
-            f"{type(pl_module).__name__} has no forward. Add one, such as "
-            "`def forward(self, images): return self.model(images)`."
+    if not overrides(pl_module, "forward"):
+        raise SetupError(
+            Option("probe"),
+            f" runs the module itself on images, and {type(pl_module).__name__} has no forward. "
+            "Add one, such as `def forward(self, images): return self.model(images)`.",
         )
 
 

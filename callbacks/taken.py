@@ -9,7 +9,6 @@ from dataclasses import is_dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from sing_monitor.callbacks.batches import has_class
@@ -88,7 +87,7 @@ def batch_for_adapter(batch: Any, *, is_first: bool) -> Generator[Any, None, Non
             device. If it does, the tensor is as before afterwards.
 
     Raises:
-        MisconfigurationException: if the adapter has changed a tensor in place.
+        SetupError: if the adapter has changed a tensor in place.
     """
     before = [(tensor, tensor.clone()) for tensor in tensors_in(batch)] if is_first else []
     changed = False
@@ -100,7 +99,7 @@ def batch_for_adapter(batch: Any, *, is_first: bool) -> Generator[Any, None, Non
                 changed = True
                 tensor.copy_(kept)
     if changed:
-        raise MisconfigurationException(
+        raise SetupError(
             "batch_adapter changes a tensor of the batch in place, and the validation step would "
             "see that. Return new tensors: x / 255 instead of x.div_(255), x.clone() before x[...] "
             "= ..."

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
@@ -343,7 +342,7 @@ class Watch:
         """
         collector, weight = self.collector, self.weight
         if collector is None or collector.setup is None or weight is None:
-            raise MisconfigurationException("no validation batch was seen.")
+            raise SetupError("no validation batch was seen.")
         with no_trace():
             return report(
                 collector.setup,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sing_monitor.cache import EmbeddingCache
 from sing_monitor.embeddings import concept_set, fingerprint, text_set, to_uint8
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.explanation import Explanation, Shift, explain_features, logits_of
 from sing_monitor.forward import HeadPass, run_head
 from sing_monitor.geometry import HeadGeometry, Invariance
@@ -120,9 +121,11 @@ def explain(
 
 def _needed(space: SemanticSpace | None) -> SemanticSpace:
     if space is None:
-        raise ValueError(
+        raise SetupError(
             "there is no semantic space at hand to embed texts, and no snapshot that holds the "
-            "texts of its run. Give space=, the space of the run."
+            "texts of its run. Give the space of the run: ",
+            Option("space"),
+            ".",
         )
     return space
 
@@ -132,9 +135,11 @@ def _fitted(
 ) -> nn.Module:
     """The translator of a snapshot; of the two, the one that did not see the image."""
     if snapshot is None:
-        raise ValueError(
+        raise SetupError(
             "explain needs a translator, or a snapshot to fit one on: train with "
-            "SINGCallback(save_snapshots=True) and pass RunReader(...).snapshot()."
+            "save_snapshots=True and pass ",
+            Option("snapshot", "RunReader(...).snapshot()"),
+            ".",
         )
     features, embeddings = snapshot.features.double(), snapshot.embeddings
     fit = cross_fit(features, embeddings, snapshot.folds, ridge)

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import timm
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from PIL import Image
 from timm.data import ImageNetInfo
@@ -20,6 +19,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from torchvision.datasets import MNIST, FashionMNIST, ImageFolder, Imagenette
 
 from sing_monitor.callbacks.class_names import find_class_names, imagenet_names
+from sing_monitor.errors import SetupError
 
 PETS = ("cat", "dog")
 
@@ -239,7 +239,7 @@ def test_shared_names_warn() -> None:
     ],
 )
 def test_refuses_with_what_was_seen(given: Any, kwargs: Any, sentences: list[str]) -> None:
-    with pytest.raises(MisconfigurationException) as caught:
+    with pytest.raises(SetupError) as caught:
         find_class_names(given, 2, **kwargs)
     for sentence in sentences:
         assert sentence in str(caught.value)

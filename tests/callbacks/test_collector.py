@@ -10,16 +10,16 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
-from sing_monitor.callbacks import capture
 from sing_monitor.callbacks.batches import Batch
 from sing_monitor.callbacks.extra_pass import collect_probe
 from sing_monitor.callbacks.posthoc import analyze
 from sing_monitor.callbacks.probe import ProbeRows, probe_threshold
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.errors import SetupError
+from sing_monitor.weak_hook import WeakHook
 from tests.callbacks import tiny
 from tests.callbacks.devices import DEVICES
 from tests.callbacks.disturbed import At, assert_same_weights, fit
@@ -163,7 +163,7 @@ class Guard:
         for name in ("on_validation_batch_start", "on_validation_batch_end"):
             monkeypatch.setattr(callback, name, self._guarded(getattr(callback, name)))
         # Those on the head, too.
-        monkeypatch.setattr(capture._Hook, "__call__", self._guarded(capture._Hook.__call__))
+        monkeypatch.setattr(WeakHook, "__call__", self._guarded(WeakHook.__call__))
         start = callback.on_validation_start
 
         def count(*arguments: Any) -> None:
@@ -327,7 +327,7 @@ def test_a_pass_that_failed_does_not_count_as_known(tmp_path: Path) -> None:
 def test_a_label_of_a_later_batch_is_checked_when_the_pass_ends(label: int, sentence: str) -> None:
     passes = Passes(Normalised())
     passes.data.labels[40] = label
-    with pytest.raises(MisconfigurationException, match=f"(?i){sentence}"):
+    with pytest.raises(SetupError, match=f"(?i){sentence}"):
         passes.run()
 
 
@@ -349,5 +349,5 @@ def test_attributes_of_a_later_batch_are_checked(
         return Batch(*batch, {"half": half(batch[1])}) if len(seen) == 2 else halves(batch)
 
     passes.adapter = adapter
-    with pytest.raises(MisconfigurationException, match=sentence):
+    with pytest.raises(SetupError, match=sentence):
         passes.run()

@@ -193,7 +193,9 @@ def test_what_stays_open_is_asked_for(data: Any, count: int, reason: str) -> Non
 
 def test_parts_that_contradict_each_other() -> None:
     data = ConcatDataset([named(turn), named(None)])
-    with pytest.raises(MisconfigurationException, match="name their classes differently"):
+    with pytest.raises(
+        (MisconfigurationException, SetupError), match="name their classes differently"
+    ):
         names_of(data)
 
 

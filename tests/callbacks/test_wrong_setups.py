@@ -55,10 +55,18 @@ class Functional(tiny.Classifier):
 
 
 class TwoHeads(tiny.Classifier):
+    """Both classify, and the model returns the logits of both."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.network.add_module("second", nn.Linear(4, 4))
-        self.other = nn.Sequential(nn.Linear(5, 3), nn.Linear(3, 4))
+        self.other = nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Any:
+        features = self.network[:-1](images)
+        return self.network[-1](features), self.other(features)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self(batch[0])
 
 
 class CalledOnHalves(tiny.Classifier):
@@ -125,7 +133,7 @@ def normalised(image: Tensor, label: Tensor) -> Any:
 
 SETUPS: dict[str, tuple[dict[str, Any], Any, Any, str]] = {
     "head by a wrong name": ({"head": "network.fc"}, None, None, "network.6"),
-    "several heads": ({}, TwoHeads, None, r'Several layers.*head="'),
+    "several heads": ({}, TwoHeads, None, r'(?s)Several layers.*head="'),
     "F.linear head": ({}, Functional, None, "call head"),
     "cosine head": ({}, Cosine, None, r"does not compute W f \+ b"),
     "head called on parts": ({}, CalledOnHalves, None, r"2 times.*16, 5 rows.*probe="),
