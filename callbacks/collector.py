@@ -20,6 +20,7 @@ from sing_monitor.callbacks.batches import (
 from sing_monitor.callbacks.capture import HeadTap, no_trace
 from sing_monitor.callbacks.device_rows import BatchRows, DeviceRows, SeenRows, wanted
 from sing_monitor.callbacks.loaders import Order
+from sing_monitor.callbacks.pixels import refuse_other_scale
 from sing_monitor.callbacks.placement import ById, InOrder, Placement, Smallest
 from sing_monitor.callbacks.probe import (
     Account,
@@ -177,7 +178,7 @@ class Collector:
         """Go without a batch before which nothing was settled, and count it."""
         if self._pass is None:
             raise RuntimeError("no pass was started.")
-        size = len(self.unsettled(raw_batch).images)
+        size = len(self.unsettled(raw_batch).shown)
         self._pass.seen += size
         self._pass.unread += size
         self._pass.batches += 1
@@ -282,19 +283,21 @@ class Collector:
             with no_trace():
                 self.setup = self._settle(batch)
         _check_attributes(batch, self.setup)
-        pixels = self.setup.pixels.restore(batch.images)
+        pixels = self.setup.pixels.restore(batch.shown)
         if self.example.numel() == 0 and len(pixels):
             self.example = pixels[0].clone()
         image_ids = fingerprints(pixels)
         looked = None if current.looks is None else image_ids.cpu()
         if current.looks is not None and looked is not None:
+            if len(pixels):
+                refuse_other_scale(self.setup.pixels, batch.shown)
             self._look(looked, wanted(batch.labels, looked.device), pixels, current.looks)
         positions = None
         if not current.disorder:
-            positions = current.order.positions(current.batches, len(batch.images))
+            positions = current.order.positions(current.batches, len(batch.shown))
             if positions is None:
                 current.disorder = (
-                    f"a batch holds {len(batch.images)} images where the loader plans another "
+                    f"a batch holds {len(batch.shown)} images where the loader plans another "
                     "number (collate_fn or batch_adapter drops or adds some)"
                 )
         current.batches += 1
@@ -410,7 +413,9 @@ def _copied(batch: Batch) -> Batch:
     """Whatever a step does with a batch, its numbers stay here."""
     with torch.inference_mode(False), torch.no_grad():
         return Batch(
-            batch.images.clone(),
+            # With pictures, what the model takes may be of any kind, and is not looked at.
+            batch.images.clone() if batch.pictures is None else batch.images,
             batch.labels.clone(),
             {name: (values.clone(), names) for name, (values, names) in batch.attributes.items()},
+            None if batch.pictures is None else batch.pictures.clone(),
         )

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from torch import nn
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sing_monitor.callbacks.batches import unpack_batch
+from sing_monitor.callbacks.batches import Batch, find_images, unpack_batch
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.namespaces import is_lightning, overrides
 from sing_monitor.callbacks.quiet import quiet
@@ -109,7 +109,7 @@ def forward_images(
     """
     with quiet(model):
         if not is_lightning(model, "LightningModule") or overrides(model, "forward"):
-            yield lambda batch: model(unpack_batch(batch, adapter).images)
+            yield feeding(model, adapter)
             return
         if not overrides(model, "validation_step"):
             raise SetupError(
@@ -131,3 +131,58 @@ def _validation_step(model: Any, batch: Any, batch_idx: int) -> object:
     # A third one with a default of its own may be anything.
     extra = takes[2:3] and takes[2].default is inspect.Parameter.empty
     return step(*(batch, batch_idx, 0)[: min(len(takes), 2) + bool(extra)])
+
+
+def feeding(
+    model: Callable[[Any], object], adapter: Callable[[Any], Any] | None
+) -> Callable[[Any], object]:
+    """How to hand a batch's images to a model.
+
+    An adapter that prepares images for the semantic space alone, and says nothing of ``pictures``,
+    serves a validation loop well. Where the model cannot take those images, it gets the images of
+    the batch as the loader gave it, and a warning says so.
+
+    Args:
+        model: maps images to logits.
+        adapter: the user's ``batch_adapter``.
+
+    Returns:
+        A function that maps a raw batch to the model's output.
+    """
+    takes_raw = False
+
+    def forward(raw_batch: Any) -> object:
+        nonlocal takes_raw
+        batch = unpack_batch(raw_batch, adapter)
+        own = None if batch.pictures is not None else _own_images(raw_batch, batch)
+        if takes_raw and own is not None:
+            return model(own)
+        try:
+            return model(batch.images)
+        except Exception as error:
+            if own is None or isinstance(error, torch.OutOfMemoryError):
+                raise
+            try:
+                output = model(own)
+            except Exception:
+                raise error from None
+            takes_raw = True
+            rank_zero_warn(
+                "The model cannot take what batch_adapter returns as images "
+                f"({type(error).__name__}: {error}), but takes those of the loader's own batch. So "
+                "it sees the latter, and the semantic space the former. To say so yourself, return "
+                "Batch(images=<what the model sees>, labels=..., pictures=<what the space sees>)."
+            )
+            return output
+
+    return forward
+
+
+def _own_images(raw_batch: Any, adapted: Batch) -> Tensor | None:
+    """The images of a batch before the adapter, where they are of another shape."""
+    try:
+        found = find_images(raw_batch)
+    except SetupError:
+        return None
+    is_other = isinstance(found, Tensor) and found.shape != adapted.images.shape
+    return found if is_other and len(found) == len(adapted.labels) else None

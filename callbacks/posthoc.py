@@ -117,7 +117,8 @@ def analyze(
         attribute_prompts: templates for annotated attributes, by name.
         probe_size: the most images that are scored.
         pixel_stats: ``(mean, std)`` that the images were normalised with.
-        batch_adapter: turns a batch of another form into a :class:`Batch`.
+        batch_adapter: turns a batch of another form into a :class:`Batch`, whose ``pictures`` are
+            what the space sees where the model sees something else.
         ridge: of the translator, or ``"auto"``.
         n_images: for how many images, those that moved most, neighbours are looked up.
         invariance: what removing the null space must leave unchanged.

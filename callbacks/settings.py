@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from sing_monitor.alerts import Alert
 from sing_monitor.cache import default_cache_dir
+from sing_monitor.callbacks.plain import plain
 from sing_monitor.callbacks.setup import Prompts
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.findings import ATTRIBUTE_NAME
@@ -51,6 +52,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check_space(self.space)
+        for name in ("class_names", "pixel_stats"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         _check_templates(self.prompts.classes)
         _check_attribute_prompts(self.prompts.attributes)
         _check_concepts(self.prompts.concepts)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from sing_monitor.cache import EmbeddingCache
 from sing_monitor.callbacks.batches import Batch, check_attribute, check_labels
 from sing_monitor.callbacks.class_names import ClassNames, find_class_names
-from sing_monitor.callbacks.pixels import PixelScale, find_pixel_scale
+from sing_monitor.callbacks.pixel_scale import PixelScale
+from sing_monitor.callbacks.pixels import find_pixel_scale, short
+from sing_monitor.callbacks.plain import plain
 from sing_monitor.callbacks.probe import duration
 from sing_monitor.embeddings import Texts, TextSet, concept_set, prototypes, text_set
 from sing_monitor.errors import Option, SetupError
@@ -23,6 +26,7 @@ from sing_monitor.semantics import SemanticSpace
 
 TEXT, PROTOTYPE = "text", "prototype"
 ANY_IMAGE = "an image of {}"
+OWN_PICTURES = "pictures of the batch"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class Prompts:
     classes: str | Sequence[str]
     concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None
     attributes: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "concepts", "attributes"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
 
     def class_prompt(self, name: str) -> str:
         """The first prompt of a class, as an example."""
@@ -91,6 +99,7 @@ def settle(
     class_names: Any = None,
     datamodule: object = None,
     dataset: object = None,
+    loader: object = None,
     model: nn.Module | None = None,
     text_cache: EmbeddingCache | None = None,
 ) -> MonitorSetup:
@@ -113,7 +122,7 @@ def settle(
             ),
             ".",
         )
-    pixels = find_pixel_scale(pixel_stats, dataset, batch.images, model)
+    pixels = _pixels_of(batch, pixel_stats, dataset=dataset, loader=loader, model=model)
     classes = find_class_names(
         class_names, head.num_classes, datamodule=datamodule, dataset=dataset, model=model
     )
@@ -126,6 +135,30 @@ def settle(
     }
     concepts = concept_set(space, prompts.concepts, text_cache)
     return MonitorSetup(head, pixels, classes, class_texts, concepts, attributes)
+
+
+def _pixels_of(
+    batch: Batch, pixel_stats: Any, *, dataset: object, loader: object, model: nn.Module | None
+) -> PixelScale:
+    """How the first batch becomes pixels; says so where that is not sure, with a picture."""
+    if batch.pictures is None:
+        scale = find_pixel_scale(pixel_stats, dataset, batch.shown, model, loader=loader)
+    else:
+        # What the data set and the model say is about the model's input, and not about these.
+        scale = find_pixel_scale(pixel_stats, None, batch.shown, None)
+        scale = replace(scale, source=f"{OWN_PICTURES}: {scale.source}")
+    if scale.doubt:
+        path = _save(scale.restore(batch.shown[:1])[0].cpu(), None, "sing_monitor_guess.png")
+        rank_zero_warn(f"{scale.doubt} One image as the space sees it: {path}")
+    return scale
+
+
+def _save(image: Tensor, folder: Path | None, name: str) -> Path:
+    from torchvision.transforms.v2.functional import to_pil_image
+
+    path = (folder or Path(tempfile.gettempdir())) / name
+    to_pil_image(image).save(path)
+    return path
 
 
 @dataclass(frozen=True)
@@ -142,11 +175,7 @@ class SetupReport:
 
     def save_image(self, folder: Path | None = None) -> Path:
         """Write the image as PNG, by default into the temporary folder, and return its path."""
-        from torchvision.transforms.v2.functional import to_pil_image
-
-        path = (folder or Path(tempfile.gettempdir())) / "sing_monitor_check.png"
-        to_pil_image(self.image).save(path)
-        return path
+        return _save(self.image, folder, "sing_monitor_check.png")
 
     def __str__(self) -> str:
         return self.text
@@ -194,8 +223,8 @@ def report(
         "head": str(setup.head),
         "null space": null,
         "space": f"{space.name} ({space.dim} dimensions)",
-        "pixels": f"{setup.pixels.source}; mean {_short(setup.pixels.mean)}, "
-        f"std {_short(setup.pixels.std)}",
+        "pixels": f"{setup.pixels.source}; mean {short(setup.pixels.mean)}, "
+        f"std {short(setup.pixels.std)}; {setup.pixels.effect}",
         "classes": f"{len(names)} {source}: {shown}",
         "prompt": f'"{prompts.class_prompt(names[0])}"'
         if setup.reference == TEXT
@@ -214,8 +243,3 @@ def report(
     text = "\n".join(f"  {key:<{width}}  {value}" for key, value in lines.items())
     seen = space.crop(image[None])[0] if hasattr(space, "crop") else image
     return SetupReport(f"SINGCallback will use\n{text}", seen.detach().float().cpu())
-
-
-def _short(values: Sequence[float]) -> str:
-    distinct = values if len(set(values)) > 1 else values[:1]
-    return " ".join(f"{value:.3g}" for value in distinct)

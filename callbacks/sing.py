@@ -53,7 +53,8 @@ class SINGCallback(Callback):
     Args:
         space: ``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`.
         head: dotted name of the classifier head; found by itself in most models.
-        class_names: C words; by default those of the datamodule or the validation data set.
+        class_names: C words; by default those of the datamodule or the validation data set, in the
+            order that its ``target_transform`` gives them.
         concepts: vocabulary for the concept tables: words, or prompts by name. None: about 60
             everyday concepts; an empty list: none.
         prompt: template for classes, or several that are averaged.
@@ -67,9 +68,11 @@ class SINGCallback(Callback):
             gradients, on every rank the whole loader. With a validation loop it is measured at
             each validation; with none at the end of the training epoch, where averaging callbacks
             have not swapped in their weights. The module's ``forward`` must map images to logits.
-        pixel_stats: ``(mean, std)`` that the images were normalised with; found by itself for
-            torchvision's ``Normalize``, images in [0, 1] and timm models.
-        batch_adapter: turns a batch of another form into a :class:`Batch`.
+        pixel_stats: ``(mean, std)`` that the images were normalised with; found by itself for the
+            ``Normalize`` of torchvision, albumentations and kornia in a data set's transforms,
+            timm's prefetching loader, and images in [0, 1]. Numbers above 1 count in 0..255.
+        batch_adapter: turns a batch of another form into a :class:`Batch`, whose ``pictures`` are
+            what the space sees where the model sees something else, such as 13 bands.
         ridge: of the translator, relative to the mean variance of the features; ``"auto"``
             chooses it at the first analysed epoch and keeps it.
         n_images: how many images, those that moved most, are stored as thumbnails (with their

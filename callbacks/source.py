@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from torch.utils.data import DistributedSampler
 
-from sing_monitor.callbacks.batches import unpack_batch
-from sing_monitor.callbacks.extra_pass import collect_probe
+from sing_monitor.callbacks.extra_pass import collect_probe, feeding
 from sing_monitor.callbacks.loaders import Order, find_order, pick_loader, planned_images
 from sing_monitor.callbacks.namespaces import overrides
 from sing_monitor.callbacks.settings import Settings
@@ -126,9 +125,11 @@ def run_own_probe(
         batch = pl_module._on_before_batch_transfer(batch, dataloader_idx=0)
         return trainer.strategy.batch_to_device(batch)
 
+    feed = feeding(pl_module, settings.batch_adapter)
+
     def forward(batch: Any) -> object:
         with trainer.precision_plugin.val_step_context():
-            return pl_module(unpack_batch(batch, settings.batch_adapter).images)
+            return feed(batch)
 
     batches = None if math.isinf(source.batches) else int(source.batches)
     with _validating(trainer):

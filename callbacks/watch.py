@@ -218,6 +218,7 @@ class Watch:
             class_names=self._settings.class_names,
             datamodule=self._datamodule,
             dataset=getattr(self._loader, "dataset", None),
+            loader=self._loader,
             model=self._model,
             text_cache=self._text_cache,
         )

@@ -50,7 +50,7 @@ def explain(
 
     Args:
         model: maps images to logits.
-        image: what the model takes, (c, H, W) or (1, c, H, W).
+        image: what the model takes, (c, H, W) or (1, c, H, W); of other inputs a batch of one.
         space: embeds texts and the image. None: the texts are those of the snapshot, and how well
             the translator does on the image stays unknown.
         translator: of the model's features, of any kind; None: fitted on the snapshot. An image of
@@ -74,7 +74,7 @@ def explain(
             another number, if the label is none of them, if a text is to be embedded and there is
             no space, or if the model's head, the snapshot and the translator do not fit each other.
     """
-    images = image if image.ndim == 4 else image[None]
+    images = image[None] if image.ndim == 3 else image
     if len(images) != 1:
         raise ValueError(f"explain takes one image, got a batch of {len(images)}.")
     seen = run_head(model, images, head)

@@ -70,7 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             type=float,
             metavar="X",
             help=f"{name} of the normalisation (one number, or one for each channel), where it is "
-            "not that of timm's config or of the data set's transforms",
+            "not that of timm's transform or of the data set's transforms",
         )
     add("--no-ema", action="store_true", help="not the averaged weights, where a file holds both")
     add(
