@@ -69,6 +69,9 @@ class Analysis:
             if self.is_rehearsal and rows is not None and watch.is_settled:
                 rank_zero_info(str(watch.report(self.images)))
                 return Outcome(threshold=rows.threshold), None, None
+            if watch.is_settled and (rows is None or len(rows) == 0):
+                # The next epoch may have images again: no fault of the set-up.
+                raise ValueError(for_callback(why_nothing(account)))
             with no_trace():
                 outcome, findings, snapshot = self.analyse(watch.collector, rows, account)
             notes = (*outcome.notes, *watch.doubts(snapshot.labels))
@@ -94,7 +97,7 @@ class Analysis:
         from sing_monitor.findings import Findings
 
         if rows is None or len(rows) == 0:
-            raise ValueError(why_nothing(account))
+            raise why_nothing(account)
         if collector is None or collector.setup is None:
             raise ValueError("no validation batch was seen, so there is nothing to analyze.")
         # A full probe misses nothing.

@@ -31,7 +31,7 @@ def check(settings: Settings, space: SemanticSpace, model: nn.Module, loader: An
         with forward_images(model, settings.batch_adapter) as forward:
             collect_probe(watch, model, loader, forward=forward, batches=1)
         if watch.finish() is None:
-            raise SetupError(why_nothing(watch.account))
+            raise why_nothing(watch.account)
         return watch.report(images)
     finally:
         watch.release()

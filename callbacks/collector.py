@@ -249,7 +249,7 @@ class Collector:
             unlabeled=ended.filtered,
             filtered=ended.filtered,
             lost_batches=ended.lost_batches,
-            lost_reason="" if ended.failure is None else str(ended.failure),
+            lost_reason=_as_setup_error(ended.failure),
             disorder=ended.disorder,
         )
         seen = ended.rows.on_cpu()
@@ -419,3 +419,8 @@ def _copied(batch: Batch) -> Batch:
             {name: (values.clone(), names) for name, (values, names) in batch.attributes.items()},
             None if batch.pictures is None else batch.pictures.clone(),
         )
+
+
+def _as_setup_error(error: Exception | None) -> SetupError | None:
+    """An error that keeps its options for whoever spells them."""
+    return error if error is None or isinstance(error, SetupError) else SetupError(str(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning_utilities.core.overrides import is_overridden
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from sing_monitor.errors import SetupError
 

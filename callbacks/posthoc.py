@@ -191,7 +191,7 @@ def _analyze(
             collect_probe(watch, model, loader, forward=forward)
         rows, collector, account = watch.finish(), watch.collector, watch.account
         if rows is None or collector is None or collector.setup is None:
-            raise SetupError(why_nothing(account))
+            raise why_nothing(account)
         with no_trace():
             outcome, findings, snapshot = analysis.analyse(collector, rows, account)
         for note in outcome.notes:

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from sing_monitor.cache import EmbeddingCache
 from sing_monitor.embeddings import fingerprint, to_uint8
+from sing_monitor.errors import SetupError
 from sing_monitor.semantics import SemanticSpace
 from sing_monitor.snapshot import hex_id
 
@@ -75,24 +76,20 @@ class Account:
     unlabeled: int = 0
     filtered: int = 0
     lost_batches: int = 0
-    lost_reason: str = ""
+    lost_reason: SetupError | None = None
     disorder: str = ""
 
     @classmethod
     def joined(cls, parts: Sequence[Account]) -> Account:
         """That of all ranks."""
-
-        def either(name: str) -> str:
-            return next((getattr(part, name) for part in parts if getattr(part, name)), "")
-
         return cls(
             sum(part.seen for part in parts),
             sum(part.missing for part in parts),
             sum(part.unlabeled for part in parts),
             sum(part.filtered for part in parts),
             sum(part.lost_batches for part in parts),
-            either("lost_reason"),
-            either("disorder"),
+            next((part.lost_reason for part in parts if part.lost_reason), None),
+            next((part.disorder for part in parts if part.disorder), ""),
         )
 
 

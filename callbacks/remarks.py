@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sing_monitor.callbacks.exchange import Outcome
 from sing_monitor.callbacks.probe import Account
+from sing_monitor.errors import SetupError
 
 _NAMED = 3
 
@@ -76,18 +77,18 @@ def infos(account: Account) -> tuple[str, ...]:
     return tuple(found)
 
 
-def why_nothing(account: Account) -> str:
+def why_nothing(account: Account) -> SetupError:
     """Why no image of a pass can be scored."""
     if account.lost_reason:
         return account.lost_reason
     if account.unlabeled and account.unlabeled == account.seen:
-        return (
+        return SetupError(
             f"none of the {account.seen} validation images has a class: their labels are -1 or "
             "-100. Validate on labeled images, or hand over their labels in batch_adapter."
         )
     if account.seen == 0:
-        return "the loader holds no image, so there is nothing to analyze."
-    return (
+        return SetupError("the loader holds no image, so there is nothing to analyze.")
+    return SetupError(
         "none of the images belongs to the probe, or all are new since the last validation, which "
         "the next one looks at; so there is nothing to analyze."
     )

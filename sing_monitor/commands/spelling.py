@@ -55,7 +55,8 @@ def _spell(option: Option) -> str:
     if name == "pixel_stats":
         return _statistics(value)
     if name in _TAKEN:
-        texts = [_TAKEN[name]] if value in (None, True, Ellipsis) else _texts(value)
+        is_any = value is None or value is True or value in (Ellipsis, "...")
+        texts = [_TAKEN[name]] if is_any else _texts(value)
         return " ".join([f"--{name.replace('_', '-')}", *filter(None, texts)])
     return f"sing_monitor.analyze(..., {option})"
 
