@@ -208,16 +208,15 @@ def test_without_a_sanity_check_the_monitor_turns_itself_off_and_training_goes_o
     assert trainer.callback_metrics["sing/image_score"].isnan()
 
 
-def test_a_data_set_without_length_needs_a_limit(tmp_path: Path) -> None:
-    endless = DataLoader(Endless(), 16)
-    trainer = tiny.trainer(tmp_path, tiny.callback(), max_epochs=1)
-    with pytest.raises(MisconfigurationException, match="limit_val_batches"):
-        trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)), endless)
-    limited = tiny.trainer(
-        tmp_path, tiny.callback(class_names=tiny.CLASSES), max_epochs=1, limit_val_batches=2
-    )
-    limited.fit(tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)), endless)
-    assert float(limited.callback_metrics["monitor/samples"]) == 32
+@pytest.mark.parametrize(("limit", "samples"), [({}, 48), ({"limit_val_batches": 2}, 32)])
+def test_a_data_set_without_length_is_scored_with_a_limit_and_without(
+    limit: dict[str, Any], samples: int, tmp_path: Path
+) -> None:
+    callback = tiny.callback(class_names=tiny.CLASSES)
+    trainer = tiny.trainer(tmp_path, callback, max_epochs=1, **limit)
+    loader = DataLoader(Endless(), 16)
+    trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)), loader)
+    assert float(trainer.callback_metrics["monitor/samples"]) == samples
 
 
 def test_two_callbacks_of_one_name_are_refused(tmp_path: Path) -> None:
