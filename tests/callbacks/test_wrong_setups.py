@@ -40,7 +40,7 @@ from tests.callbacks import tiny
         ({"name": "My head"}, "name='aux'"),
         ({"on_error": "ignore"}, "'warn' or 'raise'"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_arguments_are_refused_at_once(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(MisconfigurationException, match=sentence):
