@@ -273,17 +273,20 @@ def _no_answer(root: nn.Module, ran: list[_Ran]) -> SetupError:
         return SetupError(
             f"{reason}All that were called lie inside blocks that return maps or tokens."
         )
-    alike = [each for each in ran if each.layer.num_classes == answer.shape[1]]
-    alike = [each for each in alike if each.calls[-1].logits is not None]
+    alike = [
+        (each.layer, logits)
+        for each in ran
+        if each.layer.num_classes == answer.shape[1]
+        and (logits := each.calls[-1].logits) is not None
+    ]
     if len(alike) > 1:
-        how = "answers with several layers together"
-        mean = torch.stack([each.calls[-1].logits.double() for each in alike]).mean(dim=0)
-        if is_made_of(answer, mean.to(answer.dtype)):
-            how = "answers with the mean of several layers"
+        mean = torch.stack([logits.double() for _, logits in alike]).mean(dim=0)
+        is_mean = is_made_of(answer, mean.to(answer.dtype))
         return SetupError(
-            f"The model {how}, and the null space of one is not that of the model:"
-            f"{listed([each.layer for each in alike])}\nBuild the model with one head, for "
-            "instance without distillation."
+            f"The model answers with {'the mean of' if is_mean else 'none of'} these layers"
+            f"{'' if is_mean else ' alone, but with several together'}, and the null space of one "
+            f"is not that of the model:{listed([layer for layer, _ in alike])}\nBuild the model "
+            "with one head, for instance without distillation."
         )
     made = (
         f"The model answers with {answer.shape[1]} numbers for each image that are not the output "
@@ -293,8 +296,8 @@ def _no_answer(root: nn.Module, ran: list[_Ran]) -> SetupError:
     if not alike:
         return SetupError(made)
     return SetupError(
-        f"{made} If they are made of the output of {alike[0].layer.name!r} alone, numbers about "
+        f"{made} If they are made of the output of {alike[0][0].name!r} alone, numbers about "
         "that layer may still be of use; then name it: ",
-        Option("head", f'"{alike[0].layer.name}"'),
+        Option("head", f'"{alike[0][0].name}"'),
         ".",
     )

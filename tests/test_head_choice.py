@@ -247,12 +247,15 @@ def without_advice(make: Callable[[], nn.Module], words: str) -> None:
 
 
 def test_the_mean_of_two_heads_is_refused_and_neither_is_advised() -> None:
-    words = "the mean of several layers.*head  Linear  4 x 16.*head_dist  Linear  4 x 16"
+    words = "the mean of these layers.*head  Linear  4 x 16.*head_dist  Linear  4 x 16"
     without_advice(lambda: Pair(lambda a, b: (a + b) / 2), words)
 
 
 def test_the_sum_of_two_heads_is_refused_and_neither_is_advised() -> None:
-    without_advice(lambda: Pair(lambda a, b: a + 0.5 * b), "several layers together.*head_dist")
+    without_advice(
+        lambda: Pair(lambda a, b: a + 0.5 * b),
+        "none of these layers alone, but with several together.*head_dist",
+    )
 
 
 def test_no_linear_layer_that_answers_is_refused() -> None:
