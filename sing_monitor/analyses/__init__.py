@@ -17,6 +17,7 @@ from sing_monitor.embeddings import Texts
 from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.random_subspaces import RANDOM_SEED
+from sing_monitor.reduced import reduced
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translation import Translation, translate
 
@@ -67,6 +68,7 @@ def analyze(
     Raises:
         ValueError: as :func:`translate` does.
     """
+    snapshot = reduced(snapshot)
     translation = translate(snapshot, texts, ridge=ridge, seed=seed)
     invariants = analyze_invariants(translation, previous_head=previous_head, n_images=n_images)
     return (
