@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.collector import Collector
 from sing_monitor.callbacks.exchange import Outcome, Share
 from sing_monitor.callbacks.probe import ProbeRows
+from sing_monitor.callbacks.setup import MonitorSetup
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.cost import LONG, Shape, estimate, in_words, measure_speed
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.random_subspaces import RANDOM_SEED
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings
     from sing_monitor.snapshot import Snapshot
+
+# Operations a second that any machine manages.
+_SLOW = 1e9
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,8 @@ class Analysis:
 
         if collector is None or collector.setup is None:
             raise ValueError("no validation batch was seen, so there is nothing to analyse.")
+        if self.previous_weight is None:
+            self._announce(collector.setup, rows)
         texts = collector.setup.texts(rows.embeddings, rows.labels)
         snapshot = collector.snapshot(
             rows, texts, epoch=self.epoch, step=self.step, invariance=self.invariance
@@ -115,6 +122,23 @@ class Analysis:
             poor_classes=poor_classes(findings.tables["classes"]),
         )
         return outcome, findings, snapshot
+
+    def _announce(self, setup: MonitorSetup, rows: ProbeRows) -> None:
+        """Say of a long analysis that it is one: not every training is rehearsed."""
+        concepts = len(setup.concepts.names) if setup.concepts else 0
+        shape = Shape(
+            len(rows),
+            setup.head.feature_dim,
+            setup.head.num_classes,
+            rows.embeddings.shape[1],
+            concepts,
+            self.ridge,
+        )
+        # Most are short on any machine, whose speed need not be measured.
+        if estimate(shape, _SLOW).seconds > LONG:
+            speed = measure_speed()
+            if estimate(shape, speed).seconds > LONG:
+                rank_zero_warn(f"The analysis takes {in_words(shape, speed)}.")
 
     def _notes(self, rows: ProbeRows) -> tuple[str, ...]:
         notes = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sing_monitor.cache import EmbeddingCache
+from sing_monitor.cost import duration
 from sing_monitor.embeddings import fingerprint, to_uint8
 from sing_monitor.semantics import SemanticSpace
 from sing_monitor.snapshot import hex_id
@@ -240,12 +240,3 @@ def thumbnails(pixels: Tensor) -> Tensor:
         else interpolate(square, THUMBNAIL, mode="bilinear", antialias=True)
     )
     return to_uint8(small.clamp(0, 1)).permute(0, 2, 3, 1).contiguous().cpu()
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words a person reads: '40 seconds', '13 minutes', '2.5 hours'."""
-    if seconds < 90:
-        return f"{max(1, math.ceil(seconds))} seconds"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} minutes"
-    return f"{seconds / 3600:.1f} hours"

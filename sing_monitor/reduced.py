@@ -78,24 +78,33 @@ class ReducedSnapshot(Snapshot):
 
 def reduced(snapshot: Snapshot) -> Snapshot:
     """The snapshot in coordinates, where that is worth it; else, or with NaN, the snapshot."""
-    directions = len(snapshot) + len(snapshot.weight)
-    if (
-        len(snapshot) == 0
-        or directions > _MOST
-        or _FEWER * directions > snapshot.weight.shape[1]
-        or not (_is_finite(snapshot.features) and _is_finite(snapshot.weight))
-    ):
+    classes, features = snapshot.weight.shape
+    if not is_worthwhile(len(snapshot), classes, features):
+        return snapshot
+    if not (_is_finite(snapshot.features) and _is_finite(snapshot.weight)):
         return snapshot
     vectors = torch.cat([snapshot.features.double(), snapshot.weight.double()])
     # The coordinates of the rows of X are the columns of R in X' = Q R.
     basis, columns = torch.linalg.qr(vectors.T)
-    features, weight = (
+    coordinates, weight = (
         torch.cat([part.T, part.new_zeros(part.shape[1], 1)], dim=1)
         for part in columns.split([len(snapshot), len(snapshot.weight)], dim=1)
     )
     given = {field.name: getattr(snapshot, field.name) for field in fields(Snapshot)}
-    parts = given | {"features": features, "weight": weight}
+    parts = given | {"features": coordinates, "weight": weight}
     return ReducedSnapshot(**parts, whole=snapshot, span=Span(basis))
+
+
+def is_worthwhile(samples: int, classes: int, feature_dim: int) -> bool:
+    """Whether coordinates are cheaper than the features.
+
+    Args:
+        samples: N.
+        classes: C.
+        feature_dim: m.
+    """
+    directions = samples + classes
+    return samples > 0 and directions <= _MOST and _FEWER * directions <= feature_dim
 
 
 def whole(snapshot: Snapshot) -> Snapshot:
