@@ -93,7 +93,6 @@ def test_a_mark_costs_no_table(
         for apart in (False, True)
         for share in (0.5, 0.0)
     )
-    print(far, near, apart_far, apart_near)
     assert far == near
     # Of an earlier version's runs the table of the shown epoch is read, of each run.
     assert apart_far == apart_near == far + 2
