@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sing_monitor.analyses.classes import CLASS_METRICS
+from sing_monitor.analyses.classes import CLASS_METRICS, add_support
 from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
 from sing_monitor.analyses.intervals import analyze_intervals
 from sing_monitor.analyses.invariants import analyze_invariants
@@ -17,6 +17,7 @@ from sing_monitor.embeddings import Texts
 from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.random_subspaces import RANDOM_SEED
+from sing_monitor.reduced import reduced
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translation import Translation, translate
 
@@ -67,12 +68,15 @@ def analyze(
     Raises:
         ValueError: as :func:`translate` does.
     """
+    snapshot = reduced(snapshot)
     translation = translate(snapshot, texts, ridge=ridge, seed=seed)
     invariants = analyze_invariants(translation, previous_head=previous_head, n_images=n_images)
+    support = analyze_support(translation)
+    classes = add_support(invariants.tables["classes"], support.tables["class_support"])
     return (
-        invariants
+        Findings(invariants.scalars, {**invariants.tables, "classes": classes})
         | analyze_intervals(translation, invariants.scalars)
-        | analyze_support(translation)
+        | support
         | analyze_ridge(translation)
         | analyze_collapse(snapshot)
         | analyze_steering(translation)
