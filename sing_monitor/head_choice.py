@@ -273,20 +273,19 @@ def _no_answer(root: nn.Module, ran: list[_Ran]) -> SetupError:
         return SetupError(
             f"{reason}All that were called lie inside blocks that return maps or tokens."
         )
-    alike = [
-        (each.layer, logits)
-        for each in ran
-        if each.layer.num_classes == answer.shape[1]
-        and (logits := each.calls[-1].logits) is not None
-    ]
+    alike = [each for each in ran if each.layer.num_classes == answer.shape[1]]
     if len(alike) > 1:
-        mean = torch.stack([logits.double() for _, logits in alike]).mean(dim=0)
-        is_mean = is_made_of(answer, mean.to(answer.dtype))
+        together = "several of these layers together"
+        logits = [each.calls[-1].logits for each in alike]
+        known = [each.double() for each in logits if each is not None]
+        if len(known) == len(alike) and is_made_of(
+            answer, torch.stack(known).mean(dim=0).to(answer.dtype)
+        ):
+            together = "the mean of these layers"
         return SetupError(
-            f"The model answers with {'the mean of' if is_mean else 'none of'} these layers"
-            f"{'' if is_mean else ' alone, but with several together'}, and the null space of one "
-            f"is not that of the model:{listed([layer for layer, _ in alike])}\nBuild the model "
-            "with one head, for instance without distillation."
+            f"The model answers with {together}, and the null space of one is not that of the "
+            f"model:{listed([each.layer for each in alike])}\nBuild the model with one head, for "
+            "instance without distillation or token labeling."
         )
     made = (
         f"The model answers with {answer.shape[1]} numbers for each image that are not the output "
@@ -296,8 +295,8 @@ def _no_answer(root: nn.Module, ran: list[_Ran]) -> SetupError:
     if not alike:
         return SetupError(made)
     return SetupError(
-        f"{made} If they are made of the output of {alike[0][0].name!r} alone, numbers about "
+        f"{made} If they are made of the output of {alike[0].layer.name!r} alone, numbers about "
         "that layer may still be of use; then name it: ",
-        Option("head", f'"{alike[0][0].name}"'),
+        Option("head", f'"{alike[0].layer.name}"'),
         ".",
     )

@@ -254,8 +254,24 @@ def test_the_mean_of_two_heads_is_refused_and_neither_is_advised() -> None:
 def test_the_sum_of_two_heads_is_refused_and_neither_is_advised() -> None:
     without_advice(
         lambda: Pair(lambda a, b: a + 0.5 * b),
-        "none of these layers alone, but with several together.*head_dist",
+        "several of these layers together.*head_dist",
     )
+
+
+class TokenLabels(nn.Module):
+    """A second head on every position adds its largest logits, as in VOLO."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head, self.aux_head = cnn()[:2], nn.Linear(16, 4), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.body(x).flatten(2).mT
+        return self.head(tokens.mean(1)) + 0.5 * self.aux_head(tokens).amax(1)
+
+
+def test_a_head_to_which_a_dense_one_adds_is_refused_and_not_advised() -> None:
+    without_advice(TokenLabels, "several of these layers together.*head.*aux_head")
 
 
 def test_no_linear_layer_that_answers_is_refused() -> None:

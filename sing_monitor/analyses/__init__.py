@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
+
+import torch
 
 from sing_monitor.analyses.classes import CLASS_METRICS, add_support
 from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
@@ -34,6 +37,9 @@ __all__ = [
     "analyze_support",
     "translate",
 ]
+
+# Features between these have squares, and squares of squares, that single precision holds.
+_SMALL, _LARGE = 1e-6, 1e8
 
 CATALOGUE: tuple[MetricSpec, ...] = (
     *INVARIANTS_METRICS,
@@ -68,7 +74,7 @@ def analyze(
     Raises:
         ValueError: as :func:`translate` does.
     """
-    snapshot = reduced(snapshot)
+    snapshot = reduced(_in_range(snapshot))
     translation = translate(snapshot, texts, ridge=ridge, seed=seed)
     invariants = analyze_invariants(translation, previous_head=previous_head, n_images=n_images)
     support = analyze_support(translation)
@@ -82,3 +88,12 @@ def analyze(
         | analyze_steering(translation)
         | analyze_perturbations(translation, seed=seed)
     )
+
+
+def _in_range(snapshot: Snapshot) -> Snapshot:
+    """The snapshot, in double precision where squares in single precision vanish or overflow."""
+    features = snapshot.features
+    largest = float(features.abs().max()) if features.numel() else 0.0
+    if features.dtype == torch.float64 or largest == 0 or _SMALL < largest < _LARGE:
+        return snapshot
+    return replace(snapshot, features=features.double())
