@@ -28,8 +28,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## train two models on digits and compare what their heads ignore
 	$(BIN)/python examples/quickstart.py
 
-test: $(STAMP) ## run the whole test suite
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the whole test suite, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP) mypy-tree ## ruff (format and rules) and mypy over all code but the tests
 	$(BIN)/ruff format --check .
