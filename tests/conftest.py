@@ -31,13 +31,14 @@ def quickstart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Processes that share out the tests have folders of their own beside each other.
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "quickstart"
     with FileLock(f"{folder}.lock"):
-        if not folder.exists():
+        if not (folder / "done").exists():
             _run_quickstart(folder)
+            (folder / "done").touch()
     return folder
 
 
 def _run_quickstart(folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     script = Path(__file__).parents[1] / "examples" / "quickstart.py"
     with (folder / "output.txt").open("w") as output:
         subprocess.run([sys.executable, script], cwd=folder, check=True, stdout=output, timeout=500)
