@@ -25,8 +25,8 @@ class HeadTap:
     the head computes W f + b. The hooks never raise, never return anything and never wait for the
     device, so the forward pass is untouched.
 
-    They are on the head during a pass only, and behind all others, so that a pruned weight is read
-    after it was pruned. On a compiled model they stay: its code would not notice new ones.
+    They are on the head for one batch at a time, and behind all others, so that a pruned weight is
+    read after it was pruned. On a compiled model they stay: its code would not notice new ones.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class HeadTap:
         # What entered the head first in a pass, and what it answered.
         self._first: tuple[Tensor, Tensor] | None = None
         self._module: nn.Module | None = None
-        self._stays = self._is_in_pass = False
+        self._stays = False
         self._handles: list[RemovableHandle] = []
 
     @property
@@ -58,36 +58,33 @@ class HeadTap:
 
         Args:
             module: the head.
-            stays: whether the hooks are on it from now on, and not during passes only.
+            stays: whether the hooks are on it from now on, and not only while the tap is open.
         """
         if module is self._module:
             return
         self._unhook()
         self.weight = self.bias = self._first = None
         self._module, self._stays = module, stays
-        if stays or self._is_in_pass:
+        if stays:
             self._hook()
 
     def start_pass(self) -> None:
-        """Forget the weight of the last pass, and put the hooks on the head."""
+        """Forget the weight of the last pass."""
         self.weight = self.bias = self.error = self._first = None
         self._calls.clear()
-        self._is_in_pass = True
-        if not self._stays:
-            self._unhook()
-        if not self._handles and self._module is not None:
-            self._hook()
-
-    def end_pass(self) -> None:
-        """Take the hooks off the head, if they may."""
-        self.is_open = self._is_in_pass = False
-        if not self._stays:
-            self._unhook()
 
     def open(self) -> None:
-        """Listen to the next forward passes."""
+        """Listen to the next forward passes, until :meth:`shut`."""
         self._calls.clear()
         self.is_open = True
+        if not self._handles:
+            self._hook()
+
+    def shut(self) -> None:
+        """Listen no longer, and take the hooks off the head, if they may."""
+        self.is_open = False
+        if not self._stays:
+            self._unhook()
 
     def close(self) -> Tensor:
         """Stop listening and hand over the features, (B, m).
@@ -99,7 +96,7 @@ class HeadTap:
             ValueError: if the head was not called since :meth:`open`, or with different numbers of
                 rows, or if its input is no (B, m) matrix.
         """
-        self.is_open = False
+        self.shut()
         calls, self._calls = self._calls, []
         if self.error is not None:
             raise self.error
@@ -143,7 +140,7 @@ class HeadTap:
 
     def remove(self) -> None:
         """Take the hooks off the head, and forget it."""
-        self.is_open = self._is_in_pass = False
+        self.is_open = False
         self._unhook()
         self._module = None
 

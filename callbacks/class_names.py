@@ -34,12 +34,20 @@ _ID = re.compile(
 )
 
 
+_GIVEN = "class_names"
+
+
 @dataclass(frozen=True)
 class ClassNames:
     """Names of the C classes in the order of the labels, or None, and where they come from."""
 
     names: tuple[str, ...] | None
     source: str
+
+    @property
+    def is_found(self) -> bool:
+        """Whether names were found in the data or the model, and not given."""
+        return self.names is not None and self.source != _GIVEN
 
 
 def find_class_names(
@@ -74,7 +82,7 @@ def find_class_names(
         >>> find_class_names(["polar_bear", "cat"], 2).names
         ('polar bear', 'cat')
     """
-    raw, source = given, "class_names"
+    raw, source = given, _GIVEN
     if raw is None:
         raw, source = _search(datamodule, dataset, model, num_classes)
     if raw is None:

@@ -30,9 +30,9 @@ from sing_monitor.callbacks.probe import (
     in_probe,
 )
 from sing_monitor.callbacks.setup import MonitorSetup
-from sing_monitor.callbacks.taken import batch_for_adapter, rows_of_the_head
+from sing_monitor.callbacks.taken import batch_for_adapter, reorders_labels, rows_of_the_head
 from sing_monitor.embeddings import Texts
-from sing_monitor.errors import SetupError
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.snapshot import Snapshot
 
@@ -113,6 +113,7 @@ class Collector:
         self._unsettled: Batch | None = None
         self._known: _Known | None = None
         self._has_announced_calls = False
+        self._reorders = False
         # Once a loader has not kept to its plan, its positions are not to be trusted any more.
         self._disorder = ""
 
@@ -207,6 +208,10 @@ class Collector:
             features: Tensor | None = self._tap.close()
         except ValueError as error:
             features, failure = None, error
+        calls = self._tap.calls_per_batch
+        if features is not None and calls > 1 and len(features) != len(rows):
+            failure = _called_on_parts(calls, len(features), len(rows))
+            features = None
         current.seen += len(rows)
         try:
             if features is None:
@@ -272,7 +277,10 @@ class Collector:
             return unpack_batch(raw_batch)
         is_first = self.setup is None
         with batch_for_adapter(raw_batch, is_first=is_first) as given:
-            return unpack_batch(given, self._adapter)
+            batch = unpack_batch(given, self._adapter)
+        if is_first:
+            self._reorders = reorders_labels(raw_batch, batch.labels)
+        return batch
 
     def _rows_of(self, batch: Batch) -> BatchRows:
         """What is kept of a batch; embeds its images where the pass looks at pixels."""
@@ -281,7 +289,15 @@ class Collector:
             raise RuntimeError("no pass was started.")
         if self.setup is None:
             with no_trace():
-                self.setup = self._settle(batch)
+                setup = self._settle(batch)
+            if self._reorders and setup.classes.is_found:
+                raise SetupError(
+                    "batch_adapter gives the labels another order than they have in the batch, and "
+                    f"the names from {setup.classes.source} may stand in either. Pass ",
+                    Option("class_names", "[...]"),
+                    " in the order of the labels that batch_adapter returns.",
+                )
+            self.setup = setup
         _check_attributes(batch, self.setup)
         pixels = self.setup.pixels.restore(batch.shown)
         if self.example.numel() == 0 and len(pixels):
@@ -424,3 +440,13 @@ def _copied(batch: Batch) -> Batch:
 def _as_setup_error(error: Exception | None) -> SetupError | None:
     """An error that keeps its options for whoever spells them."""
     return error if error is None or isinstance(error, SetupError) else SetupError(str(error))
+
+
+def _called_on_parts(calls: int, rows: int, images: int) -> SetupError:
+    return SetupError(
+        f"the head was called {calls} times for a batch of {images} images, with {rows} rows each, "
+        "so it is not clear which images they belong to. Call it once for each batch, or give a "
+        "loader on which forward does: ",
+        Option("probe", "DataLoader(...)"),
+        ".",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count, islice
 from typing import Any
 
@@ -47,7 +48,7 @@ def collect_probe(
         model: the model.
         loader: of batches that :func:`unpack_batch` or the watch's ``batch_adapter`` reads.
         forward: takes a prepared batch through the model, and so calls the head once.
-        prepare: puts a batch where the model is; by default on its device.
+        prepare: puts a batch where the model is; by default :func:`transfer`.
         batches: how many to run; None: all.
         is_shared: other processes take part in every forward pass, as where weights are sharded;
             a fault then comes up at the end, because they would wait for this one forever.
@@ -58,7 +59,8 @@ def collect_probe(
     """
     from tqdm.auto import tqdm
 
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if prepare is None:
+        prepare = partial(transfer, model)
     bar = tqdm(
         desc="SING: probe",
         unit="batch",
@@ -69,9 +71,7 @@ def collect_probe(
     failure: Exception | None = None
     with no_trace(), eval_mode(model), bar:
         for raw_batch in islice(loader, batches):
-            batch = (
-                move_data_to_device(raw_batch, device) if prepare is None else prepare(raw_batch)
-            )
+            batch = prepare(raw_batch)
             try:
                 if failure is None:
                     watch.read(batch)
@@ -91,6 +91,28 @@ def collect_probe(
             bar.update()
     if failure is not None:
         raise failure
+
+
+def transfer(model: Any, batch: Any) -> Any:
+    """A batch on the model's device; through the hooks of a LightningModule, as a trainer does it.
+
+    Raises:
+        SetupError: if a hook needs a trainer, and the module has none.
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if not is_lightning(model, "LightningModule"):
+        return move_data_to_device(batch, device)
+    try:
+        batch = model._on_before_batch_transfer(batch, dataloader_idx=0)
+        return model._apply_batch_transfer_handler(batch, device, 0)
+    except RuntimeError as error:
+        if model._trainer is not None:
+            raise
+        raise SetupError(
+            f"A batch hook of {type(model).__name__} fails outside a trainer: {error} Without "
+            "its hooks the model would see other images than in the training. Let the hook do "
+            "without self.trainer where there is none (self._trainer is None)."
+        ) from error
 
 
 @contextmanager

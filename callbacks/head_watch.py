@@ -12,18 +12,18 @@ from sing_monitor.callbacks.capture import HeadTap, is_compiled, retrace
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.head import Head, head_shape
 from sing_monitor.head_calls import CallWitness
-from sing_monitor.head_choice import choose_head
+from sing_monitor.head_choice import Choice, choose_head
 from sing_monitor.head_search import AmbiguousHeadError, check_head, find_head, linear_layers
 
 # So many times as many outputs as classes are odd.
-_FAR = 4
+_FAR = 2
 
 
 class HeadWatch:
-    """Finds a model's head, and listens to it.
+    """Finds a model's head, listens to it, and makes sure in every pass that it still answers.
 
-    Until a first batch has shown which layer answers, all linear layers are watched; from then on
-    the head alone.
+    In the first batch of a pass all linear layers are watched, afterwards the head alone. A
+    compiled model is watched so only until its head is known.
 
     Args:
         name: dotted name of the head; None to find it.
@@ -36,7 +36,12 @@ class HeadWatch:
         # The model's linear layers, and their shapes, for which the head was settled.
         self._layers: list[tuple[Head, tuple[int, int]]] = []
         self._witness: CallWitness | None = None
-        self._is_seen = False
+        self._is_settled = self._is_seen = False
+        # Whether the calls that the witness holds were judged already, or are those of a pass
+        # in which it was not asked.
+        self._is_judged = True
+        self._largest_label = 0
+        self._said: set[str] = set()
         self._listening = ExitStack()
 
     @property
@@ -49,7 +54,7 @@ class HeadWatch:
     @property
     def is_settled(self) -> bool:
         """Whether a batch has shown which layer is the head."""
-        return self._witness is None
+        return self._is_settled
 
     @property
     def has_seen_calls(self) -> bool:
@@ -77,7 +82,8 @@ class HeadWatch:
             self.tap.attach(self._head.module, stays=is_compiled(model))
         except AmbiguousHeadError:
             self._head = None
-        self._witness = CallWitness(model, [layer for layer, _ in layers])
+        watched = linear_layers(model, copies=True)
+        self._witness = CallWitness(model, watched)
         self._layers = layers
         retrace(model)
         return True
@@ -85,24 +91,31 @@ class HeadWatch:
     def start_pass(self) -> None:
         """Forget the weight of the last pass."""
         self.tap.start_pass()
+        if self._witness is not None:
+            self._witness.calls.clear()
+        self._is_judged = False
 
     def end_pass(self) -> None:
-        """Listen no longer, and take the hooks off the model, if they may."""
+        """Listen no longer."""
         self.close()
-        self.tap.end_pass()
 
     def open(self) -> None:
         """Listen to the next forward pass, until :meth:`close`."""
         self.close()
-        if self._witness is None:
+        if self._is_settled:
             self.tap.open()
-        else:
+        if self._witness is not None and self._is_witness_wanted(self._witness):
             self._listening.enter_context(self._witness.watching())
+
+    def _is_witness_wanted(self, witness: CallWitness) -> bool:
+        if not self._is_settled:
+            return True
+        return not self._is_judged and not witness.calls and not is_compiled(witness.root)
 
     def close(self) -> None:
         """Listen no longer."""
         self._listening.close()
-        self.tap.is_open = False
+        self.tap.shut()
 
     @contextmanager
     def listening(self) -> Generator[None, None, None]:
@@ -125,24 +138,66 @@ class HeadWatch:
         """
         witness = self._witness
         if witness is None:
-            return
+            raise RuntimeError("the watch is attached to no model.")
         if witness.error is not None:
             raise witness.error
-        choice = choose_head(
-            witness.root,
-            witness.calls,
-            named=None if self._name is None else self._head,
-            largest_label=int(labels.max()) if len(labels) else 0,
-        )
+        self._note(labels)
+        choice = self._choose(witness)
         check_head(choice.head)
         module = choice.head.module
         if not self.tap.is_on(module):
             self.tap.attach(module, stays=is_compiled(witness.root))
             retrace(witness.root)
         self.tap.adopt([call for call in witness.calls if call.layer.module is module])
-        self._head, self._is_seen, self._witness = choice.head, choice.is_seen, None
-        for parts in choice.remarks:
-            rank_zero_warn(f"sing-monitor: {SetupError(*parts)}")
+        self._head, self._is_seen = choice.head, choice.is_seen
+        self._is_settled = self._is_judged = True
+        self._say(choice)
+
+    def judge(self, labels: Tensor) -> None:
+        """Make sure that the model still answered with the head in this pass. Waits for its device.
+
+        An update that began at zero, a second head that is averaged in, the head of another task:
+        all of them answer otherwise than at first.
+
+        Args:
+            labels: of all images of the pass, (N,).
+
+        Raises:
+            ValueError: if another layer answered, or none alone; the head is then looked for anew.
+        """
+        self._note(labels)
+        witness, is_judged, self._is_judged = self._witness, self._is_judged, True
+        if is_judged or witness is None or not witness.calls:
+            return
+        try:
+            choice = self._choose(witness)
+        except SetupError as error:
+            self.reconsider()
+            raise ValueError(str(error)) from error
+        if choice.head.module is not self.head.module:
+            self.reconsider()
+            raise ValueError(
+                f"the model answers with the layer {choice.head.name!r} now, and no longer with "
+                f"{self.head.name!r}; from the next validation on, that one is watched."
+            )
+        self._say(choice)
+
+    def _choose(self, witness: CallWitness) -> Choice:
+        named = None if self._name is None else self._head
+        return choose_head(
+            witness.root, witness.calls, named=named, largest_label=self._largest_label
+        )
+
+    def _note(self, labels: Tensor) -> None:
+        if len(labels):
+            self._largest_label = max(self._largest_label, int(labels.max()))
+
+    def _say(self, choice: Choice) -> None:
+        for remark in choice.remarks:
+            sentence = str(SetupError(*remark))
+            if sentence not in self._said:
+                self._said.add(sentence)
+                rank_zero_warn(f"sing-monitor: {sentence}")
 
     def reconsider(self) -> None:
         """Look for the head anew at the next pass."""
@@ -168,4 +223,5 @@ class HeadWatch:
         self.close()
         self.tap.remove()
         self._head = self._witness = None
+        self._is_settled, self._is_judged, self._largest_label = False, True, 0
         self._layers = []

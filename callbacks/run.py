@@ -343,7 +343,8 @@ class MonitoredRun:
         for info in set(outcome.infos) - self._informed:
             self._informed.add(info)
             rank_zero_info(f"SINGCallback: {info}")
-        self._passes += 1
+        # Where a batch was lost, its images are new in the next pass, though none has changed.
+        self._passes += outcome.scalars["monitor/skipped"] == 0
         self._last = outcome.scalars
         if outcome.scalars["monitor/samples"] == outcome.seen:
             self._accuracy = outcome.scalars["monitor/accuracy"]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sing_monitor.callbacks.batches import has_class
+from sing_monitor.callbacks.batches import has_class, unpack_batch
 from sing_monitor.callbacks.device_rows import BatchRows
 from sing_monitor.errors import Option, SetupError
 
@@ -104,6 +104,27 @@ def batch_for_adapter(batch: Any, *, is_first: bool) -> Generator[Any, None, Non
             "see that. Return new tensors: x / 255 instead of x.div_(255), x.clone() before x[...] "
             "= ..."
         )
+
+
+def reorders_labels(raw_batch: Any, labels: Tensor) -> bool:
+    """Whether an adapter renumbers the labels of a batch so that their order is another one.
+
+    Counting from 0 instead of 1 keeps the order, and so the names. Waits for the device.
+
+    Args:
+        raw_batch: as the loader gave it.
+        labels: as the adapter gives them, (B,).
+    """
+    try:
+        given = unpack_batch(raw_batch).labels
+    except SetupError:  # a batch that only the adapter understands
+        return False
+    if given.shape != labels.shape:
+        return False
+    pairs = set(zip(given.tolist(), labels.tolist(), strict=True))
+    old, new = ({pair[side] for pair in pairs} for side in (0, 1))
+    is_renumbering = len(old) == len(new) == len(pairs)
+    return is_renumbering and [each for _, each in sorted(pairs)] != sorted(new)
 
 
 def shallow(value: Any, depth: int = _DEPTH) -> Any:

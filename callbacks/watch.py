@@ -153,6 +153,8 @@ class Watch:
         if rows is None:
             # Another layer may answer now, such as the head of the next task.
             self.head_watch.reconsider()
+        else:
+            self.head_watch.judge(rows.labels)
         return rows
 
     def abandon(self) -> None:

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from sing_monitor.adapters import adapted_layer, merged_parameters
 from sing_monitor.errors import Option, SetupError
 
+# Relative step of the numbers in which torch multiplies single precision: TF32 and bfloat16 have
+# few digits. Convolutions on a GPU take TF32 by default.
+_MULTIPLIED_IN = {"highest": 0.0, "high": 2**-10, "medium": 2**-7}
 # A 2-D weight, but a table or a scale, not a map from features to logits.
 _NOT_LINEAR = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 
@@ -143,8 +146,9 @@ def kind_of(module: nn.Module) -> str:
 
 def unwrapped(module: nn.Module) -> nn.Module:
     """The module whose forward runs: the one inside a ``torch.compile`` wrapper."""
-    inner = module._modules.get("_orig_mod")
-    return module if inner is None else inner
+    # Those of a scripted module are no dict.
+    modules = module._modules
+    return modules["_orig_mod"] or module if "_orig_mod" in modules else module
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -192,26 +196,29 @@ def check_logits(
     Raises:
         ValueError: if the answer differs by more than its rounding.
     """
-    coarsest = max(torch.finfo(t.dtype).eps for t in (weight, features, logits))
-    exact = weight.device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
-    if not exact:  # TF32 and its like multiply single precision with few bits
-        coarsest = max(coarsest, torch.finfo(torch.bfloat16).eps)
     # On the CPU, because MPS has no double precision.
     x, w, y = (each.detach().cpu().double() for each in (features, weight, logits))
     expected = x @ w.T
-    if bias is not None:
-        expected = expected + bias.cpu().double()
     # Where a large bias meets small features, its rounding is the largest.
     largest = x.norm(dim=1).max() * w.norm(dim=1).max() + expected.abs().max()
     if bias is not None:
-        largest = largest + bias.abs().max().cpu().double()
-    allowed = 16 * coarsest * largest + torch.finfo(logits.dtype).smallest_normal
-    error = (y.flatten(1) - expected).abs().max()
-    if error > allowed:
+        expected = expected + bias.detach().cpu().double()
+        largest = largest + bias.detach().abs().max().cpu().double()
+    # Features and weights are rounded one by one to what they are multiplied in, then summed up.
+    stored = max(torch.finfo(each.dtype).eps for each in (weight, features, logits))
+    multiplied = _MULTIPLIED_IN[torch.get_float32_matmul_precision()]
+    if weight.is_cuda and isinstance(unwrapped(module), nn.Conv2d):
+        multiplied = max(multiplied, _MULTIPLIED_IN["high"])
+    terms = (x.square() @ w.square().T).sqrt() + expected.abs()
+    summed = 16 * min(stored, torch.finfo(torch.float32).eps) * largest
+    allowed = 4 * max(stored, multiplied) * terms + summed
+    difference = (y.flatten(1) - expected).abs()
+    if bool((difference > allowed + torch.finfo(logits.dtype).smallest_normal).any()):
         raise SetupError(
             f"the head ({kind_of(module)}) does not compute W f + b: its logits differ by "
-            f"{float(error):.3g} (normalised features or weights, an adapter, a scale?), so its "
-            "null space cannot be read off the weight. If a plain linear layer answers, name it: ",
+            f"{float(difference.max()):.3g} (normalised features or weights, an adapter, a scale?)"
+            ", so its null space cannot be read off the weight. If a plain linear layer answers, "
+            "name it: ",
             Option("head", '"..."'),
             ".",
         )

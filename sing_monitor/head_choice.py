@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,12 @@ from sing_monitor.head import Head, head_features
 from sing_monitor.head_calls import LayerCall
 from sing_monitor.head_search import AmbiguousHeadError, find_head, linear_layers, listed, preferred
 
-# Roundings by which an answer may differ from the logits that it was made of.
+# Roundings by which an answer may differ from what it is made of: a few, where they are coarse.
 _ROUNDINGS = 64
+_COARSE, _COARSE_ROUNDINGS = 1e-4, 4
+
+
+Remark: TypeAlias = tuple[str | Option, ...]
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Choice:
 
     head: Head
     is_seen: bool
-    remarks: tuple[tuple[str | Option, ...], ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,9 @@ class _Ran:
         logits = [call.logits for call in self.calls if call.logits is not None]
         if len(logits) < len(self.calls) or len({tuple(each.shape) for each in logits}) > 1:
             return False
-        mean = torch.stack([each.double() for each in logits]).mean(dim=0)
-        return any(is_made_of(each, mean.to(logits[0].dtype)) for each in self.calls[-1].answers)
+        views = torch.stack([each.double() for each in logits])
+        mean, size = views.mean(dim=0).to(logits[0].dtype), views.abs().mean(dim=0)
+        return any(is_made_of(each, mean, size) for each in self.calls[-1].answers)
 
 
 def choose_head(
@@ -100,7 +106,9 @@ def choose_head(
         return _named(root, named, ran, answering)
     if not answering:
         raise _no_answer(root, ran)
-    trainable = [each for each in answering if each.layer.is_trainable] or answering
+    own = {id(layer.module) for layer in linear_layers(root)}
+    ours = [each for each in answering if id(each.layer.module) in own] or answering
+    trainable = [each for each in ours if each.layer.is_trainable] or ours
     fitting = [each for each in trainable if each.layer.num_classes > largest_label] or trainable
     pool = _last_of_chains(fitting)
     layers = [each.layer for each in pool]
@@ -108,39 +116,55 @@ def choose_head(
     if len(found) != 1:
         raise _several(layers)
     head = found[0]
-    later = layers[layers.index(head) + 1 :]
-    if any(_is_rival(other, head, other in later, largest_label) for other in layers):
+    # Others may tell these labels as well, or better: that is a question, not a guess.
+    if any(each is not head and each.num_classes <= head.num_classes for each in layers):
         raise _several(layers)
     chosen = pool[layers.index(head)]
-    if not chosen.is_certain:
-        _refuse_uncalled(root, ran, answering)
-    return Choice(head, chosen.is_visible, tuple(_remarks(root, head, later)))
+    if chosen.is_certain:
+        return Choice(head, True, tuple(_frozen(root, head)))
+    _refuse_uncalled(root, ran, answering)
+    later = [each.layer for each in trainable[trainable.index(chosen) + 1 :]]
+    copies = [each.layer for each in answering if each not in ours]
+    remarks = (*_frozen(root, head), *_later(head, later), *_copies(head, copies))
+    return Choice(head, chosen.is_visible, remarks)
 
 
-def is_made_of(answer: Tensor, logits: Tensor) -> bool:
+def is_made_of(answer: Tensor, logits: Tensor, size: Tensor | None = None) -> bool:
     """Whether an answer is logits, their softmax, its logarithm, or a positive multiple of them.
 
-    All of these leave the null space of the head what it is.
+    All of these leave the null space of the head what it is. Images whose logits are not finite
+    tell nothing.
 
     Args:
         answer: (N, K).
         logits: (N, C).
+        size: of the numbers that the logits were summed up from, (N, C); by default their own.
     """
     if answer.shape != logits.shape:
         return False
-    eps = max(torch.finfo(each.dtype).eps for each in (answer, logits))
     a, z = answer.cpu().double(), logits.cpu().double()
-    if bool(((a == z) | (a.isnan() & z.isnan())).all()):
+    finite = z.isfinite().all(dim=1)
+    a, z = a[finite], z[finite]
+    if bool((a == z).all()):
         return True
-    allowed = _ROUNDINGS * eps * max(1.0, float(z.abs().max()))
-    if any(_differ_by(a, made) <= allowed for made in (z.log_softmax(1), z.softmax(1))):
-        return True
+    fine = _roundings(answer.dtype)
+    coarse = max(fine, _roundings(logits.dtype))
+    size = z.abs() if size is None else size.cpu().double()[finite]
+    log_share = z.log_softmax(dim=1)
+    share = log_share.exp()
     scale = float((a * z).sum() / z.square().sum().clamp_min(torch.finfo(z.dtype).tiny))
-    return scale > 0 and _differ_by(a, scale * z) <= _ROUNDINGS * eps * float(a.abs().max())
+    made = [
+        (log_share, coarse * (size + log_share.abs())),
+        (share, fine * share * (1 + log_share.abs())),
+    ]
+    if scale > 0:
+        made.append((scale * z, coarse * scale * size))
+    return any(bool(((a - each).abs() <= allowed).all()) for each, allowed in made)
 
 
-def _differ_by(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().max())
+def _roundings(dtype: torch.dtype) -> float:
+    eps = torch.finfo(dtype).eps
+    return eps * (_COARSE_ROUNDINGS if eps > _COARSE else _ROUNDINGS)
 
 
 def _by_layer(calls: Sequence[LayerCall]) -> list[_Ran]:
@@ -174,38 +198,37 @@ def _refuse_uncalled(root: nn.Module, ran: list[_Ran], answering: list[_Ran]) ->
         raise _not_called(usual[0], answering)
 
 
-def _is_rival(other: Head, head: Head, is_later: bool, largest_label: int) -> bool:
-    """Whether another layer could as well be meant: a twin, or a smaller one further on."""
-    if other is head:
-        return False
-    is_smaller = largest_label < other.num_classes < head.num_classes
-    return other.num_classes == head.num_classes or (is_later and is_smaller)
-
-
-def _remarks(root: nn.Module, head: Head, later: list[Head]) -> list[tuple[str | Option, ...]]:
-    remarks: list[tuple[str | Option, ...]] = []
-    if later:
-        remarks.append(
-            (
-                f"Linear layers run after the head {head.name!r}:{listed(later)}\nIf one of them "
-                "gives the classes, name it: ",
-                Option("head", f'"{later[-1].name}"'),
-                f". If {head.name!r} does, say so: ",
-                Option("head", f'"{head.name}"'),
-                ".",
-            )
-        )
+def _frozen(root: nn.Module, head: Head) -> Iterator[Remark]:
     if not head.is_trainable and any(p.requires_grad for p in root.parameters()):
-        remarks.append(
-            (
-                f"The head {head.name!r} is frozen, while other parts of the model train. That is "
-                "right for a fixed classifier, and wrong if it belongs to a second network. "
-                "Another layer is watched when it is named: ",
-                Option("head"),
-                ".",
-            )
+        yield (
+            f"The head {head.name!r} is frozen, while other parts of the model train. That is "
+            "right for a fixed classifier, and wrong if it belongs to a second network. "
+            "Another layer is watched when it is named: ",
+            Option("head"),
+            ".",
         )
-    return remarks
+
+
+def _later(head: Head, later: list[Head]) -> Iterator[Remark]:
+    if later:
+        yield (
+            f"Linear layers run after the head {head.name!r}:{listed(later)}\nIf one of them "
+            "gives the classes, name it: ",
+            Option("head", f'"{later[-1].name}"'),
+            f". If {head.name!r} alone does, say so: ",
+            Option("head", f'"{head.name}"'),
+            ".",
+        )
+
+
+def _copies(head: Head, copies: list[Head]) -> Iterator[Remark]:
+    if copies:
+        yield (
+            f"A copy of the network runs as well (averaged weights?). The head {head.name!r} is "
+            "watched; for the copy's, name it: ",
+            Option("head", f'"{copies[-1].name}"'),
+            ".",
+        )
 
 
 def _named(root: nn.Module, named: Head, ran: list[_Ran], answering: list[_Ran]) -> Choice:
@@ -216,13 +239,28 @@ def _named(root: nn.Module, named: Head, ran: list[_Ran], answering: list[_Ran])
     if dense:  # raises, and says why
         head_features(named.module, torch.empty(dense[0].shape, device="meta"))
     if mine in answering:
-        return Choice(named, mine.is_visible)
+        twins = [each.layer for each in answering if each is not mine]
+        twins = [each for each in twins if each.num_classes == named.num_classes]
+        return Choice(
+            named, mine.is_visible, () if mine.is_certain else tuple(_twins(named, twins))
+        )
     start = f"The numbers will be about the layer {named.name!r}, which was named, and not about "
     if not answering:
-        return Choice(named, False, ((f"{start}the model's answer: {_no_answer(root, ran)}",),))
+        reason = _no_answer(root, ran).parts[0]
+        return Choice(named, False, ((f"{start}the model's answer. {reason}",),))
     best = answering[-1].layer.name
     advice = ("the model's answer, which comes from another: ", Option("head", f'"{best}"'), ".")
     return Choice(named, False, ((start, *advice),))
+
+
+def _twins(named: Head, twins: list[Head]) -> Iterator[Remark]:
+    if twins:
+        yield (
+            f"Beside the head {named.name!r}, which was named, layers of its size run:"
+            f"{listed(twins)}\nIf the model answers with several of them together (their mean, a "
+            "mixture), the numbers are not about its answer: the null space of one is not that "
+            "of all.",
+        )
 
 
 def _not_called(named: Head, others: list[_Ran]) -> SetupError:
@@ -244,9 +282,9 @@ def _several(layers: list[Head]) -> SetupError:
         "Several layers could be the classifier head: the model was seen to answer with each."
         f"{listed(layers[::-1])}\nName the one whose classes the labels are: ",
         Option("head", f'"{layers[-1].name}"'),
-        ". To watch another as well, add a second monitor, with a name of its own: ",
-        Option("name", '"second"'),
-        ".",
+        ". Another can be watched as well, by a monitor of its own. If the model answers with "
+        "several together (their mean, a mixture), the null space of one is not that of the model, "
+        "and none can be watched for it.",
     )
 
 
@@ -256,7 +294,8 @@ def _no_answer(root: nn.Module, ran: list[_Ran]) -> SetupError:
     if not ran:
         return SetupError(
             f"{reason}None was called when the model ran. A layer that is only used through its "
-            "weight, as in F.linear(x, head.weight), cannot be watched: call head(x)."
+            "weight, as in F.linear(x, head.weight), cannot be watched: call head(x). Nor can "
+            "anything be seen in a step that returns before it runs the model."
         )
     try:  # raises, and says why, where the head that is built to be one is dense
         usual = find_head(root).module
@@ -290,12 +329,15 @@ def _no_answer(root: nn.Module, ran: list[_Ran]) -> SetupError:
     made = (
         f"The model answers with {answer.shape[1]} numbers for each image that are not the output "
         "of one of its linear layers (nor the softmax of that), so their null space is not that "
-        "of one weight. Adapters, normalised or added logits and F.linear(x, weight) do that."
+        "of one weight. Adapters, normalised, masked or added logits and F.linear(x, weight) do "
+        "that. A model can be watched where it returns what one linear layer puts out: "
+        "`return self.head(features)`."
     )
     if not alike:
         return SetupError(made)
     return SetupError(
-        f"{made} If they are made of the output of {alike[0].layer.name!r} alone, numbers about "
+        made,
+        f" If they are made of the output of {alike[0].layer.name!r} alone, numbers about "
         "that layer may still be of use; then name it: ",
         Option("head", f'"{alike[0].layer.name}"'),
         ".",

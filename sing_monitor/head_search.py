@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -82,6 +83,11 @@ def find_head(root: nn.Module, name: str | None = None, *, num_classes: int | No
     """
     if not isinstance(root, nn.Module):
         raise TypeError(f"The head is searched in a torch.nn.Module, got {type(root).__name__}.")
+    if isinstance(root, torch.jit.ScriptModule):
+        raise TypeError(
+            f"{root.original_name} is scripted or traced, and no hook is called there. Give the "
+            "module that it was made of."
+        )
     layers = linear_layers(root)
     if name is not None:
         return _checked(_by_name(root, name, layers), num_classes, layers)
@@ -102,9 +108,14 @@ def find_head(root: nn.Module, name: str | None = None, *, num_classes: int | No
     return _checked(found[0], num_classes, layers)
 
 
-def linear_layers(root: nn.Module) -> list[Head]:
-    """All linear layers of the trained model, each once, in order of definition."""
-    return [Head(path, module) for path, module in _walk(root) if is_linear(module)]
+def linear_layers(root: nn.Module, *, copies: bool = False) -> list[Head]:
+    """All linear layers of the trained model, each once, in order of definition.
+
+    Args:
+        root: the module to search.
+        copies: also those of averaged copies and of metrics.
+    """
+    return [Head(path, module) for path, module in _walk(root, copies=copies) if is_linear(module)]
 
 
 def preferred(
@@ -129,11 +140,12 @@ def preferred(
 
 
 def _walk(
-    module: nn.Module, name: str = "", seen: set[int] | None = None
+    module: nn.Module, name: str = "", seen: set[int] | None = None, *, copies: bool = False
 ) -> Iterator[tuple[str, nn.Module]]:
     """Every module of the trained model once, in order of definition, with its dotted name."""
     module, seen = unwrapped(module), set() if seen is None else seen
-    if id(module) in seen:
+    # Hooks on scripted parts are not called.
+    if id(module) in seen or isinstance(module, torch.jit.ScriptModule):
         return
     seen.add(id(module))
     yield name, module
@@ -142,8 +154,9 @@ def _walk(
     copy = active_copy(module)
     for child_name, child in module.named_children() if copy is None else [copy]:
         classes = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(child).__mro__}
-        if not classes & _NOT_THE_MODEL:
-            yield from _walk(child, f"{name}.{child_name}" if name else child_name, seen)
+        if copies or not classes & _NOT_THE_MODEL:
+            path = f"{name}.{child_name}" if name else child_name
+            yield from _walk(child, path, seen, copies=copies)
 
 
 def _nearest_first(root: nn.Module) -> list[tuple[int, str, nn.Module]]:

@@ -382,6 +382,71 @@ def test_a_tiny_product_beside_a_large_bias_is_rounding() -> None:
         check_logits(layer, weight, bias, features, logits * 1.001)
 
 
+def both_step(model: Any, x: Tensor) -> None:
+    features = model.body(x)
+    model.species(features)
+    model.fc(features)
+
+
+def test_a_smaller_layer_that_tells_the_labels_as_well_is_a_question() -> None:
+    model = Steps(body=cnn()[:4], species=nn.Linear(16, 4), fc=nn.Linear(16, 10))
+    with pytest.raises(SetupError, match=r"(?s)Several.*fc  Linear  10.*species  Linear  4"):
+        choose(model, both_step)
+    assert choose(model, both_step, named="species").head.name == "species"
+
+
+def fine_then_coarse(model: Any, x: Tensor) -> None:
+    features = model.body(x)
+    model.fine(features)
+    model.coarse(features)
+
+
+def test_a_coarse_layer_after_the_head_is_remarked() -> None:
+    model = Steps(body=cnn()[:4], fine=nn.Linear(16, 4), coarse=nn.Linear(16, 2))
+    choice = choose(model, fine_then_coarse)
+    assert choice.head.name == "fine"
+    assert "coarse  Linear  2 x 16" in str(SetupError(*choice.remarks[0]))
+
+
+def mixed(model: Any, x: Tensor) -> None:
+    features = model.body(x)
+    (model.one(features) - 3 * model.other(features)).argmax(1)
+
+
+def test_a_named_head_beside_a_twin_is_remarked() -> None:
+    model = Steps(body=cnn()[:4], one=nn.Linear(16, 4), other=nn.Linear(16, 4))
+    (remark,) = choose(model, mixed, named="one").remarks
+    assert re.search("(?s)other  Linear  4 x 16.*not about its answer", str(SetupError(*remark)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_coarse_numbers_do_not_make_another_answer_the_logits(dtype: torch.dtype) -> None:
+    z, other = (torch.randn(16, 4, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    z, other = z.to(dtype), other.to(dtype)
+    for made in (z, z / 0.07, z.float(), z.float().softmax(1), z.softmax(1), z.log_softmax(1)):
+        assert is_made_of(made, z)
+    scaled = z * torch.tensor([1.0, 1.5, 2.0, 2.5], dtype=dtype)
+    for made in (z[:, [2, 0, 3, 1]], other, z + other, scaled, z.relu(), z**3, -z, z * 0 + 0.3):
+        assert not is_made_of(made, z)
+        assert not is_made_of(made.float(), z)
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_an_update_of_a_tenth_shows_in_every_precision_of_products(precision: str) -> None:
+    layer = nn.Linear(64, CLASSES)
+    features, update = torch.randn(16, 64), 0.1 * torch.randn(CLASSES, 64) / 8
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        weight, bias = head_parameters(layer)
+        logits = layer(features).detach()
+        check_logits(layer, weight, bias, features, logits)
+        with pytest.raises(SetupError, match="does not compute W f"):
+            check_logits(layer, weight, bias, features, logits + features @ update.T)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def test_masked_logits_are_not_the_logits() -> None:
     logits = torch.randn(IMAGES, CLASSES)
     masked = logits.clone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from sing_monitor.callbacks.accuracy import difference, logged_accuracies
@@ -251,14 +253,163 @@ class Tasks(tiny.Classifier):
 
 
 def test_where_another_head_answers_one_epoch_is_lost(tmp_path: Path) -> None:
-    class Keep(L.Callback):
-        def __init__(self) -> None:
-            self.scores: list[float] = []
-
-        def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-            self.scores.append(float(trainer.callback_metrics["sing/image_score"]))
-
-    keep = Keep()
+    keep = Keep("sing/image_score")
     with pytest.warns(UserWarning, match="no scores for epoch 1: the head was not called"):
         fit(tmp_path, Tasks(), keep, max_epochs=3, on_error="warn")
-    assert [score == score for score in keep.scores] == [True, False, True]
+    assert [score == score for score in keep.values] == [True, False, True]
+
+
+class Keep(L.Callback):
+    """A metric after every epoch."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values: list[float] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.values.append(float(trainer.callback_metrics[self.name]))
+
+
+class LateUpdate(tiny.Classifier):
+    """An adapter of one's own, whose update is zero until it is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Parameter(torch.randn(3, 16))
+        self.up = nn.Parameter(torch.zeros(4, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.network[:-1](images)
+        return self.network[-1](features) + features @ self.down.T @ self.up.T
+
+
+class SecondHeadLater(tiny.Classifier):
+    """From the second epoch on, the mean of two heads answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.network[:-1](images)
+        first = self.network[-1](features)
+        return first if self.trainer.current_epoch == 0 else (first + self.second(features)) / 2
+
+
+@pytest.mark.parametrize(
+    ("make", "known", "words"),
+    [
+        (LateUpdate, [], "no scores|turned off"),
+        (SecondHeadLater, [0], "no scores for epoch 1: .*mean of these layers"),
+    ],
+)
+def test_in_every_pass_the_head_must_answer(
+    make: type[tiny.Classifier], known: list[int], words: str, tmp_path: Path
+) -> None:
+    keep = Keep("sing/image_score")
+    with pytest.warns(UserWarning, match=f"(?s){words}"):
+        fit(tmp_path, make(), keep, max_epochs=3, on_error="warn")
+    assert [epoch for epoch, value in enumerate(keep.values) if value == value] == known
+
+
+class Averaged(tiny.Classifier):
+    """Validates on averaged weights, as some do by hand."""
+
+    def __init__(self, *, both: bool) -> None:
+        super().__init__()
+        self.average = AveragedModel(self.network)
+        self.both = both
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        if self.both:
+            self.network(batch[0])
+        self.average(batch[0])
+
+
+def test_an_averaged_copy_that_alone_is_validated_is_a_question(tmp_path: Path) -> None:
+    model = Averaged(both=False)
+    nn.init.zeros_(model.average.module[-1].weight[0])
+    with pytest.raises(Exception, match="not called") as raised:
+        fit(tmp_path, model, max_epochs=1)
+    (name,) = re.findall(r'head="([^"]+)"', str(raised.value))
+    trainer = fit(tmp_path, model, max_epochs=1, head=name)
+    assert float(trainer.callback_metrics["head/rank"]) == 3
+
+
+def test_beside_a_copy_the_network_itself_is_watched_and_that_is_said(tmp_path: Path) -> None:
+    model = Averaged(both=True)
+    nn.init.zeros_(model.average.module[-1].weight[0])
+    with pytest.warns(UserWarning, match='name it: head="average.module.6"'):
+        trainer = fit(tmp_path, model, max_epochs=1)
+    assert float(trainer.callback_metrics["head/rank"]) == 4
+    named = fit(tmp_path, model, max_epochs=1, head="average.module.6")
+    assert float(named.callback_metrics["head/rank"]) == 3
+
+
+class Darkens(tiny.Classifier):
+    """Its hook makes the pixels that the model sees."""
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return (batch[0] - 0.45) / 0.05, batch[1]
+
+
+def test_analyze_shows_the_model_what_the_training_shows_it(tmp_path: Path) -> None:
+    model, stats = Darkens(), (0.45, 0.05)
+    callback = tiny.callback(pixel_stats=stats)
+    trainer = tiny.trainer(tmp_path, callback, max_epochs=1)
+    trainer.fit(model, tiny.loader(tiny.Blobs(seed=1)), data())
+    found = analyze(
+        model, data(), tiny.HashSpace(), pixel_stats=stats, cache_dir=None, concepts=[], ridge=1.0
+    )
+    for key in ("monitor/accuracy", "head/null_energy", "collapse/nc1"):
+        assert found.scalars[key] == pytest.approx(float(trainer.callback_metrics[key]), rel=1e-4)
+
+
+def test_a_first_batch_that_the_step_leaves_out_is_lost_alone(tmp_path: Path) -> None:
+    class LeavesOut(tiny.Classifier):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            if batch_idx > 0:
+                super().validation_step(batch, batch_idx)
+
+    keep = Keep("monitor/samples")
+    fit(
+        tmp_path,
+        LeavesOut(),
+        keep,
+        num_sanity_val_steps=0,
+        max_epochs=3,
+        on_error="warn",
+    )
+    assert keep.values == [32, 32, 32]
+
+
+def test_a_model_can_be_scripted_when_a_validation_starts(tmp_path: Path) -> None:
+    class Scripts(tiny.Classifier):
+        def on_validation_start(self) -> None:
+            with warnings.catch_warnings(action="ignore"):
+                torch.jit.script(self.network)
+
+        on_validation_epoch_start = on_validation_epoch_end = on_validation_start
+
+    fit(tmp_path, Scripts(), max_epochs=2)
+
+
+def test_a_scripted_model_is_refused_in_a_sentence() -> None:
+    with warnings.catch_warnings(action="ignore"):
+        scripted = torch.jit.script(cnn())
+    with pytest.raises(TypeError, match=r"scripted or traced.*module that it was made of"):
+        analyze(scripted, data(), tiny.HashSpace(), cache_dir=None)
+
+
+def test_names_are_asked_for_where_an_adapter_turns_the_labels_round(tmp_path: Path) -> None:
+    def fit_with(**changes: Any) -> L.Trainer:
+        trainer = tiny.trainer(tmp_path, tiny.callback(**changes), max_epochs=1)
+        trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs()), data())
+        return trainer
+
+    def turned(batch: Any) -> Any:
+        return batch[0], 3 - batch[1]
+
+    with pytest.raises(Exception, match=r"another order.*SINGCallback\(class_names=\[...\]\)"):
+        fit_with(batch_adapter=turned)
+    fit_with(batch_adapter=turned, class_names=tiny.CLASSES[::-1])

@@ -249,7 +249,7 @@ def test_a_head_that_is_replaced_between_fits_is_found_anew(tmp_path: Path) -> N
         def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
             in_training.extend(bool(head._forward_pre_hooks) for head in (old, new))
 
-        def on_validation_batch_end(self, *_: Any) -> None:
+        def on_validation_batch_start(self, *_: Any) -> None:
             in_validation.extend(bool(head._forward_pre_hooks) for head in (old, new))
 
     # The same trainer goes on, then a network of another width takes the old one's place.
