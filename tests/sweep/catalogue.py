@@ -1,0 +1,67 @@
+"""Which architectures are swept."""
+
+from __future__ import annotations
+
+import timm
+
+from tests.sweep.case import Case
+from tests.sweep.hugging import transformers_models
+from tests.sweep.vision import timm_files, timm_models, torchvision_models
+
+# Beside the smallest of their files: two heads, a head under another name, a pooling after it, and
+# those whose own initialisation once was refused.
+_MORE_OF_TIMM = (
+    "beitv2_base_patch16_224",
+    "cait_xxs24_224",
+    "convnext_atto",
+    "crossvit_9_240",
+    "cspnext_tiny",
+    "deit_tiny_distilled_patch16_224",
+    "dpn68",
+    "efficientformer_l1",
+    "efficientformerv2_s0",
+    "efficientnet_b1_pruned",
+    "ese_vovnet19b_dw",
+    "inception_v4",
+    "levit_128s",
+    "levit_conv_128s",
+    "mobilenetv4_conv_small",
+    "pit_ti_distilled_224",
+    "repvit_m0_9",
+    "resnetv2_50",
+    "tiny_vit_5m_224",
+    "vit_relpos_small_patch16_224",
+    "vit_tiny_r_s16_p8_224",
+    "volo_d1_224",
+)
+# With the classes of ImageNet, as they are published.
+_WITH_1000_CLASSES = (
+    "convnext_atto",
+    "deit_tiny_patch16_224",
+    "efficientnet_b1_pruned",
+    "inception_v4",
+    "mobilenetv3_small_050",
+    "regnetx_002",
+    "resnet18",
+    "resnetv2_50",
+)
+
+# Why an architecture is not run. What is missing here and cannot be built fails the sweep.
+NOT_RUN = {
+    "transformers-DinatForImageClassification": "natten, which it needs, is not installed",
+    "transformers-ShieldGemma2ForImageClassification": (
+        "a language model that answers yes or no on a picture and a text"
+    ),
+}
+
+
+def all_cases() -> list[Case]:
+    """The cases of the sweep, by library."""
+    return [
+        *timm_files(),
+        *timm_models(_MORE_OF_TIMM),
+        *timm_models(_WITH_1000_CLASSES, num_classes=1000),
+        *timm_models(timm.list_models("test_*")),
+        *torchvision_models(),
+        *transformers_models(),
+    ]
