@@ -54,6 +54,29 @@ NOT_RUN = {
     ),
 }
 
+# Small ones of every kind, and the layer that answers; None where no one layer does.
+SAMPLE = {
+    "timm-test_resnet": "fc",
+    "timm-test_vit": "head",
+    "timm-test_efficientnet": "classifier",
+    "timm-test_convnext": "head.fc",
+    "torchvision-shufflenet_v2_x0_5": "fc",
+    "torchvision-squeezenet1_1": None,
+    "transformers-ViTForImageClassification": "classifier",
+    "transformers-DeiTForImageClassificationWithTeacher": None,
+    "transformers-ImageGPTForImageClassification": "model.score",
+    "transformers-LevitForImageClassificationWithTeacher": None,
+    "transformers-MobileViTForImageClassification": "classifier",
+    "transformers-PerceiverForImageClassificationFourier": "perceiver.decoder.decoder.final_layer",
+    "transformers-SwiftFormerForImageClassification": None,
+}
+
+
+def sampled(name: str) -> Case:
+    """A case of the sample."""
+    cases = timm_models(timm.list_models("test_*")) + torchvision_models() + transformers_models()
+    return next(case for case in cases if str(case) == name)
+
 
 def all_cases() -> list[Case]:
     """The cases of the sweep, by library."""

@@ -65,7 +65,7 @@ def find_truth(model: nn.Module, images: Tensor) -> Truth:
     return Truth(own, tuple(heads), is_zero)
 
 
-def answer_of(output: Any) -> Tensor:
+def answer_of(output: Any, *, detach: bool = True) -> Tensor:
     """The logits in what a model returns: a tensor, ``.logits``, or the first of several."""
     if not isinstance(output, Tensor):
         output = getattr(output, "logits", output)
@@ -74,7 +74,7 @@ def answer_of(output: Any) -> Tensor:
         output = values[0]
     if output.ndim < 2:
         raise ValueError(f"the answer has the shape {tuple(output.shape)}")
-    return output.detach().flatten(1)
+    return (output.detach() if detach else output).flatten(1)
 
 
 def matrix_of(module: nn.Module) -> Tensor | None:

@@ -91,7 +91,7 @@ def _analyze(model: nn.Module, images: Tensor, classes: int, head: str | None) -
         _loader(images, classes),
         HashSpace(),
         head=head,
-        class_names=_names(classes),
+        class_names=words(classes),
         concepts=[],
         pixel_stats=(0, 1),
         n_images=0,
@@ -111,7 +111,7 @@ def _check(model: nn.Module, images: Tensor, classes: int, head: str | None) -> 
     callback = SINGCallback(
         HashSpace(),
         head=head,
-        class_names=_names(classes),
+        class_names=words(classes),
         concepts=[],
         pixel_stats=(0, 1),
         n_images=0,
@@ -124,11 +124,10 @@ def _check(model: nn.Module, images: Tensor, classes: int, head: str | None) -> 
     return _Watched("" if match["name"].startswith("(") else match["name"])
 
 
-def _names(classes: int) -> list[str]:
+def words(classes: int) -> list[str]:
     """Distinct words of three letters; what they mean does not matter here."""
     letters = "abcdefghijklmnopqrstuvwxyz"
-    words = map("".join, product(letters, repeat=3))
-    return list(islice(words, classes))
+    return list(islice(map("".join, product(letters, repeat=3)), classes))
 
 
 def _loader(images: Tensor, classes: int) -> DataLoader[Any]:
