@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import timm
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 
 from tests.sweep.case import Built, Case, NotBuiltError
 
-BATCH = 8
+BATCH = 4
 # Smaller ones shrink to 1 x 1 before the head, where pooling before and after it is the same.
 _SIDES = (96, 112, 128, 192)
+# Beyond this, a transformer of timm gets two blocks: its head stays the same.
+_LARGE = 60_000_000
 # Beyond this, a model costs more memory than a machine with tests has to spare.
 LARGEST = 700_000_000
 
@@ -72,6 +75,9 @@ def _smallest(file: str) -> Built:
 def _timm(name: str, num_classes: int = 10) -> Built:
     native = timm.get_pretrained_cfg(name).input_size[-1]
     create = partial(timm.create_model, name, num_classes=num_classes)
+    with suppress(TypeError):  # not every architecture takes a depth
+        if count(create) > _LARGE and count(partial(create, depth=2)) < _LARGE:
+            create = partial(create, depth=2)
 
     def sized(side: int) -> nn.Module:
         # Most transformers are built for one size of images and take it as an argument.
