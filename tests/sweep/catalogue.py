@@ -8,31 +8,27 @@ from tests.sweep.case import Case
 from tests.sweep.hugging import transformers_models
 from tests.sweep.vision import timm_files, timm_models, torchvision_models
 
-# Beside the smallest of their files: two heads, a head under another name, a pooling after it, and
-# those whose own initialisation once was refused.
+# Beside the smallest of their files: two heads, another kind of head, pooling or token, and those
+# whose own initialization once was refused.
 _MORE_OF_TIMM = (
     "beitv2_base_patch16_224",
-    "cait_xxs24_224",
+    "coat_lite_tiny",
     "convnext_atto",
     "crossvit_9_240",
-    "cspnext_tiny",
     "deit_tiny_distilled_patch16_224",
     "dpn68",
-    "efficientformer_l1",
-    "efficientformerv2_s0",
     "efficientnet_b1_pruned",
+    "efficientvit_l1",
     "ese_vovnet19b_dw",
-    "inception_v4",
-    "levit_128s",
+    "hgnetv2_b0",
     "levit_conv_128s",
+    "mambaout_kobe",
+    "maxvit_rmlp_pico_rw_256",
     "mobilenetv4_conv_small",
     "pit_ti_distilled_224",
     "repvit_m0_9",
     "resnetv2_50",
-    "tiny_vit_5m_224",
     "vit_relpos_small_patch16_224",
-    "vit_tiny_r_s16_p8_224",
-    "volo_d1_224",
 )
 # With the classes of ImageNet, as they are published.
 _WITH_1000_CLASSES = (

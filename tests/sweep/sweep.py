@@ -22,7 +22,7 @@ class Row:
         model: the architecture that was run.
         heads: the layers whose W f + b is the answer.
         shape: "C x m" of the first of them.
-        is_zero: whether the model's own initialisation answers nothing yet.
+        is_zero: whether the model's own initialization answers nothing yet.
         outcomes: by way of asking.
         reason: why it was not run; empty if it was.
     """

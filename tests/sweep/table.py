@@ -8,6 +8,7 @@ from importlib.metadata import version
 from itertools import groupby
 
 from tests.sweep.sweep import Row
+from tests.sweep.verdict import Verdict
 
 _INTRODUCTION = """# Heads that are found
 
@@ -16,7 +17,7 @@ computes its answer, and then asks the monitor three times: `analyze` on the mod
 LightningModule whose `forward` returns the logits, and `check` on one that has a validation step
 alone, where nobody sees the answer. timm: the smallest model of every module file and some more;
 torchvision: every classifier; transformers: every `*ForImageClassification`, with a small random
-configuration. Weights are those of the model's own initialisation. `make sweep` writes this page.
+configuration. Weights are those of the model's own initialization. `make sweep` writes this page.
 
 - **right**: the layer that is watched is the one that gives the answer; in `analyze`, its W f + b
   on the captured features is the answer, number for number.
@@ -48,12 +49,14 @@ def _verdict(row: Row) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     model = row.key if row.model in ("", row.key) else f"{row.key}: {row.model}"
-    head = ", ".join(f"`{name}`" for name in row.heads)
+    head = ", ".join(f"`{name}`" for name in row.heads) or "none"
     words = row.reason if row.worst is None else row.worst.words
+    if row.worst is not None and row.worst.verdict is Verdict.WRONG:
+        words = f"watched: `{row.worst.head}`"
     if row.faults and len(row.faults) < len(row.outcomes):
         words = f"{', '.join(row.faults)}: {words}"
     if row.is_zero:
-        words = " ".join(filter(None, ["All logits are the same before training.", words]))
+        words = " ".join(filter(None, ["All images get the same logits before training.", words]))
     return model, head, row.shape, _verdict(row), _first_words(words)
 
 

@@ -84,7 +84,7 @@ def test_the_layer_that_answers(kind: type[nn.Module], heads: tuple[str, ...]) -
     assert truth.answer.shape == (len(IMAGES), 5)
 
 
-def test_a_layer_that_normalises_is_no_head() -> None:
+def test_a_layer_that_normalizes_is_no_head() -> None:
     model = Features()
     model.fc = Cosine(6, 5)
     assert find_truth(model, IMAGES).heads == ()

@@ -19,9 +19,9 @@ class Truth:
     """What a model answers and the layers that compute it.
 
     Args:
-        answer: (B, C), at the model's own initialisation.
+        answer: (B, C), at the model's own initialization.
         heads: the names of the layers whose W f + b is the answer; empty where no one layer is.
-        is_zero: the head is zero at its own initialisation, so that it answers nothing yet.
+        is_zero: the head is zero at its own initialization, so that it answers nothing yet.
     """
 
     answer: Tensor

@@ -95,7 +95,7 @@ def _torchvision(name: str) -> Built:
 
     def sized(side: int) -> nn.Module:
         with warnings.catch_warnings():
-            # Of old networks, which say that another initialisation will be their default.
+            # Of old networks, which say that another initialization will be their default.
             warnings.simplefilter("ignore", FutureWarning)
             try:
                 return create(image_size=side) if name.startswith("vit") else create()
