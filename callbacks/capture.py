@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,8 +9,11 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from sing_monitor.head import check_logits, head_features, head_parameters
+from sing_monitor.head_calls import LayerCall
+from sing_monitor.weak_hook import WeakHook
 
 
 class HeadTap:
@@ -23,11 +25,11 @@ class HeadTap:
     the head computes W f + b. The hooks never raise, never return anything and never wait for the
     device, so the forward pass is untouched.
 
-    Args:
-        module: the head.
+    They are on the head during a pass only, and behind all others, so that a pruned weight is read
+    after it was pruned. On a compiled model they stay: its code would not notice new ones.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self) -> None:
         self.is_open = False
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
@@ -36,30 +38,56 @@ class HeadTap:
         self.error: Exception | None = None
         # What entered the head first in a pass, and what it answered.
         self._first: tuple[Tensor, Tensor] | None = None
-        self.module = module
-        self._handles = (
-            module.register_forward_pre_hook(_Hook(self, "_read"), with_kwargs=True),
-            module.register_forward_hook(_Hook(self, "_read_logits"), with_kwargs=True),
-        )
+        self._module: nn.Module | None = None
+        self._stays = False
+        self._handles: list[RemovableHandle] = []
+
+    @property
+    def module(self) -> nn.Module:
+        """The head; only after :meth:`attach`."""
+        if self._module is None:
+            raise RuntimeError("the tap is on no head.")
+        return self._module
+
+    def is_on(self, module: nn.Module) -> bool:
+        """Whether a module is the head."""
+        return module is self._module
+
+    def attach(self, module: nn.Module, *, stays: bool) -> None:
+        """Choose the head.
+
+        Args:
+            module: the head.
+            stays: whether the hooks are on it from now on, and not during passes only.
+        """
+        if module is self._module:
+            return
+        is_in_pass = bool(self._handles) and not self._stays
+        self.remove()
+        self.weight = self.bias = self._first = None
+        self._module, self._stays = module, stays
+        if stays or is_in_pass:
+            self._hook()
 
     def start_pass(self) -> None:
-        """Forget the weight of the last pass."""
+        """Forget the weight of the last pass, and put the hooks on the head."""
         self.weight = self.bias = self.error = self._first = None
         self._calls.clear()
+        if not self._stays:
+            self._unhook()
+        if not self._handles and self._module is not None:
+            self._hook()
+
+    def end_pass(self) -> None:
+        """Take the hooks off the head, if they may."""
+        self.is_open = False
+        if not self._stays:
+            self._unhook()
 
     def open(self) -> None:
         """Listen to the next forward passes."""
         self._calls.clear()
         self.is_open = True
-
-    @contextmanager
-    def listening(self) -> Generator[None, None, None]:
-        """Open for a block, and no longer than that when it fails."""
-        self.open()
-        try:
-            yield
-        finally:
-            self.is_open = False
 
     def close(self) -> Tensor:
         """Stop listening and hand over the features, (B, m).
@@ -93,6 +121,14 @@ class HeadTap:
         self.calls_per_batch = len(features)
         return features[0] if len(features) == 1 else _mean(features)
 
+    def adopt(self, calls: Sequence[LayerCall]) -> None:
+        """Take over the calls of a batch that ran before this layer was known to be the head."""
+        self._calls = [call.inputs for call in calls if call.inputs is not None]
+        if calls[0].inputs is not None and calls[0].logits is not None:
+            self._first = calls[0].inputs, calls[0].logits
+        if self.weight is None and is_at_hand(self.module):
+            self._read_weight()
+
     def check(self) -> None:
         """Make sure that the head computed W f + b in this pass. Waits for its device.
 
@@ -106,25 +142,55 @@ class HeadTap:
         self._first = None
 
     def remove(self) -> None:
-        """Take the hooks off the head."""
+        """Take the hooks off the head, and forget it."""
         self.is_open = False
+        self._unhook()
+        self._module = None
+
+    def _hook(self) -> None:
+        self._handles = [
+            self.module.register_forward_pre_hook(WeakHook(self, "_read"), with_kwargs=True),
+            self.module.register_forward_hook(WeakHook(self, "_read_logits"), with_kwargs=True),
+        ]
+
+    def _unhook(self) -> None:
         for handle in self._handles:
             handle.remove()
+        self._handles.clear()
 
     def _read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        inputs = args[0] if args else kwargs["input"]
+        if not self.is_open:
+            return
+        inputs = args[0] if args else next(iter(kwargs.values()))
         if self.weight is None:
-            weight, bias = head_parameters(self.module)
-            self.weight = weight.detach().clone()
-            self.bias = None if bias is None else bias.detach().clone()
+            self._read_weight()
         self._calls.append(inputs.detach().clone())
+
+    def _read_weight(self) -> None:
+        weight, bias = head_parameters(self.module)
+        self.weight = weight.detach().clone()
+        self.bias = None if bias is None else bias.detach().clone()
 
     def _read_logits(
         self, _args: tuple[Any, ...], _kwargs: Mapping[str, Any], logits: Tensor
     ) -> None:
         # Once a pass is enough to know what kind of head it is.
-        if self._first is None:
+        if self.is_open and self._first is None:
             self._first = self._calls[0], logits.detach().clone()
+
+
+def is_at_hand(module: nn.Module) -> bool:
+    """Whether a head's weight can be read outside a forward pass: it is not sharded."""
+    weights = [each for each in module.parameters() if each.ndim >= 2]
+    return all(type(each.data) is Tensor and each.numel() > 0 for each in weights)
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether ``torch.compile`` traces a model or a part of it."""
+    return getattr(model, "_compiler_ctx", None) is not None or any(
+        "_orig_mod" in module._modules or module._compiled_call_impl is not None
+        for module in model.modules()
+    )
 
 
 def retrace(model: nn.Module) -> None:
@@ -134,11 +200,7 @@ def retrace(model: nn.Module) -> None:
     is shared by all models of one architecture: without this, the hooks of a second fit, or of a
     second model, would silently never be called.
     """
-    is_compiled = getattr(model, "_compiler_ctx", None) is not None or any(
-        "_orig_mod" in module._modules or module._compiled_call_impl is not None
-        for module in model.modules()
-    )
-    if is_compiled:
+    if is_compiled(model):
         torch.compiler.reset()
 
 
@@ -146,30 +208,6 @@ def _mean(features: Sequence[Tensor]) -> Tensor:
     """The mean of matrices of one shape, in single precision at least."""
     precision = torch.promote_types(features[0].dtype, torch.float32)
     return torch.stack(tuple(features)).to(precision).mean(dim=0)
-
-
-class _Hook:
-    """What the head holds: a weak link to the tap, cut in every copy and pickle of the model."""
-
-    def __init__(self, tap: HeadTap | None = None, method: str = "") -> None:
-        self._tap = weakref.ref(tap) if tap is not None else None
-        self._method = method
-
-    def __call__(self, _module: nn.Module, *seen: Any) -> None:
-        tap = self._tap() if self._tap is not None else None
-        if tap is None or not tap.is_open:
-            return
-        try:
-            getattr(tap, self._method)(*seen)
-        except Exception as error:
-            # Raised in close(): a monitor's fault must not surface inside the forward pass.
-            tap.error = error
-
-    def __deepcopy__(self, _memo: object) -> _Hook:
-        return _Hook()
-
-    def __reduce__(self) -> tuple[type[_Hook], tuple[()]]:
-        return _Hook, ()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sing_monitor.callbacks.class_names import find_class_names
 from sing_monitor.callbacks.pixels import find_pixel_scale
 from sing_monitor.explain import Explanation, explain
-from sing_monitor.head_search import find_head
+from sing_monitor.forward import run_head
 from sing_monitor.semantics import SemanticSpace
 from sing_monitor.snapshot import Snapshot
 
@@ -49,7 +49,7 @@ def explain_image(
     images = image if image.ndim == 4 else image[None]
     scale = find_pixel_scale(pixel_stats, dataset, images, model)
     if class_names is None and snapshot is None:
-        classes = find_head(model, head).num_classes
+        classes = run_head(model, images, head).head.num_classes
         class_names = find_class_names(None, classes, dataset=dataset, model=model).names
     return explain(
         model,

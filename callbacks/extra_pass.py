@@ -68,7 +68,7 @@ def collect_probe(
             batch = (
                 move_data_to_device(raw_batch, device) if prepare is None else prepare(raw_batch)
             )
-            with watch.tap.listening():
+            with watch.listening():
                 forward(batch)
             try:
                 if failure is None:

@@ -103,7 +103,8 @@ class MonitoredRun:
         """
         self._collect_own(trainer, pl_module)
         if self._is_listening(dataloader_idx):
-            self._watch.tap.open()
+            with self._faults.kept():
+                self._watch.open()
 
     def after_batch(self, trainer: pl.Trainer, batch: Any, dataloader_idx: int) -> None:
         """Take the rows of a batch."""

@@ -79,7 +79,7 @@ class Series:
                 continue
             try:
                 if weight is None and previous is not None:
-                    weight = self._head_weight(previous)
+                    weight = self._head_weight(previous, history.head_name())
                 found = self._analyze(history, checkpoint, ridge, weight)
             except (ValueError, TypeError) as error:
                 yield Result(checkpoint, failure=str(error))
@@ -121,8 +121,8 @@ class Series:
         )
         return found
 
-    def _head_weight(self, checkpoint: Checkpoint) -> Tensor:
-        head = find_head(self.build(checkpoint).eval(), self.settings.get("head"))
+    def _head_weight(self, checkpoint: Checkpoint, name: str | None) -> Tensor:
+        head = find_head(self.build(checkpoint).eval(), self.settings.get("head") or name)
         return head_parameters(head.module)[0]
 
 

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import time
-from functools import partial
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 import sing_monitor
 from sing_monitor.cache import EmbeddingCache
-from sing_monitor.callbacks.batches import pretrained_configs
-from sing_monitor.callbacks.capture import HeadTap, no_trace, retrace
+from sing_monitor.callbacks.batches import Batch, pretrained_configs, unpack_batch
+from sing_monitor.callbacks.capture import HeadTap, is_compiled, no_trace, retrace
 from sing_monitor.callbacks.collector import Collector
 from sing_monitor.callbacks.loaders import sample_positions
 from sing_monitor.callbacks.probe import ProbeEmbedder, ProbeRows
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.setup import (
+    MonitorSetup,
     SetupReport,
     report,
     settle,
 )
 from sing_monitor.embeddings import concept_prompts
-from sing_monitor.head import Head
-from sing_monitor.head_search import find_head
+from sing_monitor.errors import SetupError
+from sing_monitor.head import Head, head_shape
+from sing_monitor.head_calls import CallWitness
+from sing_monitor.head_choice import choose_head
+from sing_monitor.head_search import (
+    AmbiguousHeadError,
+    check_head,
+    find_head,
+    linear_layers,
+)
 from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 from sing_monitor.semantics import SemanticSpace
 
@@ -43,11 +54,19 @@ class Watch:
 
     def __init__(self, settings: Settings, space: SemanticSpace, datamodule: object) -> None:
         self.collector: Collector | None = None
+        self.tap = HeadTap()
         self._settings = settings
         self._space = space
         self._datamodule = datamodule
-        self._tap: HeadTap | None = None
+        self._model: nn.Module | None = None
+        self._loader: Any = None
         self._head: Head | None = None
+        # The linear layers of the model, and their shapes, for which the head was settled.
+        self._layers: list[tuple[Head, tuple[int, int]]] = []
+        # Until a batch has shown which layer answers.
+        self._witness: CallWitness | None = None
+        self._is_seen = False
+        self._listening = ExitStack()
         self._model_name = ""
         image_cache, text_cache = (
             EmbeddingCache(space.name, kind, space.dim, settings.cache_dir)
@@ -57,38 +76,35 @@ class Watch:
         self.embedder = ProbeEmbedder(space, image_cache, thumbnails=settings.n_images > 0)
 
     def attach(self, model: nn.Module) -> None:
-        """Listen to the model's head; anew where the model has replaced it.
+        """Look for the model's head; anew where its layers are others, or have grown.
+
+        Which of several layers answers is left open until a batch has run.
 
         Raises:
-            ValueError: if there is no head, or more than one.
+            ValueError: if there is no head.
             TypeError: if the head cannot be read.
         """
-        head = find_head(model, self._settings.head)
-        self._model_name = _model_name(model)
-        if self._tap is None or self._tap.module is not head.module:
-            self.release()
-            self._tap = HeadTap(head.module)
-            retrace(model)
-        self._head = head
+        layers = [(layer, head_shape(layer.module)) for layer in linear_layers(model)]
+        if layers and layers == self._layers and model is self._model:
+            return
+        self.release()
+        self._model, self._model_name = model, _model_name(model)
+        try:
+            self._head = find_head(model, self._settings.head)
+            self.tap.attach(self._head.module, stays=is_compiled(model))
+        except AmbiguousHeadError:
+            self._head = None
+        self._witness = CallWitness(model, [layer for layer, _ in layers])
+        self._layers = layers
+        retrace(model)
 
     def start(self, model: nn.Module, loader: Any, *, threshold: int, images: int) -> None:
         """Begin a validation pass over about so many images of a loader, on all ranks together."""
         self.attach(model)
+        self._loader = loader
         if self.collector is None:
-            understand = partial(
-                settle,
-                head=self.head,
-                space=self._space,
-                prompts=self._settings.prompts,
-                pixel_stats=self._settings.pixel_stats,
-                class_names=self._settings.class_names,
-                datamodule=self._datamodule,
-                dataset=getattr(loader, "dataset", None),
-                model=model,
-                text_cache=self._text_cache,
-            )
             self.collector = Collector(
-                self.tap, self.embedder, understand, self._settings.batch_adapter
+                self.tap, self.embedder, self._settle, self._settings.batch_adapter
             )
         self.tap.start_pass()
         self.collector.start(
@@ -98,18 +114,88 @@ class Watch:
             positions=sample_positions(loader),
         )
 
+    def open(self) -> None:
+        """Listen to the next forward pass, until :meth:`close`."""
+        self.close()
+        if self._witness is None:
+            self.tap.open()
+        else:
+            self._listening.enter_context(self._witness.watching())
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._listening.close()
+        self.tap.is_open = False
+
+    @contextmanager
+    def listening(self) -> Generator[None, None, None]:
+        """Open for a block, and no longer than that when it fails."""
+        self.open()
+        try:
+            yield
+        finally:
+            self.close()
+
     def add(self, batch: Any) -> None:
         """Take the rows of one batch, whose features the tap has just seen."""
+        self.close()
         if self.collector is None:
             raise RuntimeError("the watch was not started.")
+        if self._witness is not None:
+            self._settle_head(self._witness, batch)
         self.collector.add(batch)
+
+    def _settle_head(self, witness: CallWitness, batch: Any) -> None:
+        """Choose the layer that was seen to answer.
+
+        Raises:
+            ValueError: if none was, or several were.
+        """
+        if witness.error is not None:
+            raise witness.error
+        labels = unpack_batch(batch, self._settings.batch_adapter).labels
+        named = self._head if self._settings.head is not None else None
+        choice = choose_head(
+            witness.root,
+            witness.calls,
+            named=named,
+            largest_label=int(labels.max()) if len(labels) else 0,
+        )
+        check_head(choice.head)
+        calls = [call for call in witness.calls if call.layer.module is choice.head.module]
+        if not self.tap.is_on(choice.head.module):
+            self.tap.attach(choice.head.module, stays=is_compiled(witness.root))
+            retrace(witness.root)
+        self._head, self._is_seen, self._witness = choice.head, choice.is_seen, None
+        self.tap.adopt(calls)
+        for parts in choice.remarks:
+            rank_zero_warn(f"SINGCallback: {SetupError(*parts)}")
+
+    def _settle(self, batch: Batch) -> MonitorSetup:
+        """Conclude from the first batch what pixels, classes and attributes are."""
+        return settle(
+            batch,
+            head=self.head,
+            space=self._space,
+            prompts=self._settings.prompts,
+            pixel_stats=self._settings.pixel_stats,
+            class_names=self._settings.class_names,
+            datamodule=self._datamodule,
+            dataset=getattr(self._loader, "dataset", None),
+            model=self._model,
+            text_cache=self._text_cache,
+        )
 
     def finish(self) -> ProbeRows | None:
         """End the pass; the rows of this rank, or None."""
+        self.close()
+        self.tap.end_pass()
         return None if self.collector is None else self.collector.finish()
 
     def abandon(self) -> None:
         """End a pass that has failed."""
+        self.close()
+        self.tap.end_pass()
         if self.collector is not None:
             self.collector.abandon()
 
@@ -177,23 +263,17 @@ class Watch:
 
     @property
     def head(self) -> Head:
-        """The classifier head; only after :meth:`attach`."""
+        """The classifier head; only once it is known."""
         if self._head is None:
-            raise RuntimeError("the watch is not attached to a model.")
+            raise RuntimeError("the watch knows no head yet.")
         return self._head
 
-    @property
-    def tap(self) -> HeadTap:
-        """The hook on the head; only after :meth:`attach`."""
-        if self._tap is None:
-            raise RuntimeError("the watch is not attached to a model.")
-        return self._tap
-
     def release(self) -> None:
-        """Take the hook off the model."""
-        if self._tap is not None:
-            self._tap.remove()
-        self._tap = self.collector = None
+        """Take all hooks off the model, and forget what was settled for it."""
+        self.close()
+        self.tap.remove()
+        self._head = self._witness = self.collector = None
+        self._layers = []
 
     def report(self, images: int) -> SetupReport:
         """What is used, after the first batch.

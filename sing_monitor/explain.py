@@ -14,7 +14,6 @@ from sing_monitor.embeddings import concept_set, fingerprint, text_set, to_uint8
 from sing_monitor.explanation import Explanation, Shift, explain_features, logits_of
 from sing_monitor.forward import HeadPass, run_head
 from sing_monitor.geometry import HeadGeometry, Invariance
-from sing_monitor.head_search import find_head
 from sing_monitor.pairs import cross_fit
 from sing_monitor.ridge import fit_translator
 from sing_monitor.semantics import SemanticSpace
@@ -77,7 +76,7 @@ def explain(
     images = image if image.ndim == 4 else image[None]
     if len(images) != 1:
         raise ValueError(f"explain takes one image, got a batch of {len(images)}.")
-    seen = run_head(model, find_head(model, head), images)
+    seen = run_head(model, images, head)
     names = _class_names(class_names, snapshot, len(seen.weight))
     pixels = None if restore is None else restore(images).cpu()
     if snapshot is not None:

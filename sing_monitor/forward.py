@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sing_monitor.errors import SetupError
 from sing_monitor.head import Head, check_logits, head_features, head_parameters
+from sing_monitor.head_calls import CallWitness
+from sing_monitor.head_choice import choose_head
+from sing_monitor.head_search import check_head, find_head, linear_layers
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -18,19 +24,21 @@ class HeadPass:
     """What entered and left a head in one forward pass.
 
     Args:
+        head: the layer.
         weight: W, (C, m), in the dtype in which it is stored.
         bias: b, (C,), or None.
         features: f, (N, m).
         logits: what the head answered, (N, C).
     """
 
+    head: Head
     weight: Tensor
     bias: Tensor | None
     features: Tensor
     logits: Tensor
 
 
-def run_head(model: nn.Module, head: Head, images: Tensor) -> HeadPass:
+def run_head(model: nn.Module, images: Tensor, name: str | None = None) -> HeadPass:
     """Run a model once, in eval mode and without gradients, and look at its head.
 
     The images go to the model's device; what is returned is on the CPU. Afterwards every module
@@ -38,35 +46,41 @@ def run_head(model: nn.Module, head: Head, images: Tensor) -> HeadPass:
 
     Args:
         model: maps images to logits.
-        head: of the model.
         images: what the model takes, (N, c, H, W).
+        name: dotted name of the head; by default the layer whose output is the model's answer.
 
     Raises:
-        ValueError: if the head is not called once, or does not compute ``W f + b``.
+        ValueError: if the head is not found, is not called once, or does not compute ``W f + b``.
+        TypeError: if the head cannot be read.
     """
-    calls: list[tuple[Tensor, Tensor]] = []
-
-    def look(module: nn.Module, args: tuple[Any, ...], kwargs: Any, output: Tensor) -> None:
-        inputs = args[0] if args else kwargs["input"]
-        calls.append((inputs.detach().clone(), output.detach().clone()))
-
+    named = None if name is None else find_head(model, name)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with ExitStack() as stack:
-        stack.enter_context(evaluating(model))
-        handle = head.module.register_forward_hook(look, with_kwargs=True)
-        stack.callback(handle.remove)
-        model(images.to(device))
-        weight, bias = head_parameters(head.module)
-    if len(calls) != 1:
+    witness = CallWitness(model, linear_layers(model))
+    with evaluating(model):
+        with witness.watching():
+            model(images.to(device))
+        if witness.error is not None:
+            raise witness.error
+        choice = choose_head(model, witness.calls, named=named, largest_label=-1)
+        check_head(choice.head)
+        module = choice.head.module
+        weight, bias = head_parameters(module)
+    for remark in choice.remarks:
+        _logger.warning(str(SetupError(*remark)))
+    calls = [call for call in witness.calls if call.layer.module is module]
+    if len(calls) != 1 or calls[0].inputs is None or calls[0].logits is None:
         raise ValueError(
-            f"the head {head.name!r} was called {len(calls)} times in one forward pass of the "
-            "model; one call that maps features to logits is needed."
+            f"the head {choice.head.name!r} was called {len(calls)} times in one forward pass of "
+            "the model; one call that maps features to logits is needed."
         )
-    features = head_features(head.module, calls[0][0])
-    logits = calls[0][1].flatten(1)
-    check_logits(head.module, weight, bias, features, logits)
+    features, logits = head_features(module, calls[0].inputs), calls[0].logits
+    check_logits(module, weight, bias, features, logits)
     return HeadPass(
-        weight.cpu(), None if bias is None else bias.cpu(), features.cpu(), logits.cpu()
+        choice.head,
+        weight.cpu(),
+        None if bias is None else bias.cpu(),
+        features.cpu(),
+        logits.cpu(),
     )
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sing_monitor.adapters import adapted_layer, merged_parameters
+from sing_monitor.errors import Option, SetupError
+
 # A 2-D weight, but a table or a scale, not a map from features to logits.
 _NOT_LINEAR = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 
@@ -17,7 +20,8 @@ class Head:
 
     Args:
         name: dotted name inside the module that was searched, without ``torch.compile`` wrappers.
-        module: the layer itself, a linear layer or a 1x1 convolution; hooks belong on it.
+        module: the layer itself, a linear layer or a 1x1 convolution; hooks belong on it. Where
+            peft has put LoRA around a layer, the layer with its update.
     """
 
     name: str
@@ -33,6 +37,11 @@ class Head:
         """Number of features m."""
         return head_shape(self.module)[1]
 
+    @property
+    def is_trainable(self) -> bool:
+        """Whether a training changes the layer."""
+        return any(parameter.requires_grad for parameter in self.module.parameters())
+
     def __str__(self) -> str:
         name, kind = self.name or "(the module itself)", type(self.module).__name__
         return f"{name}  {kind}  {self.num_classes} x {self.feature_dim} (classes x features)"
@@ -41,8 +50,8 @@ class Head:
 def head_parameters(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Read W and b of a head, detached; they share memory with the head where they can.
 
-    A parametrized weight (``weight_norm``) is evaluated. Call it in eval mode: evaluating
-    ``spectral_norm`` in training mode moves its buffers.
+    A parametrized weight (``weight_norm``) is evaluated, the update of LoRA is added. Call it in
+    eval mode: evaluating ``spectral_norm`` in training mode moves its buffers.
 
     Args:
         module: a linear layer or a 1x1 convolution.
@@ -51,11 +60,15 @@ def head_parameters(module: nn.Module) -> tuple[Tensor, Tensor | None]:
         The weight, (C, m), and the bias, (C,), or None for a head without one.
 
     Raises:
-        TypeError: if the weight is packed or quantized, or is not a floating point matrix.
+        TypeError: if the weight is packed or quantized, is not a floating point matrix, or is
+            adapted by something else than LoRA.
         ValueError: if the bias does not have one value per row of the weight.
     """
     module = unwrapped(module)
-    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+    if adapted_layer(module) is None:
+        weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+    else:
+        weight, bias = merged_parameters(module)
     if isinstance(module, nn.Conv2d) and isinstance(weight, Tensor) and is_linear(module):
         weight = weight.flatten(1)
     # A 4-bit layer keeps the attributes of nn.Linear over a packed weight of another shape.
@@ -86,7 +99,7 @@ def head_features(module: nn.Module, inputs: Tensor) -> Tensor:
 
     Args:
         module: the head.
-        inputs: its input, (N, m); (N, m, 1, 1) for a 1x1 convolution.
+        inputs: its input, (N, m), or (N, 1, m); (N, m, 1, 1) for a 1x1 convolution.
 
     Returns:
         The features, (N, m), detached.
@@ -97,13 +110,15 @@ def head_features(module: nn.Module, inputs: Tensor) -> Tensor:
     """
     module = unwrapped(module)
     features, feature_dim = inputs.detach(), head_shape(module)[1]
-    if isinstance(module, nn.Conv2d) and features.ndim == 4 and features.shape[2:] == (1, 1):
+    if features.ndim > 2 and has_one_position(module, features):
         features = features.flatten(1)
     if features.ndim != 2:
-        raise ValueError(
+        raise SetupError(
             f"The head ({kind_of(module)}) got an input of shape {tuple(inputs.shape)}: dense "
-            f"prediction, or a head before the pooling; one feature vector per image is needed, "
-            f'(N, {feature_dim}). Name a head on pooled features: SINGCallback(head="...").'
+            "prediction, or a head before the pooling; one feature vector per image is needed, "
+            f"(N, {feature_dim}). Where a layer on pooled features answers, name it: ",
+            Option("head", '"..."'),
+            ".",
         )
     if features.shape[1] != feature_dim:
         raise ValueError(
@@ -111,6 +126,14 @@ def head_features(module: nn.Module, inputs: Tensor) -> Tensor:
             f"shape {tuple(inputs.shape)}."
         )
     return features
+
+
+def has_one_position(module: nn.Module, inputs: Tensor) -> bool:
+    """Whether what enters a linear layer is one vector for each image, whatever its axes."""
+    features = head_shape(module)[1]
+    axis = 1 if isinstance(unwrapped(module), nn.Conv2d) else inputs.ndim - 1
+    is_split = inputs.ndim >= 2 and inputs.shape[axis] == features
+    return is_split and inputs.numel() == inputs.shape[0] * features
 
 
 def kind_of(module: nn.Module) -> str:
@@ -126,6 +149,9 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 def is_linear(module: nn.Module) -> bool:
     """Whether a module maps features to logits by a (C, m) weight, packed or not."""
+    adapted = adapted_layer(module)
+    if adapted is not None:
+        return is_linear(adapted)
     if isinstance(module, nn.Conv2d):
         return module.kernel_size == (1, 1) and module.groups == 1
     # Quantized layers have a method in place of the weight.
@@ -137,6 +163,7 @@ def is_linear(module: nn.Module) -> bool:
 
 def head_shape(module: nn.Module) -> tuple[int, int]:
     """(C, m). A parametrized weight is not evaluated: spectral_norm would move its buffers."""
+    module = adapted_layer(module) or module
     if isinstance(module, nn.Conv2d):
         return module.out_channels, module.in_channels
     outputs, features = (getattr(module, name, None) for name in ("out_features", "in_features"))
@@ -153,7 +180,7 @@ def check_logits(
 ) -> None:
     """Refuse a head that does something other than ``W f + b`` with its features.
 
-    A cosine head normalises, a low-rank adapter adds: their null space is not that of W.
+    A cosine head normalises, an adapter adds: their null space is not that of W.
 
     Args:
         module: the head.
@@ -174,12 +201,17 @@ def check_logits(
     expected = x @ w.T
     if bias is not None:
         expected = expected + bias.cpu().double()
-    largest = x.norm(dim=1).max() * w.norm(dim=1).max()
+    # Where a large bias meets small features, its rounding is the largest.
+    largest = x.norm(dim=1).max() * w.norm(dim=1).max() + expected.abs().max()
+    if bias is not None:
+        largest = largest + bias.abs().max().cpu().double()
+    allowed = 16 * coarsest * largest + torch.finfo(logits.dtype).smallest_normal
     error = (y.flatten(1) - expected).abs().max()
-    if error > 16 * coarsest * largest:
-        raise ValueError(
+    if error > allowed:
+        raise SetupError(
             f"the head ({kind_of(module)}) does not compute W f + b: its logits differ by "
-            f"{float(error):.3g} (normalised features or weights, an adapter, a scale?). Its null "
-            "space cannot be read off the weight. Name a plain linear layer: "
-            'SINGCallback(head="...").'
+            f"{float(error):.3g} (normalised features or weights, an adapter, a scale?), so its "
+            "null space cannot be read off the weight. If a plain linear layer answers, name it: ",
+            Option("head", '"..."'),
+            ".",
         )

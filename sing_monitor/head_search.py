@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from sing_monitor.adapters import active_copy, adapted_layer
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.head import Head, head_parameters, is_linear, kind_of, unwrapped
 
 # What torchvision, Hugging Face transformers and most hand-written models call their head.
@@ -21,8 +24,28 @@ _NOT_THE_MODEL = {
     "timm.utils.model_ema.ModelEmaV3",
     "torchmetrics.metric.Metric",
 }
+# Layers that read the weights of their parts without calling them, or look whether hooks are on
+# them and then compute otherwise. No head lies inside.
+_CLOSED = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 # How many candidates an error lists.
 _LISTED = 12
+
+
+class AmbiguousHeadError(SetupError):
+    """Several layers could be the head. Which of them answers shows only when the model runs.
+
+    Args:
+        reason: why one could not be chosen.
+        candidates: the layers that could be it.
+    """
+
+    def __init__(self, reason: str, candidates: Sequence[Head]) -> None:
+        self.reason = reason
+        self.candidates = tuple(candidates)
+        super().__init__(f"{reason}{listed(candidates)}\n", *naming(candidates, example=False))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, self.candidates)
 
 
 def find_head(root: nn.Module, name: str | None = None, *, num_classes: int | None = None) -> Head:
@@ -59,29 +82,50 @@ def find_head(root: nn.Module, name: str | None = None, *, num_classes: int | No
     """
     if not isinstance(root, nn.Module):
         raise TypeError(f"The head is searched in a torch.nn.Module, got {type(root).__name__}.")
-    layers = [Head(path, module) for path, module in _walk(root) if is_linear(module)]
+    layers = linear_layers(root)
     if name is not None:
         return _checked(_by_name(root, name, layers), num_classes, layers)
-    found, headless = _by_timm_contract(root, layers, num_classes)
-    # The layers of a headless backbone are inner layers, whatever their names and shapes.
-    others = [layer for layer in layers if not _inside(layer.name, headless)]
-    found = found or _by_usual_names(root, others, num_classes) or _by_shape(others, num_classes)
-    matching = [head for head in found if head.num_classes == num_classes]
-    if len(matching) == 1:
-        found = matching
+    found, headless = preferred(root, layers, num_classes)
     if not found:
         wanted = "" if num_classes is None else f" with {num_classes} outputs"
         reason = f"No classifier head found: {kind_of(root)} has no linear layer{wanted}"
+        others = [layer for layer in layers if not _inside(layer.name, headless)]
         if headless:
             names = ", ".join(name or kind_of(root) for name in headless)
             reason += (
                 f" outside its timm backbone ({names}), which has no linear head of its own "
                 "(num_classes=0?). Build it with the number of classes, or add a linear layer"
             )
-        raise ValueError(f"{reason}.{_advice(others[::-1])}")
+        raise SetupError(f"{reason}.{listed(others[::-1])}")
     if len(found) > 1:
-        raise ValueError(f"Several layers could be the classifier head.{_advice(found)}")
+        raise AmbiguousHeadError("Several layers could be the classifier head.", found)
     return _checked(found[0], num_classes, layers)
+
+
+def linear_layers(root: nn.Module) -> list[Head]:
+    """All linear layers of the trained model, each once, in order of definition."""
+    return [Head(path, module) for path, module in _walk(root) if is_linear(module)]
+
+
+def preferred(
+    root: nn.Module, layers: list[Head], num_classes: int | None = None
+) -> tuple[list[Head], list[str]]:
+    """The layers that could be the head, by how models are built.
+
+    Args:
+        root: the module that is searched.
+        layers: those among which is chosen, the later ones closer to the output.
+        num_classes: number of classes C of the data, if it is known.
+
+    Returns:
+        The heads that could be meant; and the names of the timm models that have none.
+    """
+    found, headless = _by_timm_contract(root, layers, num_classes)
+    # The layers of a headless backbone are inner layers, whatever their names and shapes.
+    others = [layer for layer in layers if not _inside(layer.name, headless)]
+    found = found or _by_usual_names(root, others, num_classes) or _by_shape(others, num_classes)
+    matching = [head for head in found if head.num_classes == num_classes]
+    return (matching if len(matching) == 1 else found), headless
 
 
 def _walk(
@@ -93,10 +137,10 @@ def _walk(
         return
     seen.add(id(module))
     yield name, module
-    # Attention reads the weight of its projection without calling it: no hook would ever fire.
-    if isinstance(module, nn.MultiheadAttention):
+    if isinstance(module, _CLOSED) or adapted_layer(module) is not None:
         return
-    for child_name, child in module.named_children():
+    copy = active_copy(module)
+    for child_name, child in module.named_children() if copy is None else [copy]:
         classes = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(child).__mro__}
         if not classes & _NOT_THE_MODEL:
             yield from _walk(child, f"{name}.{child_name}" if name else child_name, seen)
@@ -147,13 +191,7 @@ def _by_timm_contract(
         if parts is None:
             continue
         owners.append(name)
-        own = {head: None for part in parts for head in _outputs_of(part, layers, num_classes)}
-        if len(own) > 1:
-            raise ValueError(
-                f"{kind_of(module)} answers with {len(own)} heads together, and the null space of "
-                f"one is not that of the model.{_advice(list(own))}"
-            )
-        heads += own
+        heads += {head: None for part in parts for head in _outputs_of(part, layers, num_classes)}
         if not any(is_linear(inner) for part in parts for _, inner in _walk(part)):
             headless.append(name)
     return heads, headless
@@ -203,37 +241,77 @@ def _resolved(root: nn.Module, name: str) -> nn.Module | None:
     return module
 
 
+def _adapter_around(root: nn.Module, name: str) -> str | None:
+    """The name of the adapted layer inside which a layer lies, or None."""
+    parts = name.split(".")
+    for end in range(1, len(parts)):
+        outer = _resolved(root, ".".join(parts[:end]))
+        if outer is not None and adapted_layer(outer) is not None:
+            return ".".join(parts[:end])
+    return None
+
+
 def _by_name(root: nn.Module, name: str, layers: list[Head]) -> Head:
     if not isinstance(name, str):
         raise TypeError(f"The head is given by its dotted name, got a {type(name).__name__}.")
     module = _resolved(root, name)
     name = ".".join(part for part in name.split(".") if part != "_orig_mod")
     if module is None:
-        close = get_close_matches(name, [path for path, _ in _walk(root)])
+        close = get_close_matches(name, [layer.name for layer in layers])
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise ValueError(f"{kind_of(root)} has no module {name!r}.{hint}{_advice(layers[::-1])}")
+        raise SetupError(
+            f"{kind_of(root)} has no module {name!r}.{hint} Its linear layers are:"
+            f"{listed(layers[::-1])}\n",
+            *naming(layers[::-1], example=False),
+        )
+    around = _adapter_around(root, name)
+    if around is not None:
+        raise SetupError(
+            f"{name!r} is a part of the layer {around!r}, to which an adapter adds an update: the "
+            "layer answers with both together. Name the whole: ",
+            Option("head", f'"{around}"'),
+            ".",
+        )
+    copy = active_copy(module)
+    if copy is not None:
+        name, module = f"{name}.{copy[0]}", copy[1]
     if not is_linear(module):
-        within = [layer for layer in layers if _inside(layer.name, [name])] or layers
+        within = [layer for layer in layers if _inside(layer.name, [name])]
         raise TypeError(
             f"{name!r} ({kind_of(module)}) is not a linear layer: a head has a 2-D weight "
-            f"(classes x features) or is a 1x1 convolution.{_advice(within[::-1])}"
+            f"(classes x features) or is a 1x1 convolution. The linear layers "
+            f"{'in it' if within else 'of the model'} are:{listed((within or layers)[::-1])}"
         )
     return Head(name, module)
 
 
 def _checked(head: Head, num_classes: int | None, layers: list[Head]) -> Head:
+    check_head(head)
+    if num_classes is not None and head.num_classes != num_classes:
+        matching = [layer for layer in layers[::-1] if layer.num_classes == num_classes]
+        reason = (
+            f"{head} has {head.num_classes} outputs, but the data has {num_classes} classes: give "
+            f"the head {num_classes} outputs."
+        )
+        if not matching:
+            raise SetupError(reason)
+        raise SetupError(f"{reason}{listed(matching)}\n", *naming(matching))
+    return head
+
+
+def check_head(head: Head) -> None:
+    """Refuse a layer that is no classifier head, or whose weight cannot be read.
+
+    Raises:
+        ValueError: for a layer with one output, or without a shape yet.
+        TypeError: for a packed weight, or one that an adapter changes in an unknown way.
+    """
     if head.feature_dim == 0:
         raise ValueError(f"{head} has no shape yet; run one batch through the model first.")
     if head.num_classes == 1:
         raise ValueError(
             f"{head} has one output: a binary head with one logit has no class rows to compare; "
             "use two outputs."
-        )
-    if num_classes is not None and head.num_classes != num_classes:
-        matching = [layer for layer in layers[::-1] if layer.num_classes == num_classes]
-        raise ValueError(
-            f"{head} has {head.num_classes} outputs, but the data has {num_classes} classes: give "
-            f"the head {num_classes} outputs.{_advice(matching) if matching else ''}"
         )
     # A sharded weight is empty outside the forward pass.
     empty = (
@@ -244,13 +322,17 @@ def _checked(head: Head, num_classes: int | None, layers: list[Head]) -> Head:
             head_parameters(head.module)
         except TypeError as error:
             raise TypeError(f"{head.name}: {error}") from None
-    return head
 
 
-def _advice(candidates: Sequence[Head]) -> str:
-    """The candidates with their shapes, likeliest first, and what to type."""
+def listed(candidates: Sequence[Head]) -> str:
+    """Layers with their shapes, one a line, each after a line break."""
     lines = [f"  {candidate}" for candidate in candidates[:_LISTED]]
     if len(candidates) > _LISTED:
         lines.append(f"  ({len(candidates) - _LISTED} more)")
-    example = candidates[0].name if candidates else "..."
-    return "\n".join(["", *lines, f'Name the head: SINGCallback(head="{example}").'])
+    return "".join(f"\n{line}" for line in lines)
+
+
+def naming(candidates: Sequence[Head], *, example: bool = True) -> tuple[str | Option, ...]:
+    """The advice to name one of some layers."""
+    shown = f'"{candidates[0].name}"' if candidates and example else '"..."'
+    return "Name the one that answers: ", Option("head", shown), "."

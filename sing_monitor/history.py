@@ -15,7 +15,14 @@ from sing_monitor.findings import Findings, complete
 from sing_monitor.kept_scalars import KeptScalars
 from sing_monitor.layout import MARKER_TAG, Layout
 from sing_monitor.runs import monitored_runs
-from sing_monitor.store import StoreError, check_answers, reason, redact, short_waits
+from sing_monitor.store import (
+    ArtifactNotFoundError,
+    StoreError,
+    check_answers,
+    reason,
+    redact,
+    short_waits,
+)
 from sing_monitor.tracking import RunReader, RunWriter
 
 if TYPE_CHECKING:
@@ -64,6 +71,13 @@ class History:
             (int(epoch), int(step)): float(ridge)
             for (epoch, step), ridge in zip(keys, curves["translator/ridge"], strict=True)
         }
+
+    def head_name(self) -> str | None:
+        """The dotted name of the head that was analysed; None where the run does not tell."""
+        try:
+            return self._reader.config().get("head")
+        except ArtifactNotFoundError:
+            return None
 
     def add(
         self,

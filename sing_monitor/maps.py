@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sing_monitor.forward import run_head
 from sing_monitor.geometry import HeadGeometry
-from sing_monitor.head_search import find_head
+from sing_monitor.head_search import linear_layers
 from sing_monitor.scores import angle
 from sing_monitor.translator import in_float64
 
@@ -110,27 +110,29 @@ def find_feature_maps(model: nn.Module, images: Tensor, head: str | None = None)
             norm behind the pooling, a hidden layer, or a map of a single location.
         ValueError: if the head is not found, or does not compute ``W f + b``.
     """
-    found = find_head(model, head)
+    sizes = {layer.feature_dim for layer in linear_layers(model)}
     outputs: list[Tensor] = []
 
     def keep(module: nn.Module, args: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim == 4:
             by_axis = (output, output.permute(0, 3, 1, 2))
-            outputs.extend(each for each in by_axis if each.shape[1] == found.feature_dim)
+            outputs.extend(each for each in by_axis if each.shape[1] in sizes)
 
     with ExitStack() as stack:
         for module in model.modules():
             stack.callback(module.register_forward_hook(keep).remove)
-        features = run_head(model, found, images).features
+        seen = run_head(model, images, head)
     for output in reversed(outputs):
         candidate = output.detach().cpu()
-        if candidate[0, 0].numel() > 1 and _averages_to(candidate, features):
+        if candidate.shape[1] != seen.head.feature_dim:
+            continue
+        if candidate[0, 0].numel() > 1 and _averages_to(candidate, seen.features):
             return candidate
     raise NotAveragedError(
-        f"the head {found.name!r} does not stand on a global average: no module of the model puts "
-        f"out a map (N, {found.feature_dim}, h, w) of several locations whose mean enters the "
-        "head (class tokens, attention pooling, a norm or a layer behind the pooling?). What such "
-        "a head ignores cannot be split over locations exactly."
+        f"the head {seen.head.name!r} does not stand on a global average: no module of the model "
+        f"puts out a map (N, {seen.head.feature_dim}, h, w) of several locations whose mean enters "
+        "the head (class tokens, attention pooling, a norm or a layer behind the pooling?). What "
+        "such a head ignores cannot be split over locations exactly."
     )
 
 

@@ -16,7 +16,6 @@ from sing_monitor.callbacks.explain import explain_image
 from sing_monitor.embeddings import Texts, concept_set, fingerprint, text_set, to_uint8
 from sing_monitor.explain import explain
 from sing_monitor.forward import run_head
-from sing_monitor.head_search import find_head
 from sing_monitor.snapshot import Snapshot, hex_id
 from tests.callbacks import tiny
 
@@ -32,7 +31,7 @@ def model() -> tiny.Classifier:
 @pytest.fixture(scope="module")
 def snapshot(model: tiny.Classifier) -> Snapshot:
     data, space = tiny.Blobs(), tiny.HashSpace()
-    seen = run_head(model, find_head(model), data.images)
+    seen = run_head(model, data.images)
     return Snapshot(
         weight=seen.weight,
         bias=seen.bias,

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor, nn
 
 from sing_monitor.forward import run_head
-from sing_monitor.head_search import find_head
 
 
 class Noisy(nn.Module):
@@ -27,7 +26,7 @@ class Noisy(nn.Module):
 def test_features_and_logits_are_those_of_the_evaluated_model() -> None:
     torch.manual_seed(0)
     model, images = Noisy(), torch.rand(4, 3, 2, 2)
-    seen = run_head(model, find_head(model), images)
+    seen = run_head(model, images)
     model.eval()
     with torch.no_grad():
         torch.testing.assert_close(seen.logits, model(images))
@@ -41,7 +40,7 @@ def test_the_model_and_the_generators_are_left_as_they_were() -> None:
     model = Noisy()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    run_head(model, find_head(model), torch.rand(4, 3, 2, 2, generator=torch.Generator()))
+    run_head(model, torch.rand(4, 3, 2, 2, generator=torch.Generator()))
     assert torch.equal(torch.get_rng_state(), state)
     assert model.body.training
     assert not model.frozen.training
@@ -53,16 +52,16 @@ def test_the_model_and_the_generators_are_left_as_they_were() -> None:
 def test_modes_return_when_the_model_fails() -> None:
     model = Noisy()
     with pytest.raises(RuntimeError, match="shapes"):
-        run_head(model, find_head(model), torch.rand(4, 3, 5, 5))
+        run_head(model, torch.rand(4, 3, 5, 5))
     assert model.body.training
     assert not model.fc._forward_hooks
 
 
-@pytest.mark.parametrize("calls", [0, 2])
-def test_a_head_that_is_not_called_once_is_refused(calls: int) -> None:
+@pytest.mark.parametrize(("calls", "words"), [(0, "'fc' was not called"), (2, "called 2 times")])
+def test_a_head_that_is_not_called_once_is_refused(calls: int, words: str) -> None:
     model = Noisy(calls=calls)
-    with pytest.raises(ValueError, match=f"called {calls} times"):
-        run_head(model, find_head(model), torch.rand(4, 3, 2, 2))
+    with pytest.raises(ValueError, match=words):
+        run_head(model, torch.rand(4, 3, 2, 2))
 
 
 def test_a_head_that_does_more_than_multiply_is_refused() -> None:
@@ -72,4 +71,4 @@ def test_a_head_that_does_more_than_multiply_is_refused() -> None:
 
     model = Noisy(Scaled(5, 3))
     with pytest.raises(ValueError, match=r"does not compute W f \+ b"):
-        run_head(model, find_head(model), torch.rand(4, 3, 2, 2))
+        run_head(model, torch.rand(4, 3, 2, 2))

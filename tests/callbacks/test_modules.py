@@ -242,17 +242,22 @@ def test_a_head_that_is_replaced_between_fits_is_found_anew(tmp_path: Path) -> N
     model.network.reset_classifier(len(tiny.CLASSES))
     new = model.network.get_classifier()
     assert new is not old
-    watching: list[bool] = []
+    in_training: list[bool] = []
+    in_validation: list[bool] = []
 
     class Look(L.Callback):
         def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-            watching.extend(bool(head._forward_pre_hooks) for head in (old, new))
+            in_training.extend(bool(head._forward_pre_hooks) for head in (old, new))
+
+        def on_validation_batch_end(self, *_: Any) -> None:
+            in_validation.extend(bool(head._forward_pre_hooks) for head in (old, new))
 
     # The same trainer goes on, then a network of another width takes the old one's place.
     trainer.callbacks.append(Look())
     trainer.fit_loop.max_epochs = 2
     trainer.fit(model, data, data)
-    assert watching == [False, True]
+    assert in_training == [False, False]
+    assert set(zip(in_validation[::2], in_validation[1::2], strict=True)) == {(False, True)}
     # Two random heads of 4 of 384 dimensions have almost nothing in common.
     assert trainer.callback_metrics["head/drift"] > 0.5
     model.network = tiny.Classifier().network

@@ -125,7 +125,7 @@ def normalised(image: Tensor, label: Tensor) -> Any:
 
 SETUPS: dict[str, tuple[dict[str, Any], Any, Any, str]] = {
     "head by a wrong name": ({"head": "network.fc"}, None, None, "network.6"),
-    "several heads": ({}, TwoHeads, None, r'SINGCallback\(head="'),
+    "several heads": ({}, TwoHeads, None, r'Several layers.*head="'),
     "F.linear head": ({}, Functional, None, "call head"),
     "cosine head": ({}, Cosine, None, r"does not compute W f \+ b"),
     "head called on parts": ({}, CalledOnHalves, None, r"2 times.*16, 5 rows.*probe="),
