@@ -110,7 +110,9 @@ def _run(model: nn.Module, images: Tensor) -> tuple[Tensor, _Calls]:
 
 
 def _is_answer(output: Tensor, answer: Tensor) -> bool:
-    return output.numel() == answer.numel() and torch.equal(output.reshape(len(answer), -1), answer)
+    if output.numel() != answer.numel():
+        return False
+    return torch.equal(output.reshape(len(answer), -1).to(answer.dtype), answer)
 
 
 def _is_linear_map(module: nn.Module, entered: Tensor, answer: Tensor) -> bool:
