@@ -167,13 +167,14 @@ def _probe_image(given: GivenModel, kept: Stored, image: str) -> SeenImage:
     snapshot = kept.snapshot
     if image not in kept.ids:
         raise ValueError(f"The snapshot of epoch {snapshot.epoch} does not hold the image.")
-    if snapshot.image_ids is None or snapshot.sample_index is None:
+    row = kept.ids.index(image)
+    index = -1 if snapshot.sample_index is None else int(snapshot.sample_index[row])
+    if snapshot.image_ids is None or index < 0:
         raise ValueError(
             "The run does not know where in the data set its images are: the validation loader "
-            "shuffled them."
+            "does not go through it in order."
         )
-    row = kept.ids.index(image)
-    index, image_id = int(snapshot.sample_index[row]), int(snapshot.image_ids[row])
+    image_id = int(snapshot.image_ids[row])
     return seen_images.of_data(given, index, image_id, kept.config)
 
 

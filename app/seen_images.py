@@ -8,14 +8,15 @@ from io import BytesIO
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from sing_monitor.app.given_model import GivenModel, as_value_errors
 from sing_monitor.callbacks.batches import pretrained_configs, unpack_batch
 from sing_monitor.callbacks.pixels import find_pixel_scale
+from sing_monitor.callbacks.setup import OWN_PICTURES
 from sing_monitor.embeddings import fingerprint, to_uint8
+from sing_monitor.errors import SetupError
 
 KINDS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 
@@ -25,8 +26,8 @@ class SeenImage:
     """One image as a model takes it.
 
     Args:
-        images: (1, c, H, W).
-        pixels: the same as a picture, (1, 3, H, W) in [0, 1].
+        images: what the model takes, (1, c, H, W).
+        pixels: the picture that belongs to it, (1, 3, H, W) in [0, 1].
         restore: from the one to the other.
     """
 
@@ -57,6 +58,11 @@ def uploaded(given: GivenModel, content: bytes, config: Mapping[str, Any]) -> Se
         raise ValueError(
             f"{type(given.model).__name__} is no timm model, so the transform of its images is "
             "unknown. Start the app with --transform module:name."
+        )
+    if str((config.get("pixels") or {}).get("source", "")).startswith(OWN_PICTURES):
+        raise ValueError(
+            "The run's pictures are not what its model takes (Batch(pictures=...)), so an upload "
+            "cannot stand for both. Choose an image of the data set."
         )
     if given.is_timm:
         _check_timm(given.model, config)
@@ -99,7 +105,8 @@ def of_data(given: GivenModel, index: int, image_id: int, config: Mapping[str, A
             raise ValueError(
                 f"The data set has no image {index}: {type(error).__name__}: {error}"
             ) from error
-        seen = _seen(unpack_batch(batch).images, config)
+        found = unpack_batch(batch)
+        seen = _seen(found.images, config, found.pictures)
     if seen.image_id != image_id:
         raise ValueError(
             f"Image {index} of the data set (--data) is not the one that the run was validated on: "
@@ -121,19 +128,20 @@ def _read(content: bytes) -> Image.Image:
         ) from error
 
 
-def _seen(images: Tensor, config: Mapping[str, Any]) -> SeenImage:
+def _seen(images: Tensor, config: Mapping[str, Any], pictures: Tensor | None = None) -> SeenImage:
+    shown = images if pictures is None else pictures
     stored = config.get("pixels")
     stats = (stored["mean"], stored["std"]) if stored else None
     try:
-        scale = find_pixel_scale(stats, None, images, None)
-    except MisconfigurationException as error:
+        scale = find_pixel_scale(stats, None, shown, None)
+    except SetupError as error:
         normalised = f"mean {stats[0]} and std {stats[1]}" if stats else "statistics not stored"
         raise ValueError(
             f"The model's input is no image that was normalised as those of the run ({normalised}):"
-            f" values from {float(images.min()):.3g} to {float(images.max()):.3g}. Start the app "
+            f" values from {float(shown.min()):.3g} to {float(shown.max()):.3g}. Start the app "
             "with the transform of the training: --transform module:name."
         ) from error
-    return SeenImage(images, scale.restore(images).cpu(), scale.restore)
+    return SeenImage(images, scale.restore(shown).cpu(), lambda _: scale.restore(shown))
 
 
 def _check_timm(model: nn.Module, config: Mapping[str, Any]) -> None:

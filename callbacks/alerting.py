@@ -2,35 +2,63 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from sing_monitor.alerts import Alert, check_alerts, extended
+from sing_monitor.alerts import DEFAULT_ALERTS, Alert, check_alerts, extended
 from sing_monitor.callbacks.memory import Memory
+from sing_monitor.errors import Option, SetupError
+
+_DEFAULTS = {alert.name: alert for alert in DEFAULT_ALERTS}
 
 
 def usable_alerts(alerts: Any) -> tuple[Alert, ...]:
-    """The rules as a tuple; None means none.
+    """The rules that ``alerts=`` means.
+
+    Args:
+        alerts: ``"default"``, or a list of rules and of names of default rules; None for none.
 
     Raises:
-        MisconfigurationException: for anything but alerts on metrics of the catalogue.
+        SetupError: for anything but alerts on metrics of the catalogue.
     """
     from sing_monitor.analyses import CATALOGUE
 
-    rules = () if alerts is None else alerts
-    if not isinstance(rules, Sequence) or not all(isinstance(rule, Alert) for rule in rules):
-        raise MisconfigurationException(
-            f"SINGCallback(alerts={alerts!r}): expected a list of sing_monitor.alerts.Alert, or "
-            "None for none."
+    if alerts == "default":
+        return DEFAULT_ALERTS
+    if alerts is not None and (isinstance(alerts, str) or not isinstance(alerts, Sequence)):
+        raise SetupError(
+            Option("alerts", repr(alerts)),
+            ": expected a list of sing_monitor.alerts.Alert or of names of default alerts, "
+            "'default' for all of these, or None for none.",
         )
+    rules = tuple(_rule(alert) for alert in alerts or ())
     try:
         check_alerts(rules, CATALOGUE)
     except ValueError as error:
-        raise MisconfigurationException(f"SINGCallback(alerts=...): {error}") from error
-    return tuple(rules)
+        raise SetupError(Option("alerts"), f": {error}") from error
+    return rules
+
+
+def _rule(alert: Any) -> Alert:
+    if isinstance(alert, Alert):
+        return alert
+    if not isinstance(alert, str):
+        raise SetupError(
+            Option("alerts"),
+            f": {alert!r} is neither a sing_monitor.alerts.Alert nor the name of a default alert.",
+        )
+    if alert not in _DEFAULTS:
+        close = difflib.get_close_matches(alert, _DEFAULTS, n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise SetupError(
+            Option("alerts"),
+            f": there is no default alert {alert!r}. {hint}There are {', '.join(_DEFAULTS)}; an "
+            "alert of your own is a sing_monitor.alerts.Alert.",
+        )
+    return _DEFAULTS[alert]
 
 
 def raise_alerts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -14,7 +14,10 @@ from torch import Tensor
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.collector import Collector
 from sing_monitor.callbacks.exchange import Outcome, Share
-from sing_monitor.callbacks.probe import ProbeRows
+from sing_monitor.callbacks.namespaces import is_setup_fault
+from sing_monitor.callbacks.probe import Account, ProbeRows
+from sing_monitor.callbacks.remarks import infos, notes, why_nothing
+from sing_monitor.callbacks.spelling import for_callback
 from sing_monitor.callbacks.watch import Watch
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.random_subspaces import RANDOM_SEED
@@ -35,8 +38,8 @@ class Analysis:
         previous_weight: of the last analysed head, or None.
         n_images: how many movers get neighbours and thumbnails.
         invariance: what the null space leaves unchanged.
-        images: number of validation images.
-        ranks: number of processes that the images were shared out to.
+        images: number of validation images; None where it is not known.
+        probe_size: the most that are scored.
         is_rehearsal: the sanity check: say what is used, analyse nothing.
     """
 
@@ -46,8 +49,8 @@ class Analysis:
     previous_weight: Tensor | None
     n_images: int
     invariance: Invariance
-    images: int
-    ranks: int
+    images: int | None
+    probe_size: int
     is_rehearsal: bool
 
     def run(
@@ -60,25 +63,31 @@ class Analysis:
                     raise (MisconfigurationException if share.is_setup_fault else ValueError)(
                         share.failure
                     )
-            if self.is_rehearsal:
-                rank_zero_info(str(watch.report(self.images)))
-                return Outcome(), None, None
+            account = Account.joined([share.account for share in shares])
             parts = [share.rows for share in shares if share.rows is not None]
-            if not any(len(rows) for rows in parts):
-                raise ValueError(
-                    "none of the images belongs to the probe, or all are new since the last "
-                    "validation, which the next one looks at; so there is nothing to analyse."
-                )
-            rows = ProbeRows.joined(parts)
+            rows = ProbeRows.joined(parts, self.probe_size) if parts else None
+            if self.is_rehearsal and rows is not None and watch.is_settled:
+                rank_zero_info(str(watch.report(self.images)))
+                return Outcome(threshold=rows.threshold), None, None
+            if watch.is_settled and (rows is None or len(rows) == 0):
+                # The next epoch may have images again: no fault of the set-up.
+                raise ValueError(for_callback(why_nothing(account)))
             with no_trace():
-                return self.analyse(watch.collector, rows)
+                outcome, findings, snapshot = self.analyse(watch.collector, rows, account)
+            notes = (*outcome.notes, *watch.doubts(snapshot.labels))
+            return replace(outcome, notes=notes), findings, snapshot
         except Exception as error:
             return failed(error, max(share.expected for share in shares)), None, None
 
     def analyse(
-        self, collector: Collector | None, rows: ProbeRows
+        self, collector: Collector | None, rows: ProbeRows | None, account: Account
     ) -> tuple[Outcome, Findings, Snapshot]:
         """Analyse the rows of a probe.
+
+        Args:
+            collector: that has collected them.
+            rows: of all ranks.
+            account: what became of the images that are not among them.
 
         Raises:
             ValueError: if there is nothing to analyse, or what there is holds NaN.
@@ -87,8 +96,13 @@ class Analysis:
         from sing_monitor.analyses.classes import poor_classes
         from sing_monitor.findings import Findings
 
+        if rows is None or len(rows) == 0:
+            raise why_nothing(account)
         if collector is None or collector.setup is None:
-            raise ValueError("no validation batch was seen, so there is nothing to analyse.")
+            raise ValueError("no validation batch was seen, so there is nothing to analyze.")
+        # A full probe misses nothing.
+        missing = min(account.missing, self.probe_size - len(rows))
+        account = replace(account, missing=missing)
         texts = collector.setup.texts(rows.embeddings, rows.labels)
         snapshot = collector.snapshot(
             rows, texts, epoch=self.epoch, step=self.step, invariance=self.invariance
@@ -104,33 +118,20 @@ class Analysis:
             {
                 "monitor/samples": float(len(snapshot)),
                 "monitor/accuracy": snapshot.accuracy,
-                "monitor/skipped": float(rows.missing),
+                "monitor/skipped": float(account.missing),
             }
         )
         collector.decomposed = snapshot.weight, snapshot.geometry
         outcome = Outcome(
             findings.scalars,
             wanted=_pictured(findings),
-            notes=self._notes(rows),
+            notes=notes(account, self.epoch),
+            infos=infos(account),
+            threshold=rows.threshold,
+            seen=account.seen,
             poor_classes=poor_classes(findings.tables["classes"]),
         )
         return outcome, findings, snapshot
-
-    def _notes(self, rows: ProbeRows) -> tuple[str, ...]:
-        notes = []
-        if self.ranks > 1 and rows.doubtful:
-            notes.append(
-                f"images that count more than once: {rows.doubtful}. The sampler does not tell "
-                "which it has repeated to share out the data set evenly. With Lightning's own "
-                "sampler and without shuffling, each image counts once."
-            )
-        if rows.missing:
-            notes.append(
-                f"images that the scores of epoch {self.epoch} leave out: {rows.missing}. They "
-                "were not in the validations before. The next validation embeds what is new; "
-                "scores of epochs compare where all validate on the same images."
-            )
-        return tuple(notes)
 
     def _previous_head(self, collector: Collector, feature_dim: int) -> HeadGeometry | None:
         """None also where a new network took the old one's place: there is no drift between two."""
@@ -148,8 +149,8 @@ def failed(error: Exception, expected: int) -> Outcome:
     """The outcome of an epoch without numbers: everything is NaN but the count of what was lost."""
     return Outcome(
         {"monitor/skipped": float(expected)},
-        failure=str(error) or type(error).__name__,
-        is_setup_fault=isinstance(error, MisconfigurationException),
+        failure=for_callback(error),
+        is_setup_fault=is_setup_fault(error),
     )
 
 

@@ -39,7 +39,7 @@ class HeadTap:
         # What entered the head first in a pass, and what it answered.
         self._first: tuple[Tensor, Tensor] | None = None
         self._module: nn.Module | None = None
-        self._stays = False
+        self._stays = self._is_in_pass = False
         self._handles: list[RemovableHandle] = []
 
     @property
@@ -62,17 +62,17 @@ class HeadTap:
         """
         if module is self._module:
             return
-        is_in_pass = bool(self._handles) and not self._stays
-        self.remove()
+        self._unhook()
         self.weight = self.bias = self._first = None
         self._module, self._stays = module, stays
-        if stays or is_in_pass:
+        if stays or self._is_in_pass:
             self._hook()
 
     def start_pass(self) -> None:
         """Forget the weight of the last pass, and put the hooks on the head."""
         self.weight = self.bias = self.error = self._first = None
         self._calls.clear()
+        self._is_in_pass = True
         if not self._stays:
             self._unhook()
         if not self._handles and self._module is not None:
@@ -80,7 +80,7 @@ class HeadTap:
 
     def end_pass(self) -> None:
         """Take the hooks off the head, if they may."""
-        self.is_open = False
+        self.is_open = self._is_in_pass = False
         if not self._stays:
             self._unhook()
 
@@ -114,8 +114,8 @@ class HeadTap:
             raise ValueError(
                 f"the head was called {len(rows)} times in one validation step, with "
                 f"{', '.join(map(str, rows))} rows, so it is not clear which features belong to "
-                "the images. Call it once for each batch, or give a loader on which forward does: "
-                "SINGCallback(probe=...)."
+                "the images. Call it once for each batch, or give a loader on which forward does, "
+                "which the callback takes as probe=."
             )
         features = [head_features(self.module, call) for call in calls]
         self.calls_per_batch = len(features)
@@ -143,7 +143,7 @@ class HeadTap:
 
     def remove(self) -> None:
         """Take the hooks off the head, and forget it."""
-        self.is_open = False
+        self.is_open = self._is_in_pass = False
         self._unhook()
         self._module = None
 

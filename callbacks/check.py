@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from sing_monitor.callbacks.extra_pass import collect_probe, forward_images
-from sing_monitor.callbacks.loaders import dataset_size
+from sing_monitor.callbacks.loaders import check_loader, planned_images
+from sing_monitor.callbacks.remarks import why_nothing
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.setup import SetupReport
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.errors import SetupError
 from sing_monitor.semantics import SemanticSpace
 
 _EVERYTHING = 2**63 - 1
@@ -20,15 +21,17 @@ _EVERYTHING = 2**63 - 1
 
 def check(settings: Settings, space: SemanticSpace, model: nn.Module, loader: Any) -> SetupReport:
     """Run a model on one batch and report what would be used; nothing of the model changes."""
+    check_loader(loader, "check")
     watch = Watch(settings, space, None)
     try:
-        images = dataset_size(loader, math.inf, 1)
+        images = planned_images(loader, math.inf, 1)
         if images == 0:
-            raise MisconfigurationException("the loader is empty; check needs one batch.")
+            raise SetupError("the loader is empty; check needs one batch.")
         watch.start(model, loader, threshold=_EVERYTHING, images=images)
-        forward = forward_images(model, settings.batch_adapter)
-        collect_probe(watch, model, loader, forward=forward, batches=1)
-        watch.finish()
+        with forward_images(model, settings.batch_adapter) as forward:
+            collect_probe(watch, model, loader, forward=forward, batches=1)
+        if watch.finish() is None:
+            raise why_nothing(watch.account)
         return watch.report(images)
     finally:
         watch.release()

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
-from sing_monitor.callbacks.batches import inner_datasets, pretrained_configs, read_attribute
+from sing_monitor.callbacks.batches import (
+    held_datasets,
+    inner_datasets,
+    pretrained_configs,
+    read_attribute,
+)
+from sing_monitor.callbacks.label_order import NamedLabels, refuse_two_orders
+from sing_monitor.callbacks.plain import is_listing, plain
+from sing_monitor.errors import Option, SetupError
 
+_NAMES = Option("class_names", "[...]")
 # torchvision's ImageNet and Imagenette keep several lemmas per class in ``classes`` and the ids in
 # ``wnids``; the ids tell "crane" from "crane".
 _ATTRIBUTES = ("class_names", "wnids", "classes", "class_to_idx")
@@ -48,18 +56,19 @@ def find_class_names(
     ``classes``, ``class_to_idx`` of the datamodule, of the data set, of those that it wraps; the
     pretrained timm config of the model (its own label names, or ImageNet-1k at 1,000 outputs).
     WordNet ids become timm's ImageNet names, underscores become spaces, and numbers in front
-    ("0 - zero") go. Warns when names are no words or not distinct, and when none are found.
+    ("0 - zero") go. Names follow the labels through each data set's ``target_transform``. Warns
+    when names are no words or not distinct, and when none are found.
 
     Args:
-        given: None, C names, or a mapping name -> index.
+        given: None, C names in any sequence, or a mapping name -> index.
         num_classes: C, the number of outputs of the head.
         datamodule: the trainer's datamodule, or None.
         dataset: the validation data set, wrapped or not, or None.
         model: the LightningModule or any module, or None.
 
     Raises:
-        MisconfigurationException: if the names are not C strings, or the data sets that are
-            wrapped disagree.
+        SetupError: if the names are not C strings, the data sets that are wrapped disagree, or a
+            ``target_transform`` leaves open which name belongs to which label.
 
     Example:
         >>> find_class_names(["polar_bear", "cat"], 2).names
@@ -74,12 +83,13 @@ def find_class_names(
             "image embedding of each class) instead of text. For text, pass class_names=[...]."
         )
         return ClassNames(None, "none found")
-    names = _words(_as_list(raw, source), source)
+    names = _words(ordered_names(raw, source), source)
     if len(names) != num_classes:
-        raise MisconfigurationException(
-            f"{source} names {len(names)} classes, but the head has C={num_classes} outputs. Pass "
-            f"class_names=[...] with {num_classes} names in the order of the labels, or give the "
-            f"head {len(names)} outputs."
+        raise SetupError(
+            f"{source} names {len(names)} classes, but the head has C={num_classes} outputs. Pass ",
+            _NAMES,
+            f" with {num_classes} names in the order of the labels, or give the head {len(names)} "
+            "outputs.",
         )
     _warn_if_not_words(names, source)
     return ClassNames(names, source)
@@ -88,16 +98,10 @@ def find_class_names(
 def _search(
     datamodule: object, dataset: object, model: nn.Module | None, num_classes: int
 ) -> tuple[Any, str]:
-    for owner, role in ((datamodule, "datamodule"), (dataset, "dataset")):
-        found = list(_named_by(owner, role))
-        if found:
-            first, source = found[0]
-            if any(_as_list(raw, source) != _as_list(first, source) for raw, _ in found):
-                raise MisconfigurationException(
-                    f"The wrapped data sets name their classes differently ({source} and others). "
-                    "Pass class_names=[...] in the order of the labels."
-                )
-            return first, source
+    found = _named_by_module(datamodule, dataset) or _named_by(dataset, "dataset")
+    if found is not None:
+        order = ", in the order of target_transform" if found.renumbered_by else ""
+        return found.listed(num_classes), f"{found.source}{order}"
     for config in pretrained_configs(model):
         labels = config.get("label_names")
         # The config outlives a replaced head, so only a list that fits can be meant.
@@ -111,47 +115,116 @@ def _search(
     return None, "none found"
 
 
-def _named_by(owner: object, role: str) -> Iterator[tuple[Any, str]]:
+def _named_by_module(datamodule: object, dataset: object) -> NamedLabels | None:
+    """Names that a datamodule has itself, or else those of data sets that it holds."""
+    named = _own_names(datamodule, "datamodule")
+    is_own = named is not None
+    if named is None:
+        parts = [_named_by(each, "datamodule") for each in inner_datasets(datamodule)]
+        named = _joined([each for each in parts if each is not None])
+    if named is None:
+        return None
+    try:
+        watched = _named_by(dataset, "dataset")
+    except SetupError:
+        if not is_own:
+            raise
+        watched = None
+    if watched is not None and (watched.renumbered_by or named.renumbered_by):
+        if named.names == watched.names:
+            return named
+        # Where labels are renumbered, other data sets of the module say nothing of this one's.
+        if not is_own:
+            return watched
+    if named.renumbered_by is None:
+        # A target_transform of the module's own is meant for its data sets.
+        names = [each for (each,) in named.names.values()]
+        refuse_two_orders(datamodule, [datamodule, dataset], names, named.source)
+    return named
+
+
+def _named_by(owner: object, role: str, above: tuple[object, ...] = ()) -> NamedLabels | None:
     """Names that an object has itself; only without them, those of the data sets it wraps."""
+    path = (*above, owner)
+    wrapped = [each for each in inner_datasets(owner) if not any(each is one for one in path)]
+    named = _own_names(owner, role)
+    if named is not None:
+        names = [each for (each,) in named.names.values()]
+        refuse_two_orders(owner, held_datasets(owner), names, named.source)
+    else:
+        parts = [_named_by(each, role, path) for each in wrapped]
+        named = _joined([each for each in parts if each is not None])
+    return None if named is None else named.under(owner)
+
+
+def _own_names(owner: object, role: str) -> NamedLabels | None:
     for attribute in _ATTRIBUTES:
         raw = read_attribute(owner, attribute)
         if _is_collection(raw) and len(raw):
-            yield raw, f"{role}.{attribute} ({type(owner).__name__})"
-            return
-    for inner in inner_datasets(owner):
-        yield from _named_by(inner, role)
+            source = f"{role}.{attribute} ({type(owner).__name__})"
+            return NamedLabels.in_order(ordered_names(raw, source), source)
+    return None
+
+
+def _joined(parts: list[NamedLabels]) -> NamedLabels | None:
+    """The names of several data sets together, which must not contradict each other."""
+    if not parts:
+        return None
+    names: dict[int, tuple[Any, ...]] = {}
+    for part in parts:
+        for label, found in part.names.items():
+            if names.setdefault(label, found) != found:
+                raise SetupError(
+                    f"The wrapped data sets name their classes differently ({part.source} and "
+                    "others). Pass ",
+                    _NAMES,
+                    " in the order of the labels.",
+                )
+    changed = next((part.renumbered_by for part in parts if part.renumbered_by), None)
+    return NamedLabels(names, parts[0].source, changed)
 
 
 def _is_collection(raw: Any) -> TypeGuard[Collection[Any]]:
-    """Lists, tuples, arrays, mappings: ordered, of some length. Not a count, a method, a word."""
-    return isinstance(raw, (list, tuple, Mapping)) or bool(getattr(raw, "shape", ()))
+    """Sequences, arrays, mappings: ordered, of some length. Not a count, a method, a word."""
+    return isinstance(raw, Mapping) or is_listing(raw)
 
 
-def _as_list(raw: Any, source: str) -> list[Any]:
-    """Names in the order of the labels."""
+def ordered_names(raw: Any, source: str) -> list[Any]:
+    """Names in the order of the labels.
+
+    Args:
+        raw: any sequence of names, or a mapping name -> index.
+        source: where they come from, for the sentence.
+
+    Raises:
+        SetupError: if it is anything else, or the indices are not 0..C-1.
+    """
     if not _is_collection(raw):
-        raise MisconfigurationException(
+        raise SetupError(
             f"{source} is {raw!r} ({type(raw).__name__}); expected a list of names in the order of "
             "the labels."
         )
     if isinstance(raw, Mapping):
         if sorted(map(str, raw.values())) != sorted(map(str, range(len(raw)))):
-            raise MisconfigurationException(
+            raise SetupError(
                 f"{source} maps {len(raw)} names to {list(raw.values())}; expected each index of "
-                f"0..{len(raw) - 1} once. Pass class_names=[...] in the order of the labels."
+                f"0..{len(raw) - 1} once. Pass ",
+                _NAMES,
+                " in the order of the labels.",
             )
         return sorted(raw, key=lambda name: int(raw[name]))
-    return list(raw)
+    return list(raw if isinstance(raw, Sequence) else plain(raw))
 
 
 def _words(raw: list[Any], source: str) -> tuple[str, ...]:
     """Names as words: stripped, spaced, first lemma, without numbers, WordNet ids looked up."""
     lemmas = [(entry,) if isinstance(entry, str) else entry for entry in raw]
     for entry in lemmas:
-        if not (isinstance(entry, (tuple, list)) and entry and isinstance(entry[0], str)):
-            raise MisconfigurationException(
-                f"{source} holds {entry!r} of type {type(entry).__name__}; expected words. Pass "
-                "class_names=[...] with strings in the order of the labels."
+        if not (is_listing(entry) and len(entry) and isinstance(entry[0], str)):
+            raise SetupError(
+                f"{source} holds {entry!r} of type {type(entry).__name__}; expected words. Pass ",
+                _NAMES,
+                " with strings in the order of the labels.",
             )
     names = [str(entry[0]).strip() for entry in lemmas]
     matches = [_NUMBERED.fullmatch(name) for name in names]

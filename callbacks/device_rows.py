@@ -8,8 +8,46 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sing_monitor.callbacks.batches import Batch
-from sing_monitor.callbacks.probe import in_probe
+from sing_monitor.callbacks.batches import has_class
+from sing_monitor.callbacks.placement import Placement, Smallest, with_spare
+
+Attributes = Mapping[str, tuple[Tensor, tuple[str, ...]]]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchRows:
+    """What is kept of a batch before the model has seen it.
+
+    Args:
+        image_ids: content fingerprints, (B,).
+        labels: (B,) int64.
+        attributes: value indices, (B,) int64, and names of the values, by attribute.
+        positions: in the data set, (B,), on the CPU; None where they are not known.
+        looked: where the host looks at the images, their ids on the CPU; else None.
+    """
+
+    image_ids: Tensor
+    labels: Tensor
+    attributes: Attributes
+    positions: Tensor | None
+    looked: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, rows: Tensor) -> BatchRows:
+        """Some of the rows, by their numbers, (R,) on the CPU."""
+
+        def some(column: Tensor) -> Tensor:
+            return column[rows.to(column.device, non_blocking=True)]
+
+        return BatchRows(
+            some(self.image_ids),
+            some(self.labels),
+            {name: (some(values), names) for name, (values, names) in self.attributes.items()},
+            None if self.positions is None else some(self.positions),
+            None if self.looked is None else some(self.looked),
+        )
 
 
 @dataclass(frozen=True)
@@ -20,85 +58,103 @@ class SeenRows:
         image_ids: content fingerprints, (N,), in the order in which the images came.
         labels: (N,) int64.
         attributes: value indices, (N,) int64, and names of the values, by attribute.
-        features: (R, m), of the first R of the images that belong to the probe.
+        features: (R, m).
+        places: which of the features are an image's, (N,) int64; -1 where there are none.
+        used: which images are of batches whose features could be used, (N,) bool.
     """
 
     image_ids: Tensor
     labels: Tensor
-    attributes: Mapping[str, tuple[Tensor, tuple[str, ...]]]
+    attributes: Attributes
     features: Tensor
+    places: Tensor
+    used: Tensor
 
 
 class DeviceRows:
-    """Gathers the rows of a pass without ever waiting for the device.
+    """Gathers the rows of a pass; whether that waits for the device is up to the placement.
 
-    Which images belong to the probe is worked out on the device, and their features are written
-    there, one after the other, into a matrix that was made large enough before. Only
-    :meth:`on_cpu` copies, once. Until then the device holds (m,) features in their own dtype for
-    each place of the matrix, and 8 bytes for the id, label and each attribute of every image.
+    Features of the probe are written into a matrix on the device, in the rows that the placement
+    gives them. Only :meth:`on_cpu` copies, once. Until then the device holds (m,) features in their
+    own dtype for each row of the placement, and 8 bytes for the id, label and each attribute of
+    every image.
 
     Args:
-        threshold: of the hashes that belong to the probe.
-        expected: about how many images of the probe will come. A few more have a place; without
-            :meth:`reserve`, features of those beyond are dropped.
+        placement: of the images of the probe.
     """
 
-    def __init__(self, threshold: int, expected: int) -> None:
-        self._threshold = threshold
-        self._places = _with_spare(expected)
-        self._reserved = 0
-        self._image_ids: list[Tensor] = []
-        self._labels: list[Tensor] = []
-        self._attributes: dict[str, tuple[list[Tensor], tuple[str, ...]]] = {}
+    def __init__(self, placement: Placement) -> None:
+        self._placement = placement
+        self._batches: list[BatchRows] = []
+        self._used: list[Tensor] = []
         self._features: Tensor | None = None
-        self._count = torch.empty(0)
 
-    def reserve(self, rows: int) -> None:
-        """Make sure that ``rows`` further images of the probe have a place."""
-        self._reserved += rows
-        if self._reserved > self._places:
-            self._places = _with_spare(self._reserved)
-            if self._features is not None:
-                filled, self._features = self._features, self._matrix(self._features)
-                self._features[: len(filled)] = filled
+    @property
+    def threshold(self) -> int:
+        """Of the hashes that belong to the probe."""
+        return self._placement.threshold
 
-    def add(self, image_ids: Tensor, features: Tensor, batch: Batch) -> None:
-        """Take the rows of one batch: ids (B,) and features (B, m), which may share no device."""
-        with torch.inference_mode(False), torch.no_grad():
-            # Copies, because a loader may use the memory of a batch again.
-            self._image_ids.append(image_ids.clone())
-            self._labels.append(batch.labels.clone())
-            for name, (values, names) in batch.attributes.items():
-                self._attributes.setdefault(name, ([], tuple(names)))[0].append(values.clone())
-            if self._features is None:
-                self._features = self._matrix(features)
-                self._count = torch.zeros((), dtype=torch.int64, device=features.device)
-            chosen = in_probe(image_ids, self._threshold).to(features.device, non_blocking=True)
-            place = self._count + chosen.cumsum(0)
-            # Row 0 takes what is not kept: leaving it out would need its number on the host.
-            place = place * (chosen & (place <= self._places))
-            self._features.index_copy_(0, place, features)
-            self._count += chosen.sum()
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def add(self, batch: BatchRows, features: Tensor | None) -> None:
+        """Take the rows of one batch.
+
+        Args:
+            batch: its ids and labels, which may lie on another device than the features.
+            features: (B, m), or None where they cannot be used.
+        """
+        self._batches.append(batch)
+        self._used.append(torch.full((len(batch),), features is not None))
+        if features is None:
+            if isinstance(self._placement, Smallest):
+                self._placement.skip(len(batch))
+            return
+        ids = batch.image_ids if batch.looked is None else batch.looked
+        place = self._placement.place(ids, wanted(batch.labels, ids.device))
+        matrix = self._features = self._with_room(features)
+        matrix.index_copy_(0, place.to(matrix.device, non_blocking=True), features)
+        if isinstance(self._placement, Smallest):
+            stays = self._placement.compact()
+            if stays is not None:
+                matrix[1 : 1 + len(stays)] = matrix[stays.to(matrix.device)]
 
     def on_cpu(self) -> SeenRows | None:
         """All that was taken; None if that is nothing. Waits for the device."""
-        if self._features is None:
+        if not self._batches:
             return None
-        kept = min(int(self._count), self._places)
+        image_ids, labels = (
+            torch.cat([getattr(batch, name) for batch in self._batches]).cpu()
+            for name in ("image_ids", "labels")
+        )
+        used = torch.cat(self._used)
+        places = self._placement.places(image_ids, has_class(labels) & used)
+        filled = int(places.max()) if len(places) else 0
+        features = torch.empty(0, 0) if self._features is None else self._features
         return SeenRows(
-            torch.cat(self._image_ids).cpu(),
-            torch.cat(self._labels).cpu(),
+            image_ids,
+            labels,
             {
-                name: (torch.cat(values).cpu(), names)
-                for name, (values, names) in self._attributes.items()
+                name: (torch.cat([b.attributes[name][0] for b in self._batches]).cpu(), names)
+                for name, (_, names) in self._batches[0].attributes.items()
             },
-            self._features[1 : 1 + kept].cpu(),
+            features[1 : 1 + filled].cpu(),
+            places - 1,
+            used,
         )
 
-    def _matrix(self, like: Tensor) -> Tensor:
-        return like.new_empty(1 + self._places, like.shape[1])
+    def _with_room(self, features: Tensor) -> Tensor:
+        rows, filled = self._placement.rows, self._features
+        if filled is None:
+            return features.new_empty(1 + rows, features.shape[1])
+        if len(filled) >= 1 + rows:
+            return filled
+        matrix = filled.new_empty(1 + with_spare(rows), filled.shape[1])
+        matrix[: len(filled)] = filled
+        return matrix
 
 
-def _with_spare(rows: int) -> int:
-    """Where the probe is a share of all images, their number differs a little from the plan."""
-    return rows + rows // 8 + 64
+def wanted(labels: Tensor, device: torch.device) -> Tensor:
+    """Which images of a batch may belong to the probe, (B,) bool."""
+    if device.type == "cpu":
+        return has_class(labels).cpu()
+    return has_class(labels).to(device, non_blocking=True)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch.distributed as dist
 
+from sing_monitor.callbacks.probe import Account, ProbeRows
+
 if TYPE_CHECKING:
     import lightning.pytorch as pl
-
-    from sing_monitor.callbacks.probe import ProbeRows
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ class Share:
         is_setup_fault: whether it will go wrong again at every validation.
         expected: number of probe images of the whole pass.
         attributes: names of the annotated attributes that this rank has seen.
+        account: what became of the images that are not among the rows.
     """
 
     rows: ProbeRows | None = None
@@ -33,6 +34,7 @@ class Share:
     is_setup_fault: bool = False
     expected: int = 0
     attributes: tuple[str, ...] = ()
+    account: Account = field(default_factory=Account)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class Outcome:
         attributes: names of the annotated attributes. They are part of the metrics' keys, which
             must be the same on every rank.
         notes: what the user should know about these scalars.
+        infos: what is worth a line, and no reason to worry.
+        threshold: of the hashes that belong to the probe from now on; None: as before.
+        seen: how many images came, on all ranks together; None: as before.
     """
 
     scalars: Mapping[str, float] = field(default_factory=dict)
@@ -57,6 +62,9 @@ class Outcome:
     poor_classes: Sequence[str] = ()
     attributes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    infos: tuple[str, ...] = ()
+    threshold: int | None = None
+    seen: int | None = None
 
 
 def gather(trainer: pl.Trainer, value: T) -> list[T]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from sing_monitor.callbacks.class_names import find_class_names
+from sing_monitor.callbacks.class_names import find_class_names, ordered_names
 from sing_monitor.callbacks.pixels import find_pixel_scale
 from sing_monitor.explain import Explanation, explain
 from sing_monitor.forward import run_head
@@ -23,7 +23,8 @@ def explain_image(
     *,
     dataset: object = None,
     pixel_stats: Any = None,
-    class_names: Sequence[str] | None = None,
+    picture: Tensor | None = None,
+    class_names: Sequence[str] | Mapping[str, int] | None = None,
     snapshot: Snapshot | None = None,
     head: str | None = None,
     **options: Any,
@@ -32,33 +33,43 @@ def explain_image(
 
     Args:
         model: a LightningModule, or any module that maps images to logits.
-        image: what the model takes, (c, H, W) or (1, c, H, W).
+        image: what the model takes, (c, H, W) or (1, c, H, W); of other inputs a batch of one.
         space: embeds texts and the image; None: the snapshot's texts are used.
         translator: of the model's features; None: fitted on the snapshot.
         dataset: the image's data set, whose Normalize and class names are looked up.
-        pixel_stats: ``(mean, std)`` that the image was normalised with.
-        class_names: C names; by default those of the snapshot, of the data set or of the model.
+        pixel_stats: ``(mean, std)`` that the image was normalised with, or the picture.
+        picture: what the space sees where ``image`` is no picture, (1 or 3, h, w) or with a leading
+            axis of 1.
+        class_names: C names, or a mapping name -> index; by default those of the snapshot, of the
+            data set or of the model.
         snapshot: of the same model: for the translator, the center and the neighbours.
         head: dotted name of the head; found by itself in most models.
         options: as :func:`sing_monitor.explain.explain`.
 
     Raises:
-        MisconfigurationException: if no source says how the image was normalised.
+        SetupError: if no source says how the image was normalised.
         ValueError: as :func:`sing_monitor.explain.explain`.
     """
-    images = image if image.ndim == 4 else image[None]
-    scale = find_pixel_scale(pixel_stats, dataset, images, model)
-    if class_names is None and snapshot is None:
+    if picture is None:
+        images = shown = image if image.ndim == 4 else image[None]
+        scale = find_pixel_scale(pixel_stats, dataset, images, model)
+    else:
+        images, shown = image, picture if picture.ndim == 4 else picture[None]
+        scale = find_pixel_scale(pixel_stats, None, shown, None)
+    names: Sequence[str] | None = None
+    if class_names is not None:
+        names = ordered_names(class_names, "class_names")
+    elif snapshot is None:
         classes = run_head(model, images, head).head.num_classes
-        class_names = find_class_names(None, classes, dataset=dataset, model=model).names
+        names = find_class_names(None, classes, dataset=dataset, model=model).names
     return explain(
         model,
         images,
         space,
         translator,
-        class_names=class_names,
+        class_names=names,
         snapshot=snapshot,
         head=head,
-        restore=scale.restore,
+        restore=lambda _: scale.restore(shown),
         **options,
     )

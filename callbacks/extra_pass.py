@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import islice
+import inspect
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from itertools import count, islice
 from typing import Any
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.model_helpers import is_overridden
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from torch import nn
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sing_monitor.callbacks.batches import unpack_batch
+from sing_monitor.callbacks.batches import Batch, find_images, unpack_batch
 from sing_monitor.callbacks.capture import no_trace
+from sing_monitor.callbacks.namespaces import is_lightning, overrides
+from sing_monitor.callbacks.quiet import quiet
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.errors import SetupError
 from sing_monitor.forward import eval_mode
 
 # A pass that takes longer than this many seconds gets a progress bar.
 _PATIENCE = 5.0
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def collect_probe(
@@ -49,7 +53,7 @@ def collect_probe(
             a fault then comes up at the end, because they would wait for this one forever.
 
     Raises:
-        MisconfigurationException: if a batch cannot be read.
+        SetupError: if a batch cannot be read.
         ValueError: if the head's calls do not fit the batch.
     """
     from tqdm.auto import tqdm
@@ -68,6 +72,13 @@ def collect_probe(
             batch = (
                 move_data_to_device(raw_batch, device) if prepare is None else prepare(raw_batch)
             )
+            try:
+                if failure is None:
+                    watch.read(batch)
+            except Exception as error:
+                if not is_shared:
+                    raise
+                failure = error
             with watch.listening():
                 forward(batch)
             try:
@@ -82,16 +93,96 @@ def collect_probe(
         raise failure
 
 
+@contextmanager
 def forward_images(
     model: nn.Module, adapter: Callable[[Any], Any] | None
-) -> Callable[[Any], object]:
-    """How to take a batch through a model outside a trainer.
+) -> Generator[Callable[[Any], object], None, None]:
+    """How to take a batch through a model outside a trainer; afterwards the model is as before.
 
     Args:
         model: maps images to logits; a LightningModule without ``forward`` takes its validation
-            step.
+            step, which logs nothing there.
         adapter: the user's ``batch_adapter``.
+
+    Raises:
+        SetupError: if a LightningModule has neither.
     """
-    if isinstance(model, LightningModule) and not is_overridden("forward", model, LightningModule):
-        return lambda batch: model.validation_step(batch, 0)
-    return lambda batch: model(unpack_batch(batch, adapter).images)
+    with quiet(model):
+        if not is_lightning(model, "LightningModule") or overrides(model, "forward"):
+            yield feeding(model, adapter)
+            return
+        if not overrides(model, "validation_step"):
+            raise SetupError(
+                f"{type(model).__name__} has neither forward nor validation_step, so it cannot be "
+                "run on images. Add one, such as "
+                "`def forward(self, images): return self.model(images)`."
+            )
+        indices = count()
+        yield lambda batch: _validation_step(model, batch, next(indices))
+
+
+def _validation_step(model: Any, batch: Any, batch_idx: int) -> object:
+    """A validation step with as many arguments as it takes; Lightning counts them likewise."""
+    step = model.validation_step
+    parameters = inspect.signature(step).parameters.values()
+    if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters):
+        return step(batch, batch_idx)
+    takes = [each for each in parameters if each.kind in _BY_POSITION]
+    # A third one with a default of its own may be anything.
+    extra = takes[2:3] and takes[2].default is inspect.Parameter.empty
+    return step(*(batch, batch_idx, 0)[: min(len(takes), 2) + bool(extra)])
+
+
+def feeding(
+    model: Callable[[Any], object], adapter: Callable[[Any], Any] | None
+) -> Callable[[Any], object]:
+    """How to hand a batch's images to a model.
+
+    An adapter that prepares images for the semantic space alone, and says nothing of ``pictures``,
+    serves a validation loop well. Where the model cannot take those images, it gets the images of
+    the batch as the loader gave it, and a warning says so.
+
+    Args:
+        model: maps images to logits.
+        adapter: the user's ``batch_adapter``.
+
+    Returns:
+        A function that maps a raw batch to the model's output.
+    """
+    takes_raw = False
+
+    def forward(raw_batch: Any) -> object:
+        nonlocal takes_raw
+        batch = unpack_batch(raw_batch, adapter)
+        own = None if batch.pictures is not None else _own_images(raw_batch, batch)
+        if takes_raw and own is not None:
+            return model(own)
+        try:
+            return model(batch.images)
+        except Exception as error:
+            if own is None or isinstance(error, torch.OutOfMemoryError):
+                raise
+            try:
+                output = model(own)
+            except Exception:
+                raise error from None
+            takes_raw = True
+            rank_zero_warn(
+                "The model cannot take what batch_adapter returns as images "
+                f"({type(error).__name__}: {error}), but takes those of the loader's own batch. So "
+                "it sees the latter, and the semantic space the former. To say so yourself, return "
+                "Batch(images=<what the model sees>, labels=..., pictures=<what the space sees>)."
+            )
+            return output
+
+    return forward
+
+
+def _own_images(raw_batch: Any, adapted: Batch) -> Tensor | None:
+    """The images of a batch before the adapter, where they are of another shape."""
+    try:
+        found = find_images(raw_batch)
+    except SetupError:
+        return None
+    is_other = isinstance(found, Tensor) and found.shape != adapted.images.shape
+    return found if is_other and len(found) == len(adapted.labels) else None

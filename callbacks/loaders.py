@@ -1,74 +1,184 @@
-"""What a validation loader tells: its size and its order."""
+"""What a validation loader tells: its size and its order, where they are certain."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
-from torch.utils.data import DistributedSampler, SequentialSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+)
+
+from sing_monitor.errors import Option, SetupError
+
+_DISTRIBUTED = (DistributedSampler, UnrepeatedDistributedSampler)
+
+
+def check_loader(loader: Any, who: str) -> None:
+    """Refuse what gives no batches.
+
+    Args:
+        loader: what was given as a loader.
+        who: needs it: ``analyze`` or ``check``.
+
+    Raises:
+        SetupError: naming what was given.
+    """
+    if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
+        raise SetupError(
+            f"{who} needs a loader, got the data set {type(loader).__name__}. Pass "
+            "DataLoader(dataset, batch_size=64)."
+        )
+    if not isinstance(loader, Iterable):
+        got = "None" if loader is None else type(loader).__name__
+        raise SetupError(
+            f"{who} needs a loader, got {got}. Pass the DataLoader of the validation images."
+        )
 
 
 def pick_loader(loaders: Any, index: int) -> Any:
     """One of the trainer's validation loaders, which may be a single one, a list or a mapping.
 
     Raises:
-        MisconfigurationException: if there is none of that index.
+        SetupError: if there is none of that index.
     """
     if isinstance(loaders, Mapping):
         loaders = list(loaders.values())
     several = list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
     if index >= len(several):
-        raise MisconfigurationException(
-            f"SINGCallback(dataloader_idx={index}), but there are {len(several)} validation "
-            f"loaders; choose 0 to {len(several) - 1}."
+        raise SetupError(
+            Option("dataloader_idx", str(index)),
+            f", but there are {len(several)} validation loaders; choose 0 to {len(several) - 1}.",
         )
     return several[index]
 
 
-def dataset_size(loader: Any, batches: float, world_size: int) -> int:
-    """Number of images that a validation over a loader sees, on all ranks together.
+def planned_images(loader: Any, batches: float, world_size: int) -> int | None:
+    """Number of distinct images that a validation over a loader sees, on all ranks together.
 
     Args:
         loader: the validation data loader.
         batches: how many of its batches a rank runs; may be infinite.
         world_size: number of ranks.
 
-    Raises:
-        MisconfigurationException: if neither the data set nor the limit has a length.
+    Returns:
+        None where it is not certain: a length may count batches, samples or nothing at all, and a
+        sampler may repeat or leave out images.
     """
-    try:
-        images = float(len(loader.dataset))
-    except (AttributeError, TypeError, NotImplementedError):
-        images = float("inf")
-    batch_size = getattr(loader, "batch_size", None)
-    if batch_size:
-        images = min(images, batches * batch_size * world_size)
-    if images == float("inf"):
-        raise MisconfigurationException(
-            "the validation data set has no length, so the share of its images that makes up the "
-            "probe is unknown. Give the data set a __len__, or set "
-            "Trainer(limit_val_batches=<number of batches>)."
+    if not _batches_by_itself(loader):
+        return None
+    sampler, dataset = loader.batch_sampler.sampler, len(loader.dataset)
+    ranks = 1
+    if type(sampler) in _DISTRIBUTED:
+        ranks = sampler.num_replicas
+        images = min(dataset, len(sampler) * ranks)
+    elif type(sampler) in (SequentialSampler, SubsetRandomSampler) or (
+        type(sampler) is RandomSampler and not sampler.replacement
+    ):
+        images = min(dataset, len(sampler))
+        # Each rank shuffles for itself.
+        ranks = 1 if type(sampler) is SequentialSampler else world_size
+    else:
+        return None
+    limit = min(batches, len(loader)) * loader.batch_sampler.batch_size * ranks
+    return int(min(images, limit))
+
+
+@dataclass(frozen=True)
+class Order:
+    """Where the images of a loader's batches lie in its data set.
+
+    Args:
+        reason: why that is not known; empty where it is.
+        images: how many there are for this rank.
+        batch_size: of all batches but the last.
+        first: position of this rank's first image.
+        step: from one image of this rank to its next.
+        length: of the data set, after which positions begin anew.
+    """
+
+    reason: str = ""
+    images: int = 0
+    batch_size: int = 1
+    first: int = 0
+    step: int = 1
+    length: int = 1
+
+    def positions(self, batch: int, images: int) -> Tensor | None:
+        """Positions of the images of one batch, (B,) int64.
+
+        Args:
+            batch: its index.
+            images: how many it holds.
+
+        Returns:
+            None where another number of images belongs to this batch, or the order is not known.
+        """
+        start = batch * self.batch_size
+        if self.reason or images != min(self.batch_size, max(self.images - start, 0)):
+            return None
+        return (self.first + self.step * torch.arange(start, start + images)) % self.length
+
+
+def find_order(loader: Any) -> Order:
+    """The order of a loader's images, where it is certain.
+
+    That is torch's own ``DataLoader`` and ``BatchSampler`` over a data set with indices, in order
+    on one rank or spread over several.
+    """
+    if not isinstance(loader, DataLoader) or type(loader).__iter__ is not DataLoader.__iter__:
+        return Order(f"{type(loader).__name__} is not torch's own DataLoader")
+    if isinstance(loader.dataset, IterableDataset):
+        return Order("an IterableDataset has no positions")
+    if type(loader.batch_sampler) is not BatchSampler:
+        own = loader.batch_sampler
+        return Order(
+            "with batch_size=None the data set makes up its own batches"
+            if own is None
+            else f"the batch_sampler {type(own).__name__} chooses its own order"
         )
-    return int(images)
-
-
-def sample_positions(loader: Any) -> Callable[[int], Tensor]:
-    """How to tell the indices in the data set of the first images in this rank's order.
-
-    Known for loaders that go through the data in order, on one rank or spread over several.
-    """
-    sampler = getattr(loader, "sampler", None)
+    if not getattr(loader, "in_order", True) and loader.num_workers > 0:
+        return Order("with in_order=False batches come in the order in which workers finish")
+    length = _length(loader.dataset)
+    if length is None:
+        return Order("the data set has no length")
+    # Not loader.sampler, which is another one where the user has given the batch_sampler.
+    sampler: Any = loader.batch_sampler.sampler
+    size = loader.batch_sampler.batch_size
     if type(sampler) is SequentialSampler:
-        return torch.arange
-    if type(sampler) is DistributedSampler and not sampler.shuffle:
-        length, rank, ranks = len(loader.dataset), sampler.rank, sampler.num_replicas
-        return lambda count: (rank + ranks * torch.arange(count)) % length
-    return unknown_positions
+        return Order("", len(sampler), size, 0, 1, max(length, 1))
+    if type(sampler) in _DISTRIBUTED and not sampler.shuffle:
+        rank, ranks = sampler.rank, sampler.num_replicas
+        return Order("", len(sampler), size, rank, ranks, max(len(sampler.dataset), 1))
+    return Order(f"the sampler {type(sampler).__name__} chooses its own order")
 
 
-def unknown_positions(count: int) -> Tensor:
-    """The positions of images in an order that is not known, (count,) of -1."""
-    return torch.full((count,), -1)
+def _batches_by_itself(loader: Any) -> bool:
+    """Whether torch makes batches of so many images out of a data set with indices."""
+    return (
+        isinstance(loader, DataLoader)
+        and type(loader).__iter__ is DataLoader.__iter__
+        and not isinstance(loader.dataset, IterableDataset)
+        and type(loader.batch_sampler) is BatchSampler
+        and _length(loader.dataset) is not None
+    )
+
+
+def _length(dataset: Any) -> int | None:
+    try:
+        length = float(len(dataset))
+    except (AttributeError, TypeError, NotImplementedError):
+        return None
+    return int(length) if math.isfinite(length) else None

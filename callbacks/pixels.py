@@ -2,74 +2,59 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from sing_monitor.callbacks.batches import inner_datasets, pretrained_configs, read_attribute
+from sing_monitor.callbacks.batches import pretrained_configs
+from sing_monitor.callbacks.normalization import Stats, dataset_stats, loader_stats
+from sing_monitor.callbacks.pixel_scale import (
+    IMAGENET,
+    PixelScale,
+    fills,
+    in_unit_range,
+    inside,
+    is_flat,
+    parse_stats,
+    value_range,
+)
+from sing_monitor.errors import Option, SetupError
 
-# Interpolation overshoots and half precision rounds, so [0, 1] has a margin.
-LOW, HIGH = -0.02, 1.02
-# Of statistics that were given or found, this share of pixels may still lie outside (overshoot).
-_OUTLIERS = 0.01
-_EXAMPLE = "pixel_stats=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))"
-
-
-@dataclass(frozen=True)
-class PixelScale:
-    """How a model's input maps back to pixels: ``pixel = value * std + mean``.
-
-    Args:
-        mean: one number, or one for each channel, in units of pixels in [0, 1].
-        std: likewise.
-        source: where the numbers come from, in plain words.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    source: str
-
-    def restore(self, images: Tensor) -> Tensor:
-        """The images as a semantic space wants them.
-
-        Args:
-            images: (B, c, H, W) with c 1 or 3, floating, or uint8 (then divided by 255).
-
-        Returns:
-            A new float32 tensor (B, 3, H, W) in [0, 1]; one channel is repeated.
-        """
-        pixels = self._undo(images).clamp(0, 1)
-        return pixels.repeat(1, 3, 1, 1) if pixels.shape[1] == 1 else pixels
-
-    def _undo(self, images: Tensor) -> Tensor:
-        values = images.detach().to(torch.float32)
-        if images.dtype == torch.uint8:
-            return values / 255
-        std, mean = (_per_channel(numbers, images.device) for numbers in (self.std, self.mean))
-        return values * std + mean
-
-
-@lru_cache(maxsize=16)
-def _per_channel(numbers: tuple[float, ...], device: torch.device) -> Tensor:
-    """(1, c, 1, 1), kept on the device: a copy to it for every batch would wait for it."""
-    with torch.inference_mode(False):
-        return torch.tensor(numbers, dtype=torch.float32, device=device).reshape(1, -1, 1, 1)
+_TIMM = "timm's default_cfg"
+_AS_THEY_ARE = PixelScale((0.0,), (1.0,), "values already in [0, 1]")
+# Of a batch after the first, this share; beyond it, it is normalised in another way.
+_OUTLIERS_LATER = 0.05
+# Less than one of 256 levels.
+_LEVEL = 0.9 / 255
+_USUAL: dict[str, Stats] = {
+    "images scaled to [-1, 1]": (0.5, 0.5),
+    "ImageNet": IMAGENET,
+    "CLIP": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)),
+    "MNIST": ((0.1307,), (0.3081,)),
+}
 
 
 def find_pixel_scale(
-    pixel_stats: Any, dataset: object, images: Tensor, model: nn.Module | None
+    pixel_stats: Any,
+    dataset: object,
+    images: Tensor,
+    model: nn.Module | None,
+    *,
+    loader: object = None,
 ) -> PixelScale:
     """Find how the validation images were normalised.
 
-    The first that gives an answer: uint8 images; ``pixel_stats``; a Normalize in the transforms of
-    the data set; values seen to lie in [0, 1]; the model's timm config, if the pixels it gives lie
-    in [-0.02, 1.02]. Statistics with a mean above 1 count in 0..255 and are divided by 255.
+    The first that gives an answer: uint8 images; ``pixel_stats``; the statistics of a loader that
+    normalises itself (timm's PrefetchLoader); a Normalize in the transforms of the data set; values
+    seen to lie in [0, 1]. Without any, the model's timm config is a guess. It is taken, with a
+    doubt, where it alone brings every channel to the whole of [0, 1]; else nothing is.
+
+    Statistics with a mean or a std above 1 count in 0..255 and are divided by 255.
 
     Args:
         pixel_stats: None, or ``(mean, std)``, each a number or one for each channel. ``(0, 1)``
@@ -77,132 +62,139 @@ def find_pixel_scale(
         dataset: the validation data set, wrapped or not, or None.
         images: the first batch, (B, c, H, W).
         model: the LightningModule or any module, or None.
+        loader: the validation loader, or None.
 
     Raises:
-        MisconfigurationException: if no source fits the pixels seen, two sources differ, or the
-            batch is empty or not finite.
+        SetupError: if no source fits the pixels seen, two sources differ, the parts of a data set
+            are normalised differently, or the batch is empty or not finite.
 
     Example:
         >>> find_pixel_scale(None, None, torch.rand(2, 3, 8, 8), None).source
         'values already in [0, 1]'
     """
     if images.numel() == 0 or not bool(torch.isfinite(images).all()):
-        raise MisconfigurationException(
+        raise SetupError(
             "The first validation batch is empty or holds NaN or infinite pixels "
             f"(shape {tuple(images.shape)}), so its scale cannot be found. Mend the data set."
         )
-    if images.dtype == torch.uint8:
-        return PixelScale((0.0,), (1.0,), "uint8")
-    channels = images.shape[1]
-    if pixel_stats is not None:
-        return _fitting(_parse(pixel_stats, channels, "pixel_stats"), images)
-    found = _only_one(
-        [_parse(stats, channels, "Normalize in the validation transforms")
-         for stats in _normalize_stats(dataset)]
-    )  # fmt: skip
-    if found is not None:
-        return _fitting(found, images)
-    low, high = float(images.min()), float(images.max())
-    if low >= LOW and high <= HIGH:
-        return PixelScale((0.0,), (1.0,), "values already in [0, 1]")
-    # Values that fill [-1, 1] exactly were scaled by hand. ImageNet's statistics would map them
-    # into [0.2, 0.8]: in range, and wrong.
-    by_hand = abs(low + 1) < 0.02 and abs(high - 1) < 0.02
-    config = _only_one(
-        [scale for scale in _timm_scales(model, channels)
-         if _inside(scale, images) and not (by_hand and scale.mean[0] != 0.5)]
-    )  # fmt: skip
-    if config is not None:
-        return config
-    raise MisconfigurationException(
-        f"The scale of the pixels is unknown: {_ranges(images)}, no Normalize was found in the "
-        "validation data set's transforms, and the model has no timm config that brings them to "
-        f"[0, 1]. {_advice(low, high)}"
+    scale = _find(pixel_stats, dataset, images, model, loader)
+    low, high, dark, bright = (*value_range(images), *value_range(scale.undo(images)))
+    effect = f"values from {low:.3g} to {high:.3g} become pixels from {dark:.2f} to {bright:.2f}"
+    return replace(scale, effect=effect)
+
+
+def refuse_other_scale(scale: PixelScale, images: Tensor) -> None:
+    """Refuse a later batch that the scale of the first does not bring to [0, 1]. Waits.
+
+    Args:
+        scale: of the first batch.
+        images: (B, c, H, W).
+
+    Raises:
+        SetupError: if more than a twentieth of the pixels lie outside.
+    """
+    if images.dtype == torch.uint8 or inside(scale, images, _OUTLIERS_LATER):
+        return
+    raise SetupError(
+        f"A later batch is of another scale than the first ({scale.source}; {scale}): "
+        f"{_ranges(images)}, and, undone, {_ranges(scale.undo(images))}, outside [0, 1]. Normalise "
+        "all validation images alike, or hand over pixels in [0, 1] beside the images: ",
+        Option("batch_adapter", "lambda batch: Batch(images=..., labels=..., pictures=...)"),
+        ".",
     )
 
 
-def _parse(stats: Any, channels: int, source: str) -> PixelScale:
-    """Check (mean, std) and bring it to pixels in [0, 1]."""
-    try:
-        mean, std = (
-            tuple(torch.as_tensor(part, dtype=torch.float64).flatten().tolist()) for part in stats
+def _find(
+    pixel_stats: Any, dataset: object, images: Tensor, model: nn.Module | None, loader: object
+) -> PixelScale:
+    if images.dtype == torch.uint8:
+        return PixelScale((0.0,), (1.0,), "uint8")
+    if pixel_stats is not None:
+        return _fitting(parse_stats(pixel_stats, images, "pixel_stats"), images)
+    source = "statistics of the loader itself"
+    found = [parse_stats(stats, images, source) for stats in loader_stats(loader)]
+    if not found:
+        parse = partial(parse_stats, images=images, source="Normalize in the validation transforms")
+        found = dataset_stats(dataset, parse)
+    if found:
+        return _doubted(_fitting(_only_one(found, images), images), images)
+    if in_unit_range(images):
+        return _AS_THEY_ARE
+    return _guess(model, images)
+
+
+def _guess(model: nn.Module | None, images: Tensor) -> PixelScale:
+    """The model's own statistics, where what is seen speaks for them and for no others."""
+    of_model = list(dict.fromkeys(_timm_scales(model, images)))
+    likely = [*of_model, *(parse_stats(stats, images, name) for name, stats in _usual(images))]
+    exact = {(each.mean, each.std): each for each in reversed(likely) if fills(each, images)}
+    guess = next(iter(exact.values()), None)
+    if guess is not None and len(exact) == 1 and guess in of_model:
+        doubt = (
+            "Nothing in the validation data says how the images were normalised. That it was with "
+            f"the statistics of {_TIMM} (mean {short(guess.mean)}, std {short(guess.std)}) is a "
+            "guess, because these alone bring the first batch to the whole of [0, 1]. If the "
+            "picture looks wrong, pass pixel_stats=(mean, std)."
         )
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise MisconfigurationException(
-            f"{source} is {stats!r}; expected (mean, std), each a number or one number for each "
-            f"channel, such as {_EXAMPLE}."
-        ) from error
-    fits = all(len(part) in (1, channels) for part in (mean, std))
-    if not fits or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
-        raise MisconfigurationException(
-            f"{source} has mean {mean} and std {std}, but the images have {channels} channel(s): "
-            "give one finite number or one for each channel, and a std above 0, such as "
-            f"{_EXAMPLE}."
-        )
-    unit = 255 if max(mean) > 1 else 1
-    mean, std = (tuple(x / unit for x in part) * (channels // len(part)) for part in (mean, std))
-    return PixelScale(mean, std, source)
+        return replace(guess, source=f"a guess: {guess.source}", doubt=doubt)
+    raise SetupError(
+        f"The scale of the pixels is unknown: {_ranges(images)}, and nothing says how they were "
+        "normalised: no Normalize was found in the validation data set's transforms, the loader "
+        "has no statistics of its own, and a model's timm config is no proof. ",
+        *_advice(images, likely),
+    )
 
 
-def _normalize_stats(dataset: object) -> Iterator[tuple[Any, Any]]:
-    """(mean, std) of every Normalize in a data set and in those that it wraps."""
-    for name in ("transform", "transforms"):
-        yield from _walk(read_attribute(dataset, name))
-    for inner in inner_datasets(dataset):
-        yield from _normalize_stats(inner)
+def _doubted(scale: PixelScale, images: Tensor) -> PixelScale:
+    """The same, with a doubt where the images look as if nothing had been normalised."""
+    if not in_unit_range(images) or bool(((scale.undo(images) - images).abs() < 0.02).all()):
+        return scale
+    doubt = (
+        f"The images are undone with mean {short(scale.mean)} and std {short(scale.std)} (source: "
+        f"{scale.source}), and yet all values lie in [0, 1], as if nothing had been normalised. If "
+        "the picture looks washed out, pass pixel_stats=(0, 1)."
+    )
+    return replace(scale, doubt=doubt)
 
 
-def _walk(transform: Any) -> Iterator[tuple[Any, Any]]:
-    mean, std = getattr(transform, "mean", None), getattr(transform, "std", None)
-    # By name, so that torchvision's (v1, v2, presets), albumentations' and a user's own all count.
-    # Albumentations' other modes take the statistics from each image: nothing to undo them with.
-    named = type(transform).__name__ in ("Normalize", "ImageClassification")
-    fixed = getattr(transform, "normalization", "standard") == "standard"
-    if named and fixed and mean is not None and std is not None:
-        yield mean, std
-        return
-    inside = [getattr(transform, "transform", None)]
-    several = getattr(transform, "transforms", None)
-    if isinstance(transform, (nn.Sequential, nn.ModuleList, list, tuple)):
-        several = list(transform)
-    if isinstance(several, (Sequence, nn.ModuleList)):
-        inside += list(several)
-    for part in inside:
-        if part is not None:
-            yield from _walk(part)
-
-
-def _timm_scales(model: nn.Module | None, channels: int) -> Iterator[PixelScale]:
+def _timm_scales(model: nn.Module | None, images: Tensor) -> Iterator[PixelScale]:
     for config in pretrained_configs(model):
-        mean, std = config.get("mean"), config.get("std")
+        stats = config.get("mean"), config.get("std")
         # A grey-scale model keeps its three-channel statistics; they say nothing about one channel.
-        if all(isinstance(s, (tuple, list)) and len(s) in (1, channels) for s in (mean, std)):
-            yield _parse((mean, std), channels, "timm's default_cfg")
+        if all(isinstance(s, (tuple, list)) and len(s) in (1, images.shape[1]) for s in stats):
+            yield parse_stats(stats, images, _TIMM)
 
 
-def _only_one(scales: Sequence[PixelScale]) -> PixelScale | None:
+def _usual(images: Tensor) -> list[tuple[str, Stats]]:
+    """The usual statistics for as many channels, by name."""
+    return [
+        (name, stats)
+        for name, stats in _USUAL.items()
+        if not isinstance(stats[0], tuple) or len(stats[0]) == images.shape[1]
+    ]
+
+
+def _only_one(scales: Sequence[PixelScale], images: Tensor) -> PixelScale:
     distinct = list(dict.fromkeys(scales))
     if len(distinct) > 1:
-        stats = " and ".join(f"({scale.mean}, {scale.std})" for scale in distinct)
-        raise MisconfigurationException(
+        stats = " and ".join(map(str, distinct))
+        raise SetupError(
             f"{distinct[0].source}: different statistics were found: {stats}. Say which hold for "
-            f"the validation images, for instance {_EXAMPLE}."
+            "the validation images. ",
+            *_advice(images, distinct),
         )
-    return distinct[0] if distinct else None
-
-
-def _inside(scale: PixelScale, images: Tensor, outliers: float = 0.0) -> bool:
-    pixels = scale._undo(images)
-    return float(((pixels < LOW) | (pixels > HIGH)).float().mean()) <= outliers
+    return distinct[0]
 
 
 def _fitting(scale: PixelScale, images: Tensor) -> PixelScale:
-    if _inside(scale, images, _OUTLIERS):
+    is_lost = is_flat(scale, images, _LEVEL) and not is_flat(_AS_THEY_ARE, images, _LEVEL)
+    if inside(scale, images) and not is_lost:
         return scale
-    raise MisconfigurationException(
+    fault = "with no contrast left" if is_lost else "outside [0, 1]"
+    raise SetupError(
         f"{scale.source} (mean {scale.mean}, std {scale.std}) does not fit the images: "
-        f"{_ranges(images)}, and, undone, {_ranges(scale._undo(images))}, outside [0, 1]. "
-        f"{_advice(float(images.min()), float(images.max()))}"
+        f"{_ranges(images)}, and, undone, {_ranges(scale.undo(images))}, {fault}. ",
+        *_advice(images, [parse_stats(stats, images, name) for name, stats in _usual(images)]),
     )
 
 
@@ -212,10 +204,32 @@ def _ranges(images: Tensor) -> str:
     return "values of " + ", ".join(parts)
 
 
-def _advice(low: float, high: float) -> str:
-    """The fix, with the statistics that the range suggests."""
+def _advice(images: Tensor, likely: Sequence[PixelScale]) -> list[str | Option]:
+    """The fix, with the statistics that the range suggests and what each would make of it."""
+    low, high = value_range(images)
+    if in_unit_range(images):
+        stats = Option("pixel_stats", "(0, 1)")
+        return ["The values lie in [0, 1], as pixels do: pass ", stats, "."]
     if low >= 0 and 2 < high <= 255:
-        return "They look like 0..255 stored as floats: pass pixel_stats=(0.0, 1 / 255)."
-    if low >= -1.02 and high <= 1.02:
-        return f"If they were scaled to [-1, 1], pass pixel_stats=(0.5, 0.5), else {_EXAMPLE}."
-    return f"Pass what the images were normalised with, for instance {_EXAMPLE}."
+        stats = Option("pixel_stats", "(0.0, 1 / 255)")
+        return ["They look like 0..255 stored as floats: pass ", stats, "."]
+    possible = {(each.mean, each.std): each for each in reversed(likely) if inside(each, images)}
+    if not possible:
+        stats = Option("pixel_stats", "(mean, std)")
+        return ["Pass the numbers that your code normalises the images with: ", stats, "."]
+    parts: list[str | Option] = ["Pass what the images were normalised with. These would fit: "]
+    for scale in reversed(possible.values()):
+        dark, bright = value_range(scale.undo(images))
+        stats = Option("pixel_stats", f"({_spelled(scale.mean)}, {_spelled(scale.std)})")
+        parts += [stats, f" ({scale.source}) with pixels from {dark:.2f} to {bright:.2f}; "]
+    return [*parts, "check(model, loader) saves a picture of what the space sees then."]
+
+
+def _spelled(numbers: tuple[float, ...]) -> str:
+    return repr(numbers[0]) if len(set(numbers)) == 1 else repr(numbers)
+
+
+def short(numbers: Sequence[float]) -> str:
+    """Numbers of three digits; one where all are equal."""
+    distinct = numbers if len(set(numbers)) > 1 else numbers[:1]
+    return " ".join(f"{number:.3g}" for number in distinct)

@@ -9,17 +9,21 @@ from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from sing_monitor.callbacks.analysis import Analysis
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.extra_pass import collect_probe, forward_images
-from sing_monitor.callbacks.loaders import dataset_size
+from sing_monitor.callbacks.loaders import check_loader, planned_images
+from sing_monitor.callbacks.namespaces import is_setup_fault
 from sing_monitor.callbacks.probe import probe_threshold
+from sing_monitor.callbacks.remarks import why_nothing
 from sing_monitor.callbacks.settings import Settings, cache_folder
 from sing_monitor.callbacks.setup import Prompts
+from sing_monitor.callbacks.spelling import for_analyze
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.errors import SetupError
 from sing_monitor.geometry import Invariance
 from sing_monitor.ridge import fit_translator
 from sing_monitor.semantics import DEFAULT_SPACE, SemanticSpace, resolve_space
@@ -113,7 +117,8 @@ def analyze(
         attribute_prompts: templates for annotated attributes, by name.
         probe_size: the most images that are scored.
         pixel_stats: ``(mean, std)`` that the images were normalised with.
-        batch_adapter: turns a batch of another form into a :class:`Batch`.
+        batch_adapter: turns a batch of another form into a :class:`Batch`, whose ``pictures`` are
+            what the space sees where the model sees something else.
         ridge: of the translator, or ``"auto"``.
         n_images: for how many images, those that moved most, neighbours are looked up.
         invariance: what removing the null space must leave unchanged.
@@ -126,8 +131,8 @@ def analyze(
         The findings, with the snapshot, texts and translator that explaining and steering need.
 
     Raises:
-        ValueError: for an argument, a model or a data set that cannot be used; the sentence says
-            how to mend it.
+        SetupError: a ValueError, for an argument, a model or a data set that cannot be used; the
+            sentence says how to mend it.
         TypeError: for a space that is none.
         RuntimeError: if the weights of the space cannot be had.
 
@@ -151,7 +156,8 @@ def analyze(
             invariance=invariance,
             cache_dir=cache_folder(cache_dir),
         )
-        images = dataset_size(loader, math.inf, 1)
+        check_loader(loader, "analyze")
+        images = planned_images(loader, math.inf, 1)
         with no_trace():
             watch = Watch(settings, resolve_space(space), None)
         analysis = Analysis(
@@ -162,13 +168,17 @@ def analyze(
             n_images=n_images,
             invariance=invariance,
             images=images,
-            ranks=1,
+            probe_size=probe_size,
             is_rehearsal=False,
         )
         return _analyze(watch, settings, analysis, model, loader)
-    except MisconfigurationException as error:
-        # Its sentences show how to mend the callback's arguments, which are ours too.
-        raise ValueError(str(error).replace("SINGCallback(", "analyze(")) from error
+    except SetupError as error:
+        raise for_analyze(error) from error
+    # Lightning's, of either name, is no ValueError.
+    except Exception as error:
+        if is_setup_fault(error):
+            raise ValueError(str(error)) from error
+        raise
 
 
 def _analyze(
@@ -177,16 +187,19 @@ def _analyze(
     threshold = probe_threshold(analysis.images, settings.probe_size)
     try:
         watch.start(model, loader, threshold=threshold, images=analysis.images)
-        forward = forward_images(model, settings.batch_adapter)
-        collect_probe(watch, model, loader, forward=forward)
-        rows, collector = watch.finish(), watch.collector
+        with forward_images(model, settings.batch_adapter) as forward:
+            collect_probe(watch, model, loader, forward=forward)
+        rows, collector, account = watch.finish(), watch.collector, watch.account
         if rows is None or collector is None or collector.setup is None:
-            raise ValueError(
-                "the loader holds no image of the probe, so there is nothing to analyze."
-            )
+            raise why_nothing(account)
         with no_trace():
-            outcome, findings, snapshot = analysis.analyse(collector, rows)
-        config, tags = watch.describe(threshold=threshold, images=analysis.images)
+            outcome, findings, snapshot = analysis.analyse(collector, rows, account)
+        for note in outcome.notes:
+            rank_zero_warn(f"analyze: {note}")
+        for info in outcome.infos:
+            rank_zero_info(f"analyze: {info}")
+        images = account.seen if analysis.images is None else analysis.images
+        config, tags = watch.describe(threshold=rows.threshold, images=images)
         return AnalyzedModel(
             findings,
             snapshot,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from sing_monitor.cache import EmbeddingCache
 from sing_monitor.embeddings import fingerprint, to_uint8
+from sing_monitor.errors import SetupError
 from sing_monitor.semantics import SemanticSpace
 from sing_monitor.snapshot import hex_id
 
@@ -27,18 +28,69 @@ CHUNK = 256
 _HASHES = 2**63 - 1
 
 
-def probe_threshold(images: int, probe_size: int) -> int:
-    """The largest hash of an image that belongs to the probe.
+def probe_threshold(images: int | None, probe_size: int) -> int:
+    """The largest hash of an image that may belong to the probe, before any image was seen.
 
     Content decides, not position: the choice does not depend on order, shuffling or rank, and is
-    the same every epoch. All images, if there are no more than ``probe_size``.
+    the same every epoch. The probe is the ``probe_size`` images of smallest hash; this bound spares
+    the embedding of images that are hardly among them.
+
+    Args:
+        images: how many will be seen; None where that is not known.
+        probe_size: the most that are scored.
     """
-    return _HASHES if images <= probe_size else int(probe_size / images * _HASHES)
+    # The images below a bound vary by the square root of their number.
+    likely = probe_size + 6 * math.ceil(math.sqrt(probe_size)) + 10
+    return _HASHES if images is None or images <= likely else int(likely / images * _HASHES)
+
+
+def hashes(image_ids: Tensor) -> Tensor:
+    """What decides which images belong to the probe, (B,) int64 from 0; small ones do.
+
+    The lowest bit of an id is left to choose the fold.
+    """
+    return (image_ids >> 1) & _HASHES
 
 
 def in_probe(image_ids: Tensor, threshold: int) -> Tensor:
-    """Which images belong to the probe, (B,) bool; the lowest bit is left to choose the fold."""
-    return ((image_ids >> 1) & _HASHES) <= threshold
+    """Which images belong to the probe, (B,) bool."""
+    return hashes(image_ids) <= threshold
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of the images of a pass that have no row in the probe.
+
+    Args:
+        seen: how many images came, repeated ones included.
+        missing: how many belong to the probe and could not be used.
+        unlabeled: how many have no class, and are left out.
+        filtered: of these, how many the head has not seen.
+        lost_batches: how many batches could not be used.
+        lost_reason: why, for the first of them.
+        disorder: why positions in the data set are not known; empty where they are.
+    """
+
+    seen: int = 0
+    missing: int = 0
+    unlabeled: int = 0
+    filtered: int = 0
+    lost_batches: int = 0
+    lost_reason: SetupError | None = None
+    disorder: str = ""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Account]) -> Account:
+        """That of all ranks."""
+        return cls(
+            sum(part.seen for part in parts),
+            sum(part.missing for part in parts),
+            sum(part.unlabeled for part in parts),
+            sum(part.filtered for part in parts),
+            sum(part.lost_batches for part in parts),
+            next((part.lost_reason for part in parts if part.lost_reason), None),
+            next((part.disorder for part in parts if part.disorder), ""),
+        )
 
 
 @dataclass(frozen=True)
@@ -52,7 +104,7 @@ class ProbeRows:
         embeddings: (B, n).
         sample_index: positions in the data set, (B,); -1 where they are not known.
         attributes: value indices (B,) and names of the values, by attribute.
-        missing: how many further images of the probe were seen and could not be used.
+        threshold: all images whose hash is at most this large have a row.
     """
 
     image_ids: Tensor
@@ -61,46 +113,70 @@ class ProbeRows:
     embeddings: Tensor
     sample_index: Tensor
     attributes: Mapping[str, tuple[Tensor, tuple[str, ...]]] = field(default_factory=dict)
-    missing: int = 0
+    threshold: int = _HASHES
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    @property
-    def doubtful(self) -> int:
-        """How many rows repeat an image at an unknown position: true copies, or a sampler's."""
-        ids = self.image_ids[self.sample_index < 0]
-        return len(ids) - len(ids.unique())
+    def __getitem__(self, rows: Tensor) -> ProbeRows:
+        """Some of the rows, by their numbers (R,)."""
+        return ProbeRows(
+            self.image_ids[rows],
+            self.labels[rows],
+            self.features[rows],
+            self.embeddings[rows],
+            self.sample_index[rows],
+            {name: (values[rows], names) for name, (values, names) in self.attributes.items()},
+            self.threshold,
+        )
 
     @classmethod
-    def joined(cls, parts: Sequence[ProbeRows]) -> ProbeRows:
-        """All rows, sorted by image id and position, so that order and rank leave no trace.
+    def joined(cls, parts: Sequence[ProbeRows], size: int) -> ProbeRows:
+        """At most ``size`` rows, sorted by image id and position: order and rank leave no trace.
 
-        A sampler that shares images out evenly repeats some of them; a repeated position counts
-        once. Where positions are not known, a repetition cannot be told from a true copy.
+        An image that comes again counts once. Where the positions of all images are known, one at
+        another position is a true copy, which counts; where they are not, the same image with the
+        same label and attributes is taken for the same one.
         """
 
         def column(name: str) -> Tensor:
             return _cat([getattr(part, name) for part in parts])
 
-        image_ids, positions = column("image_ids"), column("sample_index")
-        by_position = positions.argsort(stable=True)
-        order = by_position[image_ids[by_position].argsort(stable=True)]
-        repeated = (image_ids[order].diff() == 0) & (positions[order].diff() == 0)
-        is_first = torch.cat([torch.ones(min(1, len(order)), dtype=torch.bool), ~repeated])
-        order = order[is_first | (positions[order] < 0)]
-        return cls(
-            image_ids[order],
-            column("labels")[order],
-            column("features")[order],
-            column("embeddings")[order],
-            positions[order],
+        positions = column("sample_index")
+        if bool((positions < 0).any()):
+            positions = torch.full_like(positions, -1)
+        everything = cls(
+            column("image_ids"),
+            column("labels"),
+            column("features"),
+            column("embeddings"),
+            positions,
             {
-                name: (_cat([part.attributes[name][0] for part in parts])[order], values)
+                name: (_cat([part.attributes[name][0] for part in parts]), values)
                 for name, (_, values) in parts[0].attributes.items()
             },
-            sum(part.missing for part in parts),
+            min(part.threshold for part in parts),
         )
+        rows = everything._distinct()
+        kept = rows[in_probe(everything.image_ids[rows], everything.threshold)]
+        threshold = everything.threshold
+        if len(kept) > size:
+            kept_hashes = hashes(everything.image_ids[kept])
+            smallest = kept_hashes.argsort(stable=True)[:size]
+            threshold = int(kept_hashes[smallest[-1]])
+            kept = kept[smallest.sort().values]
+        return replace(everything[kept], threshold=threshold)
+
+    def _distinct(self) -> Tensor:
+        """Numbers of the rows, those that repeat another left out, sorted."""
+        values = [values for values, _ in self.attributes.values()]
+        keys = [self.image_ids, self.sample_index, self.labels, *values]
+        order = torch.arange(len(self))
+        for key in reversed(keys):
+            order = order[key[order].argsort(stable=True)]
+        is_repeated = torch.stack([key[order].diff() == 0 for key in keys]).all(dim=0)
+        is_first = torch.cat([torch.ones(min(1, len(order)), dtype=torch.bool), ~is_repeated])
+        return order[is_first]
 
 
 def _cat(tensors: Sequence[Tensor]) -> Tensor:
@@ -122,13 +198,13 @@ class ProbeEmbedder:
         self._space = space
         self._cache = cache
         self._keep_thumbnails = thumbnails
-        self._expected = 0
+        self._expected: int | None = None
         self._encoded = 0
         self._seconds = 0.0
         self._bar: tqdm[None] | None = None
 
-    def start_pass(self, expected: int) -> None:
-        """Count anew how many images had to be embedded; ``expected`` are to come."""
+    def start_pass(self, expected: int | None) -> None:
+        """Count anew how many images had to be embedded; ``expected`` are to come, if known."""
         self.unknown, self._expected = 0, expected
 
     def embed(self, image_ids: Tensor, pixels: Tensor) -> Tensor:
@@ -192,6 +268,8 @@ class ProbeEmbedder:
 
     def _announce(self) -> None:
         """Say, after the first chunk of a pass, how long a long embedding will take."""
+        if self._expected is None:
+            return
         remaining = (self.seconds_per_image or 0.0) * (self._expected - CHUNK)
         if self.unknown == 0 and remaining > 10:
             rank_zero_info(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from sing_monitor.alerts import format_fired
-from sing_monitor.spool import SPOOL_DIR, DeliveryError
+from sing_monitor.callbacks.namespaces import is_lightning
+from sing_monitor.spool import DeliveryError, spool_place
+from sing_monitor.store import redact
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
     import numpy as np
+    from lightning.pytorch.loggers import MLFlowLogger
 
     from sing_monitor.findings import Findings
     from sing_monitor.snapshot import Snapshot
@@ -47,6 +50,7 @@ class Publisher:
         self._behind: set[int] = set()  # loggers whose store does not take what waits
         self._said: set[str] = set()
         self._lost = 0
+        self._spool_dir: Path | None = None
 
     def publish(
         self,
@@ -98,7 +102,7 @@ class Publisher:
             if writer.pending:
                 rank_zero_info(
                     f"SINGCallback: {writer.pending} files have not reached MLflow. "
-                    f"`sing-monitor sync {writer.spool_dir}` delivers them."
+                    f"`{self._sync_command()}` delivers them."
                 )
         lost, self._lost = self._lost, 0
         if lost:
@@ -109,9 +113,26 @@ class Publisher:
 
         if id(logger) not in self._writers:
             client, run_id = logger.experiment, str(logger.run_id)
-            spool = Path(trainer.default_root_dir) / SPOOL_DIR
-            self._writers[id(logger)] = RunWriter(client, run_id, spool, name=self._name)
+            self._writers[id(logger)] = RunWriter(
+                client, run_id, self._spool(trainer), name=self._name
+            )
         return self._writers[id(logger)]
+
+    def _spool(self, trainer: pl.Trainer) -> Path:
+        """Where spools are kept; says once where that is not in the trainer's own folder."""
+        if self._spool_dir is None:
+            root = trainer.default_root_dir
+            self._spool_dir, reason = spool_place(root)
+            if reason is not None:
+                rank_zero_warn(
+                    f"SINGCallback: default_root_dir={redact(str(root))!r} {reason}, so what "
+                    f"MLflow has not taken yet waits in {self._spool_dir}. After a crash, "
+                    f"`{self._sync_command()}` delivers it."
+                )
+        return self._spool_dir
+
+    def _sync_command(self) -> str:
+        return f"sing-monitor sync {shlex.quote(str(self._spool_dir))}"
 
     def _describe(self, writer: RunWriter, logger: MLFlowLogger) -> None:
         if not writer.is_described:
@@ -128,7 +149,7 @@ class Publisher:
             if isinstance(error, DeliveryError) and not error.is_loss:
                 if key not in self._behind:
                     self._behind.add(key)
-                    end = "What waits at the end, `sing-monitor sync` delivers."
+                    end = f"What waits at the end, `{self._sync_command()}` delivers."
                     self._warn(reason, f"{reason} {end}")
             elif isinstance(error, OSError):
                 self._lost += isinstance(error, DeliveryError)
@@ -162,7 +183,8 @@ def log_scalars(
 
 def mlflow_loggers(trainer: pl.Trainer) -> list[MLFlowLogger]:
     """The trainer's MLflow loggers; none under ``fast_dev_run``."""
-    return [logger for logger in trainer.loggers if isinstance(logger, MLFlowLogger)]
+    found = [each for each in trainer.loggers if is_lightning(each, "MLFlowLogger")]
+    return cast("list[MLFlowLogger]", found)
 
 
 def summary(scalars: Mapping[str, float]) -> str:
@@ -204,8 +226,6 @@ def say_what_is_not_kept(trainer: pl.Trainer) -> None:
 
 def how_to_open(trainer: pl.Trainer) -> str:
     """The commands that show the runs, or why there is nothing to show."""
-    from sing_monitor.tracking import redact
-
     loggers = mlflow_loggers(trainer)
     if not loggers:
         kept = "tables and pictures" if trainer.loggers else "curves and tables"

@@ -10,21 +10,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 
+from sing_monitor.callbacks.accuracy import difference, logged_accuracies
 from sing_monitor.callbacks.alerting import raise_alerts
 from sing_monitor.callbacks.analysis import Analysis
 from sing_monitor.callbacks.exchange import Outcome, Share, broadcast, gather
 from sing_monitor.callbacks.faults import Faults
 from sing_monitor.callbacks.memory import Memory
-from sing_monitor.callbacks.probe import probe_threshold
+from sing_monitor.callbacks.namespaces import is_setup_fault
+from sing_monitor.callbacks.probe import Account, probe_threshold
 from sing_monitor.callbacks.publish import Publisher, how_to_open, log_scalars, summary
 from sing_monitor.callbacks.remarks import remarks
+from sing_monitor.callbacks.second_fit import warn_about_earlier_epochs
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.source import Source, find_source, run_own_probe, runs_validation
+from sing_monitor.callbacks.spelling import for_callback
 from sing_monitor.callbacks.watch import UNKNOWN_SHARE, Watch
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.findings import complete, named_key
 
 if TYPE_CHECKING:
@@ -55,13 +59,21 @@ class MonitoredRun:
         self._is_collected = False  # the user's own probe, in this pass
         self._started = 0  # validations, the sanity check apart
         self._passes = 0  # of these, those that were analysed
-        self._images = 0
+        self._images: int | None = None
+        self._seen = 0  # images of the last pass
+        self._informed: set[str] = set()
         self._seconds = 0.0
         self._last: Mapping[str, float] = {}
+        # In this pass, where all validation images are scored.
+        self._accuracy: float | None = None
         self._attributes = tuple(settings.prompts.attributes)
 
     def begin_training(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Where no validation loop will run: rehearse on the user's own probe, or warn."""
+        """Where no validation loop will run: rehearse on the user's own probe, or warn.
+
+        Warns as well of a run that holds another training already.
+        """
+        warn_about_earlier_epochs(trainer, self._settings.name)
         if self.measures_training_epochs(trainer):
             self.measure(trainer, pl_module, is_rehearsal=True)
         elif not runs_validation(trainer):
@@ -95,19 +107,23 @@ class MonitoredRun:
                 self._start_pass(trainer, model)
 
     def before_batch(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, dataloader_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, dataloader_idx: int
     ) -> None:
-        """Listen to the head for one batch; before the first, run the user's own probe.
+        """Read a batch, and listen to the head; before the first, run the user's own probe.
 
         There, and not at the end, averaging callbacks have swapped in the weights to validate.
         """
         self._collect_own(trainer, pl_module)
         if self._is_listening(dataloader_idx):
+            with self._timed(), self._faults.kept():
+                # Before the step, which may change the batch.
+                self._watch.read(batch)
+        if self._is_listening(dataloader_idx):
             with self._faults.kept():
                 self._watch.open()
 
     def after_batch(self, trainer: pl.Trainer, batch: Any, dataloader_idx: int) -> None:
-        """Take the rows of a batch."""
+        """Take the features of a batch."""
         if self._is_listening(dataloader_idx):
             with self._timed(), self._faults.kept():
                 self._watch.add(batch)
@@ -123,6 +139,23 @@ class MonitoredRun:
         outcome = self._conclude(trainer) if self._is_due else Outcome()
         if not self._is_rehearsal:
             self._log(trainer, pl_module, outcome.scalars)
+
+    def compare_accuracy(self, trainer: pl.Trainer) -> None:
+        """Warn where the module logs another accuracy of the same images than the head has.
+
+        When a validation has ended: only then Lightning has the module's own metrics.
+        """
+        ours, self._accuracy = self._accuracy, None
+        if ours is None or trainer.world_size > 1 or self._settings.probe is not None:
+            return
+        logged = logged_accuracies(
+            trainer.callback_metrics,
+            self._settings.dataloader_idx,
+            several_loaders=len(trainer.num_val_batches) > 1,
+        )
+        sentence = difference(ours, logged)
+        if sentence is not None:
+            self._faults.warn_once(sentence)
 
     def say_what_was_found(self, trainer: pl.Trainer) -> None:
         """One line at the end of fit, and a last try to deliver what MLflow did not take."""
@@ -168,6 +201,8 @@ class MonitoredRun:
             source.loader,
             threshold=self._memory.threshold,
             images=source.in_this_pass,
+            batches=source.batches,
+            order=source.order,
         )
 
     def _collect_own(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -182,18 +217,21 @@ class MonitoredRun:
 
     @property
     def _expected_images(self) -> int:
-        return min(self._images, self._settings.probe_size)
+        known = self._seen or self._settings.probe_size if self._images is None else self._images
+        return min(known, self._settings.probe_size)
 
     def _refuse_augmented(self) -> None:
         if self._settings.allow_augmented or self._is_rehearsal or self._passes != 1:
             return
         unknown = self._watch.embedder.unknown * (self._source.ranks if self._source else 1)
         if unknown > UNKNOWN_SHARE * self._expected_images:
-            raise MisconfigurationException(
+            raise SetupError(
                 f"{unknown} of about {self._expected_images} probe images were not seen "
                 "before: the validation set changes from pass to pass (random augmentation, or "
                 "shuffling with limit_val_batches), so epochs cannot be compared. Validate on "
-                "fixed images, or pass SINGCallback(allow_augmented=True) to embed anew each time."
+                "fixed images, or pass ",
+                Option("allow_augmented", "True"),
+                " to embed anew each time.",
             )
 
     def _conclude(self, trainer: pl.Trainer) -> Outcome:
@@ -207,6 +245,9 @@ class MonitoredRun:
                 outcome = replace(outcome, attributes=seen or self._attributes)
             outcome = broadcast(trainer, outcome)
             self._attributes = outcome.attributes
+            if outcome.threshold is not None:
+                self._memory.threshold = outcome.threshold
+            self._seen = self._seen if outcome.seen is None else outcome.seen
             self._raise_alerts(trainer, outcome)
             pictures = gather(trainer, self._watch.embedder.pictures(outcome.wanted))
             if findings is not None:
@@ -230,14 +271,20 @@ class MonitoredRun:
                 rows = self._watch.finish()
             else:
                 self._watch.abandon()
+        account = self._watch.account
         if self._settings.probe is not None and not trainer.is_global_zero:
-            rows = None  # every rank has run the whole probe
+            rows, account = None, Account()  # every rank has run the whole probe
         fault = self._faults.current
         if fault is None:
-            return Share(rows, expected=self._expected_images, attributes=self._watch.attributes)
+            return Share(
+                rows,
+                expected=self._expected_images,
+                attributes=self._watch.attributes,
+                account=account,
+            )
         return Share(
-            failure=str(fault) or type(fault).__name__,
-            is_setup_fault=isinstance(fault, MisconfigurationException),
+            failure=for_callback(fault),
+            is_setup_fault=is_setup_fault(fault),
             expected=self._expected_images,
             attributes=self._watch.attributes,
         )
@@ -254,7 +301,7 @@ class MonitoredRun:
             n_images=self._settings.n_images,
             invariance=self._settings.invariance,
             images=self._images,
-            ranks=1 if self._source is None else self._source.ranks,
+            probe_size=self._settings.probe_size,
             is_rehearsal=self._is_rehearsal,
         )
 
@@ -276,7 +323,8 @@ class MonitoredRun:
         )
 
     def _describe(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        return self._watch.describe(threshold=self._memory.threshold or 0, images=self._images)
+        images = self._seen if self._images is None else self._images
+        return self._watch.describe(threshold=self._memory.threshold or 0, images=images)
 
     def _remember(self, trainer: pl.Trainer, outcome: Outcome) -> None:
         if outcome.failure is not None:
@@ -292,8 +340,13 @@ class MonitoredRun:
             return
         for reason, context in remarks(outcome, trainer.current_epoch):
             self._faults.warn_once(reason, context)
+        for info in set(outcome.infos) - self._informed:
+            self._informed.add(info)
+            rank_zero_info(f"SINGCallback: {info}")
         self._passes += 1
         self._last = outcome.scalars
+        if outcome.scalars["monitor/samples"] == outcome.seen:
+            self._accuracy = outcome.scalars["monitor/accuracy"]
         if _is_fitting(trainer):
             self._memory.last_epoch = trainer.current_epoch
             self._memory.head_weight = self._watch.weight

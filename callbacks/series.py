@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sing_monitor.callbacks.posthoc import AnalyzedModel, analyze
 from sing_monitor.checkpoints import Checkpoint
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.head import head_parameters
 from sing_monitor.head_search import find_head
 from sing_monitor.history import History
@@ -43,6 +44,7 @@ class Series:
         device: where models run.
         settings: further arguments of :func:`analyze`.
         save_snapshots: whether features and embeddings are stored.
+        spell: the sentence of an error, for whoever asked.
     """
 
     build: Callable[[Checkpoint], nn.Module]
@@ -50,6 +52,7 @@ class Series:
     device: str | torch.device
     settings: Mapping[str, Any]
     save_snapshots: bool = False
+    spell: Callable[[Exception], str] = str
 
     def fill(self, history: History, checkpoints: Sequence[Checkpoint]) -> Iterator[Result]:
         """Analyse what a run lacks.
@@ -82,7 +85,7 @@ class Series:
                     weight = self._head_weight(previous, history.head_name())
                 found = self._analyze(history, checkpoint, ridge, weight)
             except (ValueError, TypeError) as error:
-                yield Result(checkpoint, failure=str(error))
+                yield Result(checkpoint, failure=self.spell(error))
                 continue
             weight = found.snapshot.weight
             if math.isfinite(found.scalars["translator/ridge"]):
@@ -140,13 +143,16 @@ def in_order(checkpoints: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[
         Lightning's ``last.ckpt`` and timm's ``model_best.pth.tar``.
 
     Raises:
-        ValueError: if a checkpoint does not tell its epoch.
+        SetupError: if a checkpoint does not tell its epoch.
     """
     unknown = [each for each in checkpoints if each.epoch is None]
     if unknown:
-        raise ValueError(
-            f"{unknown[0].path} does not tell its epoch, nor do {len(unknown) - 1} others. Put it "
-            "into the name, as in epoch=3.pt, or analyze each as a model of its own."
+        others = f", nor do {len(unknown) - 1} others" if len(unknown) > 1 else ""
+        raise SetupError(
+            f"{unknown[0].path} does not tell its epoch{others}. Put it into the name, as in "
+            "epoch=3.pt, or analyze each checkpoint as a model of its own: ",
+            Option("each", '"model"'),
+            ".",
         )
     firsts: dict[tuple[int, int], Checkpoint] = {}
     for each in checkpoints:

@@ -9,12 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from sing_monitor.alerts import Alert
 from sing_monitor.cache import default_cache_dir
+from sing_monitor.callbacks.plain import plain
 from sing_monitor.callbacks.setup import Prompts
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.geometry import Invariance
 from sing_monitor.semantics import SemanticSpace
@@ -25,7 +26,7 @@ class Settings:
     """What the user asked for; :class:`SINGCallback` documents each of them.
 
     Raises:
-        MisconfigurationException: for a value that cannot be used.
+        SetupError: for a value that cannot be used.
     """
 
     space: str | SemanticSpace
@@ -50,6 +51,9 @@ class Settings:
     on_error: Literal["warn", "raise"] = "warn"
 
     def __post_init__(self) -> None:
+        _check_space(self.space)
+        for name in ("class_names", "pixel_stats"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         _check_templates(self.prompts.classes)
         _check_attribute_prompts(self.prompts.attributes)
         _check_concepts(self.prompts.concepts)
@@ -61,13 +65,11 @@ class Settings:
         _check_ridge(self.ridge)
         _check_name(self.name)
         if self.invariance not in get_args(Invariance):
-            raise MisconfigurationException(
-                f"SINGCallback(invariance={self.invariance!r}): expected 'logits' or 'softmax'."
+            raise SetupError(
+                _given("invariance", self.invariance), ": expected 'logits' or 'softmax'."
             )
         if self.on_error not in ("warn", "raise"):
-            raise MisconfigurationException(
-                f"SINGCallback(on_error={self.on_error!r}): expected 'warn' or 'raise'."
-            )
+            raise SetupError(_given("on_error", self.on_error), ": expected 'warn' or 'raise'.")
 
 
 def cache_folder(cache_dir: str | PathLike[str] | None) -> Path | None:
@@ -77,12 +79,27 @@ def cache_folder(cache_dir: str | PathLike[str] | None) -> Path | None:
     return None if cache_dir is None else Path(cache_dir)
 
 
+def _given(name: str, value: object) -> Option:
+    """An option as the user gave it."""
+    return Option(name, repr(value))
+
+
+def _check_space(space: Any) -> None:
+    """Refuse what a configuration file was to make an object of, and could not."""
+    if isinstance(space, Mapping):
+        raise SetupError(
+            _given("space", dict(space)),
+            ": expected a space, or the text '<open_clip model>/<tag or file>'. LightningCLI makes "
+            "an object of class_path and init_args if the class can be imported, takes these "
+            "arguments and annotates its methods as sing_monitor.semantics.SemanticSpace does; "
+            "Hydra makes one of _target_ in hydra.utils.instantiate.",
+        )
+
+
 def _check_count(name: str, value: Any, least: int) -> None:
     """Refuse anything but an integer of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise MisconfigurationException(
-            f"SINGCallback({name}={value!r}): expected an integer of at least {least}."
-        )
+        raise SetupError(_given(name, value), f": expected an integer of at least {least}.")
 
 
 def _check_probe(probe: Any, dataloader_idx: int) -> None:
@@ -90,23 +107,26 @@ def _check_probe(probe: Any, dataloader_idx: int) -> None:
     if probe is None:
         return
     if not isinstance(probe, DataLoader):
-        raise MisconfigurationException(
-            f"SINGCallback(probe={type(probe).__name__}): expected a DataLoader, such as "
-            "DataLoader(dataset, batch_size=64)."
+        raise SetupError(
+            Option("probe", type(probe).__name__),
+            ": expected a DataLoader, such as DataLoader(dataset, batch_size=64).",
         )
     if dataloader_idx:
-        raise MisconfigurationException(
-            f"SINGCallback(probe=..., dataloader_idx={dataloader_idx}): the probe takes the place "
-            "of the validation loaders. Give one of the two."
+        raise SetupError(
+            Option("probe"),
+            " takes the place of the validation loaders, of which ",
+            _given("dataloader_idx", dataloader_idx),
+            " chooses one. Give one of the two.",
         )
 
 
-def _check_template(name: str, template: Any) -> None:
+def _check_template(given: Option, template: Any) -> None:
     """Refuse a prompt that has no single place for a name."""
     if not isinstance(template, str) or template.count("{}") != 1:
-        raise MisconfigurationException(
-            f"SINGCallback({name}={template!r}): a prompt holds '{{}}' exactly once, where the "
-            "name goes, as in 'an image of a {}'."
+        raise SetupError(
+            given,
+            f": {template!r} should hold '{{}}' exactly once, where the name goes, as in "
+            "'an image of a {}'.",
         )
 
 
@@ -114,25 +134,26 @@ def _check_templates(prompt: Any) -> None:
     """Refuse class prompts that are no template and no list of them."""
     several = isinstance(prompt, Sequence) and not isinstance(prompt, str)
     if several and not prompt:
-        raise MisconfigurationException("SINGCallback(prompt=[]): give at least one template.")
+        raise SetupError(_given("prompt", prompt), ": give at least one template.")
     for template in prompt if several else [prompt]:
-        _check_template("prompt", template)
+        _check_template(_given("prompt", prompt), template)
 
 
 def _check_attribute_prompts(prompts: Any) -> None:
     """Refuse anything but templates by attribute name."""
     if not isinstance(prompts, Mapping):
-        raise MisconfigurationException(
-            f"SINGCallback(attribute_prompts={prompts!r}): expected a mapping, such as "
-            "{'colour': 'an image of a {} digit'}."
+        raise SetupError(
+            _given("attribute_prompts", prompts),
+            ": expected a mapping, such as {'colour': 'an image of a {} digit'}.",
         )
     for name, template in prompts.items():
         if not isinstance(name, str) or not ATTRIBUTE_NAME.fullmatch(name):
-            raise MisconfigurationException(
-                f"SINGCallback(attribute_prompts=...): the attribute {name!r} becomes part of a "
-                "metric key; use lower-case letters, digits and underscores."
+            raise SetupError(
+                Option("attribute_prompts"),
+                f": the attribute {name!r} becomes part of a metric key; use lower-case letters, "
+                "digits and underscores.",
             )
-        _check_template(f"attribute_prompts[{name!r}]", template)
+        _check_template(Option("attribute_prompts", f"{{{name!r}: {template!r}}}"), template)
 
 
 def _check_concepts(concepts: Any) -> None:
@@ -140,15 +161,15 @@ def _check_concepts(concepts: Any) -> None:
     if concepts is None:
         return
     if isinstance(concepts, str) or not isinstance(concepts, (Mapping, Sequence)):
-        raise MisconfigurationException(
-            f"SINGCallback(concepts={concepts!r}): expected a list of words, such as "
-            "['red', 'striped'], a mapping from words to prompts, or None for the default "
-            "vocabulary."
+        raise SetupError(
+            _given("concepts", concepts),
+            ": expected a list of words, such as ['red', 'striped'], a mapping from words to "
+            "prompts, or None for the default vocabulary.",
         )
     wrong = [word for word in concepts if not isinstance(word, str) or not word.strip()]
     if wrong:
-        raise MisconfigurationException(
-            f"SINGCallback(concepts=...): {wrong[0]!r} is not a word; every concept is a text."
+        raise SetupError(
+            Option("concepts"), f": {wrong[0]!r} is not a word; every concept is a text."
         )
 
 
@@ -156,16 +177,19 @@ def _check_ridge(ridge: Any) -> None:
     """Refuse anything but "auto" and a positive number."""
     is_number = isinstance(ridge, (int, float)) and not isinstance(ridge, bool)
     if ridge != "auto" and not (is_number and 0 < ridge < float("inf")):
-        raise MisconfigurationException(
-            f"SINGCallback(ridge={ridge!r}): expected 'auto' or a positive number, such as 1e-3; "
-            "it is relative to the mean variance of the features."
+        raise SetupError(
+            _given("ridge", ridge),
+            ": expected 'auto' or a positive number, such as 1e-3; it is relative to the mean "
+            "variance of the features.",
         )
 
 
 def _check_name(name: Any) -> None:
     """Refuse a callback name that cannot be part of a metric key and a folder."""
     if name is not None and not (isinstance(name, str) and re.fullmatch(r"[a-z0-9_]+", name)):
-        raise MisconfigurationException(
-            f"SINGCallback(name={name!r}): use lower-case letters, digits and underscores, as in "
-            "name='aux'; it becomes part of every metric key."
+        raise SetupError(
+            _given("name", name),
+            ": use lower-case letters, digits and underscores, as in ",
+            Option("name", "'aux'"),
+            "; it becomes part of every metric key.",
         )

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from sing_monitor.cache import EmbeddingCache
 from sing_monitor.callbacks.batches import Batch, check_attribute, check_labels
 from sing_monitor.callbacks.class_names import ClassNames, find_class_names
-from sing_monitor.callbacks.pixels import PixelScale, find_pixel_scale
+from sing_monitor.callbacks.pixel_scale import PixelScale
+from sing_monitor.callbacks.pixels import find_pixel_scale, short
+from sing_monitor.callbacks.plain import plain
 from sing_monitor.callbacks.probe import duration
 from sing_monitor.embeddings import Texts, TextSet, concept_set, prototypes, text_set
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.head import Head
 from sing_monitor.semantics import SemanticSpace
 
 TEXT, PROTOTYPE = "text", "prototype"
 ANY_IMAGE = "an image of {}"
+OWN_PICTURES = "pictures of the batch"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class Prompts:
     classes: str | Sequence[str]
     concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None
     attributes: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "concepts", "attributes"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
 
     def class_prompt(self, name: str) -> str:
         """The first prompt of a class, as an example."""
@@ -91,25 +99,30 @@ def settle(
     class_names: Any = None,
     datamodule: object = None,
     dataset: object = None,
+    loader: object = None,
     model: nn.Module | None = None,
     text_cache: EmbeddingCache | None = None,
 ) -> MonitorSetup:
     """Settle what the first validation batch tells about pixels, classes and attributes.
 
     Raises:
-        MisconfigurationException: where an answer is missing or contradicts the head.
+        SetupError: where an answer is missing or contradicts the head.
     """
     check_labels(batch.labels, head.num_classes)
     for name, (values, names) in batch.attributes.items():
         check_attribute(name, values, names)
     unknown = sorted(set(prompts.attributes) - set(batch.attributes))
     if unknown:
-        raise MisconfigurationException(
+        raise SetupError(
             f"attribute_prompts names {', '.join(unknown)}, but the batches carry "
-            f"{', '.join(batch.attributes) or 'no attributes'}. Hand attributes over in "
-            "batch_adapter: Batch(images, labels, attributes={name: (indices, value_names)})."
+            f"{', '.join(batch.attributes) or 'no attributes'}. Hand attributes over: ",
+            Option(
+                "batch_adapter",
+                "lambda batch: Batch(images, labels, attributes={name: (indices, value_names)})",
+            ),
+            ".",
         )
-    pixels = find_pixel_scale(pixel_stats, dataset, batch.images, model)
+    pixels = _pixels_of(batch, pixel_stats, dataset=dataset, loader=loader, model=model)
     classes = find_class_names(
         class_names, head.num_classes, datamodule=datamodule, dataset=dataset, model=model
     )
@@ -122,6 +135,30 @@ def settle(
     }
     concepts = concept_set(space, prompts.concepts, text_cache)
     return MonitorSetup(head, pixels, classes, class_texts, concepts, attributes)
+
+
+def _pixels_of(
+    batch: Batch, pixel_stats: Any, *, dataset: object, loader: object, model: nn.Module | None
+) -> PixelScale:
+    """How the first batch becomes pixels; says so where that is not sure, with a picture."""
+    if batch.pictures is None:
+        scale = find_pixel_scale(pixel_stats, dataset, batch.shown, model, loader=loader)
+    else:
+        # What the data set and the model say is about the model's input, and not about these.
+        scale = find_pixel_scale(pixel_stats, None, batch.shown, None)
+        scale = replace(scale, source=f"{OWN_PICTURES}: {scale.source}")
+    if scale.doubt:
+        path = _save(scale.restore(batch.shown[:1])[0].cpu(), None, "sing_monitor_guess.png")
+        rank_zero_warn(f"{scale.doubt} One image as the space sees it: {path}")
+    return scale
+
+
+def _save(image: Tensor, folder: Path | None, name: str) -> Path:
+    from torchvision.transforms.v2.functional import to_pil_image
+
+    path = (folder or Path(tempfile.gettempdir())) / name
+    to_pil_image(image).save(path)
+    return path
 
 
 @dataclass(frozen=True)
@@ -138,11 +175,7 @@ class SetupReport:
 
     def save_image(self, folder: Path | None = None) -> Path:
         """Write the image as PNG, by default into the temporary folder, and return its path."""
-        from torchvision.transforms.v2.functional import to_pil_image
-
-        path = (folder or Path(tempfile.gettempdir())) / "sing_monitor_check.png"
-        to_pil_image(self.image).save(path)
-        return path
+        return _save(self.image, folder, "sing_monitor_check.png")
 
     def __str__(self) -> str:
         return self.text
@@ -156,7 +189,7 @@ def report(
     image: Tensor,
     space: SemanticSpace,
     prompts: Prompts,
-    images: int,
+    images: int | None,
     own_probe: bool,
     probe_size: int,
     seconds_per_image: float,
@@ -170,13 +203,14 @@ def report(
         image: one restored image, (3, H, W) in [0, 1].
         space: the semantic space.
         prompts: the texts that were asked for.
-        images: number of images that the probe is taken from.
+        images: number of images that the probe is taken from; None where it is not known.
         own_probe: whether they come from a loader of the user's own.
         probe_size: the most that are scored.
         seconds_per_image: measured cost of one embedding.
     """
     geometry = HeadGeometry.from_weight(weight, invariance=invariance)
-    names, probe = setup.class_names, min(images, probe_size)
+    names = setup.class_names
+    probe = probe_size if images is None else min(images, probe_size)
     origin = (
         "images of probe=, on which the model runs once more" if own_probe else "validation images"
     )
@@ -189,8 +223,8 @@ def report(
         "head": str(setup.head),
         "null space": null,
         "space": f"{space.name} ({space.dim} dimensions)",
-        "pixels": f"{setup.pixels.source}; mean {_short(setup.pixels.mean)}, "
-        f"std {_short(setup.pixels.std)}",
+        "pixels": f"{setup.pixels.source}; mean {short(setup.pixels.mean)}, "
+        f"std {short(setup.pixels.std)}; {setup.pixels.effect}",
         "classes": f"{len(names)} {source}: {shown}",
         "prompt": f'"{prompts.class_prompt(names[0])}"'
         if setup.reference == TEXT
@@ -200,15 +234,12 @@ def report(
             f"{name}: {', '.join(texts.names)}" for name, texts in setup.attributes.items()
         )
         or "none",
-        "probe": f"{probe:,} of {images:,} {origin}",
+        "probe": f"at most {probe:,} {origin}; the loader does not tell how many there are"
+        if images is None
+        else f"{probe:,} of {images:,} {origin}",
         "embedding": f"at most {duration(probe * seconds_per_image)}, once; none for cached images",
     }
     width = max(map(len, lines))
     text = "\n".join(f"  {key:<{width}}  {value}" for key, value in lines.items())
     seen = space.crop(image[None])[0] if hasattr(space, "crop") else image
     return SetupReport(f"SINGCallback will use\n{text}", seen.detach().float().cpu())
-
-
-def _short(values: Sequence[float]) -> str:
-    distinct = values if len(set(values)) > 1 else values[:1]
-    return " ".join(f"{value:.3g}" for value in distinct)

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from sing_monitor.alerts import DEFAULT_ALERTS, Alert
+from sing_monitor.alerts import Alert
 from sing_monitor.callbacks.alerting import usable_alerts
 from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.check import check
 from sing_monitor.callbacks.memory import Memory
+from sing_monitor.callbacks.namespaces import overrides
 from sing_monitor.callbacks.publish import say_what_is_not_kept
 from sing_monitor.callbacks.run import MonitoredRun
 from sing_monitor.callbacks.settings import Settings, cache_folder
 from sing_monitor.callbacks.setup import Prompts, SetupReport
 from sing_monitor.callbacks.source import check_own_probe
+from sing_monitor.callbacks.spelling import as_misconfiguration, for_callback
 from sing_monitor.callbacks.trainer import (
     open_space,
     refuse_namesakes,
@@ -32,6 +33,7 @@ from sing_monitor.callbacks.trainer import (
 from sing_monitor.callbacks.watch import Watch
 from sing_monitor.geometry import Invariance
 from sing_monitor.semantics import DEFAULT_SPACE, SemanticSpace, resolve_space
+from sing_monitor.spool import temporary_folder
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -51,7 +53,8 @@ class SINGCallback(Callback):
     Args:
         space: ``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`.
         head: dotted name of the classifier head; found by itself in most models.
-        class_names: C words; by default those of the datamodule or the validation data set.
+        class_names: C words; by default those of the datamodule or the validation data set, in the
+            order that its ``target_transform`` gives them.
         concepts: vocabulary for the concept tables: words, or prompts by name. None: about 60
             everyday concepts; an empty list: none.
         prompt: template for classes, or several that are averaged.
@@ -65,9 +68,11 @@ class SINGCallback(Callback):
             gradients, on every rank the whole loader. With a validation loop it is measured at
             each validation; with none at the end of the training epoch, where averaging callbacks
             have not swapped in their weights. The module's ``forward`` must map images to logits.
-        pixel_stats: ``(mean, std)`` that the images were normalised with; found by itself for
-            torchvision's ``Normalize``, images in [0, 1] and timm models.
-        batch_adapter: turns a batch of another form into a :class:`Batch`.
+        pixel_stats: ``(mean, std)`` that the images were normalised with; found by itself for the
+            ``Normalize`` of torchvision, albumentations and kornia in a data set's transforms,
+            timm's prefetching loader, and images in [0, 1]. Numbers above 1 count in 0..255.
+        batch_adapter: turns a batch of another form into a :class:`Batch`, whose ``pictures`` are
+            what the space sees where the model sees something else, such as 13 bands.
         ridge: of the translator, relative to the mean variance of the features; ``"auto"``
             chooses it at the first analysed epoch and keeps it.
         n_images: how many images, those that moved most, are stored as thumbnails (with their
@@ -79,8 +84,9 @@ class SINGCallback(Callback):
         cache_dir: where embeddings are kept; ``"auto"`` for the user's cache folder, None for
             memory only.
         save_snapshots: store features and embeddings of the last validation in the run.
-        alerts: rules that warn once and mark the run; None for none. Three by default: see
-            :data:`sing_monitor.alerts.DEFAULT_ALERTS`.
+        alerts: rules that warn once and mark the run: :class:`sing_monitor.alerts.Alert`, or names
+            of :data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["leaking_class"]``;
+            ``"default"`` for these three, None for none.
         name: for several callbacks in one trainer, each its own: ``name="aux"`` logs
             ``sing.aux/...``.
         on_error: ``"warn"``: a fault costs one epoch's numbers and never the run; ``"raise"``.
@@ -100,7 +106,8 @@ class SINGCallback(Callback):
 
     def __init__(
         self,
-        space: str | SemanticSpace = DEFAULT_SPACE,
+        # Any: to jsonargparse a class without annotations is no SemanticSpace.
+        space: str | SemanticSpace | Any = DEFAULT_SPACE,
         *,
         head: str | None = None,
         class_names: Sequence[str] | Mapping[str, int] | None = None,
@@ -110,7 +117,8 @@ class SINGCallback(Callback):
         probe_size: int = 10_000,
         every_n_epochs: int = 1,
         dataloader_idx: int = 0,
-        probe: DataLoader[Any] | None = None,
+        # Of DataLoader[Any] jsonargparse accepts no init_args.
+        probe: DataLoader | None = None,  # type: ignore[type-arg]
         pixel_stats: tuple[Any, Any] | None = None,
         batch_adapter: Callable[[Any], Any] | None = None,
         ridge: float | Literal["auto"] = "auto",
@@ -119,32 +127,33 @@ class SINGCallback(Callback):
         allow_augmented: bool = False,
         cache_dir: str | PathLike[str] | None = "auto",
         save_snapshots: bool = False,
-        alerts: Sequence[Alert] | None = DEFAULT_ALERTS,
+        alerts: Sequence[str | Alert] | Literal["default"] | None = "default",
         name: str | None = None,
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
         super().__init__()
-        self.settings = Settings(
-            space=space,
-            head=head,
-            class_names=class_names,
-            prompts=Prompts(prompt, concepts, attribute_prompts or {}),
-            probe_size=probe_size,
-            every_n_epochs=every_n_epochs,
-            dataloader_idx=dataloader_idx,
-            probe=probe,
-            pixel_stats=pixel_stats,
-            batch_adapter=batch_adapter,
-            ridge=ridge,
-            n_images=n_images,
-            invariance=invariance,
-            allow_augmented=allow_augmented,
-            cache_dir=cache_folder(cache_dir),
-            save_snapshots=save_snapshots,
-            alerts=usable_alerts(alerts),
-            name=name,
-            on_error=on_error,
-        )
+        with as_misconfiguration():
+            self.settings = Settings(
+                space=space,
+                head=head,
+                class_names=class_names,
+                prompts=Prompts(prompt, concepts, attribute_prompts or {}),
+                probe_size=probe_size,
+                every_n_epochs=every_n_epochs,
+                dataloader_idx=dataloader_idx,
+                probe=probe,
+                pixel_stats=pixel_stats,
+                batch_adapter=batch_adapter,
+                ridge=ridge,
+                n_images=n_images,
+                invariance=invariance,
+                allow_augmented=allow_augmented,
+                cache_dir=cache_folder(cache_dir),
+                save_snapshots=save_snapshots,
+                alerts=usable_alerts(alerts),
+                name=name,
+                on_error=on_error,
+            )
         self._space: SemanticSpace | None = None
         self._memory = Memory()
         self._run: MonitoredRun | None = None
@@ -176,14 +185,16 @@ class SINGCallback(Callback):
             return
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         names = [each.settings.name for each in callbacks if isinstance(each, SINGCallback)]
-        refuse_namesakes(names, self.settings.name)
+        with as_misconfiguration():
+            refuse_namesakes(names, self.settings.name)
         warn_about_early_stopping(trainer, self.settings.name)
         if stage == "fit" and trainer.current_epoch == 0:
             self._memory = Memory()  # a new training; a resumed one loads its state after setup
         if stage == "fit":
             say_what_is_not_kept(trainer)
         if self.settings.probe is not None:
-            check_own_probe(pl_module, self.settings.probe)
+            with as_misconfiguration():
+                check_own_probe(pl_module, self.settings.probe)
             rank_zero_info(
                 "SINGCallback: the model runs once more over the loader given as probe= for every "
                 "analysed epoch, in eval mode and without gradients."
@@ -195,8 +206,8 @@ class SINGCallback(Callback):
             watch.attach(pl_module)
         except (ValueError, TypeError) as error:
             # Layers that configure_model will make do not exist yet.
-            if not is_overridden("configure_model", pl_module):
-                raise MisconfigurationException(str(error)) from error
+            if not overrides(pl_module, "configure_model"):
+                raise MisconfigurationException(for_callback(error)) from error
         self._run = MonitoredRun(self.settings, watch, self._memory)
 
     @override
@@ -219,7 +230,7 @@ class SINGCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self._run is not None:
-            self._run.before_batch(trainer, pl_module, dataloader_idx)
+            self._run.before_batch(trainer, pl_module, batch, dataloader_idx)
 
     @override
     def on_validation_batch_end(
@@ -238,6 +249,11 @@ class SINGCallback(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._run is not None:
             self._run.end(trainer, pl_module)
+
+    @override
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._run is not None:
+            self._run.compare_accuracy(trainer)
 
     @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -279,8 +295,9 @@ class SINGCallback(Callback):
                 self._space = self._space or resolve_space(self.settings.space)
             found = check(self.settings, self._space, model, loader)
         except (ValueError, TypeError, RuntimeError) as error:
-            raise MisconfigurationException(str(error)) from error
-        rank_zero_info(f"{found}\n  one image as the space sees it: {found.save_image()}")
+            raise MisconfigurationException(for_callback(error)) from error
+        picture = found.save_image(temporary_folder())
+        rank_zero_info(f"{found}\n  one image as the space sees it: {picture}")
         return found
 
     def _release(self) -> None:

@@ -8,17 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import LightningModule
-from lightning.pytorch.trainer.states import RunningStage
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from torch.utils.data import DistributedSampler
 
-from sing_monitor.callbacks.batches import unpack_batch
-from sing_monitor.callbacks.extra_pass import collect_probe
-from sing_monitor.callbacks.loaders import dataset_size, pick_loader
+from sing_monitor.callbacks.extra_pass import collect_probe, feeding
+from sing_monitor.callbacks.loaders import Order, find_order, pick_loader, planned_images
+from sing_monitor.callbacks.namespaces import overrides
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.errors import Option, SetupError
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -32,17 +30,19 @@ class Source:
 
     Args:
         loader: the validation loader, or the user's own.
-        images: how many a full pass sees, on all ranks together.
+        images: how many a full pass sees, on all ranks together; None where it is not known.
         batches: how many batches a rank runs in this pass.
-        in_this_pass: how many images that makes, on all ranks together.
+        in_this_pass: how many images that makes, on all ranks together, or None.
         ranks: how many ranks share the images; of its own probe each sees all.
+        order: of the images in the data set.
     """
 
     loader: Any
-    images: int
+    images: int | None
     batches: float
-    in_this_pass: int
+    in_this_pass: int | None
     ranks: int
+    order: Order
 
 
 def runs_validation(trainer: pl.Trainer) -> bool:
@@ -56,7 +56,7 @@ def find_source(trainer: pl.Trainer, settings: Settings, *, is_rehearsal: bool) 
     """The batches of the pass that begins.
 
     Raises:
-        MisconfigurationException: if there is no such loader, or its size is unknown.
+        SetupError: if there is no such loader.
     """
     if settings.probe is None:
         index = settings.dataloader_idx
@@ -68,8 +68,20 @@ def find_source(trainer: pl.Trainer, settings: Settings, *, is_rehearsal: bool) 
         full = trainer.fast_dev_run or math.inf  # type: ignore[attr-defined]
         rehearsed = min(full, _REHEARSED)
     batches = rehearsed if is_rehearsal else full
-    images = dataset_size(loader, full, ranks)
-    return Source(loader, images, batches, dataset_size(loader, batches, ranks), ranks)
+    images, in_this_pass = (planned_images(loader, each, ranks) for each in (full, batches))
+    order = find_order(loader)
+    if settings.probe is None and not _one_after_the_other(trainer):
+        order = Order("each batch comes of several loaders at once")
+        images = in_this_pass = None
+    return Source(loader, images, batches, in_this_pass, ranks, order)
+
+
+def _one_after_the_other(trainer: pl.Trainer) -> bool:
+    """Whether a batch of the validation loop comes of one loader, as Lightning does by default."""
+    in_fit = trainer.state.fn == TrainerFn.FITTING
+    loop: Any = trainer.fit_loop.epoch_loop.val_loop if in_fit else trainer.validate_loop
+    combined = getattr(loop, "_combined_loader", None)
+    return getattr(combined, "_mode", "sequential") == "sequential"
 
 
 def check_own_probe(pl_module: pl.LightningModule, probe: Any) -> None:
@@ -79,18 +91,19 @@ def check_own_probe(pl_module: pl.LightningModule, probe: Any) -> None:
     those of two data sets.
 
     Raises:
-        MisconfigurationException: naming the fix.
+        SetupError: naming the fix.
     """
-    if isinstance(probe.sampler, DistributedSampler):
-        raise MisconfigurationException(
-            "SINGCallback(probe=...) has a DistributedSampler, but every rank runs the whole "
-            "probe: with shares, that of rank 0 alone would count. Leave the sampler out."
+    if isinstance(getattr(probe, "sampler", None), DistributedSampler):
+        raise SetupError(
+            Option("probe"),
+            " has a DistributedSampler, but every rank runs the whole probe: with shares, that of "
+            "rank 0 alone would count. Leave the sampler out.",
         )
-    if not is_overridden("forward", pl_module, LightningModule):
-        raise MisconfigurationException(
-            f"SINGCallback(probe=...) runs the module itself on images, and "
-            f"{type(pl_module).__name__} has no forward. Add one, such as "
-            "`def forward(self, images): return self.model(images)`."
+    if not overrides(pl_module, "forward"):
+        raise SetupError(
+            Option("probe"),
+            f" runs the module itself on images, and {type(pl_module).__name__} has no forward. "
+            "Add one, such as `def forward(self, images): return self.model(images)`.",
         )
 
 
@@ -112,9 +125,11 @@ def run_own_probe(
         batch = pl_module._on_before_batch_transfer(batch, dataloader_idx=0)
         return trainer.strategy.batch_to_device(batch)
 
+    feed = feeding(pl_module, settings.batch_adapter)
+
     def forward(batch: Any) -> object:
         with trainer.precision_plugin.val_step_context():
-            return pl_module(unpack_batch(batch, settings.batch_adapter).images)
+            return feed(batch)
 
     batches = None if math.isinf(source.batches) else int(source.batches)
     with _validating(trainer):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from sing_monitor.callbacks.namespaces import is_lightning
+from sing_monitor.callbacks.spelling import for_callback
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.semantics import SemanticSpace, resolve_space
 
 if TYPE_CHECKING:
@@ -23,14 +25,15 @@ def refuse_namesakes(names: Sequence[str | None], name: str | None) -> None:
         name: of the one that is set up.
 
     Raises:
-        MisconfigurationException: if another has it too.
+        SetupError: if another has it too.
     """
     same = sum(other == name for other in names)
     if same > 1:
-        raise MisconfigurationException(
+        raise SetupError(
             f"{same} SINGCallbacks of one trainer have name={name!r} and would log the same keys. "
-            "Give each its own, as in SINGCallback(name='aux'), which logs sing.aux/...; one of "
-            "them may go without."
+            "Give each its own, as in ",
+            Option("name", "'aux'"),
+            ", which logs sing.aux/...; one of them may go without.",
         )
 
 
@@ -41,7 +44,7 @@ def warn_about_early_stopping(trainer: pl.Trainer, name: str | None) -> None:
     suffix = "" if name is None else f".{name}"
     ours = {f"{spec.key.partition('/')[0]}{suffix}" for spec in CATALOGUE}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if not isinstance(callback, EarlyStopping) or not callback.check_finite:
+        if not is_lightning(callback, "EarlyStopping") or not callback.check_finite:
             continue
         if str(callback.monitor).partition("/")[0] in ours:
             rank_zero_warn(
@@ -70,6 +73,8 @@ def open_space(trainer: pl.Trainer, given: str | SemanticSpace) -> SemanticSpace
     is_open = space is not None
     if not trainer.strategy.reduce_boolean_decision(is_open) or space is None:
         raise MisconfigurationException(
-            str(failure or "the semantic space could not be loaded on another rank.")
+            "the semantic space could not be loaded on another rank."
+            if failure is None
+            else for_callback(failure)
         ) from failure
     return space

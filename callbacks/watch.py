@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 import sing_monitor
 from sing_monitor.cache import EmbeddingCache
-from sing_monitor.callbacks.batches import Batch, pretrained_configs, unpack_batch
+from sing_monitor.callbacks.batches import Batch, pretrained_configs
 from sing_monitor.callbacks.capture import HeadTap, is_compiled, no_trace, retrace
 from sing_monitor.callbacks.collector import Collector
-from sing_monitor.callbacks.loaders import sample_positions
-from sing_monitor.callbacks.probe import ProbeEmbedder, ProbeRows
+from sing_monitor.callbacks.loaders import Order, find_order
+from sing_monitor.callbacks.probe import Account, ProbeEmbedder, ProbeRows
 from sing_monitor.callbacks.settings import Settings
 from sing_monitor.callbacks.setup import (
     MonitorSetup,
@@ -27,7 +27,7 @@ from sing_monitor.callbacks.setup import (
     settle,
 )
 from sing_monitor.embeddings import concept_prompts
-from sing_monitor.errors import SetupError
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.head import Head, head_shape
 from sing_monitor.head_calls import CallWitness
 from sing_monitor.head_choice import choose_head
@@ -41,6 +41,8 @@ from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 from sing_monitor.semantics import SemanticSpace
 
 UNKNOWN_SHARE = 0.2
+# So many times as many outputs as classes are odd.
+_FAR = 4
 
 
 class Watch:
@@ -98,21 +100,49 @@ class Watch:
         self._layers = layers
         retrace(model)
 
-    def start(self, model: nn.Module, loader: Any, *, threshold: int, images: int) -> None:
-        """Begin a validation pass over about so many images of a loader, on all ranks together."""
+    def start(
+        self,
+        model: nn.Module,
+        loader: Any,
+        *,
+        threshold: int,
+        images: int | None,
+        batches: float = math.inf,
+        order: Order | None = None,
+    ) -> None:
+        """Begin a validation pass.
+
+        Args:
+            model: the model.
+            loader: of its images.
+            threshold: of the hashes that may belong to the probe.
+            images: how many will come, on all ranks together; None where that is not known.
+            batches: how many this rank runs.
+            order: of the images in the data set; by default what the loader tells.
+        """
         self.attach(model)
         self._loader = loader
         if self.collector is None:
             self.collector = Collector(
-                self.tap, self.embedder, self._settle, self._settings.batch_adapter
+                self.tap,
+                self.embedder,
+                self._settle,
+                self._settings.batch_adapter,
+                self._settings.probe_size,
             )
         self.tap.start_pass()
         self.collector.start(
             threshold=threshold,
             images=images,
-            expected=min(images, self._settings.probe_size),
-            positions=sample_positions(loader),
+            batches=batches,
+            order=find_order(loader) if order is None else order,
         )
+
+    def read(self, batch: Any) -> None:
+        """Read a batch that the model is about to see."""
+        if self.collector is None:
+            raise RuntimeError("the watch was not started.")
+        self.collector.read(batch)
 
     def open(self) -> None:
         """Listen to the next forward pass, until :meth:`close`."""
@@ -142,10 +172,17 @@ class Watch:
         if self.collector is None:
             raise RuntimeError("the watch was not started.")
         if self._witness is not None:
-            self._settle_head(self._witness, batch)
+            try:
+                self._settle_head(self._witness, self.collector.unsettled(batch).labels)
+            except SetupError as error:
+                # A step that leaves a batch out calls nothing; the next one will tell.
+                if self._witness.calls:
+                    raise
+                self.collector.lose(batch, error)
+                return
         self.collector.add(batch)
 
-    def _settle_head(self, witness: CallWitness, batch: Any) -> None:
+    def _settle_head(self, witness: CallWitness, labels: Tensor) -> None:
         """Choose the layer that was seen to answer.
 
         Raises:
@@ -153,7 +190,6 @@ class Watch:
         """
         if witness.error is not None:
             raise witness.error
-        labels = unpack_batch(batch, self._settings.batch_adapter).labels
         named = self._head if self._settings.head is not None else None
         choice = choose_head(
             witness.root,
@@ -169,7 +205,7 @@ class Watch:
         self._head, self._is_seen, self._witness = choice.head, choice.is_seen, None
         self.tap.adopt(calls)
         for parts in choice.remarks:
-            rank_zero_warn(f"SINGCallback: {SetupError(*parts)}")
+            rank_zero_warn(f"sing-monitor: {SetupError(*parts)}")
 
     def _settle(self, batch: Batch) -> MonitorSetup:
         """Conclude from the first batch what pixels, classes and attributes are."""
@@ -182,6 +218,7 @@ class Watch:
             class_names=self._settings.class_names,
             datamodule=self._datamodule,
             dataset=getattr(self._loader, "dataset", None),
+            loader=self._loader,
             model=self._model,
             text_cache=self._text_cache,
         )
@@ -190,7 +227,13 @@ class Watch:
         """End the pass; the rows of this rank, or None."""
         self.close()
         self.tap.end_pass()
-        return None if self.collector is None else self.collector.finish()
+        if self.collector is None:
+            return None
+        rows = self.collector.finish()
+        if rows is None:
+            # Another layer may answer now, such as the head of the next task.
+            self._layers = []
+        return rows
 
     def abandon(self) -> None:
         """End a pass that has failed."""
@@ -198,6 +241,26 @@ class Watch:
         self.tap.end_pass()
         if self.collector is not None:
             self.collector.abandon()
+
+    def doubts(self, labels: Tensor) -> tuple[str, ...]:
+        """What makes it doubtful that the head is one: nobody saw its output being the answer.
+
+        Args:
+            labels: of all images of a pass, (N,).
+        """
+        seen, classes = int(labels.max()) + 1, self.head.num_classes
+        if self._is_seen or self._settings.head is not None or classes < _FAR * seen:
+            return ()
+        return (
+            f"the head {self.head.name!r} has {classes} outputs, and the labels name no more than "
+            f"{seen} classes. If another layer gives the classes, name it: "
+            f"{Option('head')}. If this one does, name it to say so.",
+        )
+
+    @property
+    def account(self) -> Account:
+        """What became of the images of the last pass that are not among its rows."""
+        return Account() if self.collector is None else self.collector.account
 
     @property
     def is_settled(self) -> bool:
@@ -215,7 +278,9 @@ class Watch:
         """The head's weight in the last pass, (C, m), on the CPU."""
         return None if self.tap.weight is None else self.tap.weight.cpu()
 
-    def describe(self, *, threshold: int, images: int) -> tuple[dict[str, Any], dict[str, str]]:
+    def describe(
+        self, *, threshold: int, images: int | None
+    ) -> tuple[dict[str, Any], dict[str, str]]:
         """What a run's config and tags say about how its scores come about."""
         setup = self.collector.setup if self.collector is not None else None
         if setup is None:
@@ -275,15 +340,15 @@ class Watch:
         self._head = self._witness = self.collector = None
         self._layers = []
 
-    def report(self, images: int) -> SetupReport:
+    def report(self, images: int | None) -> SetupReport:
         """What is used, after the first batch.
 
         Args:
-            images: number of images that the probe is taken from.
+            images: number of images that the probe is taken from; None where it is not known.
         """
         collector, weight = self.collector, self.weight
         if collector is None or collector.setup is None or weight is None:
-            raise MisconfigurationException("no validation batch was seen.")
+            raise SetupError("no validation batch was seen.")
         with no_trace():
             return report(
                 collector.setup,

@@ -72,7 +72,8 @@ def add_concepts(
     except ArtifactNotFoundError as error:
         raise ArtifactNotFoundError(
             f"{str(error).rstrip('.')}. Concepts are added from the snapshot of the last "
-            "validation: train with SINGCallback(save_snapshots=True)."
+            "validation: train with save_snapshots=True, or analyze the checkpoints of the run "
+            "with sing-monitor analyze --save-snapshots."
         ) from None
     since_training = set(config.get("concepts", ()))
     new = {name: prompts for name, prompts in concepts.items() if name not in since_training}

@@ -151,8 +151,8 @@ def timm_model(checkpoint: Checkpoint, architecture: str | None = None) -> nn.Mo
     name = architecture or checkpoint.architecture
     if name is None:
         raise ValueError(
-            "the checkpoint does not say which model it belongs to. Name timm's architecture, or "
-            "give a function that builds the model."
+            "the checkpoint does not say which model it belongs to. Name timm's architecture "
+            "(--timm), or a function that builds the model (--model)."
         )
     try:
         head = getattr(timm.models.get_pretrained_cfg(name), "classifier", None)

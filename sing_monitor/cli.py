@@ -19,11 +19,12 @@ Train with SINGCallback and an MLflow logger, then look at the runs in the brows
   sing-monitor app"""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, name: str = "sing-monitor") -> int:
     """Run the command.
 
     Args:
         arguments: what follows the command's name; None: those of this process.
+        name: how the command was called, for its help.
 
     Returns:
         The exit code: 0 when all went well; each command's module says which others there are.
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: with 0 after the help, with 2 for arguments that cannot be understood.
     """
     parser = argparse.ArgumentParser(
-        "sing-monitor",
+        name,
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

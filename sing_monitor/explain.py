@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sing_monitor.cache import EmbeddingCache
 from sing_monitor.embeddings import concept_set, fingerprint, text_set, to_uint8
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.explanation import Explanation, Shift, explain_features, logits_of
 from sing_monitor.forward import HeadPass, run_head
 from sing_monitor.geometry import HeadGeometry, Invariance
@@ -49,7 +50,7 @@ def explain(
 
     Args:
         model: maps images to logits.
-        image: what the model takes, (c, H, W) or (1, c, H, W).
+        image: what the model takes, (c, H, W) or (1, c, H, W); of other inputs a batch of one.
         space: embeds texts and the image. None: the texts are those of the snapshot, and how well
             the translator does on the image stays unknown.
         translator: of the model's features, of any kind; None: fitted on the snapshot. An image of
@@ -73,7 +74,7 @@ def explain(
             another number, if the label is none of them, if a text is to be embedded and there is
             no space, or if the model's head, the snapshot and the translator do not fit each other.
     """
-    images = image if image.ndim == 4 else image[None]
+    images = image[None] if image.ndim == 3 else image
     if len(images) != 1:
         raise ValueError(f"explain takes one image, got a batch of {len(images)}.")
     seen = run_head(model, images, head)
@@ -120,9 +121,11 @@ def explain(
 
 def _needed(space: SemanticSpace | None) -> SemanticSpace:
     if space is None:
-        raise ValueError(
+        raise SetupError(
             "there is no semantic space at hand to embed texts, and no snapshot that holds the "
-            "texts of its run. Give space=, the space of the run."
+            "texts of its run. Give the space of the run: ",
+            Option("space"),
+            ".",
         )
     return space
 
@@ -132,9 +135,11 @@ def _fitted(
 ) -> nn.Module:
     """The translator of a snapshot; of the two, the one that did not see the image."""
     if snapshot is None:
-        raise ValueError(
+        raise SetupError(
             "explain needs a translator, or a snapshot to fit one on: train with "
-            "SINGCallback(save_snapshots=True) and pass RunReader(...).snapshot()."
+            "save_snapshots=True and pass ",
+            Option("snapshot", "RunReader(...).snapshot()"),
+            ".",
         )
     features, embeddings = snapshot.features.double(), snapshot.embeddings
     fit = cross_fit(features, embeddings, snapshot.folds, ridge)

@@ -197,7 +197,7 @@ def check_logits(
     if not exact:  # TF32 and its like multiply single precision with few bits
         coarsest = max(coarsest, torch.finfo(torch.bfloat16).eps)
     # On the CPU, because MPS has no double precision.
-    x, w, y = (each.cpu().double() for each in (features, weight, logits))
+    x, w, y = (each.detach().cpu().double() for each in (features, weight, logits))
     expected = x @ w.T
     if bias is not None:
         expected = expected + bias.cpu().double()

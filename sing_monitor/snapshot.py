@@ -47,7 +47,7 @@ class Snapshot:
         epoch: the trainer's current epoch.
         step: the trainer's global step.
         image_ids: content fingerprints, (N,) int64.
-        sample_index: positions in the data set, (N,) int64.
+        sample_index: positions in the data set, (N,) int64; -1 where they are not known.
         thumbnails: (N, 64, 64, 3) uint8.
         attributes: further ground truth by name: labels (N,) int64 and the names of the values.
         invariance: what the null space leaves unchanged, ``"logits"`` or ``"softmax"``.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,6 +14,62 @@ from pathlib import Path
 SPOOL_DIR = ".sing_spool"
 ABOUT = "spool.json"
 PATIENCE_SECONDS = 10.0
+
+
+_LOCAL_URL = re.compile(r"(?:file|local):/*(?=/)")
+_URL = re.compile(r"[A-Za-z][\w+.-]+:/")  # "C:/" is a drive
+
+
+def spool_place(root: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """Where spools are kept: in a folder on the local disk, else in a temporary one.
+
+    Args:
+        root: the folder that should hold them, such as the trainer's ``default_root_dir``; it may
+            be the URL of a store.
+
+    Returns:
+        The place, and why it does not lie in ``root``, or None where it does.
+    """
+    text = _LOCAL_URL.sub("", os.fspath(root), count=1)
+    if _URL.match(text):
+        return temporary_folder() / SPOOL_DIR, "is no folder on the local disk"
+    place = Path(text) / SPOOL_DIR
+    refusal = _refusal(place)
+    if refusal is None:
+        return place, None
+    return temporary_folder() / SPOOL_DIR, f"cannot be written ({refusal.strerror or refusal})"
+
+
+def temporary_folder() -> Path:
+    """A temporary folder of this user's, the same for every process where that is possible."""
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    folder = Path(tempfile.gettempdir()) / f"sing_monitor-{user}"
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # Anybody may have made it, also as a link to somewhere else.
+        is_ours = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
+        if is_ours and not folder.is_symlink() and _refusal(folder) is None:
+            return folder
+    return Path(tempfile.mkdtemp(prefix="sing_monitor-"))
+
+
+def _refusal(folder: Path) -> OSError | None:
+    """Why nothing can be written into a folder that may not exist yet; leaves no trace."""
+    made = []
+    try:
+        for each in (*reversed(folder.parents), folder):
+            if not each.is_dir():
+                each.mkdir()
+                made.append(each)
+        # Empty, so that a full disk, where room may be made again, does not refuse it.
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error
+    finally:
+        for each in reversed(made):
+            with suppress(OSError):
+                each.rmdir()
 
 
 class DeliveryError(OSError):

@@ -18,10 +18,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sing_monitor.errors import Option, SetupError
+
 logger = logging.getLogger(__name__)
 
 _PREPROCESSING_KEYS = ("mean", "std", "interpolation", "resize_mode")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz")
+
+
+class WeightsError(SetupError, RuntimeError):
+    """The weights of a space cannot be had. A SetupError, and a RuntimeError as ever."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def load_pretrained(model_name: str, tag: str) -> PretrainedModel:
 
     Raises:
         ValueError: open_clip knows no such model, or no such tag of the model.
-        RuntimeError: the weights cannot be had: no network, a missing, broken or foreign file.
+        WeightsError: the weights cannot be had: no network, a missing, broken or foreign file.
     """
     import open_clip
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
@@ -60,7 +66,7 @@ def load_pretrained(model_name: str, tag: str) -> PretrainedModel:
     if model_name not in open_clip.list_models():
         near = difflib.get_close_matches(model_name, open_clip.list_models(), n=3)
         hint = f"close names: {', '.join(near)}" if near else "see open_clip.list_models()"
-        raise ValueError(_message(model_name, tag, f"open_clip has no such model ({hint})"))
+        raise SetupError(*_message(model_name, tag, f"open_clip has no such model ({hint})"))
 
     config = get_pretrained_cfg(model_name, tag)
     path = Path(tag).expanduser()
@@ -73,12 +79,12 @@ def load_pretrained(model_name: str, tag: str) -> PretrainedModel:
         label, checkpoint = f"{model_name}/{path.name}", str(path)
         preprocessing, quick_gelu = _describe_file(model_name, path)
     elif os.sep in tag or path.suffix in _WEIGHT_SUFFIXES:
-        raise RuntimeError(_message(model_name, tag, f"there is no file {path}"))
+        raise WeightsError(*_message(model_name, tag, f"there is no file {path}"))
     else:
         tags = list_pretrained_tags_by_model(model_name)
         near = difflib.get_close_matches(tag, tags, n=3) or tags[:5]
         hint = f"it has {', '.join(near)}" if near else "it has none"
-        raise ValueError(_message(model_name, tag, f"the model has no such tag ({hint})"))
+        raise SetupError(*_message(model_name, tag, f"the model has no such tag ({hint})"))
 
     try:
         with _root_logger_untouched():
@@ -91,7 +97,7 @@ def load_pretrained(model_name: str, tag: str) -> PretrainedModel:
             tokenizer = open_clip.get_tokenizer(model_name)
     except Exception as error:  # each file format, text tower and tokenizer has its own
         reason = f"{checkpoint} could not be loaded: {_one_line(error)}"
-        raise RuntimeError(_message(model_name, tag, reason)) from error
+        raise WeightsError(*_message(model_name, tag, reason)) from error
     return PretrainedModel(model, tokenizer, dict(model.visual.preprocess_cfg), label, not config)
 
 
@@ -124,9 +130,9 @@ def _fetch(model_name: str, tag: str, config: dict[str, Any]) -> str:
             return str(hf_hub_download(repository, candidate))
     except Exception as error:  # the hub client's own, its HTTP library's, the disk's
         reason = f"the download from {repository} failed: {_one_line(error)}"
-        raise RuntimeError(_message(model_name, tag, reason)) from error
+        raise WeightsError(*_message(model_name, tag, reason)) from error
     reason = f"{repository} holds none of {', '.join(candidates)}"
-    raise RuntimeError(_message(model_name, tag, reason))
+    raise WeightsError(*_message(model_name, tag, reason))
 
 
 def _candidates(file_name: str) -> list[str]:
@@ -155,7 +161,7 @@ def _describe_file(model_name: str, path: Path) -> tuple[dict[str, Any], bool]:
             return _preprocessing(config["preprocess_cfg"]), quick_gelu
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             reason = f"{beside} could not be read: {_one_line(error)}"
-            raise RuntimeError(_message(model_name, str(path), reason)) from error
+            raise WeightsError(*_message(model_name, str(path), reason)) from error
     tags = list_pretrained_tags_by_model(model_name)
     known = [_preprocessing(get_pretrained_cfg(model_name, tag)) for tag in tags]
     if known and all(each == known[0] for each in known):
@@ -174,12 +180,13 @@ def _preprocessing(config: dict[str, Any]) -> dict[str, Any]:
     return {key: config[key] for key in _PREPROCESSING_KEYS if key in config}
 
 
-def _message(model_name: str, tag: str, reason: str) -> str:
+def _message(model_name: str, tag: str, reason: str) -> tuple[str | Option, ...]:
     file = "/path/to/open_clip_model.safetensors"
     return (
         f"No weights for {model_name!r} with {tag!r}: {reason}. Two ways out: (1) a local file, "
-        f'OpenClipSpace.pretrained("{model_name}", "{file}") or space="{model_name}/{file}"; '
-        "(2) another space, any object with name, dim, encode_images and encode_texts."
+        f'OpenClipSpace.pretrained("{model_name}", "{file}") or ',
+        Option("space", f'"{model_name}/{file}"'),
+        "; (2) another space, any object with name, dim, encode_images and encode_texts.",
     )
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -57,6 +58,18 @@ def test_the_help_of_sync_says_what_the_exit_code_means(
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert "usage: sing-monitor" in capsys.readouterr().out
+
+
+def test_python_runs_the_package_as_the_command() -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sing_monitor", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert run("--help").stdout.startswith("usage: python -m sing_monitor [-h]")
+    assert run("sync", "--help").stdout.startswith("usage: python -m sing_monitor sync [-h]")
+    done = run("sync", "nowhere")
+    assert (done.returncode, done.stderr) == (1, "There is no folder nowhere.\n")
+    assert run("--version").stdout == f"{version('sing-monitor')}\n"
 
 
 @pytest.mark.parametrize(

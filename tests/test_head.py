@@ -364,7 +364,9 @@ REFUSALS = {
     "two heads in one module": refusal(
         lambda: timm_model("repvit_m0_9"), "Several layers.*head.head_dist.l"
     ),
-    "list of heads": refusal(lambda: timm_model("crossvit_tiny_240"), "Several layers.*head.0.*head.1"),
+    "list of heads": refusal(
+        lambda: timm_model("crossvit_tiny_240"), "Several layers.*head.0.*head.1"
+    ),
     "no classifier": refusal(
         lambda: timm_model(classes=0),
         r"No classifier head found: ResNet.*timm backbone \(ResNet\).*num_classes=0",

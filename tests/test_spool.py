@@ -1,12 +1,22 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from sing_monitor import spool as spool_module
-from sing_monitor.spool import ABOUT, NotYetError, Spool
+from sing_monitor.spool import (
+    ABOUT,
+    SPOOL_DIR,
+    NotYetError,
+    Spool,
+    spool_place,
+    temporary_folder,
+)
 
 
 def make(folder: Path) -> Spool:
@@ -128,3 +138,59 @@ def test_a_file_that_another_process_delivered_is_no_failure(tmp_path: Path) -> 
         refuse(path)
 
     assert spool.deliver(send) is None
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The machine's temporary folder."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_spools_lie_in_the_folder_that_is_given(tmp_path: Path, temporary: Path) -> None:
+    for root in (tmp_path, str(tmp_path), tmp_path / "not" / "there", f"file://{tmp_path}"):
+        place, reason = spool_place(root)
+        assert reason is None
+        assert place == Path(str(root).removeprefix("file://")) / SPOOL_DIR
+    # As Lightning normalises a file's URL.
+    assert spool_place(f"file:{tmp_path}") == (tmp_path / SPOOL_DIR, None)
+    assert spool_place("") == (Path(SPOOL_DIR), None)
+    # Asking leaves no trace.
+    assert list(tmp_path.iterdir()) == [temporary]
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("root", ["memory://runs", "s3://bucket/runs", "memory:/runs", "gs://b"])
+def test_stores_behind_a_url_have_their_spools_in_a_temporary_folder(
+    temporary: Path, root: str
+) -> None:
+    place, reason = spool_place(root)
+    assert place.is_relative_to(temporary)
+    assert place.name == SPOOL_DIR
+    assert reason == "is no folder on the local disk"
+    assert spool_place(root)[0] == place, "the next process finds it"
+
+
+def test_a_folder_that_cannot_be_written_is_replaced(tmp_path: Path, temporary: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for root in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
+        place, reason = spool_place(root)
+        assert place.is_relative_to(temporary)
+        assert reason is not None
+        assert reason.startswith("cannot be written (")
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="users have numbers on POSIX alone")
+def test_the_temporary_folder_is_nobody_elses(tmp_path: Path, temporary: Path) -> None:
+    folder = temporary_folder()
+    assert folder == temporary_folder()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    # Somebody has laid a link where it would be.
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    other = temporary_folder()
+    assert other.parent == temporary
+    assert other != folder
+    assert not other.is_symlink()

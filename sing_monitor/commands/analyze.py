@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 
 from sing_monitor.commands.images import Images
 from sing_monitor.commands.loading import add_model, add_space, load_space, model_builder
-from sing_monitor.commands.options import add_command, add_tracking_uri, tracking_uri
-from sing_monitor.spool import SPOOL_DIR
+from sing_monitor.commands.options import (
+    add_command,
+    add_tracking_uri,
+    spool_folder,
+    tracking_uri,
+)
+from sing_monitor.commands.spelling import spelled
 
 if TYPE_CHECKING:
     from sing_monitor.callbacks.series import Series
@@ -65,7 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             type=float,
             metavar="X",
             help=f"{name} of the normalisation (one number, or one for each channel), where it is "
-            "not that of timm's config or of the data set's transforms",
+            "not that of timm's transform or of the data set's transforms",
         )
     add("--no-ema", action="store_true", help="not the averaged weights, where a file holds both")
     add(
@@ -96,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return _analyze(arguments)
     except (ValueError, TypeError, RuntimeError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{spelled(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. The same command goes on where it ended.\n")
@@ -111,13 +116,14 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from sing_monitor.history import History
     from sing_monitor.store import redact
 
-    series = _series(arguments)
+    # First what takes no time: a space may be a download of gigabytes.
     checkpoints, failures = _read(arguments.checkpoints, use_ema=not arguments.no_ema)
     jobs, known = _jobs(arguments, checkpoints), 0
+    series, spool = _series(arguments), spool_folder()
     client = MlflowClient(tracking_uri(arguments))
     with tqdm(total=sum(len(group) for *_, group in jobs), desc="checkpoints", unit="file") as bar:
         for source, name, group in jobs:
-            history = History(client, arguments.experiment, source, name, Path(SPOOL_DIR))
+            history = History(client, arguments.experiment, source, name, spool)
             failed, status = 0, "KILLED"
             try:
                 for result in series.fill(history, group):
@@ -173,6 +179,7 @@ def _series(arguments: argparse.Namespace) -> Series:
         _device(arguments.device),
         settings,
         arguments.save_snapshots,
+        spelled,
     )
 
 

@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sing_monitor.commands.loading import add_space, load_space
-from sing_monitor.commands.options import add_command, add_tracking_uri, tracking_uri
-from sing_monitor.spool import SPOOL_DIR
+from sing_monitor.commands.options import (
+    add_command,
+    add_tracking_uri,
+    spool_folder,
+    tracking_uri,
+)
+from sing_monitor.commands.spelling import spelled
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -81,10 +86,10 @@ def run(arguments: argparse.Namespace) -> int:
         _check_class(arguments.class_name, config)
         space = _open_space(arguments.space, config)
         cache = EmbeddingCache(space.name, "texts", space.dim, default_cache_dir())
-        writer = RunWriter(MlflowClient(uri), arguments.run_id, Path(SPOOL_DIR), arguments.name)
+        writer = RunWriter(MlflowClient(uri), arguments.run_id, spool_folder(), arguments.name)
         added = add_concepts(reader, writer, space, concepts, cache)
     except (ValueError, TypeError, RuntimeError, OSError, LookupError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{spelled(error)}\n")
         return 1
     if added.watched:
         sys.stdout.write(

@@ -53,10 +53,13 @@ class Images:
         Raises:
             ValueError: if the model does not say what it wants, or the folder holds no images.
         """
-        from torch.utils.data import DataLoader
+        from torch.utils.data import DataLoader, Dataset
 
-        if isinstance(self._given, DataLoader):
-            return self._given
+        # Others' loaders, such as timm's prefetcher, are no DataLoader.
+        is_loader = hasattr(self._given, "dataset") and not isinstance(self._given, Dataset)
+        if isinstance(self._given, DataLoader) or is_loader:
+            loader: DataLoader[Any] = self._given
+            return loader
         images = self._given if self._given is not None else self._image_folder(model)
         return DataLoader(images, **self._options)
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
+from pathlib import Path
+
+from sing_monitor.spool import spool_place
 
 
 def add_command(
@@ -34,6 +39,17 @@ def tracking_uri(arguments: argparse.Namespace) -> str:
     """``--tracking-uri``, else MLFLOW_TRACKING_URI, else ``sqlite:///mlflow.db``."""
     given: str | None = arguments.tracking_uri
     return given or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+
+
+def spool_folder() -> Path:
+    """Where spools are kept: in this folder, else in a temporary one, which is said."""
+    folder, reason = spool_place(Path())
+    if reason is not None:
+        sys.stderr.write(
+            f"This folder {reason}. What MLflow does not take now waits in {folder}; "
+            f"sing-monitor sync {shlex.quote(str(folder))} delivers it.\n"
+        )
+    return folder
 
 
 def _uri(text: str) -> str:

@@ -17,7 +17,9 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from sing_monitor.app import given_model
 from sing_monitor.app.given_model import GivenModel, head_name
 from sing_monitor.app.seen_images import of_data, uploaded
+from sing_monitor.callbacks.batches import Batch
 from sing_monitor.commands.app_options import ModelSource
+from sing_monitor.embeddings import fingerprint, to_uint8
 from tests.app import given
 from tests.callbacks import tiny
 
@@ -133,3 +135,22 @@ def test_the_transform_of_wrapped_data_is_found(
     found = given_model.load(replace(timm_source, data="tests.app.given:validation"))
     assert found.transform is given.to_input
     assert not found.is_timm
+
+
+def test_pictures_beside_what_the_model_takes() -> None:
+    bands = torch.rand(4, 5, 12, 12, generator=torch.Generator().manual_seed(0))
+    config = {"pixels": {"mean": [0.0], "std": [1.0], "source": "pictures of the batch: uint8"}}
+
+    def collate(rows: Any) -> Batch:
+        images, labels = (torch.stack(column) for column in zip(*rows, strict=True))
+        return Batch(images, labels, pictures=images[:, :3])
+
+    loader = DataLoader(TensorDataset(bands, torch.arange(4)), collate_fn=collate)
+    model = replace(plain_model(lambda _: bands[0], 5), loader=loader)
+    image_id = int(fingerprint(to_uint8(bands[2:3, :3])))
+    seen = of_data(model, 2, image_id, config)
+    assert torch.equal(seen.images, bands[2:3])
+    assert torch.equal(seen.pixels, bands[2:3, :3])
+    assert torch.equal(seen.restore(seen.images), seen.pixels)
+    with pytest.raises(ValueError, match="Choose an image of the data set"):
+        uploaded(model, file_of(Image.new("RGB", (12, 12))), config)

@@ -21,7 +21,7 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 from sing_monitor.callbacks.batches import Batch
 from tests.callbacks import tiny
@@ -124,13 +124,58 @@ def own_probe_disturbed(folder: Path) -> dict[str, Any]:
 
 def shuffled(folder: Path) -> dict[str, Any]:
     """A sampler that does not tell what it repeats."""
-    data = tiny.Blobs(47)
-    sampler = DistributedSampler(data, PROCESSES, dist.get_rank(), shuffle=True)
+    data = DoubleBlobs(47)
+    sampler = DistributedSampler(data, PROCESSES, rank(), shuffle=True)
     run = trainer(folder, tiny.callback(), use_distributed_sampler=False)
     with said_by_the_monitor() as said:
         loader = DataLoader(data, 8, sampler=sampler)
-        found = run.validate(tiny.Classifier(), loader, verbose=False)[0]
-    return {"samples": found["monitor/samples"], "warnings": said}
+        found = run.validate(tiny.Classifier().double(), loader, verbose=False)[0]
+    return {"logged": dict(found), "warnings": said}
+
+
+def rank() -> int:
+    return dist.get_rank() if PROCESSES > 1 else 0
+
+
+class Shared(IterableDataset[Any]):
+    """Batches of which every rank takes its own; some images come twice."""
+
+    def __iter__(self) -> Any:
+        data = DoubleBlobs(80)
+        for start in range(0, 96, 8):
+            if start // 8 % PROCESSES == rank():
+                rows = torch.arange(start, start + 8) % 80
+                yield data.images[rows].double(), data.labels[rows]
+
+
+def streamed(folder: Path) -> dict[str, Any]:
+    """Of a stream, which tells neither its length nor its order, the probe is a part."""
+    callback = tiny.callback(probe_size=20, class_names=tiny.CLASSES, alerts=None)
+    logged, logger = Logged(), tiny.mlflow_logger(folder)
+    if PROCESSES > 1:
+        dist.barrier()  # a copy of the empty database must not come after the first entry
+    run = trainer(folder, callback, logged, max_epochs=2, logger=logger)
+    model = tiny.Classifier(deterministic())
+    train = tiny.loader(DoubleBlobs(64, seed=1), batch_size=64 // PROCESSES)
+    with said_by_the_monitor() as said:
+        run.fit(model, train, DataLoader(Shared(), batch_size=None))
+    return {"epochs": logged.epochs, "warnings": said}
+
+
+class HalfDeaf(tiny.Classifier):
+    """The head is not called on rank 1."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        if self.global_rank == 0:
+            self(batch[0])
+
+
+def half_deaf(folder: Path) -> dict[str, Any]:
+    run = trainer(folder, tiny.callback(on_error="warn"))
+    with said_by_the_monitor() as said:
+        loader = tiny.loader(tiny.Blobs(), batch_size=8)
+        found = run.validate(HalfDeaf(), loader, verbose=False)[0]
+    return {"logged": dict(found), "warnings": said}
 
 
 class FailingSpace(tiny.HashSpace):
@@ -234,10 +279,13 @@ SCENARIOS: tuple[Callable[[Path], Any], ...] = (
     own_probe_sharded,
     own_probe_disturbed,
     shuffled,
+    streamed,
+    half_deaf,
     disturbed,
     lopsided,
     lame,
 )
+ALONE = (plain, own_probe, shuffled, streamed)
 PROCESSES = int(sys.argv[1])
 
 
@@ -245,7 +293,7 @@ def main() -> None:
     """Only rank 0 writes, what all have found."""
     torch.set_num_threads(1)
     results = {}
-    for scenario in SCENARIOS if PROCESSES > 1 else (plain, own_probe):
+    for scenario in SCENARIOS if PROCESSES > 1 else ALONE:
         place = Path(sys.argv[2]) / scenario.__name__
         place.mkdir(exist_ok=True)
         found = scenario(place)

@@ -100,7 +100,10 @@ def test_all_alerts_can_be_turned_off(tmp_path: Path, alerts: Any) -> None:
     ("alerts", "match"),
     [
         (ALWAYS, "expected a list of sing_monitor.alerts.Alert"),
-        (["null_space"], "expected a list of sing_monitor.alerts.Alert"),
+        (["null_space"], "no default alert 'null_space'.*leaking_class, ratio_falls"),
+        (["leaking_clas"], "Did you mean 'leaking_class'"),
+        ("leaking_class", "expected a list of sing_monitor.alerts.Alert"),
+        ([1], "neither a sing_monitor.alerts.Alert nor the name"),
         ([Alert("a", [above("head/nulldim", 1)], "")], "did you mean head/null_dim"),
         ([NEVER, NEVER], "two alerts are called 'never'"),
     ],

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
 
@@ -20,6 +19,7 @@ from sing_monitor.callbacks.batches import (
     inner_datasets,
     unpack_batch,
 )
+from sing_monitor.errors import SetupError
 
 IMAGES = torch.arange(4 * 3 * 2 * 2, dtype=torch.float32).reshape(4, 3, 2, 2)
 LABELS = torch.tensor([2, 0, 1, 2])
@@ -126,7 +126,7 @@ def test_last_batch_of_one_image_and_empty_batch() -> None:
     ],
 )
 def test_refuses_with_what_was_seen(batch: Any, sentences: list[str]) -> None:
-    with pytest.raises(MisconfigurationException) as caught:
+    with pytest.raises(SetupError) as caught:
         unpack_batch(batch)
     for sentence in sentences:
         assert sentence in str(caught.value)
@@ -173,29 +173,55 @@ def test_adapter_results(adapter: Any, attributes: list[str]) -> None:
     ],
 )
 def test_adapter_results_are_checked(result: Any, sentence: str) -> None:
-    with pytest.raises(MisconfigurationException) as caught:
+    with pytest.raises(SetupError) as caught:
         unpack_batch((IMAGES, LABELS), lambda batch: result)
     assert sentence in str(caught.value)
 
 
 def test_failing_adapter_is_named_with_its_batch() -> None:
-    with pytest.raises(MisconfigurationException, match=r"KeyError: 'b'.*'a': Tensor") as caught:
+    with pytest.raises(SetupError, match=r"KeyError: 'b'.*'a': Tensor") as caught:
         unpack_batch({"a": IMAGES}, lambda batch: batch["b"])
     assert isinstance(caught.value.__cause__, KeyError)
 
 
 @pytest.mark.parametrize(
     ("labels", "wrong"),
-    [([0, 3], 3), ([0, 1, 255], 255), ([-1, 2], -1), ([-100, 900], -100)],
+    [([1, 3], 3), ([0, 1, 255], 255), ([-2, 2], -2), ([-100, 900], 900), ([-255, 7, -1], -255)],
 )
 def test_labels_outside_the_head(labels: list[int], wrong: int) -> None:
-    with pytest.raises(MisconfigurationException) as caught:
+    with pytest.raises(SetupError) as caught:
         check_labels(torch.tensor(labels), 3)
     for sentence in (f"is {wrong},", "C=3 outputs", "0..2", "batch_adapter"):
         assert sentence in str(caught.value)
 
 
-@pytest.mark.parametrize("labels", [[0, 2, 1], [2], []])
+@pytest.mark.parametrize("largest", [3, 10])
+def test_a_head_that_lacks_one_output_may_be_ordinal(largest: int) -> None:
+    with pytest.raises(SetupError) as caught:
+        check_labels(torch.arange(largest + 1), largest)
+    for sentence in (
+        f"a label of the validation data is {largest},",
+        f"these lie in 0..{largest}",
+        "ordinal head",
+        "no row for each class",
+    ):
+        assert sentence.lower() in str(caught.value).lower()
+    assert "subtract" not in str(caught.value)
+
+
+def test_labels_that_count_from_1_are_mended_as_the_message_says() -> None:
+    with pytest.raises(SetupError) as caught:
+        check_labels(torch.tensor([1, 2, 3]), 3)
+    assert "these lie in 1..3" in str(caught.value)
+    assert "batch_adapter=lambda batch: Batch(images=..., labels=... - 1)" in str(caught.value)
+    check_labels(unpack_batch((IMAGES[:3], torch.tensor([1, 2, 3])), minus_one).labels, 3)
+
+
+def minus_one(batch: Any) -> Batch:
+    return Batch(images=batch[0], labels=batch[1] - 1)
+
+
+@pytest.mark.parametrize("labels", [[0, 2, 1], [2], [], [-1, 2], [-100, -1]])
 def test_labels_inside_the_head(labels: list[int]) -> None:
     check_labels(torch.tensor(labels, dtype=torch.int64), 3)
 
@@ -204,7 +230,7 @@ def test_labels_inside_the_head(labels: list[int]) -> None:
     ("values", "range_"), [(LABELS, "from 0 to 2, but 2 value"), (LABELS - 1, "from -1 to 1")]
 )
 def test_values_of_an_attribute_without_a_name(values: Tensor, range_: str) -> None:
-    with pytest.raises(MisconfigurationException, match=f"'colour' has indices {range_}"):
+    with pytest.raises(SetupError, match=f"'colour' has indices {range_}"):
         check_attribute("colour", values, ["red", "green"])
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections import UserDict, UserList
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import timm
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import OmegaConf
 from PIL import Image
 from timm.data import ImageNetInfo
 from torch import nn
@@ -17,6 +19,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from torchvision.datasets import MNIST, FashionMNIST, ImageFolder, Imagenette
 
 from sing_monitor.callbacks.class_names import find_class_names, imagenet_names
+from sing_monitor.errors import SetupError
 
 PETS = ("cat", "dog")
 
@@ -236,7 +239,29 @@ def test_shared_names_warn() -> None:
     ],
 )
 def test_refuses_with_what_was_seen(given: Any, kwargs: Any, sentences: list[str]) -> None:
-    with pytest.raises(MisconfigurationException) as caught:
+    with pytest.raises(SetupError) as caught:
         find_class_names(given, 2, **kwargs)
     for sentence in sentences:
         assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        OmegaConf.create(list(PETS)),
+        OmegaConf.create({"dog": 1, "cat": 0}),
+        UserList(PETS),
+        UserDict(dog=1, cat=0),
+        pd.Index(PETS),
+        pd.Series(PETS),
+    ],
+)
+def test_any_sequence_and_mapping_will_do(given: Any) -> None:
+    assert quietly(given, 2) == PETS
+    assert quietly(None, 2, dataset=Names(classes=given)) == PETS
+
+
+def test_a_range_is_no_list_of_names() -> None:
+    assert quietly(None, 2, dataset=Names(classes=range(2), class_to_idx={"cat": 0, "dog": 1})) == (
+        PETS
+    )

@@ -214,7 +214,8 @@ def test_the_probe_of_a_plain_module_is_collected_without_a_trainer() -> None:
     modes = [module.training for module in model.modules()]
     watch = Watch(callback.settings, tiny.HashSpace(), None)
     watch.start(model, loader, threshold=probe_threshold(40, 100), images=40)
-    collect_probe(watch, model, loader, forward=forward_images(model, None))
+    with forward_images(model, None) as forward:
+        collect_probe(watch, model, loader, forward=forward)
     rows = watch.finish()
     assert rows is not None
     order = rows.sample_index.argsort()

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import timm
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 from torchvision.datasets import FakeData
@@ -15,7 +14,9 @@ from torchvision.transforms import Compose, RandomApply, ToTensor, v2
 from torchvision.transforms import Normalize as NormalizeV1
 from torchvision.transforms._presets import ImageClassification
 
-from sing_monitor.callbacks.pixels import PixelScale, find_pixel_scale
+from sing_monitor.callbacks.pixel_scale import PixelScale
+from sing_monitor.callbacks.pixels import find_pixel_scale
+from sing_monitor.errors import Option, SetupError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OTHER = ((0.1307,) * 3, (0.3081,) * 3)
@@ -171,14 +172,15 @@ def test_a_few_pixels_may_overshoot_what_was_given() -> None:
     pixels[0, 0, 2, 2] = 1.2
     assert find_pixel_scale((MEAN, STD), None, normalize(pixels), None).source == "pixel_stats"
     pixels[:, 0] = 1.2
-    with pytest.raises(MisconfigurationException, match="does not fit"):
+    with pytest.raises(SetupError, match="does not fit"):
         find_pixel_scale((MEAN, STD), None, normalize(pixels), None)
 
 
 def test_timm_config_is_found_inside_the_module() -> None:
     images = normalize(make_pixels())
     scale = find_pixel_scale(None, None, images, make_model())
-    assert scale == PixelScale(MEAN, STD, "timm's default_cfg")
+    assert scale == PixelScale(MEAN, STD, "a guess: timm's default_cfg")
+    assert "pixel_stats=(mean, std)" in scale.doubt
     torch.testing.assert_close(scale.restore(images), make_pixels())
 
 
@@ -192,7 +194,7 @@ def test_equal_numbers_undo_grey_and_colour() -> None:
 
 def test_bytes_stored_as_floats() -> None:
     images = make_pixels() * 255
-    with pytest.raises(MisconfigurationException, match=r"pixel_stats=\(0.0, 1 / 255\)"):
+    with pytest.raises(SetupError, match=r"pixel_stats=\(0.0, 1 / 255\)"):
         find_pixel_scale(None, None, images, make_model())
     scale = find_pixel_scale((0.0, 1 / 255), None, images, None)
     torch.testing.assert_close(scale.restore(images), make_pixels())
@@ -241,20 +243,91 @@ def test_constant_images(value: float) -> None:
 def test_refuses_with_what_was_seen(
     pixel_stats: Any, transform: Any, images: Tensor, sentences: list[str]
 ) -> None:
-    with pytest.raises(MisconfigurationException) as caught:
+    with pytest.raises(SetupError) as caught:
         find_pixel_scale(pixel_stats, make_dataset(transform), images, None)
     for sentence in sentences:
         assert sentence in str(caught.value)
 
 
 def test_untrained_timm_model_does_not_explain_other_scales() -> None:
-    with pytest.raises(MisconfigurationException, match="no timm config that brings them"):
+    with pytest.raises(SetupError, match=r"timm config is no proof\. Pass the numbers"):
         find_pixel_scale(None, None, normalize(make_pixels()) * 2, make_model())
-    with pytest.raises(MisconfigurationException, match=r"pixel_stats=\(0.5, 0.5\)"):
+    with pytest.raises(SetupError, match=r"pixel_stats=\(0.5, 0.5\)"):
         find_pixel_scale(None, None, make_pixels() * 2 - 1, make_model())
 
 
 def test_three_channel_config_says_nothing_about_grey_images() -> None:
     images = normalize(make_pixels(1), (0.4,), (0.2,))
-    with pytest.raises(MisconfigurationException, match="channel 0 from -2 to 3"):
+    with pytest.raises(SetupError, match="channel 0 from -2 to 3"):
         find_pixel_scale(None, None, images, make_model(in_chans=1))
+
+
+def low_contrast(channels: int = 3) -> Tensor:
+    return 0.1 + 0.8 * make_pixels(channels)
+
+
+def test_a_config_that_is_not_the_only_one_to_fit_is_no_proof() -> None:
+    images = normalize(low_contrast(), (0.5,), (0.5,))
+    with pytest.raises(SetupError) as caught:
+        find_pixel_scale(None, None, images, make_model())
+    for sentence in (
+        "pixel_stats=(0.5, 0.5) (images scaled to [-1, 1]) with pixels from 0.10 to 0.90",
+        "(0.229, 0.224, 0.225)) (timm's default_cfg) with pixels from",
+    ):
+        assert sentence in str(caught.value)
+    advised = find_pixel_scale((0.5, 0.5), None, images, make_model())
+    torch.testing.assert_close(advised.restore(images), low_contrast())
+
+
+@pytest.mark.parametrize("stats", [(MEAN, STD), ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.26))])
+def test_a_guess_needs_every_channel_to_reach_black_and_white(stats: Any) -> None:
+    images = normalize(low_contrast() if stats[0] is MEAN else make_pixels(), *stats)
+    with pytest.raises(SetupError, match="no proof"):
+        find_pixel_scale(None, None, images, make_model())
+
+
+@pytest.mark.parametrize("images", [make_pixels(), low_contrast()])
+@pytest.mark.parametrize(
+    ("pixel_stats", "transform"),
+    [
+        ((5.0, 0.1), None),
+        ("none", None),
+        ((MEAN, (1, 0, 1)), None),
+        (None, NormalizeV1((0.9,) * 3, (0.9,) * 3)),
+        (None, Compose([NormalizeV1(MEAN, STD), NormalizeV1(*OTHER)])),
+    ],
+)
+def test_values_in_unit_range_get_one_advice(
+    pixel_stats: Any, transform: Any, images: Tensor
+) -> None:
+    with pytest.raises(SetupError) as caught:
+        find_pixel_scale(pixel_stats, make_dataset(transform), images, make_model())
+    assert [str(part) for part in caught.value.parts if isinstance(part, Option)] == [
+        "pixel_stats=(0, 1)"
+    ]
+    followed = find_pixel_scale((0, 1), make_dataset(transform), images, make_model())
+    assert torch.equal(followed.restore(images), images)
+
+
+@pytest.mark.parametrize("stats", [(0, 255), (0.0, 255.0), ((0, 0, 0), (255, 255, 255))])
+def test_a_std_above_one_counts_in_levels(stats: Any) -> None:
+    scale = find_pixel_scale(stats, None, make_pixels(), make_model())
+    assert (scale.mean, scale.std) == ((0.0,) * 3, (1.0,) * 3)
+
+
+def test_values_that_look_untouched_are_doubted_aloud() -> None:
+    images = 0.5 + 0.5 * make_pixels()
+    scale = find_pixel_scale(None, make_dataset(NormalizeV1((0.2,) * 3, (0.7,) * 3)), images, None)
+    assert "as if nothing had been normalised" in scale.doubt
+    assert "pixel_stats=(0, 1)" in scale.doubt
+    sure = find_pixel_scale(None, make_dataset(NormalizeV1((0.0,) * 3, (1.0,) * 3)), images, None)
+    assert sure.doubt == ""
+
+
+def test_the_effect_is_told() -> None:
+    images = normalize(make_pixels(1), (0.5,), (0.25,))
+    scale = find_pixel_scale((0.5, 0.25), None, images, None)
+    assert scale.effect == "values from -2 to 2 become pixels from 0.00 to 1.00"
+    levels = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 1, 3)
+    told = find_pixel_scale(None, None, levels, None).effect
+    assert told == "values from 0 to 255 become pixels from 0.00 to 1.00"

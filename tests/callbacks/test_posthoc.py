@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from pandas.testing import assert_frame_equal
 from torch import nn
 
@@ -96,14 +97,26 @@ def test_without_class_names_scores_refer_to_prototypes() -> None:
     assert torch.equal(found.texts.classes.embeddings, expected.embeddings)
 
 
+def test_a_loader_that_is_none_gets_its_own_sentence() -> None:
+    with pytest.raises(ValueError, match="analyze needs a loader, got None"):
+        sing_monitor.analyze(tiny.Classifier(), None, tiny.HashSpace())
+    with pytest.raises(MisconfigurationException, match="check needs a loader, got None"):
+        tiny.callback().check(tiny.Classifier(), None)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"probe_size": 1}, r"analyze\(probe_size=1\): expected an integer of at least 2"),
+        ({"probe_size": 1}, "^probe_size=1: expected an integer of at least 2"),
         ({"class_names": ["cat"]}, "names 1 classes, but the head has C=4"),
         ({"head": "network.9"}, "network.9"),
-        ({"loader": []}, "data set has no length"),
-        ({"loader": tiny.loader(tiny.Blobs(0))}, "no image of the probe"),
+        ({"loader": []}, "the loader holds no image"),
+        ({"loader": tiny.loader(tiny.Blobs(0))}, "the loader holds no image"),
+        ({"loader": 3}, "analyze needs a loader, got int"),
+        (
+            {"loader": tiny.Blobs()},
+            r"got the data set Blobs\. Pass DataLoader\(dataset, batch_size",
+        ),
     ],
 )
 def test_what_cannot_be_analyzed_is_a_value_error(changes: dict[str, Any], said: str) -> None:

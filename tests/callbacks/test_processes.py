@@ -112,11 +112,41 @@ def test_two_processes_write_the_tables_of_one(one_folder: Path, two_folder: Pat
     assert two.thumbnails(ids).keys() == one.thumbnails(ids).keys() == set(ids)
 
 
-def test_repeated_images_of_an_unknown_sampler_are_said(together: dict[str, list[Any]]) -> None:
-    first, second = together["shuffled"]
-    assert first["samples"] == second["samples"] == 48
+def test_images_that_an_unknown_sampler_repeats_count_once(
+    alone: dict[str, Any], together: dict[str, list[Any]]
+) -> None:
+    assert alone["shuffled"]["logged"]["monitor/samples"] == 47
+    for rank in together["shuffled"]:
+        assert rank["warnings"] == []
+        assert_same_numbers(rank["logged"], alone["shuffled"]["logged"])
+
+
+def test_of_a_stream_two_processes_score_the_images_of_one(
+    alone: dict[str, Any], together: dict[str, list[Any]], one_folder: Path, two_folder: Path
+) -> None:
+    expected = alone["streamed"]["epochs"]
+    assert [epoch["monitor/samples"] for epoch in expected] == [20, 20]
+    assert [epoch["monitor/skipped"] for epoch in expected] == [0, 0]
+    for rank in together["streamed"]:
+        assert rank["warnings"] == []
+        for epoch, numbers in zip(rank["epochs"], expected, strict=True):
+            assert_same_numbers(epoch, numbers)
+    one, two = (reader_of(folder / "streamed") for folder in (one_folder, two_folder))
+    for place in one.validations():
+        images = one.table("images", *place)
+        assert images["image"].is_unique
+        assert_frame_equal(two.table("images", *place), images, rtol=1e-9, atol=1e-9)
+
+
+def test_a_rank_that_loses_all_its_batches_is_left_out_and_counted(
+    together: dict[str, list[Any]],
+) -> None:
+    first, second = together["half_deaf"]
+    for rank in (first, second):
+        assert rank["logged"]["monitor/samples"] == 24
+        assert rank["logged"]["monitor/skipped"] == 24
     (warning,) = first["warnings"]
-    assert "count more than once: 1." in warning
+    assert "batches that could not be used in epoch 0: 3, with 24 images" in warning
     assert second["warnings"] == []
 
 

@@ -12,7 +12,7 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sing_monitor.callbacks.pixels import _per_channel
+from sing_monitor.callbacks.pixel_scale import _per_channel
 from sing_monitor.fingerprints import _constants
 
 _READS = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select", "_unique2")

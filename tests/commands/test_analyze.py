@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from argparse import Namespace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from timm.utils import CheckpointSaver, ModelEmaV3
 from torch.utils.data import DataLoader
 
 from sing_monitor.cli import main
+from sing_monitor.commands.options import spool_folder
 from sing_monitor.tracking import RunReader, list_runs
 from tests.callbacks import tiny
 from tests.finished_run import FinishedRun
@@ -212,6 +214,42 @@ def test_what_cannot_be_analyzed_is_said_in_a_sentence(
     data = [] if "--data" in options else ["--data", f"{HERE}:validation"]
     assert analyze(uri, run_with_snapshot.checkpoints, *data, *options) == 1
     assert capsys.readouterr().err.count(said) == 1
+
+
+def test_a_checkpoint_without_an_epoch_is_named_before_anything_is_loaded(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(tiny.Classifier().state_dict(), tmp_path / "best.pt")
+    missing = ["--model", "no_such:Model", "--data", f"{HERE}:interrupted"]
+    assert analyze(uri, tmp_path / "best.pt", *missing) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"{tmp_path / 'best.pt'} does not tell its epoch. Put it into the name")
+    assert said.endswith("as a model of its own: --each model.\n")
+    shutil.copy(tmp_path / "best.pt", tmp_path / "last.pt")
+    assert analyze(uri, tmp_path, *missing) == 1
+    assert "does not tell its epoch, nor do 1 others" in capsys.readouterr().err
+
+    # The advice, followed.
+    options = ["--model", f"{HERE}:untrained", "--data", f"{HERE}:validation", "--each", "model"]
+    assert analyze(uri, tmp_path / "best.pt", *options) == 0
+    assert readers(uri).keys() == {"best"}
+
+
+def untrained() -> tiny.Classifier:
+    return tiny.Classifier()
+
+
+def test_where_this_folder_cannot_be_written_the_spool_is_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir("/proc")
+    folder = spool_folder()
+    assert folder.is_relative_to(tmp_path)
+    assert f"sing-monitor sync {folder} delivers it" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert spool_folder() == Path(".sing_spool")
+    assert capsys.readouterr().err == ""
 
 
 def test_an_empty_folder_is_said_to_be_empty(
