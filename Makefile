@@ -32,7 +32,7 @@ test: $(STAMP) ## run the whole test suite, but for the slow sweep
 	$(BIN)/python -m pytest
 
 sweep: $(STAMP) ## find the heads of 270 public networks and write docs/heads.md (20 minutes)
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest tests/sweep -m slow -v --tb=line --no-header -p no:warnings
+	$(BIN)/python -m pytest tests/sweep -m slow -v --tb=line --no-header --show-capture=no --disable-warnings
 
 lint: $(STAMP) mypy-tree ## ruff (format and rules) and mypy over all code but the tests
 	$(BIN)/ruff format --check .
