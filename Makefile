@@ -31,7 +31,7 @@ demo: $(STAMP) ## train two models on digits and compare what their heads ignore
 test: $(STAMP) ## run the whole test suite, but for the slow sweep
 	$(BIN)/python -m pytest
 
-sweep: $(STAMP) ## find the heads of 270 public networks and write docs/heads.md (20 minutes)
+sweep: $(STAMP) ## find the heads of 270 public networks and write docs/heads.md (15 minutes)
 	$(BIN)/python -m pytest tests/sweep -m slow -v --tb=line --no-header --show-capture=no --disable-warnings
 
 lint: $(STAMP) mypy-tree ## ruff (format and rules) and mypy over all code but the tests
