@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, data, selection, states
+from sing_monitor.app import at_epoch, data, selection, states, support
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text
@@ -24,6 +24,7 @@ PAIRS = {"Centered": "_centered", "Raw": "", "Random": "_random"}
 # The columns of the table of classes that the page shows.
 COLUMNS = (
     *("class_index", "class_name", "n", "accuracy", "attribute_q", "attribute_deviation"),
+    *support.COLUMNS,
     *(
         f"{score}{pair}"
         for score in ("attribute_score", "image_score")

@@ -1,16 +1,17 @@
-"""Which scores lie out of support, from the tables ``support`` and ``class_support``."""
+"""Which scores lie out of support, from ``classes``, ``support`` and ``class_support``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
 
-from sing_monitor.app import at_epoch, data, states
+from sing_monitor.app import data, states
 from sing_monitor.app.selection import Run
 
+# Of the table of classes.
+COLUMNS = ("outside", "outside_centered")
 ABOUT = (
     "Out of support: without its null part the image is translated to a place farther from the "
     "mean than nearly all embeddings of real images. No image lies there, so its score may say "
@@ -42,28 +43,33 @@ def outside(
     return found.drop_duplicates(key).set_index(key)[column]
 
 
-def of_classes(
-    run: Run, steps: Mapping[int, tuple[int, int]], suffix: str
-) -> dict[int, pd.Series[float]]:
-    """The share of images out of support of each class, by epoch and class index.
+def beside(classes: pd.DataFrame, suffix: str) -> pd.DataFrame:
+    """A table of classes with ``outside`` of a pair; NaN where the table does not tell.
 
     Args:
-        run: whose; without entry where it does not tell, as of the random pair.
-        steps: from `at_epoch.last_steps`.
+        classes: as it is stored; earlier versions stored no ``outside{suffix}`` in it.
         suffix: of the pair's columns.
     """
-    if suffix not in ("", "_centered"):
-        return {}
-    columns = ("class_index", f"outside{suffix}")
-    found = at_epoch.history(run, "class_support", steps, columns=columns)
-    return {
-        epoch: table.drop_duplicates(columns[0]).set_index(columns[0])[columns[1]]
-        for epoch, table in found.items()
-        if set(columns) <= set(table.columns)
-    }
+    column = f"outside{suffix}"
+    return classes.assign(outside=classes.get(column, math.nan))
 
 
-def beside(classes: pd.DataFrame, shares: pd.Series[float] | None) -> pd.DataFrame:
-    """A table of classes with ``outside``; NaN where the run does not tell."""
-    index = classes["class_index"]
-    return classes.assign(outside=math.nan if shares is None else index.map(shares))
+def is_told(classes: pd.DataFrame) -> bool:
+    """Whether a stored table of classes tells which lie out of support."""
+    return set(COLUMNS) <= set(classes.columns)
+
+
+def of_classes(run: Run, at: tuple[int, int], suffix: str) -> pd.Series[float] | None:
+    """The share of each class by index from ``class_support``, as earlier versions stored it.
+
+    Args:
+        run: whose.
+        at: epoch and global step of the validation.
+        suffix: of the pair's columns.
+
+    Returns:
+        None where the run does not tell, as of the random pair.
+    """
+    if f"outside{suffix}" not in COLUMNS:
+        return None
+    return outside(run, at, "class_support", "class_index", suffix)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from sing_monitor.callbacks.capture import no_trace
@@ -17,14 +17,19 @@ from sing_monitor.callbacks.exchange import Outcome, Share
 from sing_monitor.callbacks.namespaces import is_setup_fault
 from sing_monitor.callbacks.probe import Account, ProbeRows
 from sing_monitor.callbacks.remarks import infos, notes, why_nothing
+from sing_monitor.callbacks.setup import MonitorSetup
 from sing_monitor.callbacks.spelling import for_callback
 from sing_monitor.callbacks.watch import Watch
+from sing_monitor.cost import LONG, Shape, estimate, in_words, measure_speed
 from sing_monitor.geometry import HeadGeometry, Invariance
 from sing_monitor.random_subspaces import RANDOM_SEED
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings
     from sing_monitor.snapshot import Snapshot
+
+# Operations a second that any machine manages.
+_SLOW = 1e9
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,8 @@ class Analysis:
         # A full probe misses nothing.
         missing = min(account.missing, self.probe_size - len(rows))
         account = replace(account, missing=missing)
+        if self.previous_weight is None:
+            self._announce(collector.setup, rows)
         texts = collector.setup.texts(rows.embeddings, rows.labels)
         snapshot = collector.snapshot(
             rows, texts, epoch=self.epoch, step=self.step, invariance=self.invariance
@@ -132,6 +139,23 @@ class Analysis:
             poor_classes=poor_classes(findings.tables["classes"]),
         )
         return outcome, findings, snapshot
+
+    def _announce(self, setup: MonitorSetup, rows: ProbeRows) -> None:
+        """Say of a long analysis that it is one: not every training is rehearsed."""
+        concepts = len(setup.concepts.names) if setup.concepts else 0
+        shape = Shape(
+            len(rows),
+            setup.head.feature_dim,
+            setup.head.num_classes,
+            rows.embeddings.shape[1],
+            concepts,
+            self.ridge,
+        )
+        # Most are short on any machine, whose speed need not be measured.
+        if estimate(shape, _SLOW).seconds > LONG:
+            speed = measure_speed()
+            if estimate(shape, speed).seconds > LONG:
+                rank_zero_warn(f"The analysis takes {in_words(shape, speed)}.")
 
     def _previous_head(self, collector: Collector, feature_dim: int) -> HeadGeometry | None:
         """None also where a new network took the old one's place: there is no drift between two."""

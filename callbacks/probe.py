@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sing_monitor.cache import EmbeddingCache
+from sing_monitor.cost import duration
 from sing_monitor.embeddings import fingerprint, to_uint8
 from sing_monitor.errors import SetupError
 from sing_monitor.semantics import SemanticSpace
@@ -318,12 +319,3 @@ def thumbnails(pixels: Tensor) -> Tensor:
         else interpolate(square, THUMBNAIL, mode="bilinear", antialias=True)
     )
     return to_uint8(small.clamp(0, 1)).permute(0, 2, 3, 1).contiguous().cpu()
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words a person reads: '40 seconds', '13 minutes', '2.5 hours'."""
-    if seconds < 90:
-        return f"{max(1, math.ceil(seconds))} seconds"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} minutes"
-    return f"{seconds / 3600:.1f} hours"

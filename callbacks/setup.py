@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from sing_monitor.callbacks.class_names import ClassNames, find_class_names
 from sing_monitor.callbacks.pixel_scale import PixelScale
 from sing_monitor.callbacks.pixels import find_pixel_scale, short
 from sing_monitor.callbacks.plain import plain
-from sing_monitor.callbacks.probe import duration
+from sing_monitor.cost import Shape, duration, in_words, measure_speed
 from sing_monitor.embeddings import Texts, TextSet, concept_set, prototypes, text_set
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.geometry import HeadGeometry, Invariance
@@ -193,6 +193,7 @@ def report(
     own_probe: bool,
     probe_size: int,
     seconds_per_image: float,
+    ridge: float | Literal["auto"],
 ) -> SetupReport:
     """Describe a settled set-up.
 
@@ -207,6 +208,7 @@ def report(
         own_probe: whether they come from a loader of the user's own.
         probe_size: the most that are scored.
         seconds_per_image: measured cost of one embedding.
+        ridge: of the translator.
     """
     geometry = HeadGeometry.from_weight(weight, invariance=invariance)
     names = setup.class_names
@@ -219,6 +221,9 @@ def report(
     null = f"{geometry.null_dim} of {geometry.feature_dim} dimensions leave the {invariance} as is"
     if geometry.null_dim == 0:
         null += ": this head sees everything, so AS and IS are 0 by definition"
+    classes, feature_dim = weight.shape
+    concepts = len(setup.concepts.names) if setup.concepts else 0
+    shape = Shape(probe, feature_dim, classes, space.dim, concepts, ridge)
     lines = {
         "head": str(setup.head),
         "null space": null,
@@ -238,6 +243,7 @@ def report(
         if images is None
         else f"{probe:,} of {images:,} {origin}",
         "embedding": f"at most {duration(probe * seconds_per_image)}, once; none for cached images",
+        "analysis": in_words(shape, measure_speed()),
     }
     width = max(map(len, lines))
     text = "\n".join(f"  {key:<{width}}  {value}" for key, value in lines.items())

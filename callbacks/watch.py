@@ -361,6 +361,7 @@ class Watch:
                 own_probe=self._settings.probe is not None,
                 probe_size=self._settings.probe_size,
                 seconds_per_image=self._seconds_per_image(collector.example),
+                ridge=self._settings.ridge,
             )
 
     def _seconds_per_image(self, example: torch.Tensor) -> float:

@@ -5,6 +5,8 @@ By name, because peft need not be installed, and is a heavy import.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ _ADAPTED = "peft.tuners.tuners_utils.BaseTunerLayer"
 _LORA = "peft.tuners.lora.layer.LoraLayer"
 
 
-def active_copy(module: nn.Module) -> tuple[str, nn.Module] | None:
+def active_copy(module: Any) -> tuple[str, nn.Module] | None:
     """The copy of a layer that is called, for a layer that peft has put into ``modules_to_save``.
 
     Args:
@@ -40,7 +42,7 @@ def adapted_layer(module: nn.Module) -> nn.Module | None:
     return base
 
 
-def merged_parameters(module: nn.Module) -> tuple[Tensor, Tensor | None]:
+def merged_parameters(module: Any) -> tuple[Tensor, Tensor | None]:
     """The weight and bias by which an adapted linear layer answers.
 
     LoRA (Hu et al., ICLR 2022, equation 3): ``W + s B A`` for each active adapter, with its scaling
@@ -80,5 +82,5 @@ def merged_parameters(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     return weight, bias
 
 
-def _is_a(module: nn.Module, name: str) -> bool:
+def _is_a(module: object, name: str) -> bool:
     return any(f"{cls.__module__}.{cls.__qualname__}" == name for cls in type(module).__mro__)

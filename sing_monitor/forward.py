@@ -24,21 +24,30 @@ class HeadPass:
     """What entered and left a head in one forward pass.
 
     Args:
-        head: the layer.
         weight: W, (C, m), in the dtype in which it is stored.
         bias: b, (C,), or None.
         features: f, (N, m).
         logits: what the head answered, (N, C).
     """
 
-    head: Head
     weight: Tensor
     bias: Tensor | None
     features: Tensor
     logits: Tensor
 
 
-def run_head(model: nn.Module, images: Tensor, name: str | None = None) -> HeadPass:
+@dataclass(frozen=True)
+class ModelPass(HeadPass):
+    """The same of a model that was run.
+
+    Args:
+        head: the layer whose output is the model's answer, or that was named.
+    """
+
+    head: Head
+
+
+def run_head(model: nn.Module, images: Tensor, name: str | None = None) -> ModelPass:
     """Run a model once, in eval mode and without gradients, and look at its head.
 
     The images go to the model's device; what is returned is on the CPU. Afterwards every module
@@ -75,12 +84,12 @@ def run_head(model: nn.Module, images: Tensor, name: str | None = None) -> HeadP
         )
     features, logits = head_features(module, calls[0].inputs), calls[0].logits
     check_logits(module, weight, bias, features, logits)
-    return HeadPass(
-        choice.head,
+    return ModelPass(
         weight.cpu(),
         None if bias is None else bias.cpu(),
         features.cpu(),
         logits.cpu(),
+        choice.head,
     )
 
 

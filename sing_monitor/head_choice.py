@@ -274,16 +274,18 @@ def _no_answer(root: nn.Module, ran: list[_Ran]) -> SetupError:
             f"{reason}All that were called lie inside blocks that return maps or tokens."
         )
     alike = [each for each in ran if each.layer.num_classes == answer.shape[1]]
-    alike = [each for each in alike if each.calls[-1].logits is not None]
     if len(alike) > 1:
-        how = "answers with several layers together"
-        mean = torch.stack([each.calls[-1].logits.double() for each in alike]).mean(dim=0)
-        if is_made_of(answer, mean.to(answer.dtype)):
-            how = "answers with the mean of several layers"
+        together = "several of these layers together"
+        logits = [each.calls[-1].logits for each in alike]
+        known = [each.double() for each in logits if each is not None]
+        if len(known) == len(alike) and is_made_of(
+            answer, torch.stack(known).mean(dim=0).to(answer.dtype)
+        ):
+            together = "the mean of these layers"
         return SetupError(
-            f"The model {how}, and the null space of one is not that of the model:"
-            f"{listed([each.layer for each in alike])}\nBuild the model with one head, for "
-            "instance without distillation."
+            f"The model answers with {together}, and the null space of one is not that of the "
+            f"model:{listed([each.layer for each in alike])}\nBuild the model with one head, for "
+            "instance without distillation or token labeling."
         )
     made = (
         f"The model answers with {answer.shape[1]} numbers for each image that are not the output "

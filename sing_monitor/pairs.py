@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sing_monitor.blocks import deviations, row_blocks, working
 from sing_monitor.geometry import HeadGeometry, coordinates
-from sing_monitor.ridge import RidgeStatistics, enough_for
+from sing_monitor.ridge import Statistics, enough_for, statistics_of
 from sing_monitor.ridge_search import RIDGE_GRID, choose_ridge
 from sing_monitor.translator import LinearTranslator
 
@@ -146,6 +146,8 @@ def cross_fit(
     ridge: float | Literal["auto"],
     geometry: HeadGeometry | None = None,
     sample: tuple[Tensor, Tensor] | None = None,
+    *,
+    feature_dim: int | None = None,
 ) -> CrossFit:
     """Fit two translators, each on one fold.
 
@@ -156,10 +158,13 @@ def cross_fit(
         ridge: rho, or ``"auto"`` for the best of the grid by held-out R2.
         geometry: of a head, for ``r2_null``.
         sample: feature vectors of fold 0 and of fold 1, each (..., m), for ``slopes``.
+        feature_dim: how many features rho is relative to the mean variance of; None: m.
     """
     products = enough_for(ridge, features)
     even, odd = (
-        RidgeStatistics.of(features, embeddings, (folds == fold).nonzero().flatten(), products)
+        statistics_of(
+            features, embeddings, (folds == fold).nonzero().flatten(), products, feature_dim
+        )
         for fold in (0, 1)
     )
     means = torch.stack([odd.mean_z, even.mean_z])
@@ -198,8 +203,8 @@ class _Half:
     @classmethod
     def of(
         cls,
-        fit: RidgeStatistics,
-        held_out: RidgeStatistics,
+        fit: Statistics,
+        held_out: Statistics,
         rho: float,
         geometry: HeadGeometry | None,
         sample: Tensor,
@@ -217,7 +222,7 @@ def _explained(error: float, total: float) -> float:
     return 1 - error / total if total > 0 else math.nan
 
 
-def _best_ridge(folds: tuple[RidgeStatistics, RidgeStatistics]) -> float:
+def _best_ridge(folds: tuple[Statistics, Statistics]) -> float:
     rho, r2 = choose_ridge(folds)
     reasons = {
         RIDGE_GRID[0]: "the features may leave no noise in the embeddings, or be of unequal scale",

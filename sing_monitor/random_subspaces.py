@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from sing_monitor.blocks import NOISE, all_blocks, all_rows, deviations, squared_norms, working
+
+if TYPE_CHECKING:
+    from sing_monitor.reduced import Span
 
 # How many random draws the images share. Of 1,436 images the mean is as certain as if each had one
 # of its own, and the product of so few vectors with the translators costs next to nothing.
@@ -68,7 +71,13 @@ class RandomRemoval:
 
 
 def remove_at_random(
-    features: Tensor, center: Tensor, rank: int, draws: Tensor, *, seed: int = RANDOM_SEED
+    features: Tensor,
+    center: Tensor,
+    rank: int,
+    draws: Tensor,
+    *,
+    seed: int = RANDOM_SEED,
+    span: Span | None = None,
 ) -> RandomRemoval:
     """Remove a random subspace as large as a head's null space from every image.
 
@@ -81,8 +90,12 @@ def remove_at_random(
         rank: r, dimension of the subspace that is kept, 0 to m.
         draws: :func:`chosen_draw` of every image, (N,).
         seed: of the generator.
+        span: what features and center are coordinates in; None: they are themselves.
     """
-    directions, shares = _random_draws(features.shape[1], rank, seed)
+    feature_dim = features.shape[1] if span is None else span.feature_dim
+    directions, shares = _random_draws(feature_dim, rank, seed)
+    if span is not None:
+        directions = span.coordinates(directions)
     share = shares[draws]
     energies, along = torch.empty(2, len(features), dtype=torch.float64)
     narrow = directions.to(working(features[:0]))

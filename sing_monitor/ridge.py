@@ -9,10 +9,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.linalg import solve_triangular
 
 from sing_monitor.blocks import (
-    NOISE,
     add_gram,
     all_rows,
     deviations,
@@ -22,7 +20,9 @@ from sing_monitor.blocks import (
     mirrored,
     working,
 )
+from sing_monitor.dual_ridge import DualStatistics
 from sing_monitor.geometry import HeadGeometry
+from sing_monitor.ridge_parts import Moments, backward, check_samples, factorize, forward
 from sing_monitor.translator import LinearTranslator
 
 # Largest eigenvalue of X'X over lambda up to which single precision will do: there it moves mean
@@ -59,7 +59,7 @@ class RidgeSolution:
     @cached_property
     def translator(self) -> LinearTranslator:
         """``T f = A (f - mean x) + mean z``."""
-        return self._through_means(_backward(self.factor, self.loadings).T.double())
+        return self._through_means(backward(self.factor, self.loadings).T.double())
 
     def slope(self, features: Tensor) -> Tensor:
         """``dT f / d log10 rho``: what a larger ridge does to translations, to first order.
@@ -74,7 +74,7 @@ class RidgeSolution:
             (..., n).
         """
         away = (features - self.mean_x).flatten(end_dim=-2).to(self.factor)
-        inner = _backward(self.factor, _forward(self.factor, away.T))
+        inner = backward(self.factor, forward(self.factor, away.T))
         slope = (self.translator.weight.to(inner) @ inner).T.double()
         return -math.log(10) * self.shift * slope.unflatten(0, features.shape[:-1])
 
@@ -90,17 +90,17 @@ class RidgeSolution:
         if geometry.rank == 0:
             return self.translator
         factor, loadings = self.factor.to(self.precision), self.loadings.to(self.precision)
-        y = _forward(factor, geometry.row_basis.to(factor))
-        inner = _factorize(gram(y).to(self.factor), 0.0)
-        multipliers = _backward(inner, _forward(inner, (y.T @ loadings).to(inner))).to(y)
-        return self._through_means(_backward(factor, loadings - y @ multipliers).T.double())
+        y = forward(factor, geometry.row_basis.to(factor))
+        inner = factorize(gram(y).to(self.factor), 0.0)
+        multipliers = backward(inner, forward(inner, (y.T @ loadings).to(inner))).to(y)
+        return self._through_means(backward(factor, loadings - y @ multipliers).T.double())
 
     def _through_means(self, weight: Tensor) -> LinearTranslator:
         return LinearTranslator(weight.contiguous(), self.mean_z - weight @ self.mean_x)
 
 
 @dataclass(frozen=True)
-class RidgeStatistics:
+class RidgeStatistics(Moments):
     """What a ridge regression with intercept needs: moments about the means.
 
     Their size depends on m and n, never on the number of samples.
@@ -113,6 +113,7 @@ class RidgeStatistics:
         xz: ``X'Z``, (m, n), in the same.
         zz: ``sum |z - mean z|^2``.
         precision: that of the features, single at least.
+        feature_dim: how many features rho is relative to the mean variance of.
 
     Example::
 
@@ -129,6 +130,7 @@ class RidgeStatistics:
     xz: Tensor
     zz: float
     precision: torch.dtype
+    feature_dim: int
 
     @classmethod
     def of(
@@ -137,6 +139,7 @@ class RidgeStatistics:
         z: Tensor,
         rows: Tensor | None = None,
         products: torch.dtype = torch.float64,
+        feature_dim: int | None = None,
     ) -> RidgeStatistics:
         """Statistics of some samples.
 
@@ -149,15 +152,12 @@ class RidgeStatistics:
             rows: the samples that count; None: all.
             products: precision of the features' products with each other and of what is solved
                 from them, see :func:`enough_for`.
+            feature_dim: how many features rho is relative to the mean variance of; None: m.
 
         Raises:
             ValueError: if the two disagree on N.
         """
-        if x.ndim != 2 or z.ndim != 2 or len(x) != len(z):
-            raise ValueError(
-                "expected features (N, m) and embeddings (N, n) of the same N images, got "
-                f"{tuple(x.shape)} and {tuple(z.shape)}."
-            )
+        check_samples(x, z)
         rows = all_rows(x) if rows is None else rows
         mean_x, mean_z = mean(x, rows), mean(z, rows)
         xx = torch.zeros(x.shape[1], x.shape[1], dtype=products)
@@ -168,7 +168,16 @@ class RidgeStatistics:
             add_gram(xx, block_x.to(products))
             zx += block_z.T @ block_x
             zz += energy(block_z)
-        return cls(len(rows), mean_x, mean_z, mirrored(xx), zx.T, zz, working(x[:0]).dtype)
+        return cls(
+            len(rows),
+            mean_x,
+            mean_z,
+            mirrored(xx),
+            zx.T,
+            zz,
+            working(x[:0]).dtype,
+            feature_dim or x.shape[1],
+        )
 
     def solve(self, rho: float) -> RidgeSolution:
         """Ridge regression: ``A = Cov_zx (Cov_xx + rho tr(Cov_xx)/m I)^-1``, ``c = z - A x``.
@@ -179,17 +188,14 @@ class RidgeStatistics:
         Raises:
             ValueError: if there is no sample, or rho is not positive and finite.
         """
-        if self.n == 0:
-            raise ValueError("a translator cannot be fitted on no sample.")
-        if not (rho > 0 and math.isfinite(rho)):
-            raise ValueError(f"ridge must be positive and finite, got {rho}.")
+        self.check_ridge(rho)
         if self.is_constant:
             factor, shift = torch.eye(len(self.xx), dtype=self.xx.dtype), 0.0
             loadings = torch.zeros_like(self.xz)
         else:
-            shift = rho * float(self.xx.trace()) / len(self.xx)
-            factor = _factorize(self.xx, shift)
-            loadings = _forward(factor, self.xz)
+            shift = self.shift(rho)
+            factor = factorize(self.xx, shift)
+            loadings = forward(factor, self.xz)
         return RidgeSolution(factor, loadings, shift, self.mean_x, self.mean_z, self.precision)
 
     def squared_error(self, translator: LinearTranslator) -> float:
@@ -200,16 +206,10 @@ class RidgeStatistics:
         within = self.zz - float((weight * explained).sum(dtype=torch.float64))
         return within + self.n * float(away @ away)
 
-    def squared_deviation(self, center: Tensor) -> float:
-        """Sum over the samples of ``|z - center|^2``; center is (n,)."""
-        deviation = self.zz + self.n * energy(self.mean_z - center)
-        return deviation if deviation > NOISE * self.n * energy(self.mean_z) else 0.0
-
     @property
-    def is_constant(self) -> bool:
-        """Whether the features do not vary."""
-        # Equal features leave a trace of rounding noise, not an exact zero.
-        return float(self.xx.trace()) <= NOISE * self.n * energy(self.mean_x)
+    def varying(self) -> float:
+        """``sum |x - mean x|^2``."""
+        return float(self.xx.trace())
 
 
 def enough_for(ridge: float | Literal["auto"], features: Tensor) -> torch.dtype:
@@ -239,6 +239,29 @@ def _largest_square(x: Tensor) -> float:
     return float(torch.linalg.vector_norm(direction))
 
 
+Statistics = RidgeStatistics | DualStatistics
+
+
+def statistics_of(
+    x: Tensor,
+    z: Tensor,
+    rows: Tensor | None = None,
+    products: torch.dtype = torch.float64,
+    feature_dim: int | None = None,
+) -> Statistics:
+    """Statistics of some samples in the smaller form: dual where N < m, else primal.
+
+    Both give the same translators. What counts is the number N of all samples, so that parts of
+    the same features come in the same form. Arguments as of :meth:`RidgeStatistics.of`.
+
+    Raises:
+        ValueError: as :meth:`RidgeStatistics.of` does.
+    """
+    check_samples(x, z)
+    form = DualStatistics if x.shape[0] < x.shape[1] else RidgeStatistics
+    return form.of(x, z, rows, products, feature_dim)
+
+
 def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTranslator:
     """The translator of all images: what images outside the probe are translated by.
 
@@ -250,31 +273,5 @@ def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTr
     Raises:
         ValueError: as :meth:`RidgeStatistics.solve` does.
     """
-    return (
-        RidgeStatistics.of(features, embeddings, products=enough_for(rho, features))
-        .solve(rho)
-        .translator
-    )
-
-
-def _factorize(xx: Tensor, shift: float) -> Tensor:
-    """Lower triangular L with ``L L' = xx + shift I``, for a scatter singular but for rounding."""
-    shifted = xx.clone()
-    shifted.diagonal().add_(shift)
-    factor, failed = torch.linalg.cholesky_ex(shifted)
-    if not failed:
-        return factor
-    # Rounding left eigenvalues below -shift. No scatter has negative ones: they are rounding too.
-    eigenvalues, basis = torch.linalg.eigh(xx)
-    root = (eigenvalues.clamp(min=NOISE * float(eigenvalues[-1])) + shift).sqrt()
-    return torch.linalg.qr(root[:, None] * basis.T, mode="r").R.T
-
-
-def _forward(factor: Tensor, x: Tensor) -> Tensor:
-    """``L^-1 x``."""
-    return solve_triangular(factor, x, upper=False)
-
-
-def _backward(factor: Tensor, x: Tensor) -> Tensor:
-    """``L^-T x``."""
-    return solve_triangular(factor.T, x, upper=True)
+    statistics = statistics_of(features, embeddings, products=enough_for(rho, features))
+    return statistics.solve(rho).translator

@@ -16,6 +16,7 @@ from sing_monitor.embeddings import Texts
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
 from sing_monitor.random_subspaces import RANDOM_SEED, RandomRemoval, remove_at_random
+from sing_monitor.reduced import ReducedSnapshot, feature_dim
 from sing_monitor.ridge_sample import RidgeSample
 from sing_monitor.scores import (
     PairScores,
@@ -134,9 +135,24 @@ def translate(
     _check_texts(snapshot, texts)
     features, geometry = snapshot.features, snapshot.geometry
     center = snapshot.center
-    random = remove_at_random(features, center, geometry.rank, snapshot.draws, seed=seed)
+    random = remove_at_random(
+        features,
+        center,
+        geometry.rank,
+        snapshot.draws,
+        seed=seed,
+        span=snapshot.span if isinstance(snapshot, ReducedSnapshot) else None,
+    )
     sample = RidgeSample.of(snapshot, random)
-    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge, geometry, sample.vectors)
+    fit = cross_fit(
+        features,
+        snapshot.embeddings,
+        snapshot.folds,
+        ridge,
+        geometry,
+        sample.vectors,
+        feature_dim=feature_dim(snapshot),
+    )
     pairs = fit.translate(features, geometry, center, snapshot.seen)
     kinds = {
         "": pairs.removed,

@@ -247,12 +247,31 @@ def without_advice(make: Callable[[], nn.Module], words: str) -> None:
 
 
 def test_the_mean_of_two_heads_is_refused_and_neither_is_advised() -> None:
-    words = "the mean of several layers.*head  Linear  4 x 16.*head_dist  Linear  4 x 16"
+    words = "the mean of these layers.*head  Linear  4 x 16.*head_dist  Linear  4 x 16"
     without_advice(lambda: Pair(lambda a, b: (a + b) / 2), words)
 
 
 def test_the_sum_of_two_heads_is_refused_and_neither_is_advised() -> None:
-    without_advice(lambda: Pair(lambda a, b: a + 0.5 * b), "several layers together.*head_dist")
+    without_advice(
+        lambda: Pair(lambda a, b: a + 0.5 * b),
+        "several of these layers together.*head_dist",
+    )
+
+
+class TokenLabels(nn.Module):
+    """A second head on every position adds its largest logits, as in VOLO."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head, self.aux_head = cnn()[:2], nn.Linear(16, 4), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.body(x).flatten(2).mT
+        return self.head(tokens.mean(1)) + 0.5 * self.aux_head(tokens).amax(1)
+
+
+def test_a_head_to_which_a_dense_one_adds_is_refused_and_not_advised() -> None:
+    without_advice(TokenLabels, "several of these layers together.*head.*aux_head")
 
 
 def test_no_linear_layer_that_answers_is_refused() -> None:

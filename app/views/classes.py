@@ -42,6 +42,7 @@ def body(chosen: Selection) -> None:
     if not tables:
         _no_tables(run)
         return
+    tables = _with_support(run, tables, epoch, suffix)
     view = View(run, _other(chosen, run), pair or "Centered", epoch)
     if not states.has_columns(tables[epoch], [view.column, "accuracy", "n"], "classes"):
         return
@@ -61,7 +62,10 @@ def body(chosen: Selection) -> None:
         )
     by_run: dict[str, Tables] = {run.run_id: tables}
     if view.other is not None:
-        by_run[view.other.run_id] = _tables(view.other, suffix)
+        others = _tables(view.other, suffix)
+        # It may have ended before.
+        last = max((each for each in others if each <= epoch), default=epoch)
+        by_run[view.other.run_id] = _with_support(view.other, others, last, suffix)
     _charts(chosen, view, shown, by_run)
     draw_class(chosen, view, found, by_run, images)
     spread = _trust(view, spread, tables[epoch])
@@ -74,17 +78,30 @@ def _other(chosen: Selection, run: Run) -> Run | None:
     return next((each for each in others if each.is_baseline), next(iter(others), None))
 
 
-def _tables(run: Run, suffix: str) -> dict[int, pd.DataFrame]:
-    """The table of classes of every epoch, with ``outside`` where the run tells it of the pair."""
+def _tables(run: Run, suffix: str) -> Tables:
+    """The table of classes of every epoch, with ``outside`` where it tells that of the pair."""
     steps = at_epoch.last_steps(run)
     found = at_epoch.history(run, "classes", steps, columns=COLUMNS)
-    shares = support.of_classes(run, steps, suffix)
     is_named = {"class_index", "class_name"}
     return {
-        epoch: support.beside(charts.named(table), shares.get(epoch))
+        epoch: support.beside(charts.named(table), suffix)
         for epoch, table in found.items()
         if is_named <= set(table.columns)
     }
+
+
+def _with_support(run: Run, tables: Tables, epoch: int, suffix: str) -> Tables:
+    """Tables with ``outside`` also where an earlier version has stored it apart, at one epoch.
+
+    A table for each epoch would be read for a mark; those of other epochs stay unknown.
+    """
+    table = tables.get(epoch)
+    if table is None or support.is_told(table):
+        return tables
+    shares = support.of_classes(run, at_epoch.last_steps(run)[epoch], suffix)
+    if shares is None:
+        return tables
+    return {**tables, epoch: table.assign(outside=table["class_index"].map(shares))}
 
 
 def _images(view: View) -> pd.DataFrame | None:

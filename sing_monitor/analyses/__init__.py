@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
-from sing_monitor.analyses.classes import CLASS_METRICS
+import torch
+
+from sing_monitor.analyses.classes import CLASS_METRICS, add_support
 from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
 from sing_monitor.analyses.intervals import analyze_intervals
 from sing_monitor.analyses.invariants import analyze_invariants
@@ -17,6 +20,7 @@ from sing_monitor.embeddings import Texts
 from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
 from sing_monitor.geometry import HeadGeometry
 from sing_monitor.random_subspaces import RANDOM_SEED
+from sing_monitor.reduced import reduced
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translation import Translation, translate
 
@@ -33,6 +37,9 @@ __all__ = [
     "analyze_support",
     "translate",
 ]
+
+# Features between these have squares, and squares of squares, that single precision holds.
+_SMALL, _LARGE = 1e-6, 1e8
 
 CATALOGUE: tuple[MetricSpec, ...] = (
     *INVARIANTS_METRICS,
@@ -67,14 +74,26 @@ def analyze(
     Raises:
         ValueError: as :func:`translate` does.
     """
+    snapshot = reduced(_in_range(snapshot))
     translation = translate(snapshot, texts, ridge=ridge, seed=seed)
     invariants = analyze_invariants(translation, previous_head=previous_head, n_images=n_images)
+    support = analyze_support(translation)
+    classes = add_support(invariants.tables["classes"], support.tables["class_support"])
     return (
-        invariants
+        Findings(invariants.scalars, {**invariants.tables, "classes": classes})
         | analyze_intervals(translation, invariants.scalars)
-        | analyze_support(translation)
+        | support
         | analyze_ridge(translation)
         | analyze_collapse(snapshot)
         | analyze_steering(translation)
         | analyze_perturbations(translation, seed=seed)
     )
+
+
+def _in_range(snapshot: Snapshot) -> Snapshot:
+    """The snapshot, in double precision where squares in single precision vanish or overflow."""
+    features = snapshot.features
+    largest = float(features.abs().max()) if features.numel() else 0.0
+    if features.dtype == torch.float64 or largest == 0 or _SMALL < largest < _LARGE:
+        return snapshot
+    return replace(snapshot, features=features.double())

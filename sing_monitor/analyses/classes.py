@@ -81,6 +81,20 @@ def add_evidence(classes: DataFrame, translation: Translation) -> DataFrame:
     )
 
 
+def add_support(classes: DataFrame, class_support: DataFrame) -> DataFrame:
+    """The table of classes with the shares of images out of support, for a reader's mark.
+
+    Columns ``outside`` (of the paper's equivalent) and ``outside_centered``, 0 to 1, NaN where
+    undefined: with them a reader of all epochs needs no second table of each.
+
+    Args:
+        classes: one row a class.
+        class_support: the same rows, as :func:`analyze_support` gives them.
+    """
+    columns = {name: class_support[name].to_numpy() for name in ("outside", "outside_centered")}
+    return classes.assign(**columns)
+
+
 def evidence_scalars(classes: DataFrame) -> dict[str, float]:
     """What the model's curves show of the table of classes."""
     mean, q, deviation = (

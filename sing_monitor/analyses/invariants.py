@@ -17,6 +17,7 @@ from sing_monitor.analyses.classes import add_evidence, evidence_scalars
 from sing_monitor.blocks import energy, squared_norms
 from sing_monitor.findings import Findings
 from sing_monitor.geometry import HeadGeometry, split_energy
+from sing_monitor.reduced import whole
 from sing_monitor.scores import (
     PairScores,
     Reading,
@@ -114,19 +115,20 @@ def _head_scalars(translation: Translation, previous_head: HeadGeometry | None) 
     invisible, visible = split_energy(features, energies, seen, geometry, center, about=origin)
     raw, varying = float(invisible.sum()), translation.varying
     centered, _ = split_energy(features, translation.random.energies, seen, geometry, center)
-    comparable = previous_head is not None and previous_head.feature_dim == geometry.feature_dim
+    head = whole(translation.snapshot).geometry
+    comparable = previous_head is not None and previous_head.feature_dim == head.feature_dim
     return {
-        "head/rank": float(geometry.rank),
-        "head/null_dim": float(geometry.null_dim),
+        "head/rank": float(head.rank),
+        "head/null_dim": float(head.null_dim),
         "head/null_energy": _ratio(raw, float(energies.sum())),
         "head/null_energy_centered": _ratio(float(centered.sum()), varying),
         "head/null_energy_random": _ratio(translation.random.energy, varying),
         "head/mean_share": _ratio(len(features) * energy(null_mean), raw),
         "head/null_angle": _null_angle(invisible, visible),
-        "head/drift": geometry.drift_from(previous_head)
+        "head/drift": head.drift_from(previous_head)
         if previous_head is not None and comparable
         else math.nan,
-        "head/condition": geometry.condition,
+        "head/condition": head.condition,
     }
 
 

@@ -15,6 +15,7 @@ from sing_monitor.findings import Findings, MetricSpec
 from sing_monitor.geometry import effective_weight
 from sing_monitor.pairs import CrossFit
 from sing_monitor.random_subspaces import RANDOM_SEED
+from sing_monitor.reduced import feature_dim, in_its_coordinates
 from sing_monitor.translation import Translation
 
 DRAWS = 8
@@ -82,7 +83,9 @@ def analyze_perturbations(translation: Translation, *, seed: int = RANDOM_SEED) 
     """
     snapshot, geometry = translation.snapshot, translation.geometry
     generator = torch.Generator().manual_seed(seed)
-    draws = torch.randn(DRAWS, geometry.feature_dim, generator=generator, dtype=torch.float64)
+    shape = DRAWS, feature_dim(snapshot)
+    draws = torch.randn(shape, generator=generator, dtype=torch.float64)
+    draws = in_its_coordinates(snapshot, draws)
     size = _spread(translation)
     weight = effective_weight(snapshot.weight.double(), snapshot.invariance)
     # In the order of _DIRECTIONS. The part in an empty space is exactly 0, and 0 / 0 is NaN.

@@ -264,6 +264,18 @@ def test_scores_depend_on_neither_frame_nor_scale_of_the_head(seed: int) -> None
         np.testing.assert_allclose(turned_images[name], images[name], atol=1e-7)
 
 
+@pytest.mark.parametrize("size", [1e-33, 1e-15, 1e15])
+def test_features_whose_squares_single_precision_does_not_hold(size: float) -> None:
+    """Networks at their own initialisation may well have such features."""
+    snapshot = replace(make_snapshot(), bias=None)
+    texts = make_texts(snapshot)
+    before = analyze(snapshot, texts, ridge=RIDGE)
+    single = replace(snapshot, features=(size * snapshot.features).float())
+    after = analyze(single, texts, ridge=RIDGE)
+    for key in ("sing/image_score_centered", "sing/attribute_score", "collapse/nc1"):
+        assert after.scalars[key] == pytest.approx(before.scalars[key], rel=1e-4)
+
+
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**20))
 def test_scores_do_not_depend_on_the_order_of_the_classes(seed: int) -> None:

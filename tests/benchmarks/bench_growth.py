@@ -23,6 +23,8 @@ VARIED = {
     "m": (1, (256, 1_024, 2_048, 4_096)),
     "C": (2, (10, 1_000, 21_000)),
 }
+# Fewer images than features: flattened feature maps, up to those of VGG.
+FEW = [(128, m, 100, 512, 60) for m in (512, 2_048, 8_192, 25_088)]
 IMAGENET = (10_000, 2_048, 1_000, 768, 173)
 
 
@@ -42,6 +44,7 @@ def forget_the_highest() -> None:
 def measure(shape: tuple[int, int, int, int, int], repetitions: int) -> dict[str, float]:
     """Wall, processor seconds and MB of one shape, in this process."""
     from sing_monitor.analyses import analyze
+    from sing_monitor.cost import Shape, estimate, measure_speed
     from tests.benchmarks.bench_analysis import RIDGE, fresh, planted
 
     # What every first analysis of a process loads is not this one's.
@@ -54,7 +57,9 @@ def measure(shape: tuple[int, int, int, int, int], repetitions: int) -> dict[str
         analyze(fresh(snapshot), texts, ridge=RIDGE)
         wall.append(time.perf_counter() - started[0])
         processor.append(time.process_time() - started[1])
+    speed = measure_speed()
     return {
+        "estimate": estimate(Shape(*shape, ridge=RIDGE), speed).seconds,
         "wall": statistics.median(wall),
         "processor": statistics.median(processor),
         "memory": resident("VmHWM") - before,
@@ -76,7 +81,8 @@ def main() -> None:
         for name, (place, values) in VARIED.items()
         for value in values
     ]
-    for name, shape in [*sizes, ("ImageNet", IMAGENET)]:
+    few: dict[int, float] = {}
+    for name, shape in [*sizes, *(("few", each) for each in FEW), ("ImageNet", IMAGENET)]:
         command = [sys.executable, __file__, "--shape", json.dumps(shape)]
         output = subprocess.run(
             [*command, "--repetitions", str(arguments.repetitions)],
@@ -89,9 +95,14 @@ def main() -> None:
             f"{name:<9} N={samples} m={feature_dim} C={classes} n={dim} K={concepts}: "
             f"{found['wall']:.2f} s, processor {found['processor']:.2f} s, "
             f"{1e6 * found['wall'] / samples:.0f} us an image; "
+            f"estimated {found['estimate']:.2f} s, ratio {found['estimate'] / found['wall']:.2f}; "
             f"memory {found['memory']:.0f} MB over data of {data:.0f} MB",
             flush=True,
         )
+        if name == "few":
+            few[feature_dim] = found["wall"]
+            ratio = found["wall"] / few[FEW[0][1]]
+            print(f"          {ratio:.1f} times as long as with {FEW[0][1]} features")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def test_a_frozen_teacher_is_not_watched(tmp_path: Path) -> None:
 
 def test_averaged_heads_are_refused_before_any_training(tmp_path: Path) -> None:
     model = tiny.Classifier(Pair(lambda a, b: (a + b) / 2))
-    with pytest.raises(Exception, match="the mean of several layers"):
+    with pytest.raises(Exception, match="the mean of these layers"):
         fit(tmp_path, model)
     assert model.trainer.global_step == 0
 

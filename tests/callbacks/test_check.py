@@ -33,6 +33,7 @@ def test_the_report_names_everything_that_would_be_used(caplog: pytest.LogCaptur
         '"an image of a cat"',
         "30 of 48 validation images",
         "once; none for cached images",
+        "about 1 seconds and 0.0 GB each validation",
     ):
         assert part in str(report), part
     assert str(report) in caplog.text
