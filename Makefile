@@ -28,8 +28,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## train two models on digits and compare what their heads ignore
 	$(BIN)/python examples/quickstart.py
 
-test: $(STAMP) ## run the whole test suite, but for the slow sweep
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the whole test suite but for the slow sweep, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 sweep: $(STAMP) ## find the heads of 270 public networks and write docs/heads.md (15 minutes)
 	$(BIN)/python -m pytest tests/sweep -m slow -v --tb=line --no-header --show-capture=no --disable-warnings

@@ -79,7 +79,7 @@ class Analysis:
                 raise ValueError(for_callback(why_nothing(account)))
             with no_trace():
                 outcome, findings, snapshot = self.analyse(watch.collector, rows, account)
-            notes = (*outcome.notes, *watch.doubts(snapshot.labels))
+            notes = (*outcome.notes, *watch.head_watch.doubts(snapshot.labels))
             return replace(outcome, notes=notes), findings, snapshot
         except Exception as error:
             return failed(error, max(share.expected for share in shares)), None, None

@@ -79,7 +79,7 @@ def collect_probe(
                 if not is_shared:
                     raise
                 failure = error
-            with watch.listening():
+            with watch.head_watch.listening():
                 forward(batch)
             try:
                 if failure is None:

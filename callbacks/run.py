@@ -120,7 +120,7 @@ class MonitoredRun:
                 self._watch.read(batch)
         if self._is_listening(dataloader_idx):
             with self._faults.kept():
-                self._watch.open()
+                self._watch.head_watch.open()
 
     def after_batch(self, trainer: pl.Trainer, batch: Any, dataloader_idx: int) -> None:
         """Take the features of a batch."""

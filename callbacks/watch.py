@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 import sing_monitor
 from sing_monitor.cache import EmbeddingCache
 from sing_monitor.callbacks.batches import Batch, pretrained_configs
-from sing_monitor.callbacks.capture import HeadTap, is_compiled, no_trace, retrace
+from sing_monitor.callbacks.capture import no_trace
 from sing_monitor.callbacks.collector import Collector
+from sing_monitor.callbacks.head_watch import HeadWatch
 from sing_monitor.callbacks.loaders import Order, find_order
 from sing_monitor.callbacks.probe import Account, ProbeEmbedder, ProbeRows
 from sing_monitor.callbacks.settings import Settings
@@ -27,22 +25,11 @@ from sing_monitor.callbacks.setup import (
     settle,
 )
 from sing_monitor.embeddings import concept_prompts
-from sing_monitor.errors import Option, SetupError
-from sing_monitor.head import Head, head_shape
-from sing_monitor.head_calls import CallWitness
-from sing_monitor.head_choice import choose_head
-from sing_monitor.head_search import (
-    AmbiguousHeadError,
-    check_head,
-    find_head,
-    linear_layers,
-)
+from sing_monitor.errors import SetupError
 from sing_monitor.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 from sing_monitor.semantics import SemanticSpace
 
 UNKNOWN_SHARE = 0.2
-# So many times as many outputs as classes are odd.
-_FAR = 4
 
 
 class Watch:
@@ -56,19 +43,12 @@ class Watch:
 
     def __init__(self, settings: Settings, space: SemanticSpace, datamodule: object) -> None:
         self.collector: Collector | None = None
-        self.tap = HeadTap()
+        self.head_watch = HeadWatch(settings.head)
         self._settings = settings
         self._space = space
         self._datamodule = datamodule
         self._model: nn.Module | None = None
         self._loader: Any = None
-        self._head: Head | None = None
-        # The linear layers of the model, and their shapes, for which the head was settled.
-        self._layers: list[tuple[Head, tuple[int, int]]] = []
-        # Until a batch has shown which layer answers.
-        self._witness: CallWitness | None = None
-        self._is_seen = False
-        self._listening = ExitStack()
         self._model_name = ""
         image_cache, text_cache = (
             EmbeddingCache(space.name, kind, space.dim, settings.cache_dir)
@@ -80,25 +60,13 @@ class Watch:
     def attach(self, model: nn.Module) -> None:
         """Look for the model's head; anew where its layers are others, or have grown.
 
-        Which of several layers answers is left open until a batch has run.
-
         Raises:
             ValueError: if there is no head.
             TypeError: if the head cannot be read.
         """
-        layers = [(layer, head_shape(layer.module)) for layer in linear_layers(model)]
-        if layers and layers == self._layers and model is self._model:
-            return
-        self.release()
-        self._model, self._model_name = model, _model_name(model)
-        try:
-            self._head = find_head(model, self._settings.head)
-            self.tap.attach(self._head.module, stays=is_compiled(model))
-        except AmbiguousHeadError:
-            self._head = None
-        self._witness = CallWitness(model, [layer for layer, _ in layers])
-        self._layers = layers
-        retrace(model)
+        if self.head_watch.attach(model):
+            self.collector = None
+            self._model, self._model_name = model, _model_name(model)
 
     def start(
         self,
@@ -124,13 +92,13 @@ class Watch:
         self._loader = loader
         if self.collector is None:
             self.collector = Collector(
-                self.tap,
+                self.head_watch.tap,
                 self.embedder,
                 self._settle,
                 self._settings.batch_adapter,
                 self._settings.probe_size,
             )
-        self.tap.start_pass()
+        self.head_watch.start_pass()
         self.collector.start(
             threshold=threshold,
             images=images,
@@ -144,74 +112,27 @@ class Watch:
             raise RuntimeError("the watch was not started.")
         self.collector.read(batch)
 
-    def open(self) -> None:
-        """Listen to the next forward pass, until :meth:`close`."""
-        self.close()
-        if self._witness is None:
-            self.tap.open()
-        else:
-            self._listening.enter_context(self._witness.watching())
-
-    def close(self) -> None:
-        """Listen no longer."""
-        self._listening.close()
-        self.tap.is_open = False
-
-    @contextmanager
-    def listening(self) -> Generator[None, None, None]:
-        """Open for a block, and no longer than that when it fails."""
-        self.open()
-        try:
-            yield
-        finally:
-            self.close()
-
     def add(self, batch: Any) -> None:
-        """Take the rows of one batch, whose features the tap has just seen."""
-        self.close()
+        """Take the rows of one batch, whose features were just seen."""
+        self.head_watch.close()
         if self.collector is None:
             raise RuntimeError("the watch was not started.")
-        if self._witness is not None:
+        if not self.head_watch.is_settled:
             try:
-                self._settle_head(self._witness, self.collector.unsettled(batch).labels)
+                self.head_watch.settle(self.collector.unsettled(batch).labels)
             except SetupError as error:
                 # A step that leaves a batch out calls nothing; the next one will tell.
-                if self._witness.calls:
+                if self.head_watch.has_seen_calls:
                     raise
                 self.collector.lose(batch, error)
                 return
         self.collector.add(batch)
 
-    def _settle_head(self, witness: CallWitness, labels: Tensor) -> None:
-        """Choose the layer that was seen to answer.
-
-        Raises:
-            ValueError: if none was, or several were.
-        """
-        if witness.error is not None:
-            raise witness.error
-        named = self._head if self._settings.head is not None else None
-        choice = choose_head(
-            witness.root,
-            witness.calls,
-            named=named,
-            largest_label=int(labels.max()) if len(labels) else 0,
-        )
-        check_head(choice.head)
-        calls = [call for call in witness.calls if call.layer.module is choice.head.module]
-        if not self.tap.is_on(choice.head.module):
-            self.tap.attach(choice.head.module, stays=is_compiled(witness.root))
-            retrace(witness.root)
-        self._head, self._is_seen, self._witness = choice.head, choice.is_seen, None
-        self.tap.adopt(calls)
-        for parts in choice.remarks:
-            rank_zero_warn(f"sing-monitor: {SetupError(*parts)}")
-
     def _settle(self, batch: Batch) -> MonitorSetup:
         """Conclude from the first batch what pixels, classes and attributes are."""
         return settle(
             batch,
-            head=self.head,
+            head=self.head_watch.head,
             space=self._space,
             prompts=self._settings.prompts,
             pixel_stats=self._settings.pixel_stats,
@@ -225,37 +146,20 @@ class Watch:
 
     def finish(self) -> ProbeRows | None:
         """End the pass; the rows of this rank, or None."""
-        self.close()
-        self.tap.end_pass()
+        self.head_watch.end_pass()
         if self.collector is None:
             return None
         rows = self.collector.finish()
         if rows is None:
             # Another layer may answer now, such as the head of the next task.
-            self._layers = []
+            self.head_watch.reconsider()
         return rows
 
     def abandon(self) -> None:
         """End a pass that has failed."""
-        self.close()
-        self.tap.end_pass()
+        self.head_watch.end_pass()
         if self.collector is not None:
             self.collector.abandon()
-
-    def doubts(self, labels: Tensor) -> tuple[str, ...]:
-        """What makes it doubtful that the head is one: nobody saw its output being the answer.
-
-        Args:
-            labels: of all images of a pass, (N,).
-        """
-        seen, classes = int(labels.max()) + 1, self.head.num_classes
-        if self._is_seen or self._settings.head is not None or classes < _FAR * seen:
-            return ()
-        return (
-            f"the head {self.head.name!r} has {classes} outputs, and the labels name no more than "
-            f"{seen} classes. If another layer gives the classes, name it: "
-            f"{Option('head')}. If this one does, name it to say so.",
-        )
 
     @property
     def account(self) -> Account:
@@ -276,7 +180,8 @@ class Watch:
     @property
     def weight(self) -> Tensor | None:
         """The head's weight in the last pass, (C, m), on the CPU."""
-        return None if self.tap.weight is None else self.tap.weight.cpu()
+        weight = self.head_watch.tap.weight
+        return None if weight is None else weight.cpu()
 
     def describe(
         self, *, threshold: int, images: int | None
@@ -290,13 +195,13 @@ class Watch:
             "reference": setup.reference,
             "invariance": settings.invariance,
             "space": self._space.name,
-            "head": self.head.name,
+            "head": self.head_watch.head.name,
             "model": self._model_name,
         }
         config = tags | {
             "version": sing_monitor.__version__,
-            "num_classes": self.head.num_classes,
-            "feature_dim": self.head.feature_dim,
+            "num_classes": self.head_watch.head.num_classes,
+            "feature_dim": self.head_watch.head.feature_dim,
             "class_names": list(setup.class_names),
             "class_names_source": setup.classes.source,
             "prompt": prompts.classes if isinstance(prompts.classes, str) else [*prompts.classes],
@@ -326,19 +231,10 @@ class Watch:
         }
         return config, tags
 
-    @property
-    def head(self) -> Head:
-        """The classifier head; only once it is known."""
-        if self._head is None:
-            raise RuntimeError("the watch knows no head yet.")
-        return self._head
-
     def release(self) -> None:
         """Take all hooks off the model, and forget what was settled for it."""
-        self.close()
-        self.tap.remove()
-        self._head = self._witness = self.collector = None
-        self._layers = []
+        self.head_watch.release()
+        self.collector = None
 
     def report(self, images: int | None) -> SetupReport:
         """What is used, after the first batch.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from tests.finished_run import FinishedRun
@@ -26,11 +27,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 @pytest.fixture(scope="session")
 def quickstart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where ``python examples/quickstart.py`` was run, as a newcomer would."""
-    folder = tmp_path_factory.mktemp("quickstart")
+    base = tmp_path_factory.getbasetemp()
+    # Processes that share out the tests have folders of their own beside each other.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "quickstart"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            _run_quickstart(folder)
+            (folder / "done").touch()
+    return folder
+
+
+def _run_quickstart(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     script = Path(__file__).parents[1] / "examples" / "quickstart.py"
     with (folder / "output.txt").open("w") as output:
         subprocess.run([sys.executable, script], cwd=folder, check=True, stdout=output, timeout=500)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,11 @@ def beyond() -> DataLoader[Any]:
     return tiny.loader(TensorDataset(data.images, data.labels - 7))
 
 
+def normalized() -> DataLoader[Any]:
+    data = tiny.Blobs()
+    return tiny.loader(TensorDataset((data.images - 0.4) / 0.1, data.labels))
+
+
 # The wrong options in Python and on the command line, the loader, and what each one reads.
 SETUPS: dict[str, tuple[dict[str, Any], list[str], str, tuple[str, str, str]]] = {
     "too few images": (
@@ -73,6 +78,12 @@ SETUPS: dict[str, tuple[dict[str, Any], list[str], str, tuple[str, str, str]]] =
             "pass batch_adapter=lambda batch: ",
             "sing_monitor.analyze(..., batch_adapter=lambda batch: ",
         ),
+    ),
+    "pixels of an unknown scale": (
+        {},
+        [],
+        "normalized",
+        ("SINGCallback(pixel_stats=", " pixel_stats=", "--mean "),
     ),
     "labels without an output": (
         {},

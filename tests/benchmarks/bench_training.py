@@ -30,7 +30,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from torch.utils.data import DataLoader, Dataset
 
 from sing_monitor import SINGCallback
-from sing_monitor.callbacks import capture
+from sing_monitor.weak_hook import WeakHook
 from tests.benchmarks.machine import describe
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -140,7 +140,7 @@ class Laps(L.Callback):
 
 def monitored(stopwatch: Stopwatch, callback: SINGCallback, prefix: str = "") -> SINGCallback:
     """The callback, every hook of it timed (of this prefix), those on the model too."""
-    capture._Hook.__call__ = stopwatch.wrap(capture._Hook.__call__)  # type: ignore[method-assign]
+    WeakHook.__call__ = stopwatch.wrap(WeakHook.__call__)  # type: ignore[method-assign]
     for name in dir(L.Callback):
         if name.startswith(("on_", "setup", "teardown")) and name.startswith(prefix):
             setattr(callback, name, stopwatch.wrap(getattr(callback, name)))

@@ -45,8 +45,7 @@ class Row:
     def worst(self) -> Outcome | None:
         """The outcome that is told where there is room for one."""
         order = list(Verdict)
-        outcomes = sorted(self.outcomes.values(), key=lambda each: order.index(each.verdict))
-        return outcomes[-1] if outcomes else None
+        return max(self.outcomes.values(), key=lambda each: order.index(each.verdict), default=None)
 
 
 def run(case: Case) -> Row:
