@@ -12,7 +12,7 @@ BENCHMARKS := $(wildcard tests/benchmarks/bench_*.py)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format mypy-tree readme bench app app-demo mlflow clean
+.PHONY: help install demo test sweep lint format mypy-tree readme bench app app-demo mlflow clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,8 +28,11 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## train two models on digits and compare what their heads ignore
 	$(BIN)/python examples/quickstart.py
 
-test: $(STAMP) ## run the whole test suite, in two processes
+test: $(STAMP) ## run the whole test suite but for the slow sweep, in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+sweep: $(STAMP) ## find the heads of 270 public networks and write docs/heads.md (15 minutes)
+	$(BIN)/python -m pytest tests/sweep -m slow -v --tb=line --no-header --show-capture=no --disable-warnings
 
 lint: $(STAMP) mypy-tree ## ruff (format and rules) and mypy over all code but the tests
 	$(BIN)/ruff format --check .
