@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -94,6 +95,7 @@ def _in_range(snapshot: Snapshot) -> Snapshot:
     """The snapshot, in double precision where squares in single precision vanish or overflow."""
     features = snapshot.features
     largest = float(features.abs().max()) if features.numel() else 0.0
-    if features.dtype == torch.float64 or largest == 0 or _SMALL < largest < _LARGE:
+    is_usual = largest == 0 or _SMALL < largest < _LARGE or not math.isfinite(largest)
+    if features.dtype == torch.float64 or is_usual:
         return snapshot
     return replace(snapshot, features=features.double())
