@@ -278,10 +278,13 @@ def _not_called(named: Head, others: list[_Ran]) -> SetupError:
 
 
 def _several(layers: list[Head]) -> SetupError:
+    # Those with the fewest outputs fit the labels best; of equal ones the last to be called.
+    latest = layers[::-1]
+    likeliest = sorted(latest, key=lambda layer: layer.num_classes)
     return SetupError(
         "Several layers could be the classifier head: the model was seen to answer with each."
-        f"{listed(layers[::-1])}\nName the one whose classes the labels are: ",
-        Option("head", f'"{layers[-1].name}"'),
+        f"{listed(likeliest)}\nName the one whose classes the labels are: ",
+        Option("head", f'"{likeliest[0].name}"'),
         ". Another can be watched as well, by a monitor of its own. If the model answers with "
         "several together (their mean, a mixture), the null space of one is not that of the model, "
         "and none can be watched for it.",
