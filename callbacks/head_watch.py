@@ -95,10 +95,6 @@ class HeadWatch:
             self._witness.calls.clear()
         self._is_judged = False
 
-    def end_pass(self) -> None:
-        """Listen no longer."""
-        self.close()
-
     def open(self) -> None:
         """Listen to the next forward pass, until :meth:`close`."""
         self.close()

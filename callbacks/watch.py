@@ -146,7 +146,7 @@ class Watch:
 
     def finish(self) -> ProbeRows | None:
         """End the pass; the rows of this rank, or None."""
-        self.head_watch.end_pass()
+        self.head_watch.close()
         if self.collector is None:
             return None
         rows = self.collector.finish()
@@ -159,7 +159,7 @@ class Watch:
 
     def abandon(self) -> None:
         """End a pass that has failed."""
-        self.head_watch.end_pass()
+        self.head_watch.close()
         if self.collector is not None:
             self.collector.abandon()
 

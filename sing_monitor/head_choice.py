@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.head import Head, head_features
 from sing_monitor.head_calls import LayerCall
-from sing_monitor.head_search import AmbiguousHeadError, find_head, linear_layers, listed, preferred
+from sing_monitor.head_search import find_head, linear_layers, listed, preferred
 
 # Roundings by which an answer may differ from what it is made of: a few, where they are coarse.
 _ROUNDINGS = 64
@@ -300,9 +300,9 @@ def _no_answer(root: nn.Module, ran: list[_Ran]) -> SetupError:
             "weight, as in F.linear(x, head.weight), cannot be watched: call head(x). Nor can "
             "anything be seen in a step that returns before it runs the model."
         )
-    try:  # raises, and says why, where the head that is built to be one is dense
+    try:
         usual = find_head(root).module
-    except (AmbiguousHeadError, SetupError, ValueError, TypeError):
+    except (ValueError, TypeError):
         usual = None
     for each in ran:
         if each.layer.module is usual and each.calls[0].logits is None:
