@@ -6,7 +6,7 @@ import os
 
 import streamlit as st
 
-from sing_monitor.app import selection, sidebar
+from sing_monitor.app.ui import selection, sidebar
 
 # Read when MLflow is first used; the app sends no usage statistics anywhere.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -14,15 +14,6 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from sing_monitor.alerts import Alert
-from sing_monitor.callbacks.alerting import usable_alerts
-from sing_monitor.callbacks.capture import no_trace
-from sing_monitor.callbacks.check import check
-from sing_monitor.callbacks.memory import Memory
-from sing_monitor.callbacks.namespaces import overrides
-from sing_monitor.callbacks.publish import say_what_is_not_kept
-from sing_monitor.callbacks.run import MonitoredRun
-from sing_monitor.callbacks.settings import Settings, cache_folder
-from sing_monitor.callbacks.setup import Prompts, SetupReport
 from sing_monitor.callbacks.source import check_own_probe
 from sing_monitor.callbacks.spelling import as_misconfiguration, for_callback
 from sing_monitor.callbacks.trainer import (
@@ -30,10 +21,19 @@ from sing_monitor.callbacks.trainer import (
     refuse_namesakes,
     warn_about_early_stopping,
 )
-from sing_monitor.callbacks.watch import Watch
-from sing_monitor.geometry import Invariance
-from sing_monitor.semantics import DEFAULT_SPACE, SemanticSpace, resolve_space
-from sing_monitor.spool import temporary_folder
+from sing_monitor.capture.head_tap import no_trace
+from sing_monitor.extra_pass.lightning_modules import overrides
+from sing_monitor.head.geometry import Invariance
+from sing_monitor.inputs.resolved import Prompts, SetupReport
+from sing_monitor.monitor.alerting import usable_alerts
+from sing_monitor.monitor.check import check
+from sing_monitor.monitor.model_capture import Watch
+from sing_monitor.monitor.monitor import MonitoredRun
+from sing_monitor.monitor.options import Settings, cache_folder
+from sing_monitor.monitor.publishing import say_what_is_not_kept
+from sing_monitor.monitor.state import Memory
+from sing_monitor.space.semantic_space import DEFAULT_SPACE, SemanticSpace, resolve_space
+from sing_monitor.tracking.spool import temporary_folder
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from torch.utils.data import DistributedSampler
 
-from sing_monitor.callbacks.extra_pass import collect_probe, feeding
-from sing_monitor.callbacks.loaders import Order, find_order, pick_loader, planned_images
-from sing_monitor.callbacks.namespaces import overrides
-from sing_monitor.callbacks.settings import Settings
-from sing_monitor.callbacks.watch import Watch
 from sing_monitor.errors import Option, SetupError
+from sing_monitor.extra_pass.collect import collect_probe, feeding
+from sing_monitor.extra_pass.lightning_modules import overrides
+from sing_monitor.inputs.loaders import Order, find_order, pick_loader, planned_images
+from sing_monitor.monitor.model_capture import Watch
+from sing_monitor.monitor.options import Settings
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from sing_monitor.callbacks.namespaces import is_lightning
 from sing_monitor.callbacks.spelling import for_callback
 from sing_monitor.errors import Option, SetupError
-from sing_monitor.semantics import SemanticSpace, resolve_space
+from sing_monitor.extra_pass.lightning_modules import is_lightning
+from sing_monitor.space.semantic_space import SemanticSpace, resolve_space
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl

@@ -34,7 +34,7 @@ from torchvision.datasets.utils import extract_archive
 from torchvision.transforms import v2
 
 from sing_monitor import SINGCallback
-from sing_monitor.semantics import DEFAULT_SPACE
+from sing_monitor.space.semantic_space import DEFAULT_SPACE
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 MEAN, STD = 0.2860, 0.3530

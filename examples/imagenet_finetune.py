@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
 from sing_monitor import SINGCallback
-from sing_monitor.semantics import DEFAULT_SPACE
+from sing_monitor.space.semantic_space import DEFAULT_SPACE
 
 HEAD_FACTOR = 10
 

@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from sing_monitor import SINGCallback
-from sing_monitor.callbacks.batches import Batch
+from sing_monitor.inputs.batches import Batch
 from sing_monitor.tracking import RunReader
 
 TRACKING_URI = "sqlite:///mlflow.db"

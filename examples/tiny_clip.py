@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from sing_monitor.semantics import OpenClipSpace
+    from sing_monitor.space.semantic_space import OpenClipSpace
 
 ASSET = Path(__file__).parent / "assets" / "tiny_clip.safetensors"
 IMAGE_SIZE = 32
@@ -138,7 +138,7 @@ def load_tiny_clip(path: str | Path = ASSET) -> OpenClipSpace:
         >>> space.encode_texts(["an image of a seven"]).shape  # doctest: +SKIP
         torch.Size([1, 64])
     """
-    from sing_monitor.semantics import OpenClipSpace
+    from sing_monitor.space.semantic_space import OpenClipSpace
 
     return OpenClipSpace(
         load_tiny_clip_model(path),

@@ -9,11 +9,15 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from sing_monitor import moved
+
 if TYPE_CHECKING:
-    from sing_monitor.callbacks.posthoc import analyze
     from sing_monitor.callbacks.sing import SINGCallback
+    from sing_monitor.offline.analyze import analyze
 
 __version__ = version("sing-monitor")
+
+moved.install()
 
 __all__ = ["SINGCallback", "__version__", "analyze"]
 
@@ -24,7 +28,7 @@ def __getattr__(name: str) -> Any:
 
         return SINGCallback
     if name == "analyze":
-        from sing_monitor.callbacks.posthoc import analyze
+        from sing_monitor.offline.analyze import analyze
 
         return analyze
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

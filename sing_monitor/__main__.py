@@ -2,7 +2,7 @@
 
 import sys
 
-from sing_monitor.cli import main
+from sing_monitor.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(name="python -m sing_monitor"))

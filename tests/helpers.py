@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sing_monitor.embeddings import Texts, TextSet
 from sing_monitor.snapshot import Snapshot
+from sing_monitor.space.texts import Texts, TextSet
 
 COLOURS = ("red", "green", "blue")
 

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from sing_monitor.app.curves import configurations
+from sing_monitor.app.read.curves import configurations
 from sing_monitor.tracking import RunReader, list_runs
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "app_demo.py"

@@ -13,21 +13,17 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = (
-    "sing_monitor",
-    "sing_monitor.analyses",
-    "sing_monitor.callbacks",
-    "sing_monitor.commands",
-)
+import sing_monitor
+
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def modules() -> list[str]:
-    names = list(PACKAGES)
-    for package in PACKAGES:
-        path = importlib.import_module(package).__path__
-        names += [f"{package}.{m.name}" for m in pkgutil.iter_modules(path) if not m.ispkg]
-    return names
+    """Every module but the pages of the app, which are scripts, and the app, which has its own."""
+    found = pkgutil.walk_packages(sing_monitor.__path__, "sing_monitor.")
+    names = (module.name for module in found)
+    skipped = ("sing_monitor.__main__", "sing_monitor.app")
+    return ["sing_monitor", *(name for name in names if not name.startswith(skipped))]
 
 
 @pytest.mark.parametrize("name", modules())

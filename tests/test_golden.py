@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sing_monitor.geometry import HeadGeometry
-from sing_monitor.nonlinear import load_translator
-from sing_monitor.pairs import CrossFit
-from sing_monitor.scores import attribute_score, image_score, text_cosines, to_degrees
-from sing_monitor.steering import steer
-from sing_monitor.translator import LinearTranslator
+from sing_monitor.head.geometry import HeadGeometry
+from sing_monitor.scores.angles import attribute_score, image_score, text_cosines, to_degrees
+from sing_monitor.translate.cross_fit import CrossFit
+from sing_monitor.translate.nonlinear import load_translator
+from sing_monitor.translate.steering import steer
+from sing_monitor.translate.translator import LinearTranslator
 from tests.helpers import normal
 
 REFERENCE = Path(__file__).parent / "data" / "sing_reference.npz"

@@ -9,8 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sing_monitor.embeddings import Texts, TextSet
 from sing_monitor.snapshot import Snapshot, hex_id, hex_ids
+from sing_monitor.space.texts import Texts, TextSet
 from tests.helpers import make_snapshot, normal
 
 FIELDS = ("weight", "features", "labels", "embeddings")

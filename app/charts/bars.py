@@ -17,8 +17,8 @@ from sing_monitor.app.charts.common import (
     outside_mark,
     title,
 )
-from sing_monitor.app.metrics import MISSING
-from sing_monitor.app.outside import said
+from sing_monitor.app.read.metrics import MISSING
+from sing_monitor.app.read.support_marks import said
 
 _STEP = 26
 

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 
 from sing_monitor.app.charts.common import PALETTE, RANDOM_COLOUR, Series, outside_mark, title
-from sing_monitor.app.outside import said
-from sing_monitor.app.text import one_line
-from sing_monitor.leaks import leaks
+from sing_monitor.app.read.support_marks import said
+from sing_monitor.app.ui.text import one_line
+from sing_monitor.scores.class_leaks import leaks
 
 MOST = 30
 AWAY, TOWARD = PALETTE[1], PALETTE[0]

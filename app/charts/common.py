@@ -13,7 +13,7 @@ from typing import Any
 
 import altair as alt
 
-from sing_monitor.app.text import count, listed
+from sing_monitor.app.ui.text import count, listed
 
 PALETTE = (
     "#0078b4",

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sing_monitor.app.charts.classes import AWAY, TOWARD, height_of
 from sing_monitor.app.charts.common import RANDOM_COLOUR, title
-from sing_monitor.app.text import one_line
+from sing_monitor.app.ui.text import one_line
 
 MOST = 30
 

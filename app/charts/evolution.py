@@ -19,9 +19,9 @@ from sing_monitor.app.charts.common import (
     shape,
 )
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.curves import isolated
-from sing_monitor.app.metrics import MISSING
-from sing_monitor.app.outside import is_marked, said
+from sing_monitor.app.read.curves import isolated
+from sing_monitor.app.read.metrics import MISSING
+from sing_monitor.app.read.support_marks import is_marked, said
 
 _MANY = 40
 # On long curves, the shapes that tell runs of one colour apart.
@@ -50,7 +50,7 @@ def curves(
         panel: what stands around them.
         series: the runs; colours and dashes follow it.
         random: the same columns for the random subspace, drawn thin and dotted behind.
-        alerts: the marks of alerts that fired, from `sing_monitor.app.alerts.marks`.
+        alerts: the marks of alerts that fired, from `sing_monitor.app.read.alerts.marks`.
     """
     drawn = values.assign(
         has_point=_points_at(values, series),

@@ -15,7 +15,7 @@ from sing_monitor.app.charts.common import (
     outside_mark,
 )
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.curves import isolated
+from sing_monitor.app.read.curves import isolated
 
 
 def random_lines(

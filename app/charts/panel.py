@@ -8,7 +8,7 @@ from math import isfinite
 import altair as alt
 
 from sing_monitor.app.charts.common import title
-from sing_monitor.app.metrics import MISSING
+from sing_monitor.app.read.metrics import MISSING
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from sing_monitor.app.charts.common import (
     shape,
     title,
 )
-from sing_monitor.app.outside import said
+from sing_monitor.app.read.support_marks import said
 
 MOST_POINTS = 2000
 SHARE = 0.95

@@ -7,17 +7,18 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, data, metrics, outside, page, states, support
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.heat import heat_map
-from sing_monitor.app.downloads import csv_button
-from sing_monitor.app.drawing import draw
-from sing_monitor.app.one_class import COLUMNS, PAIRS, Tables, View, draw_class
-from sing_monitor.app.selection import Run, Selection
-from sing_monitor.app.text import plain, short
-from sing_monitor.app.widgets import REMOVED, epoch_slider, mark_column, removal_box, run_box
-from sing_monitor.leaks import FALSE_DISCOVERIES, OUT_OF_LINE
+from sing_monitor.app.parts.class_detail import COLUMNS, PAIRS, Tables, View, draw_class
+from sing_monitor.app.read import epoch_tables, metrics, store, support, support_marks
+from sing_monitor.app.ui import page, states
+from sing_monitor.app.ui.downloads import csv_button
+from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.selection import Run, Selection
+from sing_monitor.app.ui.text import plain, short
+from sing_monitor.app.ui.widgets import REMOVED, epoch_slider, mark_column, removal_box, run_box
+from sing_monitor.scores.class_leaks import FALSE_DISCOVERIES, OUT_OF_LINE
 
 _LEAK = (
     "A class leaks if its centered AS is below zero, differs from that of the other images "
@@ -26,7 +27,7 @@ _LEAK = (
 )
 
 _SPREAD = "Of the single images of the class: their spread, and no interval of the mean."
-_OUTSIDE = f"Share of the images of the class. {support.ABOUT} {outside.ABOUT}"
+_OUTSIDE = f"Share of the images of the class. {support.ABOUT} {support_marks.ABOUT}"
 
 
 def body(chosen: Selection) -> None:
@@ -80,8 +81,8 @@ def _other(chosen: Selection, run: Run) -> Run | None:
 
 def _tables(run: Run, suffix: str) -> Tables:
     """The table of classes of every epoch, with ``outside`` where it tells that of the pair."""
-    steps = at_epoch.last_steps(run)
-    found = at_epoch.history(run, "classes", steps, columns=COLUMNS)
+    steps = epoch_tables.last_steps(run)
+    found = epoch_tables.history(run, "classes", steps, columns=COLUMNS)
     is_named = {"class_index", "class_name"}
     return {
         epoch: support.beside(charts.named(table), suffix)
@@ -98,7 +99,7 @@ def _with_support(run: Run, tables: Tables, epoch: int, suffix: str) -> Tables:
     table = tables.get(epoch)
     if table is None or support.is_told(table):
         return tables
-    shares = support.of_classes(run, at_epoch.last_steps(run)[epoch], suffix)
+    shares = support.of_classes(run, epoch_tables.last_steps(run)[epoch], suffix)
     if shares is None:
         return tables
     return {**tables, epoch: table.assign(outside=table["class_index"].map(shares))}
@@ -106,9 +107,9 @@ def _with_support(run: Run, tables: Tables, epoch: int, suffix: str) -> Tables:
 
 def _images(view: View) -> pd.DataFrame | None:
     """The images of the epoch, if they can be read and hold the score."""
-    at = at_epoch.last_steps(view.run)[view.epoch]
+    at = epoch_tables.last_steps(view.run)[view.epoch]
     wanted = ["image", "label", "prediction", "mover", view.column]
-    images = states.attempt(partial(data.table, view.run.source, "images", *at, wanted), view.run)
+    images = states.attempt(partial(store.table, view.run.source, "images", *at, wanted), view.run)
     if images is None or not states.has_columns(images, wanted, "images"):
         return None
     return images
@@ -129,7 +130,7 @@ def _charts(chosen: Selection, view: View, shown: pd.DataFrame, by_run: dict[str
     shares = [table["outside"] for tables in by_run.values() for table in tables.values()]
     page.legend(
         [run.series for run in (view.run, view.other) if run is not None],
-        with_outside=any(outside.is_marked(share).any() for share in shares),
+        with_outside=any(support_marks.is_marked(share).any() for share in shares),
     )
     with st.grid(min_column_width=360, gap="medium") as grid:
         with grid.cell():
@@ -205,7 +206,7 @@ def _trust(view: View, spread: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFr
         )
     if spread["outside"].isna().all():
         return spread.drop(columns="outside")
-    mark = outside.is_marked(spread["outside"]).map({True: outside.MARK, False: ""})
+    mark = support_marks.is_marked(spread["outside"]).map({True: support_marks.MARK, False: ""})
     return spread.assign(mark=mark)
 
 

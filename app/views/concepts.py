@@ -8,15 +8,16 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, data, metrics, outside, page, states, support
 from sing_monitor.app.charts import concepts as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.heat import heat_map
-from sing_monitor.app.downloads import csv_button
-from sing_monitor.app.drawing import draw
-from sing_monitor.app.selection import Run, Selection
-from sing_monitor.app.text import plain
-from sing_monitor.app.widgets import REMOVED, epoch_slider, removal_box, run_box
+from sing_monitor.app.read import epoch_tables, metrics, store, support, support_marks
+from sing_monitor.app.ui import page, states
+from sing_monitor.app.ui.downloads import csv_button
+from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.selection import Run, Selection
+from sing_monitor.app.ui.text import plain
+from sing_monitor.app.ui.widgets import REMOVED, epoch_slider, removal_box, run_box
 
 _PAIRS = {"Centered": "_centered", "Raw": ""}
 _SPREAD = "Standard deviation over the images; no interval of the mean."
@@ -29,7 +30,7 @@ def body(chosen: Selection) -> None:
     """Controls, arrows and heat map, then what moved most."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
-        steps = at_epoch.last_steps(run)
+        steps = epoch_tables.last_steps(run)
         name = _class(run, steps)
         pair = removal_box(list(_PAIRS), REMOVED)
         tables = _tables(run, steps, name)
@@ -71,7 +72,7 @@ def body(chosen: Selection) -> None:
 
 def _class(run: Run, steps: Steps) -> str | None:
     """The chosen class, None for all."""
-    names = list(at_epoch.class_names(run, steps[max(steps)]).values()) if steps else []
+    names = list(epoch_tables.class_names(run, steps[max(steps)]).values()) if steps else []
     return st.selectbox(
         "Class",
         names,
@@ -86,12 +87,12 @@ def _class(run: Run, steps: Steps) -> str | None:
 def _tables(run: Run, steps: Steps, name: str | None) -> Tables:
     """The concepts of one class, or of all images, at every epoch."""
     if name is None:
-        return at_epoch.history(run, "concepts", steps)
-    names = at_epoch.class_names(run, steps[max(steps)]) if steps else {}
+        return epoch_tables.history(run, "concepts", steps)
+    names = epoch_tables.class_names(run, steps[max(steps)]) if steps else {}
     index = next((index for index, each in names.items() if each == name), None)
     if index is None:
         return {}
-    return at_epoch.history(run, "class_concepts", steps, where=("class_index", index))
+    return epoch_tables.history(run, "class_concepts", steps, where=("class_index", index))
 
 
 def _readable(tables: Tables, wanted: list[str]) -> list[tuple[int, pd.DataFrame]]:
@@ -104,9 +105,11 @@ def _outside(run: Run, at: tuple[int, int], name: str | None, suffix: str) -> st
         shares = support.outside(run, at, "support", "image", suffix)
     else:
         shares = support.outside(run, at, "class_support", "class_index", suffix)
-        indices = [index for index, each in at_epoch.class_names(run, at).items() if each == name]
+        indices = [
+            index for index, each in epoch_tables.class_names(run, at).items() if each == name
+        ]
         shares = None if shares is None else shares.reindex(indices)
-    return "" if shares is None else outside.said(pd.Series([shares.mean()]))[0]
+    return "" if shares is None else support_marks.said(pd.Series([shares.mean()]))[0]
 
 
 def _charts(
@@ -171,7 +174,7 @@ def _movers(
             here = f"epoch {epoch}"
         else:
             other = next((each for each in others if each.is_baseline), others[0])
-            there = _tables(other, at_epoch.last_steps(other), name)
+            there = _tables(other, epoch_tables.last_steps(other), name)
             if epoch not in there or f"attribute_score{suffix}" not in there[epoch]:
                 st.caption(f"{plain(other.label)} has no concepts at epoch {epoch}.")
                 return
@@ -216,7 +219,7 @@ def _table(rows: pd.DataFrame, columns: dict[str, str], said: str) -> None:
 
 def _no_tables(run: Run) -> None:
     """Either nobody asked for concepts, or nothing was validated."""
-    config = states.quietly(partial(data.config, run.source)) or {}
+    config = states.quietly(partial(store.config, run.source)) or {}
     with st.container(border=True):
         if config.get("concepts"):
             st.subheader(":material/table_chart: No table of concepts yet", anchor=False)

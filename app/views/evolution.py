@@ -8,25 +8,16 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import (
-    alerts,
-    curves,
-    evolution_controls,
-    fired,
-    intervals,
-    metrics,
-    numbers,
-    outside,
-    page,
-    states,
-)
 from sing_monitor.app.charts import evolution as charts
 from sing_monitor.app.charts.common import Series, alt_text, swatch
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.drawing import draw
-from sing_monitor.app.evolution_controls import View
-from sing_monitor.app.selection import Selection
-from sing_monitor.app.text import count, plain
+from sing_monitor.app.parts import alert_list, curve_numbers, evolution_controls
+from sing_monitor.app.parts.evolution_controls import View
+from sing_monitor.app.read import alerts, curves, intervals, metrics, support_marks
+from sing_monitor.app.ui import page, states
+from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.selection import Selection
+from sing_monitor.app.ui.text import count, plain
 
 # What tells the values of a table of curves apart.
 _PLACE = ["series", "metric", "epoch", "x"]
@@ -58,7 +49,7 @@ def body(chosen: Selection) -> None:
     _panels(chosen, view, long.drop(columns=["timestamp", "global_step"]), x_title)
     # A fragment of its own: moving the slider redraws no chart.
     shown = long[long["metric"].isin(view.shown)]
-    st.fragment(numbers.draw)(chosen, shown, with_intervals=view.with_intervals)
+    st.fragment(curve_numbers.draw)(chosen, shown, with_intervals=view.with_intervals)
 
 
 def _panels(chosen: Selection, view: View, long: pd.DataFrame, x_title: str) -> None:
@@ -67,10 +58,10 @@ def _panels(chosen: Selection, view: View, long: pd.DataFrame, x_title: str) -> 
     page.legend(
         series,
         with_random=has_random and any(map(metrics.random_of, view.keys)),
-        with_outside=bool(outside.is_marked(long["outside"]).any()),
+        with_outside=bool(support_marks.is_marked(long["outside"]).any()),
     )
-    alerted = fired.of_runs(chosen.runs)
-    fired.say(chosen.runs, alerted, "" if view.by_seeds else " below")
+    alerted = alert_list.of_runs(chosen.runs)
+    alert_list.say(chosen.runs, alerted, "" if view.by_seeds else " below")
     long = long.merge(_intervals(chosen, view, long), on=_PLACE, how="left")
     domain = charts.x_domain(long["x"])
     with st.grid(min_column_width=360, gap="medium") as grid:
@@ -101,10 +92,10 @@ def _panels(chosen: Selection, view: View, long: pd.DataFrame, x_title: str) -> 
 
 def _with_outside(long: pd.DataFrame) -> pd.DataFrame:
     """With the share of images out of support behind each score, NaN where unknown."""
-    shares = long[long["metric"].isin(outside.METRICS)]
+    shares = long[long["metric"].isin(support_marks.METRICS)]
     shares = shares[[*_PLACE, "value"]].rename(columns={"metric": "of", "value": "outside"})
     on = ["of" if column == "metric" else column for column in _PLACE]
-    asked = long.assign(of=long["metric"].map(outside.metric_of))
+    asked = long.assign(of=long["metric"].map(support_marks.metric_of))
     return asked.merge(shares.drop_duplicates(on), on=on, how="left").drop(columns="of")
 
 

@@ -8,30 +8,20 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import (
-    at_epoch,
-    data,
-    explained,
-    image_cards,
-    image_history,
-    image_page,
-    looked_at,
-    page,
-    states,
-    stored,
-    uploads,
-    where,
-)
 from sing_monitor.app.charts import images as image_charts
-from sing_monitor.app.explained import CENTERED, RANDOM, RAW
-from sing_monitor.app.image_cards import View
-from sing_monitor.app.selection import Selection
-from sing_monitor.app.settings import model_source
-from sing_monitor.app.stored import Stored
-from sing_monitor.app.text import plain
-from sing_monitor.app.widgets import epoch_slider, run_box
+from sing_monitor.app.model import model_results
+from sing_monitor.app.parts import explained_image, image_cards, image_maps, image_page, uploads
+from sing_monitor.app.parts.explained_image import CENTERED, RANDOM, RAW
+from sing_monitor.app.parts.image_cards import View
+from sing_monitor.app.read import epoch_tables, image_history, snapshot_images, store
+from sing_monitor.app.read.snapshot_images import Stored
+from sing_monitor.app.ui import page, states
+from sing_monitor.app.ui.selection import Selection
+from sing_monitor.app.ui.settings import model_source
+from sing_monitor.app.ui.text import plain
+from sing_monitor.app.ui.widgets import epoch_slider, run_box
 from sing_monitor.commands.app_options import ModelSource
-from sing_monitor.explanation import Explanation
+from sing_monitor.explain.feature import Explanation
 from sing_monitor.tracking import ArtifactNotFoundError
 
 _OFFERED = 48
@@ -43,7 +33,7 @@ def body(chosen: Selection) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
         pair = image_page.pair_box()
-    steps = at_epoch.last_steps(run)
+    steps = epoch_tables.last_steps(run)
     if not steps:
         states.no_validation()
         return
@@ -63,7 +53,7 @@ def body(chosen: Selection) -> None:
                 st.caption(uploads.NO_MODEL)
     if model is not None and content is not None:
         kept = _stored(view)
-        if kept and explained.at_snapshot(view, kept, steps[epoch], "Uploads are explained"):
+        if kept and explained_image.at_snapshot(view, kept, steps[epoch], "Uploads are explained"):
             uploads.draw(view, model, content, kept, rows["label"])
     elif image is not None:
         _probe_image(view, rows, image, steps[epoch], model)
@@ -75,14 +65,14 @@ def _probe_image(
     view: View, rows: pd.DataFrame, image: str, at: tuple[int, int], model: ModelSource | None
 ) -> None:
     kept = _stored(view)
-    is_known = kept and explained.at_snapshot(view, kept, at, "Concepts and logits are known")
-    read = partial(stored.explanation, view.run.source, image)
+    is_known = kept and explained_image.at_snapshot(view, kept, at, "Concepts and logits are known")
+    read = partial(snapshot_images.explanation, view.run.source, image)
     found = states.attempt(read, view.run) if is_known else None
     _image(view, rows, image, found, kept, model)
     if found is None or kept is None:
         return
-    explained.concepts_and_logits(view, found, kept)
-    where.of_probe(view, model, image, at)
+    explained_image.concepts_and_logits(view, found, kept)
+    image_maps.of_probe(view, model, image, at)
 
 
 def _stored(view: View) -> Stored | None:
@@ -90,7 +80,7 @@ def _stored(view: View) -> Stored | None:
 
     def read() -> Stored | None:
         try:
-            return stored.read(view.run.source)
+            return snapshot_images.read(view.run.source)
         except ArtifactNotFoundError:
             states.no_snapshot(view.run.label)
             return None
@@ -141,8 +131,8 @@ def _image(
     row = rows.loc[image].to_dict()
     near = _near(view, row, found, kept)
     wanted = [image, *(each for ids in near.values() for each in ids)]
-    pictures = states.attempt(partial(data.thumbnails, view.run.source, wanted), view.run) or {}
-    pictures |= looked_at.pictures(view.run.source, model, set(wanted) - set(pictures))
+    pictures = states.attempt(partial(store.thumbnails, view.run.source, wanted), view.run) or {}
+    pictures |= model_results.pictures(view.run.source, model, set(wanted) - set(pictures))
     with st.grid(min_column_width=330, gap="medium") as grid:
         with grid.cell(), st.container(border=True, gap="xsmall"):
             image_cards.head(view, row, pictures)
@@ -152,15 +142,15 @@ def _image(
                 st.caption("Its nearest images are not stored: it is none of those that move most.")
         with grid.cell():
             columns = image_charts.SCORES.values()
-            explained.scores(
+            explained_image.scores(
                 {
                     kind: tuple(row.get(f"{name}{end}") for name in columns)
                     for kind, end in _KINDS.items()
                 }
             )
-            explained.reading("the true class")
+            explained_image.reading("the true class")
             if found is not None and kept is not None:
-                explained.trust(found, kept)
+                explained_image.trust(found, kept)
 
 
 def _near(
@@ -168,7 +158,7 @@ def _near(
 ) -> dict[str, Sequence[str]]:
     """Ids of the nearest probe images, before and after."""
     if found is not None and kept is not None:
-        after = explained.shift_of(view, found).nearest
+        after = explained_image.shift_of(view, found).nearest
         near = {"before": found.nearest, "after": after}
         return {when: [kept.ids[each] for each in places] for when, places in near.items()}
     return {when: image_cards.ids_of(row, name) for when, name in view.neighbours.items()}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sing_monitor.app import at_epoch, curves, metrics, page, states
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts import geometry as charts
 from sing_monitor.app.charts.common import alt_text
-from sing_monitor.app.downloads import csv_button
-from sing_monitor.app.drawing import draw
-from sing_monitor.app.panels import panels
-from sing_monitor.app.selection import Selection
-from sing_monitor.app.text import count
-from sing_monitor.app.widgets import epoch_slider
+from sing_monitor.app.read import curves, epoch_tables, metrics
+from sing_monitor.app.ui import page, states
+from sing_monitor.app.ui.downloads import csv_button
+from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.panels import panels
+from sing_monitor.app.ui.selection import Selection
+from sing_monitor.app.ui.text import count
+from sing_monitor.app.ui.widgets import epoch_slider
 
 _SECTIONS = {
     "Head and null space": (
@@ -76,7 +77,7 @@ def body(chosen: Selection) -> None:
 
 
 def _spectrum(chosen: Selection) -> None:
-    known = at_epoch.validations(chosen.runs)
+    known = epoch_tables.validations(chosen.runs)
     epochs = sorted({epoch for pairs in known.values() for epoch, _ in pairs})
     if not epochs:
         st.info(
@@ -87,7 +88,7 @@ def _spectrum(chosen: Selection) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         epoch = epoch_slider(epochs, label="Singular values at epoch")
         is_log = st.toggle("Logarithmic", value=False, key="log", bind="query-params")
-    values = at_epoch.tables(chosen.runs, "spectrum", _COLUMNS, epoch, known)
+    values = epoch_tables.tables(chosen.runs, "spectrum", _COLUMNS, epoch, known)
     if not values["singular_value"].notna().any():
         states.no_values("Singular values of the head")
         return

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from sing_monitor.analyses import CATALOGUE
-from sing_monitor.app import alerts, outside, support
-from sing_monitor.app.metrics import DIRECTIONS, GROUPS, UNITS
-from sing_monitor.app.text import count, plain
+from sing_monitor.app.read import alerts, support, support_marks
+from sing_monitor.app.read.metrics import DIRECTIONS, GROUPS, UNITS
+from sing_monitor.app.ui.text import count, plain
 from sing_monitor.findings import MetricSpec
 
 INTRODUCTION = """\
@@ -64,7 +64,7 @@ MARKS = f"""\
 - A faint band, or a thin bar: a **95 % interval**. So far could the number have differed on other
   images of the same classes. Of classes and concepts the spread over single images is shown, and
   called so: it is no interval.
-- A cross ({outside.MARK}): {support.ABOUT} {outside.ABOUT}
+- A cross ({support_marks.MARK}): {support.ABOUT} {support_marks.ABOUT}
 - A triangle ({alerts.SIGN}): an **alert** fired. A number in it: so many fired here."""
 
 

@@ -7,25 +7,17 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import (
-    at_epoch,
-    image_cards,
-    image_history,
-    image_page,
-    metrics,
-    page,
-    states,
-    support,
-    where,
-)
 from sing_monitor.app.charts import images as charts
-from sing_monitor.app.downloads import csv_button
-from sing_monitor.app.image_cards import View
-from sing_monitor.app.image_history import NEEDED
-from sing_monitor.app.selection import Selection
-from sing_monitor.app.settings import model_source
-from sing_monitor.app.text import count, plain, short
-from sing_monitor.app.widgets import epoch_slider, run_box
+from sing_monitor.app.parts import image_cards, image_maps, image_page
+from sing_monitor.app.parts.image_cards import View
+from sing_monitor.app.read import epoch_tables, image_history, metrics, support
+from sing_monitor.app.read.image_history import NEEDED
+from sing_monitor.app.ui import page, states
+from sing_monitor.app.ui.downloads import csv_button
+from sing_monitor.app.ui.selection import Selection
+from sing_monitor.app.ui.settings import model_source
+from sing_monitor.app.ui.text import count, plain, short
+from sing_monitor.app.ui.widgets import epoch_slider, run_box
 
 _ALL, _RIGHT, _WRONG = "All", "Right", "Wrong"
 _COUNTS = (12, 24, 48)
@@ -47,7 +39,7 @@ def body(chosen: Selection) -> None:
         )
         pair = image_page.pair_box()
     # After a resume the newest of the validations of an epoch counts.
-    steps = at_epoch.last_steps(run)
+    steps = epoch_tables.last_steps(run)
     if not steps:
         st.info(
             f"{plain(run.label)} holds no tables of images so far. They are written after each "
@@ -161,7 +153,7 @@ def _one_image(
         return
     names = (plain(short(view.name(rows[key].get(image, -1)), 40)) for key in NEEDED[1:])
     st.caption("Class {}, taken for {} at epoch {}.".format(*names, view.epoch))
-    where.of_probe(view, states.attempt(model_source), image, steps[view.epoch])
+    image_maps.of_probe(view, states.attempt(model_source), image, steps[view.epoch])
     image_history.draw(view, image, steps)
 
 

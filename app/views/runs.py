@@ -7,19 +7,9 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import (
-    curves,
-    data,
-    fired,
-    intervals,
-    metrics,
-    outside,
-    page,
-    selection,
-    states,
-    support,
-)
-from sing_monitor.app.overview import (
+from sing_monitor.app.parts import alert_list
+from sing_monitor.app.read import curves, intervals, metrics, store, support, support_marks
+from sing_monitor.app.read.overview import (
     BEST,
     CURVES,
     HEADLINE,
@@ -30,16 +20,17 @@ from sing_monitor.app.overview import (
     reading,
     runs_table,
 )
-from sing_monitor.app.selection import Picks, Run, Selection
-from sing_monitor.app.sidebar import offered_runs
-from sing_monitor.app.text import count, plain
-from sing_monitor.app.widgets import mark_column
+from sing_monitor.app.ui import page, selection, states
+from sing_monitor.app.ui.selection import Picks, Run, Selection
+from sing_monitor.app.ui.sidebar import offered_runs
+from sing_monitor.app.ui.text import count, plain
+from sing_monitor.app.ui.widgets import mark_column
 from sing_monitor.tracking import NotFoundError, StoreError
 
 # Each of them costs the store a handful of questions when it is first seen.
 _WITH_CURVES = 20
 _CARDS = 6
-_ABOUT_OUTSIDE = f"Share of the images, centered. {support.ABOUT} {outside.ABOUT}"
+_ABOUT_OUTSIDE = f"Share of the images, centered. {support.ABOUT} {support_marks.ABOUT}"
 _TABLE = "runs_table"
 _CHANGED = "runs_table_changed"
 
@@ -74,7 +65,7 @@ def _cards(chosen: Selection) -> None:
     st.subheader("Picked runs", anchor=False)
     links = mlflow_links(chosen.uri, chosen.listing)
     shown = chosen.runs[:_CARDS]
-    sure, alerted = intervals.of_logged(shown), fired.of_runs(shown)
+    sure, alerted = intervals.of_logged(shown), alert_list.of_runs(shown)
     for run in shown:
         with st.container(border=True):
             with st.container(horizontal=True, horizontal_alignment="distribute"):
@@ -94,7 +85,9 @@ def _cards(chosen: Selection) -> None:
                         if interval := sure.get((run.run_id, key)):
                             st.caption(f"95 %: {interval}", help=intervals.ABOUT)
             st.caption(plain(reading(run.row.to_dict())))
-            fired.say([run], alerted[alerted["series"] == run.run_id], " on the page Evolution")
+            alert_list.say(
+                [run], alerted[alerted["series"] == run.run_id], " on the page Evolution"
+            )
     if len(chosen.runs) > _CARDS:
         st.caption(f"The first {_CARDS} of {len(chosen.runs)} picked runs; the table holds all.")
 
@@ -167,7 +160,7 @@ def _histories(chosen: Selection, rows: pd.DataFrame) -> dict[str, pd.DataFrame]
         for _, row in rows.iterrows():
             source = selection.source(chosen.uri, row)
             try:
-                found[source.run_id] = curves.training_history(data.scalars(source, keys))
+                found[source.run_id] = curves.training_history(store.scalars(source, keys))
             except NotFoundError:
                 continue
             except StoreError as error:

@@ -7,16 +7,17 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import at_epoch, curves, data, metrics, page, states
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts import steering as charts
 from sing_monitor.app.charts.common import alt_text
-from sing_monitor.app.downloads import csv_button
-from sing_monitor.app.drawing import draw
-from sing_monitor.app.panels import panels
-from sing_monitor.app.selection import Run, Selection
-from sing_monitor.app.text import count
-from sing_monitor.app.widgets import epoch_slider
+from sing_monitor.app.read import curves, epoch_tables, metrics, store
+from sing_monitor.app.ui import page, states
+from sing_monitor.app.ui.downloads import csv_button
+from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.panels import panels
+from sing_monitor.app.ui.selection import Run, Selection
+from sing_monitor.app.ui.text import count
+from sing_monitor.app.ui.widgets import epoch_slider
 from sing_monitor.tracking import ArtifactNotFoundError
 
 _CURVES = ("steer/attribute_score_abs", "steer/limit", "steer/reachable")
@@ -39,7 +40,7 @@ _READING = (
 
 def body(chosen: Selection) -> None:
     """Pairs at an epoch, their numbers, and the curves."""
-    known = at_epoch.validations(chosen.runs)
+    known = epoch_tables.validations(chosen.runs)
     epochs = sorted({epoch for steps in known.values() for epoch, _ in steps})
     if not epochs:
         st.info(
@@ -69,7 +70,7 @@ def body(chosen: Selection) -> None:
 def _stored(run: Run, at: tuple[int, int]) -> pd.DataFrame:
     """The table of one validation, empty where it has none."""
     try:
-        return data.table(run.source, "steering", *at)
+        return store.table(run.source, "steering", *at)
     except ArtifactNotFoundError:
         return pd.DataFrame()
 

@@ -6,22 +6,15 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app import (
-    at_epoch,
-    intervals,
-    outside,
-    page,
-    player,
-    score_bars,
-    states,
-    support,
-)
 from sing_monitor.app.charts import tradeoff as charts
 from sing_monitor.app.charts.common import alt_text
-from sing_monitor.app.downloads import csv_button
-from sing_monitor.app.drawing import draw
-from sing_monitor.app.selection import Selection
-from sing_monitor.app.text import listed, plain
+from sing_monitor.app.parts import score_bars
+from sing_monitor.app.read import epoch_tables, intervals, support, support_marks
+from sing_monitor.app.ui import page, player, states
+from sing_monitor.app.ui.downloads import csv_button
+from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.selection import Selection
+from sing_monitor.app.ui.text import listed, plain
 
 _KINDS = {"Raw": "", "Centered": "_centered", "Random pair": "_random"}
 _TITLES = {
@@ -70,9 +63,14 @@ def body(chosen: Selection) -> None:
     if len(epochs) == 1:
         states.one_epoch()
     far = [
-        history[key] for history in histories.values() for key in outside.METRICS if key in history
+        history[key]
+        for history in histories.values()
+        for key in support_marks.METRICS
+        if key in history
     ]
-    page.legend(chosen.series, with_outside=any(outside.is_marked(share).any() for share in far))
+    page.legend(
+        chosen.series, with_outside=any(support_marks.is_marked(share).any() for share in far)
+    )
     plays = len(epochs) > 1 and player.is_playing()
     # A fragment of its own: playing redraws nothing else.
     redrawn = st.fragment(_at_epoch, run_every=player.SECONDS if plays else None)
@@ -123,8 +121,8 @@ def _with_intervals(path: pd.DataFrame, sure: pd.DataFrame, kind: str) -> pd.Dat
 def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None:
     suffix = _KINDS[kind]
     columns = ["image", f"attribute_score{suffix}", f"image_score{suffix}"]
-    known = at_epoch.validations(chosen.runs)
-    images = at_epoch.tables(chosen.runs, "images", columns, epoch, known)
+    known = epoch_tables.validations(chosen.runs)
+    images = epoch_tables.tables(chosen.runs, "images", columns, epoch, known)
     images = images.rename(columns=dict(zip(columns, ("id", "attribute", "image"), strict=True)))
     images = _with_outside(chosen, images, suffix, epoch, known)
     images = images.dropna(subset=["attribute", "image"]).reset_index(drop=True)
@@ -159,7 +157,7 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
     )
     if far := int(images["outside"].sum()):
         of_all = f"{far:,} of {len(images):,} images"
-        st.caption(f"{outside.MARK} Out of support: {of_all}.", help=support.ABOUT)
+        st.caption(f"{support_marks.MARK} Out of support: {of_all}.", help=support.ABOUT)
     counts = images.groupby("label", sort=False).size()
     if (many := counts[counts > charts.MOST_POINTS]).size:
         total = listed([f"{plain(name)} ({size:,})" for name, size in many.items()])
@@ -178,7 +176,7 @@ def _with_outside(
     images: pd.DataFrame,
     suffix: str,
     epoch: int,
-    known: at_epoch.Validations,
+    known: epoch_tables.Validations,
 ) -> pd.DataFrame:
     """With ``outside``: whether the score is out of support; False where the run does not tell."""
     marked = pd.Series(False, images.index)
@@ -186,9 +184,9 @@ def _with_outside(
         rows = images["series"] == run.run_id
         if rows.any():
             at = [pair for pair in known[run.run_id] if pair[0] == epoch][-1]
-            outside = support.outside(run, at, "support", "image", suffix)
-            if outside is not None:
-                marked |= rows & images["id"].map(outside).eq(1)
+            marked_images = support.outside(run, at, "support", "image", suffix)
+            if marked_images is not None:
+                marked |= rows & images["id"].map(marked_images).eq(1)
     return images.assign(outside=marked)
 
 

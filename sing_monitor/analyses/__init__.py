@@ -12,18 +12,18 @@ from sing_monitor.analyses.classes import CLASS_METRICS, add_support
 from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
 from sing_monitor.analyses.intervals import analyze_intervals
 from sing_monitor.analyses.invariants import analyze_invariants
-from sing_monitor.analyses.metrics import INVARIANTS_METRICS
+from sing_monitor.analyses.invariants_metrics import INVARIANTS_METRICS
 from sing_monitor.analyses.perturbation import PERTURBATION_METRICS, analyze_perturbations
 from sing_monitor.analyses.ridge import analyze_ridge
 from sing_monitor.analyses.steering import STEERING_METRICS, analyze_steering
 from sing_monitor.analyses.support import SUPPORT_METRICS, analyze_support
-from sing_monitor.embeddings import Texts
 from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
-from sing_monitor.geometry import HeadGeometry
-from sing_monitor.random_subspaces import RANDOM_SEED
-from sing_monitor.reduced import reduced
+from sing_monitor.head.geometry import HeadGeometry
+from sing_monitor.observation import Translation, translate
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.translation import Translation, translate
+from sing_monitor.space.texts import Texts
+from sing_monitor.translate.random_subspaces import RANDOM_SEED
+from sing_monitor.translate.reduced import reduced
 
 __all__ = [
     "CATALOGUE",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import all_blocks
 from sing_monitor.findings import MetricSpec
-from sing_monitor.leaks import MIN_IMAGES, deviations, leaks, p_values, q_values
-from sing_monitor.translation import Translation
+from sing_monitor.observation import Translation
+from sing_monitor.row_blocks import all_blocks
+from sing_monitor.scores.class_leaks import MIN_IMAGES, deviations, leaks, p_values, q_values
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -58,7 +58,7 @@ def add_evidence(classes: DataFrame, translation: Translation) -> DataFrame:
 
     Columns, NaN where undefined: ``image_score_relative``, ``attribute_share`` and
     ``attribute_share_random`` as for the whole model; ``attribute_p``, ``attribute_q`` and
-    ``attribute_deviation`` as in :mod:`sing_monitor.leaks`; ``translator_cosine`` and
+    ``attribute_deviation`` as in :mod:`sing_monitor.scores.class_leaks`; ``translator_cosine`` and
     ``translator_r2``, held out.
 
     Args:

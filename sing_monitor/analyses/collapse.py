@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import all_blocks, deviations, energy, gram, squared_norms, working
 from sing_monitor.findings import Findings, MetricSpec
-from sing_monitor.geometry import split_energy
+from sing_monitor.head.geometry import split_energy
+from sing_monitor.row_blocks import all_blocks, deviations, energy, gram, squared_norms, working
 from sing_monitor.snapshot import Snapshot
 
 _SOURCE = "Papyan, Han, Donoho 2020"

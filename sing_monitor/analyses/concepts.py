@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from sing_monitor.analyses import tables
-from sing_monitor.embeddings import TextSet
+from sing_monitor.analyses import invariants_tables
 from sing_monitor.findings import Findings
-from sing_monitor.pairs import cross_fit
 from sing_monitor.snapshot import Snapshot
+from sing_monitor.space.texts import TextSet
+from sing_monitor.translate.cross_fit import cross_fit
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -43,7 +43,7 @@ def analyze_concepts(
         )
     fit = cross_fit(snapshot.features, snapshot.embeddings, snapshot.folds, ridge)
     pairs = fit.translate(snapshot.features, snapshot.geometry, snapshot.center, snapshot.seen)
-    return Findings({}, tables.concept_tables(snapshot, pairs, concepts))
+    return Findings({}, invariants_tables.concept_tables(snapshot, pairs, concepts))
 
 
 def with_concepts(old: DataFrame | None, new: DataFrame) -> DataFrame:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sing_monitor.bootstrap import LEVEL, bootstrap_means, percentile_interval
 from sing_monitor.findings import Findings
-from sing_monitor.random_subspaces import RANDOM_SEED
-from sing_monitor.translation import Translation
+from sing_monitor.observation import Translation
+from sing_monitor.scores.bootstrap import LEVEL, bootstrap_means, percentile_interval
+from sing_monitor.translate.random_subspaces import RANDOM_SEED
 
 if TYPE_CHECKING:
     from pandas import DataFrame

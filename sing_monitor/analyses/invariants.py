@@ -12,18 +12,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sing_monitor.analyses import tables
+from sing_monitor.analyses import invariants_tables
 from sing_monitor.analyses.classes import add_evidence, evidence_scalars
-from sing_monitor.blocks import energy, squared_norms
 from sing_monitor.findings import Findings
-from sing_monitor.geometry import HeadGeometry, split_energy
-from sing_monitor.reduced import whole
-from sing_monitor.scores import (
+from sing_monitor.head.geometry import HeadGeometry, split_energy
+from sing_monitor.observation import Translation
+from sing_monitor.row_blocks import energy, squared_norms
+from sing_monitor.scores.angles import (
     PairScores,
     Reading,
     retention,
 )
-from sing_monitor.translation import Translation
+from sing_monitor.translate.reduced import whole
 
 
 def analyze_invariants(
@@ -44,7 +44,7 @@ def analyze_invariants(
         are NaN where one fold of the probe is empty.
     """
     snapshot, texts, pairs = translation.snapshot, translation.texts, translation.pairs
-    classes = add_evidence(tables.class_table(snapshot, translation.scores), translation)
+    classes = add_evidence(invariants_tables.class_table(snapshot, translation.scores), translation)
     scalars = (
         _score_scalars(translation.scores)
         | _reading_scalars(translation.readings)
@@ -56,9 +56,9 @@ def analyze_invariants(
         scalars,
         {
             "classes": classes,
-            "images": tables.image_table(snapshot, translation.scores, pairs, n_images),
-            "spectrum": tables.spectrum_table(translation.geometry),
-            **tables.concept_tables(snapshot, pairs, texts.concepts),
+            "images": invariants_tables.image_table(snapshot, translation.scores, pairs, n_images),
+            "spectrum": invariants_tables.spectrum_table(translation.geometry),
+            **invariants_tables.concept_tables(snapshot, pairs, texts.concepts),
         },
     )
 

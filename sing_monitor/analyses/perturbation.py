@@ -10,13 +10,13 @@ import math
 import torch
 from torch import Tensor
 
-from sing_monitor.blocks import NOISE
 from sing_monitor.findings import Findings, MetricSpec
-from sing_monitor.geometry import effective_weight
-from sing_monitor.pairs import CrossFit
-from sing_monitor.random_subspaces import RANDOM_SEED
-from sing_monitor.reduced import feature_dim, in_its_coordinates
-from sing_monitor.translation import Translation
+from sing_monitor.head.geometry import effective_weight
+from sing_monitor.observation import Translation
+from sing_monitor.row_blocks import NOISE
+from sing_monitor.translate.cross_fit import CrossFit
+from sing_monitor.translate.random_subspaces import RANDOM_SEED
+from sing_monitor.translate.reduced import feature_dim, in_its_coordinates
 
 DRAWS = 8
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sing_monitor.findings import Findings
-from sing_monitor.scores import score_pairs
-from sing_monitor.translation import Translation
+from sing_monitor.observation import Translation
+from sing_monitor.scores.angles import score_pairs
 
 # Decades to both sides, for a derivative that errs by their square.
 _STEP = 1e-3
@@ -26,10 +26,10 @@ KEYS = (
 def analyze_ridge(translation: Translation) -> Findings:
     """How the scores change along the grid of rho: ``d score / d log10 rho`` at the chosen rho.
 
-    How much a score changes for each decade of the ridge, to first order: from the translators'
-    derivative, :meth:`~sing_monitor.ridge.RidgeSolution.slope`. A score whose slope is as large as
-    itself says more about the ridge than about the head. Worked out on at most 128 images, half of
-    each fold; their values differ a little from those of all images.
+    How much a score changes for each decade of the ridge, to first order, from the derivative of
+    the translators: :meth:`~sing_monitor.translate.ridge.RidgeSolution.slope`. A score whose slope
+    is as large as itself says more about the ridge than about the head. Worked out on at most 128
+    images, half of each fold; their values differ a little from those of all images.
 
     Args:
         translation: one validation, translated.

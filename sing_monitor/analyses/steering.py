@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from sing_monitor.findings import Findings, MetricSpec
-from sing_monitor.scores import text_cosines
+from sing_monitor.observation import Translation
+from sing_monitor.scores.angles import text_cosines
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.steering import TABLE_IMAGE_SCORE, steer
-from sing_monitor.translation import Translation
+from sing_monitor.translate.steering import TABLE_IMAGE_SCORE, steer
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sing_monitor.analyses.tables import image_ids
+from sing_monitor.analyses.invariants_tables import image_ids
 from sing_monitor.findings import Findings, MetricSpec
-from sing_monitor.scores import text_cosines, to_degrees
-from sing_monitor.snapshot import Snapshot
-from sing_monitor.support import (
+from sing_monitor.observation import Translation
+from sing_monitor.scores.angles import text_cosines, to_degrees
+from sing_monitor.scores.support import (
     OUTSIDE,
     Whitening,
     percentiles,
     split_movement,
     whitened_by_the_others,
 )
-from sing_monitor.translation import Translation
+from sing_monitor.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -18,8 +18,8 @@ from sing_monitor.commands.options import (
 from sing_monitor.commands.spelling import spelled
 
 if TYPE_CHECKING:
-    from sing_monitor.callbacks.series import Series
-    from sing_monitor.checkpoints import Checkpoint
+    from sing_monitor.offline.checkpoints import Checkpoint
+    from sing_monitor.offline.series import Series
 
 _DESCRIPTION = """\
 Analyzes checkpoints of Lightning, timm or plain PyTorch, and logs to MLflow what the
@@ -112,9 +112,9 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from mlflow import MlflowClient
     from tqdm.auto import tqdm
 
-    from sing_monitor.callbacks.publish import summary
-    from sing_monitor.history import History
-    from sing_monitor.store import redact
+    from sing_monitor.monitor.publishing import summary
+    from sing_monitor.offline.analyzed_run import History
+    from sing_monitor.tracking.store import redact
 
     # First what takes no time: a space may be a download of gigabytes.
     checkpoints, failures = _read(arguments.checkpoints, use_ema=not arguments.no_ema)
@@ -155,9 +155,9 @@ def _analyze(arguments: argparse.Namespace) -> int:
 
 
 def _series(arguments: argparse.Namespace) -> Series:
-    from sing_monitor.callbacks.series import Series
-    from sing_monitor.semantics import DEFAULT_SPACE
-    from sing_monitor.vocabulary import read_class_names, read_vocabulary
+    from sing_monitor.offline.series import Series
+    from sing_monitor.space.semantic_space import DEFAULT_SPACE
+    from sing_monitor.space.vocabulary import read_class_names, read_vocabulary
 
     stats = _pixel_stats(arguments)
     images = Images(arguments.data, arguments.batch_size, arguments.workers, stats)
@@ -192,7 +192,7 @@ def _pixel_stats(arguments: argparse.Namespace) -> tuple[list[float], list[float
 
 def _read(folder: Path, *, use_ema: bool) -> tuple[list[Checkpoint], dict[str, list[str]]]:
     """The readable checkpoints, and why others are not: files by reason."""
-    from sing_monitor.checkpoints import find_checkpoints, read_checkpoint
+    from sing_monitor.offline.checkpoints import find_checkpoints, read_checkpoint
 
     found: list[Checkpoint] = []
     failures: dict[str, list[str]] = {}
@@ -208,7 +208,7 @@ def _jobs(
     arguments: argparse.Namespace, checkpoints: list[Checkpoint]
 ) -> list[tuple[str, str, list[Checkpoint]]]:
     """The runs to fill: where their weights come from, their name, and their checkpoints."""
-    from sing_monitor.callbacks.series import in_order
+    from sing_monitor.offline.series import in_order
 
     folder: Path = arguments.checkpoints.resolve()
     # Of one file both kinds of weights can be analyzed, each as a run of its own.
@@ -228,7 +228,7 @@ def _jobs(
 
 def _title(path: Path, folder: Path) -> str:
     """A file's name below the folder, without its suffix."""
-    from sing_monitor.checkpoints import SUFFIXES
+    from sing_monitor.offline.checkpoints import SUFFIXES
 
     inside, folder = path.resolve(), folder.resolve()
     name = inside.name if inside == folder else inside.relative_to(folder).as_posix()

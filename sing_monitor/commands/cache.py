@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         1 when nothing was deleted that should have been, or there is no such space.
     """
-    from sing_monitor.cache import default_cache_dir
-    from sing_monitor.cache_contents import clear, contents
+    from sing_monitor.space.cache import default_cache_dir
+    from sing_monitor.space.cache_contents import clear, contents
 
     root = (arguments.cache_dir or default_cache_dir()).expanduser()
     spaces = contents(root)

@@ -19,7 +19,7 @@ from sing_monitor.commands.spelling import spelled
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from sing_monitor.semantics import SemanticSpace
+    from sing_monitor.space.semantic_space import SemanticSpace
 
 _SHOWN = 15
 _DESCRIPTION = """\
@@ -73,10 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from mlflow import MlflowClient
 
-    from sing_monitor.afterwards import add_concepts
-    from sing_monitor.cache import EmbeddingCache, default_cache_dir
+    from sing_monitor.offline.add_concepts import add_concepts
+    from sing_monitor.space.cache import EmbeddingCache, default_cache_dir
+    from sing_monitor.space.vocabulary import read_vocabulary
     from sing_monitor.tracking import RunReader, RunWriter
-    from sing_monitor.vocabulary import read_vocabulary
 
     uri = tracking_uri(arguments)
     reader = RunReader(uri, arguments.run_id, arguments.name)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-    from sing_monitor.checkpoints import Checkpoint
-    from sing_monitor.semantics import SemanticSpace
+    from sing_monitor.offline.checkpoints import Checkpoint
+    from sing_monitor.space.semantic_space import SemanticSpace
 
 _CALLABLE = re.compile(r"(?P<module>[A-Za-z_][\w.]*|.+\.py):(?P<name>[A-Za-z_]\w*)")
 SPACE_HELP = (
@@ -75,9 +75,9 @@ def load_space(text: str) -> SemanticSpace:
 
     Raises:
         ValueError, TypeError, RuntimeError: as :func:`load_callable` and
-            :func:`sing_monitor.semantics.resolve_space` do.
+            :func:`sing_monitor.space.semantic_space.resolve_space` do.
     """
-    from sing_monitor.semantics import resolve_space
+    from sing_monitor.space.semantic_space import resolve_space
 
     return resolve_space(load_callable(text)() if is_callable_name(text) else text)
 
@@ -95,7 +95,7 @@ def model_builder(name: str | None, architecture: str | None) -> Callable[[Check
     Raises:
         ValueError: as :func:`load_callable`.
     """
-    from sing_monitor.checkpoints import load_weights, timm_model
+    from sing_monitor.offline.checkpoints import load_weights, timm_model
 
     if name is None:
         return lambda checkpoint: timm_model(checkpoint, architecture)

@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from sing_monitor.spool import spool_place
+from sing_monitor.tracking.spool import spool_place
 
 
 def add_command(

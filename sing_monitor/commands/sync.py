@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sing_monitor.commands.options import add_command, add_tracking_uri
-from sing_monitor.delivery import Delivery
-from sing_monitor.spool import ABOUT, SPOOL_DIR, DeliveryError, Spool
-from sing_monitor.store import NotFoundError, StoreError, reaching, reason, redact
+from sing_monitor.tracking.delivery import Delivery
+from sing_monitor.tracking.spool import ABOUT, SPOOL_DIR, DeliveryError, Spool
+from sing_monitor.tracking.store import NotFoundError, StoreError, reaching, reason, redact
 
 _DESCRIPTION = f"""\
 Delivers what a training could not hand to MLflow, because the server was away, the

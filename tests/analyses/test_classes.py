@@ -11,7 +11,7 @@ import torch
 from sing_monitor.analyses import analyze_invariants, translate
 from sing_monitor.analyses.classes import evidence_scalars, poor_classes
 from sing_monitor.findings import Findings
-from sing_monitor.leaks import deviations, p_values, q_values
+from sing_monitor.scores.class_leaks import deviations, p_values, q_values
 from sing_monitor.snapshot import Snapshot
 from tests.helpers import make_snapshot, make_texts, reorder
 

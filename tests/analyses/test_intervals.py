@@ -9,8 +9,8 @@ import torch
 
 from sing_monitor.analyses import analyze_invariants, translate
 from sing_monitor.analyses.intervals import analyze_intervals, headline, image_columns
+from sing_monitor.observation import Translation
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.translation import Translation
 from tests.helpers import make_snapshot, make_texts
 
 

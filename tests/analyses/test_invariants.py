@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sing_monitor.analyses import CATALOGUE, analyze, analyze_invariants
-from sing_monitor.embeddings import Texts, TextSet
 from sing_monitor.findings import Findings, complete, expand
-from sing_monitor.geometry import HeadGeometry
-from sing_monitor.pairs import CrossFit, TranslatedPairs, cross_fit
-from sing_monitor.random_subspaces import RANDOM_SEED, remove_at_random
-from sing_monitor.scores import angle, attribute_score, image_score, retention
+from sing_monitor.head.geometry import HeadGeometry
+from sing_monitor.observation import translate
+from sing_monitor.scores.angles import angle, attribute_score, image_score, retention
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.translation import translate
+from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
+from sing_monitor.translate.random_subspaces import RANDOM_SEED, remove_at_random
 from tests.helpers import (
     class_texts,
     generator,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sing_monitor.analyses import analyze_perturbations, translate
 from sing_monitor.analyses.perturbation import DRAWS, PERTURBATION_METRICS
-from sing_monitor.scores import angle
+from sing_monitor.scores.angles import angle
 from sing_monitor.snapshot import Snapshot
 from tests.helpers import make_snapshot, make_texts, normal
 

@@ -15,7 +15,7 @@ from sing_monitor.analyses.steering import (
 )
 from sing_monitor.findings import Findings
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.steering import steer
+from sing_monitor.translate.steering import steer
 from tests.helpers import generator, make_snapshot, make_texts, normal, reorder
 
 ARGUMENTS = {"samples": 120, "feature_dim": 24, "noise": 0.1}

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from sing_monitor.analyses.support import SUPPORT_METRICS, analyze_support
 from sing_monitor.findings import Findings
-from sing_monitor.scores import score_pairs
+from sing_monitor.observation import translate
+from sing_monitor.scores.angles import score_pairs
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.translation import translate
 from tests.helpers import make_snapshot, make_texts, normal, orthogonal, reorder
 
 

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from streamlit.testing.v1 import AppTest
 
-from sing_monitor.app import data
+from sing_monitor.app.read import store as data
 from tests.app.stores import MINUTE, START, Store, history, own_metrics, plausible
 from tests.servers import free_port
 

@@ -9,13 +9,11 @@ import pkgutil
 import pytest
 
 import sing_monitor.app
-import sing_monitor.app.charts
 
 MODULES = [
-    f"{package.__name__}.{module.name}"
-    for package in (sing_monitor.app, sing_monitor.app.charts)
-    for module in pkgutil.iter_modules(package.__path__)
-    if module.name not in ("main", "views", "charts")
+    module.name
+    for module in pkgutil.walk_packages(sing_monitor.app.__path__, "sing_monitor.app.")
+    if not module.name.startswith(("sing_monitor.app.main", "sing_monitor.app.views"))
 ]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 from mlflow import MlflowClient
 
-from sing_monitor.app import data
-from sing_monitor.app.selection import source
+from sing_monitor.app.read import store as data
+from sing_monitor.app.ui.selection import source
 from sing_monitor.findings import Findings
 from tests.app.conftest import Opened
 from tests.app.stores import Store, history

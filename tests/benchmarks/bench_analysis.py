@@ -18,9 +18,9 @@ import torch
 from sklearn.linear_model import Ridge
 
 from sing_monitor.analyses import analyze, analyze_collapse, analyze_invariants, translate
-from sing_monitor.embeddings import Texts, TextSet
-from sing_monitor.scores import attribute_score, image_score
+from sing_monitor.scores.angles import attribute_score, image_score
 from sing_monitor.snapshot import Snapshot
+from sing_monitor.space.texts import Texts, TextSet
 from tests.benchmarks.machine import alternating, describe
 
 RIDGE = 1e-3

@@ -30,7 +30,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from torch.utils.data import DataLoader, Dataset
 
 from sing_monitor import SINGCallback
-from sing_monitor.weak_hook import WeakHook
+from sing_monitor.head.weak_hook import WeakHook
 from tests.benchmarks.machine import describe
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")

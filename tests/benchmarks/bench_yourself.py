@@ -29,8 +29,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sing_monitor import SINGCallback
-from sing_monitor.callbacks.probe import fingerprints
-from sing_monitor.scores import attribute_score, image_score
+from sing_monitor.capture.probe import fingerprints
+from sing_monitor.scores.angles import attribute_score, image_score
 from tests.benchmarks.bench_training import BATCH, NAMES, Classifier, Stopwatch, images, monitored
 from tests.benchmarks.machine import describe
 

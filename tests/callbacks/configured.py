@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from sing_monitor.callbacks.batches import Batch
+from sing_monitor.inputs.batches import Batch
 from tests.callbacks import tiny
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
-from sing_monitor.callbacks.batches import Batch
+from sing_monitor.inputs.batches import Batch
 from tests.callbacks import tiny
 from tests.callbacks.disturbed import said_by_the_monitor
 

@@ -16,11 +16,11 @@ from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from sing_monitor.callbacks.accuracy import difference, logged_accuracies
-from sing_monitor.callbacks.posthoc import analyze
+from sing_monitor.monitor.accuracy import difference, logged_accuracies
+from sing_monitor.offline.analyze import analyze
 from tests.callbacks import tiny
 from tests.callbacks.disturbed import said_by_the_monitor
-from tests.test_head_choice import Fused, Pair, Steps, cnn
+from tests.head.test_choice import Fused, Pair, Steps, cnn
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sing_monitor.cli import main
+from sing_monitor.commands.cli import main
 from sing_monitor.tracking import RunReader
 from tests.callbacks import tiny
 from tests.callbacks.disturbed import At, Training, assert_same_weights, fit

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 import sing_monitor
-from sing_monitor.callbacks.batches import Batch
+from sing_monitor.inputs.batches import Batch
 from sing_monitor.tracking import RunReader
 from tests.callbacks import tiny
 from tests.callbacks.disturbed import said_by_the_monitor

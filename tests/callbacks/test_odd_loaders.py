@@ -19,13 +19,13 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 import sing_monitor
-from sing_monitor.callbacks.probe import hashes
-from sing_monitor.embeddings import fingerprint, to_uint8
+from sing_monitor.capture.probe import hashes
+from sing_monitor.space.texts import fingerprint, to_uint8
 from sing_monitor.tracking import RunReader
 from tests.callbacks import tiny
 from tests.callbacks.disturbed import At
-from tests.callbacks.test_loaders import OwnBatches
 from tests.callbacks.witness import Witness
+from tests.inputs.test_loaders import OwnBatches
 
 
 def fit(

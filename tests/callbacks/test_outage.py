@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import MLFlowLogger
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from sing_monitor.cli import main
+from sing_monitor.commands.cli import main
 from sing_monitor.tracking import RunReader
 from tests.callbacks import tiny
 from tests.callbacks.disturbed import At, assert_same_weights, fit, said_by_the_monitor

@@ -14,10 +14,10 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler
 
-from sing_monitor.callbacks.extra_pass import collect_probe, forward_images
-from sing_monitor.callbacks.probe import probe_threshold
-from sing_monitor.callbacks.watch import Watch
-from sing_monitor.geometry import HeadGeometry
+from sing_monitor.capture.probe import probe_threshold
+from sing_monitor.extra_pass.collect import collect_probe, forward_images
+from sing_monitor.head.geometry import HeadGeometry
+from sing_monitor.monitor.model_capture import Watch
 from sing_monitor.tracking import RunReader
 from tests.callbacks import tiny
 from tests.callbacks.disturbed import said_by_the_monitor

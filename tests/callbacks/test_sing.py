@@ -17,10 +17,10 @@ from torch.utils.data import Dataset
 
 from sing_monitor import SINGCallback
 from sing_monitor.analyses import CATALOGUE, analyze
-from sing_monitor.callbacks.batches import Batch
-from sing_monitor.embeddings import Texts, concept_set, text_set
 from sing_monitor.findings import expand
-from sing_monitor.geometry import HeadGeometry
+from sing_monitor.head.geometry import HeadGeometry
+from sing_monitor.inputs.batches import Batch
+from sing_monitor.space.texts import Texts, concept_set, text_set
 from sing_monitor.tracking import RunReader, list_runs
 from tests.callbacks import tiny
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sing_monitor.cli import main
+from sing_monitor.commands.cli import main
 from sing_monitor.tracking import RunReader
 from tests.callbacks import tiny
 from tests.callbacks.disturbed import said_by_the_monitor

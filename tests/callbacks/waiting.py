@@ -12,8 +12,8 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sing_monitor.callbacks.pixel_scale import _per_channel
-from sing_monitor.fingerprints import _constants
+from sing_monitor.inputs.pixel_scale import _per_channel
+from sing_monitor.space.fingerprints import _constants
 
 _READS = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select", "_unique2")
 _COPIES = ("_to_copy", "to", "copy_")  # "to" in inference mode

@@ -10,8 +10,8 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from sing_monitor.geometry import HeadGeometry
-from sing_monitor.head import unwrapped
+from sing_monitor.head.geometry import HeadGeometry
+from sing_monitor.head.layer import unwrapped
 from tests.callbacks import tiny
 
 Features = Callable[[Any, Tensor], Tensor]

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from timm.utils import CheckpointSaver, ModelEmaV3
 from torch.utils.data import DataLoader
 
-from sing_monitor.cli import main
+from sing_monitor.commands.cli import main
 from sing_monitor.commands.options import spool_folder
 from sing_monitor.tracking import RunReader, list_runs
 from tests.callbacks import tiny

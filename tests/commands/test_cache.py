@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sing_monitor.cache import EmbeddingCache
-from sing_monitor.cli import main
+from sing_monitor.commands.cli import main
+from sing_monitor.space.cache import EmbeddingCache
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from sing_monitor.analyses import analyze_invariants, translate
-from sing_monitor.cli import main
-from sing_monitor.embeddings import Texts, concept_set, text_set
+from sing_monitor.commands.cli import main
+from sing_monitor.space.texts import Texts, concept_set, text_set
 from tests.callbacks import tiny
 from tests.finished_run import FinishedRun
 

@@ -10,10 +10,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from sing_monitor.cli import main
+from sing_monitor.commands.cli import main
 from sing_monitor.findings import Findings
-from sing_monitor.spool import ABOUT
 from sing_monitor.tracking import DeliveryError, RunReader, RunWriter
+from sing_monitor.tracking.spool import ABOUT
 from tests.databases import empty_database
 from tests.servers import free_port
 

@@ -1,0 +1,1 @@
+"""The model that the app was started with, and what it says of pictures."""

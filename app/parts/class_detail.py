@@ -1,0 +1,215 @@
+"""One class in detail: its curves, the concepts and the images that moved most, and where to go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlencode
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from sing_monitor.app.charts import classes as charts
+from sing_monitor.app.charts import evolution
+from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.read import epoch_tables, store, support
+from sing_monitor.app.ui import selection, states
+from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.selection import Run, Selection
+from sing_monitor.app.ui.text import plain, short
+
+PAIRS = {"Centered": "_centered", "Raw": "", "Random": "_random"}
+# The columns of the table of classes that the page shows.
+COLUMNS = (
+    *("class_index", "class_name", "n", "accuracy", "attribute_q", "attribute_deviation"),
+    *support.COLUMNS,
+    *(
+        f"{score}{pair}"
+        for score in ("attribute_score", "image_score")
+        for pair in (*PAIRS.values(), *(f"_std{pair}" for pair in PAIRS.values()))
+    ),
+)
+_MOST_IMAGES = 16
+_TOP = 8
+
+Tables = Mapping[int, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class View:
+    """What the user asked to see.
+
+    Args:
+        run: whose classes.
+        other: the run it stands beside; None with one run.
+        pair: of null removal, a key of `PAIRS`.
+        epoch: of the distribution, and of the comparison.
+    """
+
+    run: Run
+    other: Run | None
+    pair: str
+    epoch: int
+
+    @property
+    def column(self) -> str:
+        """AS in the tables ``classes`` and ``images``."""
+        return f"attribute_score{PAIRS[self.pair]}"
+
+    @property
+    def moved(self) -> str:
+        """IS in the same tables."""
+        return f"image_score{PAIRS[self.pair]}"
+
+    @property
+    def what(self) -> str:
+        """AS in words."""
+        return f"AS, {self.pair.lower()}"
+
+
+def draw_class(
+    chosen: Selection,
+    view: View,
+    names: list[str],
+    by_run: Mapping[str, Tables],
+    images: pd.DataFrame | None,
+) -> None:
+    """A box to choose a class, and all about it.
+
+    Args:
+        chosen: the selection.
+        view: what is shown.
+        names: of the classes to choose from.
+        by_run: tables of classes by run id and epoch.
+        images: of the epoch; None where they cannot be read.
+    """
+    st.subheader("One class", anchor=False)
+    # A default among the options would stay while the epoch moves on, and be lost to the link.
+    first = names[0]
+    asked = st.selectbox(
+        "Class",
+        names,
+        index=None,
+        key="class",
+        bind="query-params",
+        placeholder=f"{first} (first of the list)",
+        width=320,
+    )
+    name = asked or first
+    _curves(chosen, view, name, by_run)
+    here = by_run[view.run.run_id][view.epoch].set_index("name")["class_index"]
+    if name not in here:
+        return
+    index = int(here[name])
+    _concepts(view, index)
+    if images is not None:
+        _movers(view, images, index, dict(zip(here, here.index, strict=True)))
+    _links(view, name)
+
+
+def _curves(chosen: Selection, view: View, name: str, by_run: Mapping[str, Tables]) -> None:
+    runs = [run for run in (view.run, view.other) if run is not None]
+    shown = {view.column: view.what, view.moved: f"IS, {view.pair.lower()}", "accuracy": "Accuracy"}
+    suffix = PAIRS[view.pair]
+    spreads = {
+        f"{score}{suffix}": f"{score}_std{suffix}" for score in ("attribute_score", "image_score")
+    }
+    epochs = [float(epoch) for tables in by_run.values() for epoch in tables]
+    x = evolution.x_domain(pd.Series(epochs))
+    with st.grid(min_column_width=260, gap="medium") as grid:
+        for column, title in shown.items():
+            parts = [
+                rows.assign(series=run.run_id, label=run.label, difference=np.nan)
+                for run in runs
+                if not (rows := _curve(by_run[run.run_id], name, column, spreads.get(column))).empty
+            ]
+            is_share = column == "accuracy"
+            with grid.cell():
+                if not parts or all(part["value"].isna().all() for part in parts):
+                    states.no_values(title)
+                    continue
+                panel = Panel(
+                    title=title,
+                    unit="share" if is_share else "degrees",
+                    direction="",
+                    number_format=".3f" if is_share else ".2f",
+                    x_title="epoch",
+                    x_domain=x,
+                    caveat="" if is_share else chosen.caveat(f"sing/{column}"),
+                )
+                series = [run.series for run in runs]
+                said = alt_text(f"{title} of the chosen class against epoch", series)
+                values = pd.concat(parts, ignore_index=True)
+                draw(evolution.curves, values, panel, series, key=f"one {column}", alt_text=said)
+
+
+def _curve(tables: Tables, name: str, column: str, spread: str | None) -> pd.DataFrame:
+    """Columns epoch, x and value; for scores also spread and outside, NaN where unknown."""
+    rows = charts.stacked({epoch: table for epoch, table in tables.items() if column in table})
+    if "name" not in rows:
+        return rows
+    names = {column: "value"} | ({spread: "spread", "outside": "outside"} if spread else {})
+    rows = rows[rows["name"] == name].reindex(columns=["epoch", *names]).rename(columns=names)
+    return rows.assign(x=rows["epoch"] * 1.0)
+
+
+def _concepts(view: View, index: int) -> None:
+    # Concepts are not measured for the random pair; the centered one stands in for it.
+    column = "attribute_score" if view.pair == "Raw" else "attribute_score_centered"
+    at = {view.epoch: epoch_tables.last_steps(view.run)[view.epoch]}
+    wanted = ("concept", column)
+    found = epoch_tables.history(
+        view.run, "class_concepts", at, columns=wanted, where=("class_index", index)
+    )
+    table = found.get(view.epoch)
+    if table is None or not set(wanted) <= set(table.columns):
+        return
+    known = table.dropna(subset=column)
+    top = known.loc[known[column].abs().sort_values(ascending=False, kind="stable").index]
+    rows = top.head(_TOP).to_dict("records")
+    if rows:
+        said = [f"{plain(short(str(row['concept']), 40))} {row[column]:+.2f}°" for row in rows]
+        kind = "raw" if view.pair == "Raw" else "centered"
+        st.markdown(f"**Concepts that moved most** ({kind} AS toward each): {' · '.join(said)}")
+
+
+def _movers(view: View, images: pd.DataFrame, index: int, names: Mapping[int, str]) -> None:
+    rows = images[images["mover"].astype(bool) & (images["label"] == index)]
+    rows = rows.loc[rows[view.column].abs().sort_values(ascending=False).index]
+    if rows.empty:
+        st.caption("None of the images that moved most at this epoch is of this class.")
+        return
+    st.markdown(f"**Images that moved most** ({len(rows)} of this class)")
+    shown = rows.head(_MOST_IMAGES)
+    pictures = states.quietly(partial(store.thumbnails, view.run.source, shown["image"])) or {}
+    with st.container(horizontal=True, gap="small"):
+        for row in shown.to_dict("records"):
+            is_right = row["prediction"] == index
+            seen = names.get(row["prediction"], f"class {row['prediction']}")
+            said = "right" if is_right else f"taken for **{plain(short(seen, 20))}**"
+            with st.container(width=110, gap="xxsmall"):
+                if row["image"] in pictures:
+                    alt = f"Image {row['image']}, {'right' if is_right else f'taken for {seen}'}"
+                    st.image(pictures[row["image"]], width=96, alt=alt)
+                st.caption(f"AS {row[view.column]:+.1f}°  \n{said}")
+
+
+def _links(view: View, name: str) -> None:
+    """To the pages that show the class at greater length.
+
+    They open as any shared link does: on a change of page Streamlit drops the parameters that both
+    pages know.
+    """
+    link = {"class": name, "epoch": view.epoch, "of": view.run.label}
+    if view.pair == "Raw":
+        link["removal"] = "Raw"
+    with st.container(horizontal=True, gap="small"):
+        for page, label, icon in (
+            ("images", "All its images", "image"),
+            ("concepts", "All its concepts", "translate"),
+        ):
+            address = f"{page}?{urlencode({**selection.shared(), **link}, doseq=True)}"
+            st.link_button(label, address, icon=f":material/{icon}:")

@@ -1,0 +1,142 @@
+"""Where in an image its head looks, and where its Attribute Score comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from sing_monitor.app.charts import maps as charts
+from sing_monitor.app.charts.images import Pair
+from sing_monitor.app.charts.maps import Map
+from sing_monitor.app.model import model_results
+from sing_monitor.app.model.model_results import MappedImage
+from sing_monitor.app.parts.image_cards import View
+from sing_monitor.app.read import snapshot_images
+from sing_monitor.app.read.snapshot_images import Stored
+from sing_monitor.app.ui import states
+from sing_monitor.app.ui.drawing import draw as draw_chart
+from sing_monitor.app.ui.text import plain
+from sing_monitor.commands.app_options import ModelSource
+from sing_monitor.explain.maps import NotAveragedError
+from sing_monitor.tracking import ArtifactNotFoundError
+
+NO_MODEL = (
+    "Maps of where in the image its scores come from need the model and the pixels of the probe: "
+    "start the app with `--checkpoint` and `--data` (see `sing-monitor app --help`)."
+)
+_NOT_AVERAGED = (
+    "No maps: the head of this model does not read a globally averaged feature map of several "
+    "locations (but class tokens, attention pooling, or a norm behind the pooling), so nothing "
+    "splits over locations."
+)
+
+
+def of_probe(view: View, model: ModelSource | None, image: str, at: tuple[int, int]) -> None:
+    """The maps of a probe image, or one line that says why there are none.
+
+    Args:
+        view: what is shown.
+        model: of the command line, or None.
+        image: its id.
+        at: epoch and global step that the page stands at.
+    """
+    if model is None or model.data is None:
+        st.caption(NO_MODEL)
+        return
+
+    def read() -> Stored | None:
+        try:
+            return snapshot_images.read(view.run.source)
+        except ArtifactNotFoundError:
+            st.caption(
+                "No maps: they need the run's snapshot, which SINGCallback(save_snapshots=True) "
+                "stores."
+            )
+            return None
+
+    kept = states.attempt(read, view.run)
+    if kept is not None and kept.at != at:
+        st.caption(
+            f"Maps of the image are known for epoch {kept.at[0]} alone, that of the snapshot."
+        )
+    elif kept is not None:
+        label = kept.snapshot.labels[kept.ids.index(image)] if image in kept.ids else -1
+        maps = partial(model_results.maps_of_probe, view.run.source, model, image, view.pair)
+        draw(view, maps, view.name(int(label)))
+
+
+def draw(view: View, read: Callable[[], MappedImage], toward: str) -> None:
+    """An image and three maps of it, or one line that says why there are none.
+
+    Args:
+        view: what is shown.
+        read: gives the maps, or raises as those of `looked_at`.
+        toward: the class that AS refers to.
+    """
+
+    def attempt() -> MappedImage | None:
+        try:
+            return read()
+        except NotAveragedError:
+            st.caption(_NOT_AVERAGED)
+            return None
+
+    found = states.attempt(attempt, view.run)
+    if found is None:
+        return
+    st.subheader("Where in the image", anchor=False)
+    score, null, principal = (
+        each[0].double()
+        for each in (
+            found.maps.attribute_score,
+            found.maps.null_energy,
+            found.maps.principal_energy,
+        )
+    )
+    share = float(null.sum() / (null + principal).sum())
+    st.caption(
+        f"Exact for this head, which reads the mean over {len(score)} by {len(score[0])} "
+        f"locations. The contributions add up to the AS of the image, {float(score.sum()):+.2f}°, "
+        f"toward {plain(toward)}; {view.pair} null removal. The head cannot see {share:.0%} of the "
+        "energy; each map has its own scale."
+    )
+    under = charts.grey(found.picture)
+    with st.grid(min_column_width=charts.SIZE + 8, gap="small") as grid:
+        with grid.cell(), st.container(gap=None):
+            st.markdown("**The image**")
+            st.caption("as the model sees it")
+            large = _enlarged(found.picture)
+            said = "The image as the model sees it"
+            st.image(large, width=charts.SIZE, output_format="PNG", alt=said)
+        for values, about in zip((score, null, principal), _maps(view.pair), strict=True):
+            with grid.cell():
+                draw_chart(
+                    charts.overlay,
+                    charts.locations(values.numpy()),
+                    under,
+                    about,
+                    key=f"map {about.title}",
+                    alt_text=f"{about.title} at each location of the image; run {view.run.label}",
+                    width="content",
+                )
+
+
+def _maps(pair: Pair) -> tuple[Map, Map, Map]:
+    center = " - μ" if pair == "centered" else ""
+    about = "blue: toward the class", "once the null part is gone"
+    unit = "squared feature units"
+    return (
+        Map("Contribution to AS", about, "degrees", is_signed=True),
+        Map("Null energy", ("what the head cannot see", f"|P_n (F{center})|²"), unit),
+        Map("Principal energy", ("what the head sees", f"|P_p (F{center})|²"), unit),
+    )
+
+
+def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Browsers blur what they enlarge: pixels are repeated before."""
+    factor = max(1, charts.SIZE // max(picture.shape[:2]))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)

@@ -1,0 +1,1 @@
+"""What the app reads from the store, as tables for charts."""

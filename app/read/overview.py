@@ -1,0 +1,191 @@
+"""The table of all runs, and what the last numbers of a run say in words; pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from sing_monitor.app.charts.common import Series, swatch
+from sing_monitor.app.read.alerts import summary
+from sing_monitor.app.read.curves import best_values, long_table
+from sing_monitor.app.read.metrics import label, show
+from sing_monitor.app.read.support_marks import MARK, MOST
+from sing_monitor.app.ui.text import one_line
+from sing_monitor.tracking import redact
+
+KEY_METRICS = (
+    "sing/attribute_score_centered",
+    "sing/image_score_centered",
+    "sing/score_ratio_centered",
+    "sing/retention",
+    "monitor/accuracy",
+)
+CURVES = ("sing/attribute_score_centered", "sing/image_score_centered", "monitor/accuracy")
+BEST = (
+    "sing/image_score_centered",
+    "sing/score_ratio_centered",
+    "sing/retention",
+    "monitor/accuracy",
+)
+# Those of them that have an interval.
+SURE = KEY_METRICS[:4]
+OUTSIDE = "support/outside_centered"
+# Cards show these; the sentence below them needs the rest.
+HEADLINE = (
+    "sing/attribute_score_centered",
+    "sing/image_score_relative",
+    "sing/retention",
+    "monitor/accuracy",
+)
+_BARELY = 3.0
+_KEPT = 0.9
+_POOR_TRANSLATION = 0.2
+
+
+def matching(listing: pd.DataFrame, words: str) -> pd.DataFrame:
+    """Rows that hold every word, in any case, in name, id, experiment, status or tags."""
+    columns = ["run_name", "run_id", "experiment", "status"]
+    columns += [column for column in listing if str(column).startswith("sing.")]
+    text = listing[columns].fillna("").astype(str).agg(" ".join, axis=1).str.lower()
+    keep = pd.Series(True, index=listing.index)
+    for word in words.lower().split():
+        keep &= text.str.contains(word, regex=False)
+    return listing[keep]
+
+
+def runs_table(
+    listing: pd.DataFrame,
+    histories: Mapping[str, pd.DataFrame],
+    series: Iterable[Series],
+    links: Mapping[str, str] | None = None,
+    intervals: Mapping[tuple[str, str], str] | None = None,
+) -> pd.DataFrame:
+    """One row for each run, as the page Runs shows it; column names are keys of its settings.
+
+    Args:
+        listing: rows to show, with ``label``.
+        histories: by run id, from `training_history`; runs without one show last values only.
+        series: the picked runs.
+        links: address of each run in the MLflow UI.
+        intervals: of the last values in words, by run id and metric.
+    """
+    strokes = {each.key: swatch(each, height=28) for each in series}
+    best = best_values(long_table(histories, BEST, labels=dict.fromkeys(histories, "")))
+    best_of = best.set_index(["series", "metric"])["value"].to_dict()
+    rows = [
+        _row(row, histories.get(row["run_id"]), best_of, strokes, links, intervals or {})
+        for row in listing.to_dict("records")
+    ]
+    return pd.DataFrame(rows, index=listing.index)
+
+
+def _row(
+    row: Mapping[str, Any],
+    history: pd.DataFrame | None,
+    best_of: Mapping[tuple[str, str], float],
+    strokes: Mapping[str, str],
+    links: Mapping[str, str] | None,
+    intervals: Mapping[tuple[str, str], str],
+) -> dict[str, object]:
+    run, share = row["run_id"], row.get(OUTSIDE, math.nan)
+    # What is looked at first comes first: the others lie beyond the right edge.
+    found: dict[str, object] = {"colour": strokes.get(run, ""), "run": row["label"]}
+    found |= {f"{key} last": row.get(key, math.nan) for key in KEY_METRICS}
+    found["mark"] = MARK if share > MOST else ""
+    found["outside"] = share
+    found["alerts"] = summary(row.get("sing.alerts"))
+    found["status"] = str(row["status"]).lower()
+    found["epochs"] = None if history is None or history.empty else history["epoch"].nunique()
+    for key in CURVES:
+        # The table draws no gaps, and takes a missing number for an error.
+        curve = [] if history is None or key not in history else history[key].dropna().tolist()
+        found[f"{key} curve"] = curve
+    found |= {f"{key} best": best_of.get((run, key), math.nan) for key in BEST}
+    found |= {f"{key} interval": intervals.get((run, key), "") for key in SURE}
+    found["started"] = row["start_time"]
+    found |= {tag: _tag(row, tag) for tag in ("model", "head", "space", "reference")}
+    found["experiment"] = one_line(str(row["experiment"]))
+    found["monitor"] = row["name"] or ""
+    if links:
+        found["mlflow"] = links.get(run, "")
+    return found
+
+
+def _tag(row: Mapping[str, Any], key: str) -> str:
+    value = row.get(f"sing.{key}")
+    return one_line(value) if isinstance(value, str) else ""
+
+
+def mlflow_links(uri: str, listing: pd.DataFrame) -> dict[str, str]:
+    """Where the MLflow UI shows each run; nothing unless the store is a web server.
+
+    A name and password in the URI are left out: the page must not show them.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return {}
+    root = redact(uri).rstrip("/")
+    return {
+        run: f"{root}/#/experiments/{quote(str(experiment), safe='')}/runs/{quote(run, safe='')}"
+        for run, experiment in zip(listing["run_id"], listing["experiment_id"], strict=True)
+    }
+
+
+def reading(values: Mapping[str, object]) -> str:
+    """The last numbers of a run in one or two plain sentences.
+
+    The bound of AS is the paper's: below about 3 degrees a change is barely visible. A class that
+    keeps less than 0.9 of its zero-shot accuracy has changed all the same (ours).
+
+    Args:
+        values: latest values by catalogue key; others are ignored.
+    """
+    known = {key: float(v) for key, v in values.items() if isinstance(v, int | float)}
+    attribute = known.get("sing/attribute_score_centered", math.nan)
+    if known.get("head/null_dim") == 0:
+        return "The head reads every direction of the features: it has no null space."
+    if not math.isfinite(attribute):
+        return "The scores of the last validation are undefined."
+    kept = known.get("sing/retention", math.nan)
+    return f"{_movement(known)}; {_verdict(attribute, kept)}.{_doubts(known)}"
+
+
+def _movement(known: Mapping[str, float]) -> str:
+    key, baseline = "sing/image_score_centered", "sing/image_score_random"
+    moved = show(key, known.get(key, math.nan))
+    random = known.get(baseline, math.nan)
+    beside = f" (a random subspace: {show(baseline, random)})" if math.isfinite(random) else ""
+    return f"What the head cannot see moves the meaning by {moved}{beside}"
+
+
+def _verdict(attribute: float, kept: float) -> str:
+    key = "sing/attribute_score_centered"
+    change, size = show(key, attribute, sign=True), show(key, abs(attribute))
+    if abs(attribute) < _BARELY and kept < _KEPT:
+        # Images of a class may go opposite ways, and their mean stays.
+        return (
+            f"on average the class barely moves ({change}), but images are taken for other classes "
+            f"without it: of the zero-shot accuracy {show('sing/retention', kept)} remains"
+        )
+    if abs(attribute) < _BARELY:
+        return f"the class barely changes ({change})"
+    if attribute < 0:
+        return f"{size} of class meaning are lost with it: it was hidden from the head"
+    return f"without it, images are {size} nearer to their class"
+
+
+def _doubts(known: Mapping[str, float]) -> str:
+    key = "translator/r2"
+    r2, share = known.get(key, math.nan), known.get(OUTSIDE, math.nan)
+    found = ""
+    if r2 < _POOR_TRANSLATION:
+        found += f" The translation is poor ({label(key)}: {show(key, r2)}), so trust no score."
+    if share > MOST:
+        found += (
+            f" {MARK} {100 * share:.0f} % of the images are out of support: their scores may say "
+            "more about the translator than about the head."
+        )
+    return found

@@ -1,0 +1,101 @@
+"""What the snapshot of a run says of one image, read and worked out once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import streamlit as st
+from torch import Tensor
+
+from sing_monitor.analyses.invariants_tables import image_ids
+from sing_monitor.app.read import store
+from sing_monitor.explain.feature import Explanation
+from sing_monitor.explain.stored_image import explain_stored
+from sing_monitor.offline.add_concepts import stored_ridge
+from sing_monitor.scores.support import OUTSIDE, place_among
+from sing_monitor.snapshot import Snapshot
+from sing_monitor.tracking import ArtifactNotFoundError
+from sing_monitor.translate.cross_fit import CrossFit, cross_fit, mean_cosine
+from sing_monitor.translate.ridge import fit_translator
+from sing_monitor.translate.translator import LinearTranslator
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A run's last snapshot with the translators fitted on it.
+
+    Args:
+        snapshot: of the run.
+        fit: two translators, each for the images that it did not see.
+        cosine: mean of translated features with the images' embeddings, held out.
+        ids: of the images, as in the table ``images``.
+        config: the settings of the monitor.
+    """
+
+    snapshot: Snapshot
+    fit: CrossFit
+    cosine: float
+    ids: tuple[str, ...]
+    config: dict[str, Any]
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Epoch and global step of the validation that it is of."""
+        return self.snapshot.epoch, self.snapshot.step
+
+    @cached_property
+    def translator(self) -> LinearTranslator:
+        """Fitted on all images, for others; worked out when a picture is uploaded."""
+        snapshot = self.snapshot
+        return fit_translator(snapshot.features.double(), snapshot.embeddings, self.fit.ridge)
+
+    def is_outside(self, embedding: Tensor, image_id: int) -> bool:
+        """Whether a translated equivalent (n,) lies farther out than nearly all real images."""
+        real, folds = self.snapshot.embeddings.double(), self.snapshot.folds
+        return bool(place_among(embedding.double()[None], real, folds, image_id & 1) > OUTSIDE)
+
+    def translator_of(self, image_id: int) -> LinearTranslator:
+        """The translator that did not see the image of a fingerprint."""
+        known, halves = self.snapshot.image_ids, self.fit.translators
+        if known is None or halves is None or image_id not in known.tolist():
+            return self.translator
+        return halves[image_id & 1]
+
+
+# Features of a whole probe: few are kept.
+@st.cache_resource(ttl="1h", max_entries=2, show_spinner="Reading the snapshot …")
+def read(source: store.Source) -> Stored:
+    """The run's last snapshot.
+
+    Raises:
+        ArtifactNotFoundError: if the run stored none.
+        ValueError: if it is damaged, or too small to fit a translator on.
+        StoreError: if the store cannot be reached.
+        RunNotFoundError: if the run was deleted.
+    """
+    snapshot = source.reader.snapshot()
+    try:
+        config = store.config(source)
+    except ArtifactNotFoundError:
+        config = {}
+    ridge = stored_ridge(source.reader, config, snapshot)
+    features = snapshot.features.double()
+    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
+    if fit.translators is None:
+        raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
+    cosine = mean_cosine(fit.original(features, snapshot.center), snapshot.embeddings)
+    ids = tuple(image_ids(snapshot))
+    return Stored(snapshot, fit, cosine, ids, config)
+
+
+@st.cache_resource(ttl="1h", max_entries=64, show_spinner=False)
+def explanation(source: store.Source, image: str) -> Explanation:
+    """One image of the run's last snapshot.
+
+    Raises:
+        ValueError: if the snapshot does not hold the image, or as `read`, like all others.
+    """
+    stored = read(source)
+    return explain_stored(stored.snapshot, stored.fit, image)

@@ -1,0 +1,168 @@
+"""How every page runs: title, empty states, legend, and refreshing while a run grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from sing_monitor.app.charts.common import Series, outside_swatch, random_swatch, swatch
+from sing_monitor.app.read import curves, store, support, support_marks
+from sing_monitor.app.ui import selection, states
+from sing_monitor.app.ui.selection import RUNNING, Run, Selection, differences
+from sing_monitor.app.ui.settings import tracking_uri
+from sing_monitor.app.ui.text import plain
+from sing_monitor.tracking import StoreError
+
+Body = Callable[[Selection], None]
+
+
+def show(title: str, about: str, body: Body, *, needs_picks: bool = True) -> None:
+    """Run a page: its head, then its body, or what stands in the body's place.
+
+    The body is a fragment: its widgets run it again without the rest of the page, and it must not
+    write to the sidebar. While a picked run grows, it is drawn anew after every validation. What
+    the user should see whenever runs are compared (ids that the store lacks, yardsticks that
+    differ) is said here.
+
+    Args:
+        title: of the page.
+        about: one sentence, Markdown.
+        body: draws the page from the selection.
+        needs_picks: False for pages that make sense without a picked run.
+    """
+    st.title(title, anchor=False)
+    st.caption(about)
+    chosen = _selection()
+    if chosen is None:
+        _wait()
+        return
+    if chosen.unknown:
+        states.unknown_runs(chosen.unknown, others=bool(chosen.runs))
+    if chosen.left_out:
+        states.too_many(len(chosen.runs), chosen.left_out)
+    if needs_picks and not chosen.runs:
+        states.nothing_picked()
+        return
+    if unlike := differences(chosen.runs):
+        states.different_yardsticks(unlike)
+
+    @st.fragment
+    def redrawn() -> None:
+        now = _selection()
+        if now is None:
+            return
+        if needs_picks and not now.runs:
+            st.rerun()
+        body(now)
+
+    redrawn()
+    is_live = chosen.is_live if needs_picks else chosen.listing["status"].eq(RUNNING).any()
+    if is_live:
+        _watch(chosen)
+
+
+def legend(
+    series: Sequence[Series], *, with_random: bool = False, with_outside: bool = False
+) -> None:
+    """One entry for each series, as its lines look; names wrap with the width of the page.
+
+    Args:
+        series: what the charts of the page show.
+        with_random: also explain the dotted lines.
+        with_outside: also explain the cross.
+    """
+    with st.container(horizontal=True, gap="medium"):
+        for each in series:
+            note = " *(baseline)*" if each.is_baseline else ""
+            st.markdown(
+                f"![]({swatch(each)}) {plain(each.label)}{note}",
+                width="content",
+            )
+        if with_random:
+            st.markdown(
+                f"![]({random_swatch()}) random subspace of the same size",
+                width="content",
+                help="What happens when a random subspace as large as the null space is removed. "
+                "A score says something about the head only where it leaves this line.",
+            )
+        if with_outside:
+            st.markdown(
+                f"![]({outside_swatch()}) out of support",
+                width="content",
+                help=f"{support.ABOUT} {support_marks.ABOUT}",
+            )
+
+
+def histories(
+    runs: Sequence[Run], keys: Sequence[str], others: Sequence[str] = ()
+) -> dict[str, pd.DataFrame]:
+    """Curves of the picked runs by run id, from `training_history`.
+
+    A run that cannot be read is absent, and the page has said why.
+
+    Args:
+        runs: picked.
+        keys: of the catalogue.
+        others: metrics that no monitor logged, from `data.other_metrics`.
+    """
+    found = {}
+    wanted = (*keys, curves.STAGE)
+    with st.spinner("Reading curves …"):
+        for run in runs:
+            read = partial(store.scalars, run.source, wanted, others)
+            scalars = states.attempt(read, run)
+            if scalars is not None:
+                found[run.run_id] = curves.training_history(scalars)
+    return found
+
+
+def _watch(drawn: Selection) -> None:
+    """Draw the page anew when a run has changed, and not before: redrawn charts flicker."""
+
+    @st.fragment(run_every=store.REFRESH_SECONDS)
+    def look() -> None:
+        try:
+            has_changed = selection.current().pulse != drawn.pulse
+        # A server that is away for a moment is no reason to take the charts away.
+        except StoreError:
+            return
+        if has_changed:
+            st.rerun()
+
+    look()
+
+
+def _wait() -> None:
+    """Look again every few seconds whether there is something to show by now."""
+
+    @st.fragment(run_every=store.REFRESH_SECONDS)
+    def look() -> None:
+        try:
+            is_there = not selection.current().listing.empty
+        except (StoreError, ValueError):
+            return
+        if is_there:
+            st.rerun()
+
+    look()
+
+
+def _selection() -> Selection | None:
+    """The selection, or None after the page has said why there is none."""
+    try:
+        uri = tracking_uri()
+    except ValueError as error:
+        states.wrong_option(error)
+        return None
+    try:
+        chosen = selection.current()
+    except StoreError as error:
+        states.unreachable(error, uri)
+        return None
+    if chosen.listing.empty:
+        states.no_runs(uri)
+        return None
+    return chosen

@@ -1,0 +1,242 @@
+"""Which runs are looked at: picked runs and baseline, in the page's address, in fixed colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pandas as pd
+import streamlit as st
+
+from sing_monitor.app.charts.common import Series
+from sing_monitor.app.read import metrics, store
+from sing_monitor.app.read.run_names import colours, one_row_a_run, variants
+from sing_monitor.app.ui.settings import tracking_uri
+from sing_monitor.app.ui.text import listed
+
+MAX_RUNS = 20
+RUNNING = "RUNNING"
+_STATE = "selection"
+_STEP = "monitor/global_step"
+_START_WITH = 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """One picked run, as every page shows it.
+
+    Args:
+        run_id: the MLflow run.
+        label: short, and different from every other run's label.
+        series: how charts draw the run; its colour is the same whatever else is picked.
+        source: what `data` reads from.
+        row: of `list_runs`.
+    """
+
+    run_id: str
+    label: str
+    series: Series
+    source: store.Source
+    row: pd.Series
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is drawn dashed, and what the others are compared with."""
+        return self.series.is_baseline
+
+    @property
+    def is_running(self) -> bool:
+        """Whether more is to come."""
+        return bool(self.row["status"] == RUNNING)
+
+    def tag(self, key: str) -> str:
+        """The monitor's tag ``sing.<key>``, empty where there is none."""
+        value = self.row.get(f"sing.{key}")
+        return value if isinstance(value, str) else ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the pages show.
+
+    Args:
+        uri: the tracking URI.
+        listing: one row for each run of the store, newest first; `list_runs` with ``label``.
+        runs: the picked ones, in the order they were picked.
+        unknown: ids of the address that the store does not hold.
+        left_out: how many runs were asked for beyond `MAX_RUNS`.
+    """
+
+    uri: str
+    listing: pd.DataFrame
+    runs: tuple[Run, ...]
+    unknown: tuple[str, ...] = ()
+    left_out: int = 0
+
+    @property
+    def baseline(self) -> Run | None:
+        """The run that the others are compared with."""
+        return next((run for run in self.runs if run.is_baseline), None)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a picked run still grows."""
+        return any(run.is_running for run in self.runs)
+
+    @property
+    def pulse(self) -> frozenset[store.Source]:
+        """Differs as soon as any run of the store begins, validates or ends."""
+        return frozenset(source(self.uri, row) for _, row in self.listing.iterrows())
+
+    @property
+    def series(self) -> list[Series]:
+        """How charts draw the runs."""
+        return [run.series for run in self.runs]
+
+    def caveat(self, key: str) -> str:
+        """Why the runs' values of a metric do not compare, for the chart itself; else empty."""
+        if key.partition("/")[0] not in metrics.IN_SPACE:
+            return ""
+        unlike = listed([noun for noun, _ in differences(self.runs)])
+        return f"different {unlike}: these curves do not compare" if unlike else ""
+
+
+# What the scores of a run stand on: its name in the plural, and the value of a run that says none.
+_YARDSTICKS = {
+    "reference": ("references", "unknown"),
+    "space": ("semantic spaces", "unknown"),
+    "invariance": ("invariances", "logits"),
+}
+
+
+def differences(runs: Iterable[Run]) -> list[tuple[str, list[str]]]:
+    """In what the yardsticks of the runs differ, and their values; empty if scores compare."""
+    found = []
+    for key, (noun, unsaid) in _YARDSTICKS.items():
+        values = sorted({run.tag(key) or unsaid for run in runs})
+        if len(values) > 1:
+            found.append((noun, values))
+    return found
+
+
+@dataclass
+class Picks:
+    """What the user has chosen, by id; lives as long as the browser's tab.
+
+    Args:
+        runs: picked, in order.
+        baseline: one of them.
+        experiment: whose runs are offered; None: all.
+        monitor: which one, of runs that have several.
+        unknown: ids that the store does not hold.
+        left_out: how many more runs were asked for than fit.
+    """
+
+    runs: list[str] = field(default_factory=list)
+    baseline: str | None = None
+    experiment: str | None = None
+    monitor: str | None = None
+    unknown: list[str] = field(default_factory=list)
+    left_out: int = 0
+
+    def pick(self, runs: Iterable[str]) -> None:
+        """Take these runs, as many as fit a chart; a baseline among them stays."""
+        asked = list(dict.fromkeys(runs))
+        self.runs = asked[:MAX_RUNS]
+        self.left_out = len(asked) - len(self.runs)
+        self.unknown = []
+        if self.baseline not in self.runs:
+            self.baseline = None
+
+
+def current() -> Selection:
+    """The selection of this moment, fresh from the cache.
+
+    Raises:
+        StoreError: if the store cannot be reached.
+        ValueError: if the app was started with a wrong option.
+    """
+    uri = tracking_uri()
+    found = store.listing(uri)
+    listing = one_row_a_run(found, _first_value("monitor"))
+    chosen = picks(listing)
+    _drop_unknown(chosen, set(listing["run_id"]))
+    painted = colours(listing["run_id"].tolist())
+    variant = variants(chosen.runs, painted)
+    rows = listing.set_index("run_id", drop=False)
+    runs = []
+    for run in chosen.runs:
+        row = rows.loc[run]
+        is_baseline = run == chosen.baseline
+        series = Series(run, row["label"], painted[run], is_baseline, variant[run])
+        runs.append(Run(run, row["label"], series, source(uri, row), row))
+    return Selection(uri, listing, tuple(runs), tuple(chosen.unknown), chosen.left_out)
+
+
+def picks(listing: pd.DataFrame) -> Picks:
+    """The picks of this session; at first those of the address, else the newest runs."""
+    if listing.empty:
+        # The choice waits until there is one.
+        return Picks()
+    if _STATE not in st.session_state:
+        asked = [run for text in st.query_params.get_all("runs") for run in text.split(",") if run]
+        runs = asked or listing["run_id"].head(_START_WITH).tolist()
+        chosen = Picks(experiment=_first_value("experiment"), monitor=_first_value("monitor"))
+        chosen.pick(runs)
+        baseline = _first_value("baseline")
+        # Without a link the older run is what the newer one is compared with.
+        default = runs[-1] if not asked and len(runs) > 1 else None
+        chosen.baseline = baseline if baseline in chosen.runs else default
+        st.session_state[_STATE] = chosen
+    state: Picks = st.session_state[_STATE]
+    return state
+
+
+def write_address() -> None:
+    """Put the picks into the page's address, so that it can be shared."""
+    for key, values in shared().items():
+        if st.query_params.get_all(key) == values:
+            continue
+        if values:
+            st.query_params[key] = values
+        elif key in st.query_params:
+            del st.query_params[key]
+
+
+def shared() -> dict[str, list[str]]:
+    """What the address of every page holds: the picks, by parameter."""
+    chosen: Picks | None = st.session_state.get(_STATE)
+    if chosen is None:
+        return {}
+    single = {key: getattr(chosen, key) for key in ("baseline", "experiment", "monitor")}
+    return {
+        "runs": chosen.runs,
+        **{key: [value] if value else [] for key, value in single.items()},
+    }
+
+
+def _first_value(key: str) -> str | None:
+    chosen: Picks | None = st.session_state.get(_STATE)
+    if chosen is not None:
+        value: str | None = getattr(chosen, key)
+        return value
+    return next(iter(st.query_params.get_all(key)), None)
+
+
+def _drop_unknown(chosen: Picks, known: set[str]) -> None:
+    gone = [run for run in chosen.runs if run not in known]
+    chosen.runs = [run for run in chosen.runs if run in known]
+    chosen.unknown = list(dict.fromkeys([*chosen.unknown, *gone]))
+    if chosen.baseline not in chosen.runs:
+        chosen.baseline = None
+
+
+def source(uri: str, row: pd.Series) -> store.Source:
+    """What `data` reads a run from: another one as soon as the run has changed.
+
+    Args:
+        uri: the tracking URI.
+        row: of `list_runs`.
+    """
+    state = f"{row['status']} {row['end_time']}"
+    return store.Source(uri, str(row["run_id"]), row["name"], state, progress=f"{row.get(_STEP)}")

@@ -1,0 +1,187 @@
+"""What a page shows when there is nothing to chart: why, and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import pandas as pd
+import streamlit as st
+
+from sing_monitor.app.ui.selection import Run
+from sing_monitor.app.ui.settings import DEFAULT_URI
+from sing_monitor.app.ui.text import code, count, listed, plain, short
+from sing_monitor.tracking import (
+    ArtifactNotFoundError,
+    NotFoundError,
+    RunNotFoundError,
+    StoreError,
+    redact,
+)
+
+T = TypeVar("T")
+
+# What reading a store may raise; anything else is a mistake of ours.
+_EXPECTED = (NotFoundError, StoreError, ValueError)
+
+_SNIPPET = """\
+trainer = L.Trainer(
+    logger=MLFlowLogger(tracking_uri="{uri}"),
+    callbacks=[SINGCallback()],
+)"""
+
+
+def unreachable(error: Exception, uri: str) -> None:
+    """The store does not answer, or is no store."""
+    with st.container(border=True):
+        st.subheader(":material/cloud_off: The store cannot be read", anchor=False)
+        st.markdown(plain(_sentence(error)))
+        st.caption(f"Tracking URI: {code(redact(uri))}")
+        st.markdown("To read another store, start the app with its address:")
+        st.code(f"sing-monitor app --tracking-uri {DEFAULT_URI}", language="bash")
+
+
+def wrong_option(error: Exception) -> None:
+    """The command line of the app cannot be understood."""
+    with st.container(border=True):
+        st.subheader(":material/terminal: The app was started with a wrong option", anchor=False)
+        st.markdown(plain(_sentence(error)))
+
+
+def no_runs(uri: str) -> None:
+    """The store answers and no monitor wrote to it."""
+    with st.container(border=True):
+        st.subheader(":material/monitoring: No monitored run yet", anchor=False)
+        st.markdown(
+            "The store answers, but no run in it was watched by `SINGCallback`. "
+            "These lines in your training script are enough:"
+        )
+        st.code(_SNIPPET.format(uri=redact(uri)), language="python")
+        st.markdown("The first validated epoch shows up here by itself.")
+        st.caption(f"Tracking URI: {code(redact(uri))}")
+
+
+def nothing_picked() -> None:
+    """Runs exist and none is picked."""
+    with st.container(border=True):
+        st.subheader(":material/checklist: Pick a run", anchor=False)
+        st.markdown("Choose one or more runs in the sidebar, or tick them on the page Runs.")
+
+
+def unknown_runs(ids: Sequence[str], *, others: bool) -> None:
+    """The address names runs that the store does not hold, and perhaps others that it holds."""
+    names = listed([plain(short(run, 40)) for run in ids])
+    st.warning(
+        f"The link names {count(len(ids), 'run')} that this store does not hold: {names}. "
+        f"Deleted, or from another store.{' The other runs are shown.' if others else ''}",
+        icon=":material/link_off:",
+    )
+
+
+def too_many(shown: int, left_out: int) -> None:
+    """More runs were picked than a chart can tell apart."""
+    st.warning(
+        f"{count(shown, 'run')} are shown, the most that fit; {left_out} more were picked and are "
+        "left out. Take some out in the sidebar to make room.",
+        icon=":material/filter_list:",
+    )
+
+
+def different_yardsticks(unlike: Sequence[tuple[str, list[str]]]) -> None:
+    """The picked runs were scored in ways that do not compare."""
+    parts = [f"{noun} ({plain(listed([short(v) for v in values]))})" for noun, values in unlike]
+    st.warning(
+        f"The picked runs stand on different {listed(parts)}. Their scores, attribute and "
+        "translator values are drawn together and marked, but do not compare; those of the head "
+        "and of neural collapse do.",
+        icon=":material/straighten:",
+    )
+
+
+def no_validation() -> None:
+    """The picked runs exist, and nothing was validated so far."""
+    st.info(
+        "No validation of the picked runs has been logged yet.", icon=":material/hourglass_empty:"
+    )
+
+
+def one_epoch() -> None:
+    """There is one validation, so there are points and no lines."""
+    st.info(
+        "One validation so far: it is drawn as a point. Lines begin with the second.",
+        icon=":material/scatter_plot:",
+    )
+
+
+def no_steering(labels: Sequence[str]) -> None:
+    """Runs that were monitored before steering was measured."""
+    with st.container(border=True):
+        st.subheader(":material/history: No steering in older runs", anchor=False)
+        st.markdown(
+            f"An older version of sing-monitor wrote {plain(listed(list(labels)))}: this "
+            "validation has no table of steering. Train again, or analyse a finished model:"
+        )
+        st.code("sing-monitor analyze --help", language="bash")
+
+
+def no_snapshot(label: str) -> None:
+    """A run without stored features, on the page that explains an image from them."""
+    with st.container(border=True):
+        st.subheader(":material/inventory_2: No snapshot in this run", anchor=False)
+        st.markdown(
+            f"Concepts gained and lost, and the logits before and after, are worked out from the "
+            f"features, and {plain(label)} did not store them. The next run does with:"
+        )
+        st.code("SINGCallback(save_snapshots=True)", language="python")
+
+
+def no_values(name: str) -> None:
+    """A metric without a single number, in place of its chart."""
+    st.markdown(f"**{plain(name)}**")
+    st.caption("No number so far: not logged by the picked runs, or undefined at every validation.")
+
+
+def problem(error: Exception, run: Run | None = None) -> None:
+    """Something of one run cannot be read; the page goes on without it."""
+    of_run = f"**{plain(run.label)}**: " if run else ""
+    steps = {
+        RunNotFoundError: "Take it out of the picks in the sidebar.",
+        ArtifactNotFoundError: "It may appear with the next validation.",
+        StoreError: "Press Reload to try again.",
+    }
+    step = next((text for kind, text in steps.items() if isinstance(error, kind)), "")
+    st.warning(f"{of_run}{plain(_sentence(error))} {step}", icon=":material/report:")
+
+
+def attempt(read: Callable[[], T], run: Run | None = None) -> T | None:
+    """What ``read`` returns, or None after the page has said why it cannot be had."""
+    try:
+        return read()
+    except _EXPECTED as error:
+        problem(error, run)
+        return None
+
+
+def quietly(read: Callable[[], T]) -> T | None:
+    """What ``read`` returns, or None: for what the page can do without."""
+    try:
+        return read()
+    except _EXPECTED:
+        return None
+
+
+def has_columns(frame: pd.DataFrame, columns: Sequence[str], table: str) -> bool:
+    """Whether a table holds what a chart needs; if not, the page has said so."""
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        st.info(
+            f"The table {plain(table)} of this run has no {plain(listed(missing))}: another "
+            "version of sing-monitor wrote it. Charts that need it are left out.",
+            icon=":material/history:",
+        )
+    return not missing
+
+
+def _sentence(error: Exception) -> str:
+    text = redact(str(error)) or type(error).__name__
+    return text[0].upper() + text[1:]

@@ -1,0 +1,1 @@
+"""Rows out of a running validation loop: hooks on the head, and the probe."""

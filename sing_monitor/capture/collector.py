@@ -1,0 +1,452 @@
+"""From validation batches to the rows of the probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
+
+from sing_monitor.capture.device_rows import BatchRows, DeviceRows, SeenRows, wanted
+from sing_monitor.capture.head_tap import HeadTap, no_trace
+from sing_monitor.capture.matched_rows import batch_for_adapter, reorders_labels, rows_of_the_head
+from sing_monitor.capture.placement import ById, InOrder, Placement, Smallest
+from sing_monitor.capture.probe import (
+    Account,
+    ProbeEmbedder,
+    ProbeRows,
+    fingerprints,
+    in_probe,
+)
+from sing_monitor.errors import Option, SetupError
+from sing_monitor.head.geometry import HeadGeometry, Invariance
+from sing_monitor.inputs.batches import (
+    Batch,
+    check_attribute,
+    check_labels,
+    has_class,
+    unpack_batch,
+)
+from sing_monitor.inputs.loaders import Order
+from sing_monitor.inputs.pixels import refuse_other_scale
+from sing_monitor.inputs.resolved import MonitorSetup
+from sing_monitor.snapshot import Snapshot
+from sing_monitor.space.texts import Texts
+
+
+@dataclass
+class _Pass:
+    """One pass while it goes on.
+
+    ``looks``: the placement, where the host looks at pixels; ``extent``: how much is to come.
+    """
+
+    extent: object
+    order: Order
+    rows: DeviceRows
+    looks: Smallest | None
+    batches: int = 0
+    seen: int = 0
+    unread: int = 0
+    filtered: int = 0
+    positions: list[Tensor] = field(default_factory=list)
+    disorder: str = ""
+    lost_batches: int = 0
+    failure: Exception | None = None
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The images of the probe in a pass that brought none that was new.
+
+    ``image_ids``: distinct and sorted, (R,); ``rows``: how often they came, copies included.
+    """
+
+    extent: object
+    image_ids: Tensor
+    rows: int
+
+
+class Collector:
+    """Collects what one validation pass says about the images of the probe.
+
+    A batch is read before the model sees it (:meth:`read`), so that whatever the step does with it
+    is of no matter; its features are taken afterwards (:meth:`add`).
+
+    A pass looks at pixels, to embed images that are not known and to keep small pictures of all,
+    until one of as many images has brought nothing new. Later passes do not: what they see stays on
+    the model's device, and nothing waits for it before :meth:`finish`. Should an image be unknown
+    after all, because the validation set has changed, it is missing in that pass, and counted; the
+    next one looks at pixels again.
+
+    Args:
+        tap: on the head.
+        embedder: of the semantic space.
+        settle: what to conclude from the first batch, once.
+        adapter: the user's ``batch_adapter``.
+        probe_size: the most images that are scored.
+    """
+
+    def __init__(
+        self,
+        tap: HeadTap,
+        embedder: ProbeEmbedder,
+        settle: Callable[[Batch], MonitorSetup],
+        adapter: Callable[[Any], Any] | None,
+        probe_size: int,
+    ) -> None:
+        self.setup: MonitorSetup | None = None
+        self.example = torch.empty(3, 0, 0)
+        self.account = Account()
+        # The last analysed head, for the drift of the next.
+        self.decomposed: tuple[Tensor, HeadGeometry] | None = None
+        self._tap = tap
+        self._embedder = embedder
+        self._settle = settle
+        self._adapter = adapter
+        self._probe_size = probe_size
+        self._pass: _Pass | None = None
+        self._read: BatchRows | None = None
+        self._unsettled: Batch | None = None
+        self._known: _Known | None = None
+        self._has_announced_calls = False
+        self._reorders = False
+        # Once a loader has not kept to its plan, its positions are not to be trusted any more.
+        self._disorder = ""
+
+    def start(self, *, threshold: int, images: int | None, batches: float, order: Order) -> None:
+        """Begin a pass.
+
+        Args:
+            threshold: of the hashes that may belong to the probe.
+            images: how many the pass will see, on all ranks together; None where that is not known.
+            batches: how many this rank will run; may be infinite.
+            order: of the loader's images in its data set.
+        """
+        known, self._known = self._known, None
+        self.account, self._read, self._unsettled = Account(), None, None
+        extent = batches if images is None else images
+        expected = None if images is None else min(images, self._probe_size)
+        disorder = order.reason or self._disorder
+        looks: Smallest | None = None
+        placement: Placement
+        if known is None or known.extent != extent:
+            looks = placement = Smallest(
+                threshold, self._probe_size, is_once=bool(disorder), expected=expected or 0
+            )
+        elif disorder and len(known.image_ids):
+            placement = ById(threshold, known.image_ids)
+        else:
+            placement = InOrder(threshold, known.rows)
+        self._pass = _Pass(extent, order, DeviceRows(placement), looks, disorder=disorder)
+        self._embedder.start_pass(expected)
+
+    def read(self, raw_batch: Any) -> None:
+        """Read a batch that the model is about to see.
+
+        What cannot be read yet, because the step makes it, is read in :meth:`add`.
+
+        Args:
+            raw_batch: what the data loader gave, on the model's device.
+
+        Raises:
+            SetupError: if the batch contradicts the model or the batches before.
+            ValueError: for an image that cannot be embedded.
+        """
+        self._read = self._unsettled = None
+        try:
+            batch = self._unpacked(raw_batch)
+        except SetupError:
+            return
+        if self.setup is None:
+            # Which layer is the head, and so how many classes there are, shows in the step.
+            self._unsettled = _copied(batch)
+        else:
+            self._read = self._rows_of(batch)
+
+    def unsettled(self, raw_batch: Any) -> Batch:
+        """A batch before which nothing was settled, as it was before the step.
+
+        Raises:
+            SetupError: if it was not read before, and cannot be.
+        """
+        return self._unpacked(raw_batch) if self._unsettled is None else self._unsettled
+
+    def lose(self, raw_batch: Any, reason: Exception) -> None:
+        """Go without a batch before which nothing was settled, and count it."""
+        if self._pass is None:
+            raise RuntimeError("no pass was started.")
+        size = len(self.unsettled(raw_batch).shown)
+        self._pass.seen += size
+        self._pass.unread += size
+        self._pass.batches += 1
+        self._pass.lost_batches += 1
+        self._pass.failure = self._pass.failure or reason
+        self._read = self._unsettled = None
+
+    def add(self, raw_batch: Any) -> None:
+        """Take the features of one batch, which the tap has just seen.
+
+        A batch whose features cannot be told apart is lost, and counted.
+
+        Args:
+            raw_batch: what the data loader gave, on the model's device.
+
+        Raises:
+            SetupError: if the batch was not read before, and cannot be.
+        """
+        if self._pass is None:
+            raise RuntimeError("no pass was started.")
+        current, rows = self._pass, self._read
+        if rows is None:
+            rows = self._rows_of(self.unsettled(raw_batch))
+        self._read = self._unsettled = None
+        try:
+            features: Tensor | None = self._tap.close()
+        except ValueError as error:
+            features, failure = None, error
+        calls = self._tap.calls_per_batch
+        if features is not None and calls > 1 and len(features) != len(rows):
+            failure = _called_on_parts(calls, len(features), len(rows))
+            features = None
+        current.seen += len(rows)
+        try:
+            if features is None:
+                # A step may well leave out the call where none of the images has a class.
+                chosen = rows_of_the_head(rows, None, failure)
+            else:
+                chosen = rows_of_the_head(rows, len(features))
+        except ValueError as error:
+            current.lost_batches += 1
+            current.failure = current.failure or error
+            current.rows.add(rows, None)
+            self._keep_positions(current, rows)
+            return
+        if chosen is not None:
+            current.filtered += len(rows) - len(chosen)
+            rows = rows[chosen]
+        if features is not None:
+            self._announce_calls()
+            current.rows.add(rows, features)
+            self._keep_positions(current, rows)
+
+    def finish(self) -> ProbeRows | None:
+        """End the pass and hand over its rows. Here, and only here, all that was seen is copied.
+
+        Returns:
+            None where this rank has taken no features; :attr:`account` then says why.
+
+        Raises:
+            SetupError: if a label or the value of an attribute is out of range.
+            ValueError: if the head does not compute W f + b.
+        """
+        ended = self._pass
+        self.abandon()
+        if ended is None:
+            return None
+        self._disorder = self._disorder or ended.disorder
+        self.account = Account(
+            seen=ended.seen,
+            missing=ended.unread,
+            unlabeled=ended.filtered,
+            filtered=ended.filtered,
+            lost_batches=ended.lost_batches,
+            lost_reason=_as_setup_error(ended.failure),
+            disorder=ended.disorder,
+        )
+        seen = ended.rows.on_cpu()
+        if seen is None or self.setup is None:
+            return None
+        self._tap.check()
+        check_labels(seen.labels, self.setup.head.num_classes)
+        for name, (values, names) in seen.attributes.items():
+            check_attribute(name, values, names)
+        rows = self._embedded(ended, seen)
+        return rows if bool(seen.used.any()) else None
+
+    def abandon(self) -> None:
+        """End a pass that has failed: nothing is handed over, and the next looks at pixels."""
+        self._embedder.end_pass()
+        self._pass = self._read = self._unsettled = None
+
+    def _unpacked(self, raw_batch: Any) -> Batch:
+        if self._adapter is None:
+            return unpack_batch(raw_batch)
+        is_first = self.setup is None
+        with batch_for_adapter(raw_batch, is_first=is_first) as given:
+            batch = unpack_batch(given, self._adapter)
+        if is_first:
+            self._reorders = reorders_labels(raw_batch, batch.labels)
+        return batch
+
+    def _rows_of(self, batch: Batch) -> BatchRows:
+        """What is kept of a batch; embeds its images where the pass looks at pixels."""
+        current = self._pass
+        if current is None:
+            raise RuntimeError("no pass was started.")
+        if self.setup is None:
+            with no_trace():
+                setup = self._settle(batch)
+            if self._reorders and setup.classes.is_found:
+                raise SetupError(
+                    "batch_adapter gives the labels another order than they have in the batch, and "
+                    f"the names from {setup.classes.source} may stand in either. Pass ",
+                    Option("class_names", "[...]"),
+                    " in the order of the labels that batch_adapter returns.",
+                )
+            self.setup = setup
+        _check_attributes(batch, self.setup)
+        pixels = self.setup.pixels.restore(batch.shown)
+        if self.example.numel() == 0 and len(pixels):
+            self.example = pixels[0].clone()
+        image_ids = fingerprints(pixels)
+        looked = None if current.looks is None else image_ids.cpu()
+        if current.looks is not None and looked is not None:
+            if len(pixels):
+                refuse_other_scale(self.setup.pixels, batch.shown)
+            self._look(looked, wanted(batch.labels, looked.device), pixels, current.looks)
+        positions = None
+        if not current.disorder:
+            positions = current.order.positions(current.batches, len(batch.shown))
+            if positions is None:
+                current.disorder = (
+                    f"a batch holds {len(batch.shown)} images where the loader plans another "
+                    "number (collate_fn or batch_adapter drops or adds some)"
+                )
+        current.batches += 1
+        with torch.inference_mode(False), torch.no_grad():
+            # Copies, because a step may change a batch, and a loader use its memory again.
+            return BatchRows(
+                image_ids.clone(),
+                batch.labels.clone(),
+                {
+                    name: (values.clone(), tuple(n))
+                    for name, (values, n) in batch.attributes.items()
+                },
+                positions,
+                looked,
+            )
+
+    def _look(
+        self, image_ids: Tensor, is_wanted: Tensor, pixels: Tensor, placement: Smallest
+    ) -> None:
+        """Embed the images of the probe and keep small pictures. Waits for the device."""
+        chosen = placement.choose(image_ids, is_wanted).nonzero().flatten()
+        if len(chosen):
+            with no_trace():
+                on_device = pixels[chosen.to(pixels.device)]
+                self._embedder.embed(image_ids[chosen], on_device)
+
+    def _keep_positions(self, current: _Pass, rows: BatchRows) -> None:
+        unknown = torch.full((len(rows),), -1)
+        current.positions.append(unknown if rows.positions is None else rows.positions)
+
+    def _embedded(self, ended: _Pass, seen: SeenRows) -> ProbeRows:
+        """The images of the probe whose features and embeddings there are."""
+        is_labeled, threshold = has_class(seen.labels), ended.rows.threshold
+        belongs = in_probe(seen.image_ids, threshold) & is_labeled
+        placed = (belongs & (seen.places >= 0)).nonzero().flatten()
+        embeddings, known = self._embedder.recall(seen.image_ids[placed])
+        kept = placed[known]
+        positions = torch.cat(ended.positions)
+        missing = belongs.index_fill(0, kept, False)
+        if ended.disorder:
+            positions = torch.full_like(positions, -1)
+            # What has come again may well have a row from the other time.
+            missing &= ~torch.isin(seen.image_ids, seen.image_ids[kept])
+        unlabeled = self.account.unlabeled + int((~is_labeled).sum())
+        self.account = replace(
+            self.account,
+            missing=ended.unread
+            + (len(seen.image_ids[missing].unique()) if ended.disorder else int(missing.sum())),
+            unlabeled=unlabeled,
+        )
+        is_complete = ended.unread == 0 and not bool((missing & seen.used).any())
+        if self._embedder.unknown == 0 and is_complete:
+            ids = seen.image_ids[belongs]
+            self._known = _Known(ended.extent, ids.unique(sorted=True), len(ids))
+        rows = ProbeRows(
+            seen.image_ids[kept],
+            seen.labels[kept],
+            seen.features[seen.places[kept]],
+            embeddings[known],
+            positions[kept],
+            {name: (values[kept], names) for name, (values, names) in seen.attributes.items()},
+            threshold,
+        )
+        return ProbeRows.joined([rows], self._probe_size)
+
+    def _announce_calls(self) -> None:
+        calls = self._tap.calls_per_batch
+        if calls > 1 and not self._has_announced_calls:
+            rank_zero_warn(
+                f"SINGCallback: the head is called {calls} times for each batch; the mean of its "
+                "features is measured. That is exact where the model averages logits over views of "
+                "an image (test-time augmentation). If the calls mean anything else (several "
+                "images, real and generated ones), give a loader on which forward calls the head "
+                "once, which the callback takes as probe=."
+            )
+        self._has_announced_calls = True
+
+    def snapshot(
+        self, rows: ProbeRows, texts: Texts, *, epoch: int, step: int, invariance: Invariance
+    ) -> Snapshot:
+        """Rows of all ranks as a snapshot, with the head's weight as the features met it."""
+        if self.setup is None or self._tap.weight is None:
+            raise ValueError("no validation batch was seen, so there is nothing to analyse.")
+        return Snapshot(
+            weight=self._tap.weight.cpu(),
+            bias=None if self._tap.bias is None else self._tap.bias.cpu(),
+            features=rows.features,
+            labels=rows.labels,
+            embeddings=rows.embeddings,
+            class_names=self.setup.class_names,
+            epoch=epoch,
+            step=step,
+            image_ids=rows.image_ids,
+            sample_index=rows.sample_index,
+            attributes=rows.attributes,
+            invariance=invariance,
+            texts=texts,
+        )
+
+
+def _check_attributes(batch: Batch, setup: MonitorSetup) -> None:
+    """What a batch tells without a look at its numbers."""
+    given = {name: names for name, (_, names) in batch.attributes.items()}
+    settled = {name: texts.names for name, texts in setup.attributes.items()}
+    if given != settled:
+        raise SetupError(
+            f"this batch carries the attributes {given}, the first one {settled}; every batch must "
+            "carry the same, with the same names of values."
+        )
+
+
+def _copied(batch: Batch) -> Batch:
+    """Whatever a step does with a batch, its numbers stay here."""
+    with torch.inference_mode(False), torch.no_grad():
+        return Batch(
+            # With pictures, what the model takes may be of any kind, and is not looked at.
+            batch.images.clone() if batch.pictures is None else batch.images,
+            batch.labels.clone(),
+            {name: (values.clone(), names) for name, (values, names) in batch.attributes.items()},
+            None if batch.pictures is None else batch.pictures.clone(),
+        )
+
+
+def _as_setup_error(error: Exception | None) -> SetupError | None:
+    """An error that keeps its options for whoever spells them."""
+    return error if error is None or isinstance(error, SetupError) else SetupError(str(error))
+
+
+def _called_on_parts(calls: int, rows: int, images: int) -> SetupError:
+    return SetupError(
+        f"the head was called {calls} times for a batch of {images} images, with {rows} rows each, "
+        "so it is not clear which images they belong to. Call it once for each batch, or give a "
+        "loader on which forward does: ",
+        Option("probe", "DataLoader(...)"),
+        ".",
+    )

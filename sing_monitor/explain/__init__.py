@@ -1,0 +1,1 @@
+"""Explanations of single images: concepts, scores, neighbours, maps, pictures."""

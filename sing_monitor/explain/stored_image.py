@@ -1,0 +1,53 @@
+"""One probe image of a finished run, explained from the run's snapshot: no model is needed."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import linear
+
+from sing_monitor.analyses.invariants_tables import image_ids
+from sing_monitor.explain.feature import Explanation, explain_features
+from sing_monitor.head.forward import HeadPass
+from sing_monitor.snapshot import Snapshot
+from sing_monitor.translate.cross_fit import CrossFit
+
+
+def explain_stored(snapshot: Snapshot, fit: CrossFit, image: str, *, top: int = 5) -> Explanation:
+    """Say what an image of the probe gains and loses when its null-space part is removed.
+
+    The translator is the one that did not see the image; AS refers to the image's own class. A
+    snapshot without texts gives no AS and no concepts.
+
+    Args:
+        snapshot: of the run.
+        fit: of the snapshot's features, from `cross_fit`.
+        image: its id, as in the table ``images``.
+        top: how many concepts are listed.
+
+    Raises:
+        ValueError: if the snapshot does not hold the image, or no translator could be fitted.
+    """
+    ids = image_ids(snapshot)
+    if image not in ids:
+        raise ValueError(f"the snapshot of epoch {snapshot.epoch} does not hold the image {image}.")
+    if fit.translators is None:
+        raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
+    row, texts = ids.index(image), snapshot.texts
+    rows, label = slice(row, row + 1), int(snapshot.labels[row])
+    embedding = snapshot.embeddings[rows]
+    unknown = torch.full_like(embedding, float("nan"), dtype=torch.float64)
+    weight, bias, features = snapshot.weight, snapshot.bias, snapshot.features[rows].double()
+    logits = linear(features, weight.double(), None if bias is None else bias.double())
+    return explain_features(
+        HeadPass(weight, bias, features, logits),
+        snapshot.geometry,
+        fit.translators[int(fit.folds[row])],
+        unknown if texts is None else texts.classes.embeddings[label : label + 1],
+        label,
+        snapshot.class_names,
+        snapshot=snapshot,
+        image_id=row if snapshot.image_ids is None else int(snapshot.image_ids[row]),
+        embedding=embedding,
+        concepts=None if texts is None else texts.concepts,
+        top=top,
+    )

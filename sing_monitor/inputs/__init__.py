@@ -1,0 +1,1 @@
+"""What batches, loaders and data sets say: images, labels, pixels, class names."""

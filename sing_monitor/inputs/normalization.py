@@ -1,0 +1,120 @@
+"""The Normalize of a data set or of a loader: the statistics that images were brought to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from torch import nn
+from torch.utils.data import StackDataset
+
+from sing_monitor.errors import Option, SetupError
+from sing_monitor.inputs.batches import held_datasets, read_attribute
+
+Scale = TypeVar("Scale")
+Stats = tuple[Any, Any]
+_LOADERS = ("loader", "dataloader", "_dataloader")
+
+
+def loader_stats(loader: object) -> list[Stats]:
+    """(mean, std) that a loader normalises with itself, as timm's PrefetchLoader does.
+
+    Args:
+        loader: a loader, which may wrap another one.
+    """
+    seen: list[object] = []
+    while loader is not None and not any(loader is each for each in seen):
+        mean, std = read_attribute(loader, "mean"), read_attribute(loader, "std")
+        if mean is not None and std is not None and not callable(mean):
+            return [(mean, std)]
+        seen.append(loader)
+        inner = (read_attribute(seen[-1], name) for name in _LOADERS)
+        loader = next((each for each in inner if each is not None), None)
+    return []
+
+
+def dataset_stats(
+    dataset: object, parse: Callable[[Stats], Scale], above: tuple[object, ...] = ()
+) -> list[Scale]:
+    """The distinct statistics of every Normalize in a data set and in those that it wraps.
+
+    Args:
+        dataset: wrapped or not, or None.
+        parse: brings (mean, std) to a form in which equal ones are equal.
+        above: the wrappers that it was found in.
+
+    Raises:
+        SetupError: if parts of which each sample comes from one, as those of a ConcatDataset, are
+            normalised differently.
+    """
+    path = (*above, dataset)
+    found = [
+        parse(stats)
+        for name in ("transform", "transforms")
+        for stats in _walk(read_attribute(dataset, name))
+    ]
+    inner = [each for each in held_datasets(dataset) if not any(each is one for one in path)]
+    of_parts = [dataset_stats(each, parse, path) for each in inner]
+    parts = _alternatives(dataset)
+    named = [
+        (place, each, stats)
+        for place, part in enumerate(parts)
+        for each, stats in zip(inner, of_parts, strict=True)
+        if each is part
+    ]
+    if any(set(stats) != set(named[0][2]) for *_, stats in named):
+        raise _parts_differ(dataset, named)
+    return list(dict.fromkeys([*found, *(scale for stats in of_parts for scale in stats)]))
+
+
+def _alternatives(dataset: object) -> tuple[object, ...]:
+    """Parts of which each sample comes from one; those of a StackDataset make up each sample."""
+    parts = read_attribute(dataset, "datasets")
+    is_choice = isinstance(parts, (list, tuple)) and not isinstance(dataset, StackDataset)
+    return tuple(parts) if is_choice else ()
+
+
+def _parts_differ(
+    dataset: object, named: Sequence[tuple[int, object, Sequence[Any]]]
+) -> SetupError:
+    lines = [
+        f"datasets[{place}] ({type(part).__name__}) with "
+        + (" and ".join(map(str, stats)) if stats else "no Normalize that is found")
+        for place, part, stats in named
+    ]
+    distinct = list(dict.fromkeys(lines))[:6]
+    return SetupError(
+        f"The parts of the validation data ({type(dataset).__name__}) are normalised differently: "
+        f"{'; '.join(distinct)}. No one pair of statistics brings both back to [0, 1]. Give all "
+        "parts the same Normalize. Where all were normalised alike after all, pass ",
+        Option("pixel_stats", "(mean, std)"),
+        ". Else hand over pixels in [0, 1] beside the images: ",
+        Option("batch_adapter", "lambda batch: Batch(images=..., labels=..., pictures=...)"),
+        ".",
+    )
+
+
+def _walk(transform: Any) -> Iterator[Stats]:
+    """(mean, std) of every Normalize in a transform, however deep."""
+    # By name, so that torchvision's (v1, v2, presets), albumentations', kornia's and a user's own
+    # all count. Albumentations' other modes take the statistics from each image: nothing to undo
+    # them with.
+    names = {each.__name__ for each in type(transform).__mro__}
+    fixed = getattr(transform, "normalization", "standard") == "standard"
+    if names & {"Normalize", "ImageClassification"} and fixed:
+        # Kornia's augmentation keeps its numbers in ``flags``.
+        flags = getattr(transform, "flags", None)
+        flags = flags if isinstance(flags, Mapping) else {}
+        mean, std = (flags.get(name, getattr(transform, name, None)) for name in ("mean", "std"))
+        if mean is not None and std is not None:
+            yield mean, std
+            return
+    inside = [getattr(transform, "transform", None)]
+    several = getattr(transform, "transforms", None)
+    if isinstance(transform, (nn.Sequential, nn.ModuleList, list, tuple)):
+        several = list(transform)
+    if isinstance(several, (Sequence, nn.ModuleList)):
+        inside += list(several)
+    for part in inside:
+        if part is not None:
+            yield from _walk(part)

@@ -1,0 +1,1 @@
+"""One training under watch, whatever runs it."""

@@ -1,0 +1,192 @@
+"""Rank 0's part: from the rows of all ranks to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from torch import Tensor
+
+from sing_monitor.callbacks.spelling import for_callback
+from sing_monitor.capture.collector import Collector
+from sing_monitor.capture.head_tap import no_trace
+from sing_monitor.capture.probe import Account, ProbeRows
+from sing_monitor.extra_pass.lightning_modules import is_setup_fault
+from sing_monitor.head.geometry import HeadGeometry, Invariance
+from sing_monitor.inputs.resolved import MonitorSetup
+from sing_monitor.monitor.cost import LONG, Shape, estimate, in_words, measure_speed
+from sing_monitor.monitor.exchange import Outcome, Share
+from sing_monitor.monitor.model_capture import Watch
+from sing_monitor.monitor.remarks import infos, notes, why_nothing
+from sing_monitor.translate.random_subspaces import RANDOM_SEED
+
+if TYPE_CHECKING:
+    from sing_monitor.findings import Findings
+    from sing_monitor.snapshot import Snapshot
+
+# Operations a second that any machine manages.
+_SLOW = 1e9
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is needed besides the rows.
+
+    Args:
+        epoch: the trainer's current epoch.
+        step: the trainer's global step.
+        ridge: rho, or ``"auto"``.
+        previous_weight: of the last analysed head, or None.
+        n_images: how many movers get neighbours and thumbnails.
+        invariance: what the null space leaves unchanged.
+        images: number of validation images; None where it is not known.
+        probe_size: the most that are scored.
+        is_rehearsal: the sanity check: say what is used, analyse nothing.
+    """
+
+    epoch: int
+    step: int
+    ridge: float | Literal["auto"]
+    previous_weight: Tensor | None
+    n_images: int
+    invariance: Invariance
+    images: int | None
+    probe_size: int
+    is_rehearsal: bool
+
+    def run(
+        self, watch: Watch, shares: Sequence[Share]
+    ) -> tuple[Outcome, Findings | None, Snapshot | None]:
+        """Analyse the rows of all ranks; a fault becomes an outcome, never an exception."""
+        try:
+            for share in shares:
+                if share.failure is not None:
+                    raise (MisconfigurationException if share.is_setup_fault else ValueError)(
+                        share.failure
+                    )
+            account = Account.joined([share.account for share in shares])
+            parts = [share.rows for share in shares if share.rows is not None]
+            rows = ProbeRows.joined(parts, self.probe_size) if parts else None
+            if self.is_rehearsal and rows is not None and watch.is_settled:
+                rank_zero_info(str(watch.report(self.images)))
+                return Outcome(threshold=rows.threshold), None, None
+            if watch.is_settled and (rows is None or len(rows) == 0):
+                # The next epoch may have images again: no fault of the set-up.
+                raise ValueError(for_callback(why_nothing(account)))
+            with no_trace():
+                outcome, findings, snapshot = self.analyse(watch.collector, rows, account)
+            notes = (*outcome.notes, *watch.head_watch.doubts(snapshot.labels))
+            return replace(outcome, notes=notes), findings, snapshot
+        except Exception as error:
+            return failed(error, max(share.expected for share in shares)), None, None
+
+    def analyse(
+        self, collector: Collector | None, rows: ProbeRows | None, account: Account
+    ) -> tuple[Outcome, Findings, Snapshot]:
+        """Analyse the rows of a probe.
+
+        Args:
+            collector: that has collected them.
+            rows: of all ranks.
+            account: what became of the images that are not among them.
+
+        Raises:
+            ValueError: if there is nothing to analyse, or what there is holds NaN.
+        """
+        from sing_monitor.analyses import analyze
+        from sing_monitor.analyses.classes import poor_classes
+        from sing_monitor.findings import Findings
+
+        if rows is None or len(rows) == 0:
+            raise why_nothing(account)
+        if collector is None or collector.setup is None:
+            raise ValueError("no validation batch was seen, so there is nothing to analyze.")
+        # A full probe misses nothing.
+        missing = min(account.missing, self.probe_size - len(rows))
+        account = replace(account, missing=missing)
+        if self.previous_weight is None:
+            self._announce(collector.setup, rows)
+        texts = collector.setup.texts(rows.embeddings, rows.labels)
+        snapshot = collector.snapshot(
+            rows, texts, epoch=self.epoch, step=self.step, invariance=self.invariance
+        )
+        findings = analyze(
+            snapshot,
+            texts,
+            ridge=self.ridge,
+            previous_head=self._previous_head(collector, snapshot.weight.shape[1]),
+            seed=RANDOM_SEED,
+            n_images=self.n_images,
+        ) | Findings(
+            {
+                "monitor/samples": float(len(snapshot)),
+                "monitor/accuracy": snapshot.accuracy,
+                "monitor/skipped": float(account.missing),
+            }
+        )
+        collector.decomposed = snapshot.weight, snapshot.geometry
+        outcome = Outcome(
+            findings.scalars,
+            wanted=_pictured(findings),
+            notes=notes(account, self.epoch),
+            infos=infos(account),
+            threshold=rows.threshold,
+            seen=account.seen,
+            poor_classes=poor_classes(findings.tables["classes"]),
+        )
+        return outcome, findings, snapshot
+
+    def _announce(self, setup: MonitorSetup, rows: ProbeRows) -> None:
+        """Say of a long analysis that it is one: not every training is rehearsed."""
+        concepts = len(setup.concepts.names) if setup.concepts else 0
+        shape = Shape(
+            len(rows),
+            setup.head.feature_dim,
+            setup.head.num_classes,
+            rows.embeddings.shape[1],
+            concepts,
+            self.ridge,
+        )
+        # Most are short on any machine, whose speed need not be measured.
+        if estimate(shape, _SLOW).seconds > LONG:
+            speed = measure_speed()
+            if estimate(shape, speed).seconds > LONG:
+                rank_zero_warn(f"The analysis takes {in_words(shape, speed)}.")
+
+    def _previous_head(self, collector: Collector, feature_dim: int) -> HeadGeometry | None:
+        """None also where a new network took the old one's place: there is no drift between two."""
+        if self.previous_weight is None or self.previous_weight.shape[1] != feature_dim:
+            return None
+        weight = self.previous_weight.cpu()
+        if collector.decomposed is not None:
+            known, geometry = collector.decomposed
+            if torch.equal(known, weight):
+                return geometry
+        return HeadGeometry.from_weight(weight, invariance=self.invariance)
+
+
+def failed(error: Exception, expected: int) -> Outcome:
+    """The outcome of an epoch without numbers: everything is NaN but the count of what was lost."""
+    return Outcome(
+        {"monitor/skipped": float(expected)},
+        failure=for_callback(error),
+        is_setup_fault=is_setup_fault(error),
+    )
+
+
+def _pictured(findings: Findings) -> tuple[int, ...]:
+    """Ids of the movers and of their neighbours, as the probe knows them (signed)."""
+    images = findings.tables["images"]
+    movers = images[images["mover"]]
+    ids = set(movers["image"])
+    for column in ("neighbours_before", "neighbours_after", "neighbours_after_centered"):
+        ids.update(image for nearest in movers[column] for image in nearest)
+    return tuple(sorted(_signed(int(image, 16)) for image in ids))
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value

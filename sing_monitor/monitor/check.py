@@ -1,0 +1,37 @@
+"""What would be used on a model and its data, found out on one batch before any training."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import nn
+
+from sing_monitor.errors import SetupError
+from sing_monitor.extra_pass.collect import collect_probe, forward_images
+from sing_monitor.inputs.loaders import check_loader, planned_images
+from sing_monitor.inputs.resolved import SetupReport
+from sing_monitor.monitor.model_capture import Watch
+from sing_monitor.monitor.options import Settings
+from sing_monitor.monitor.remarks import why_nothing
+from sing_monitor.space.semantic_space import SemanticSpace
+
+_EVERYTHING = 2**63 - 1
+
+
+def check(settings: Settings, space: SemanticSpace, model: nn.Module, loader: Any) -> SetupReport:
+    """Run a model on one batch and report what would be used; nothing of the model changes."""
+    check_loader(loader, "check")
+    watch = Watch(settings, space, None)
+    try:
+        images = planned_images(loader, math.inf, 1)
+        if images == 0:
+            raise SetupError("the loader is empty; check needs one batch.")
+        watch.start(model, loader, threshold=_EVERYTHING, images=images)
+        with forward_images(model, settings.batch_adapter) as forward:
+            collect_probe(watch, model, loader, forward=forward, batches=1)
+        if watch.finish() is None:
+            raise why_nothing(watch.account)
+        return watch.report(images)
+    finally:
+        watch.release()

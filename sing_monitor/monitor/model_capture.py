@@ -1,0 +1,279 @@
+"""One model under watch: its head, the semantic space, and what each batch adds to the probe."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import sing_monitor
+from sing_monitor.capture.collector import Collector
+from sing_monitor.capture.head_tap import no_trace
+from sing_monitor.capture.head_watch import HeadWatch
+from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows
+from sing_monitor.errors import SetupError
+from sing_monitor.inputs.batches import Batch, pretrained_configs
+from sing_monitor.inputs.loaders import Order, find_order
+from sing_monitor.inputs.resolved import (
+    MonitorSetup,
+    SetupReport,
+    report,
+    settle,
+)
+from sing_monitor.monitor.options import Settings
+from sing_monitor.space.cache import EmbeddingCache
+from sing_monitor.space.semantic_space import SemanticSpace
+from sing_monitor.space.texts import concept_prompts
+from sing_monitor.translate.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
+
+UNKNOWN_SHARE = 0.2
+
+
+class Watch:
+    """Listens to a model's head and collects the probe, for one call of fit or validate.
+
+    Args:
+        settings: what the user asked for.
+        space: the semantic space.
+        datamodule: of the trainer, or None.
+    """
+
+    def __init__(self, settings: Settings, space: SemanticSpace, datamodule: object) -> None:
+        self.collector: Collector | None = None
+        self.head_watch = HeadWatch(settings.head)
+        self._settings = settings
+        self._space = space
+        self._datamodule = datamodule
+        self._model: nn.Module | None = None
+        self._loader: Any = None
+        self._model_name = ""
+        image_cache, text_cache = (
+            EmbeddingCache(space.name, kind, space.dim, settings.cache_dir)
+            for kind in ("images", "texts")
+        )
+        self._text_cache = text_cache
+        self.embedder = ProbeEmbedder(space, image_cache, thumbnails=settings.n_images > 0)
+
+    def attach(self, model: nn.Module) -> None:
+        """Look for the model's head; anew where its layers are others, or have grown.
+
+        Raises:
+            ValueError: if there is no head.
+            TypeError: if the head cannot be read.
+        """
+        if self.head_watch.attach(model):
+            self.collector = None
+            self._model, self._model_name = model, _model_name(model)
+
+    def start(
+        self,
+        model: nn.Module,
+        loader: Any,
+        *,
+        threshold: int,
+        images: int | None,
+        batches: float = math.inf,
+        order: Order | None = None,
+    ) -> None:
+        """Begin a validation pass.
+
+        Args:
+            model: the model.
+            loader: of its images.
+            threshold: of the hashes that may belong to the probe.
+            images: how many will come, on all ranks together; None where that is not known.
+            batches: how many this rank runs.
+            order: of the images in the data set; by default what the loader tells.
+        """
+        self.attach(model)
+        self._loader = loader
+        if self.collector is None:
+            self.collector = Collector(
+                self.head_watch.tap,
+                self.embedder,
+                self._settle,
+                self._settings.batch_adapter,
+                self._settings.probe_size,
+            )
+        self.head_watch.start_pass()
+        self.collector.start(
+            threshold=threshold,
+            images=images,
+            batches=batches,
+            order=find_order(loader) if order is None else order,
+        )
+
+    def read(self, batch: Any) -> None:
+        """Read a batch that the model is about to see."""
+        if self.collector is None:
+            raise RuntimeError("the watch was not started.")
+        self.collector.read(batch)
+
+    def add(self, batch: Any) -> None:
+        """Take the rows of one batch, whose features were just seen."""
+        self.head_watch.close()
+        if self.collector is None:
+            raise RuntimeError("the watch was not started.")
+        if not self.head_watch.is_settled:
+            try:
+                self.head_watch.settle(self.collector.unsettled(batch).labels)
+            except SetupError as error:
+                # A step that leaves a batch out calls nothing; the next one will tell.
+                if self.head_watch.has_seen_calls:
+                    raise
+                self.collector.lose(batch, error)
+                return
+        self.collector.add(batch)
+
+    def _settle(self, batch: Batch) -> MonitorSetup:
+        """Conclude from the first batch what pixels, classes and attributes are."""
+        return settle(
+            batch,
+            head=self.head_watch.head,
+            space=self._space,
+            prompts=self._settings.prompts,
+            pixel_stats=self._settings.pixel_stats,
+            class_names=self._settings.class_names,
+            datamodule=self._datamodule,
+            dataset=getattr(self._loader, "dataset", None),
+            loader=self._loader,
+            model=self._model,
+            text_cache=self._text_cache,
+        )
+
+    def finish(self) -> ProbeRows | None:
+        """End the pass; the rows of this rank, or None."""
+        self.head_watch.close()
+        if self.collector is None:
+            return None
+        rows = self.collector.finish()
+        if rows is None:
+            # Another layer may answer now, such as the head of the next task.
+            self.head_watch.reconsider()
+        else:
+            self.head_watch.judge(rows.labels)
+        return rows
+
+    def abandon(self) -> None:
+        """End a pass that has failed."""
+        self.head_watch.close()
+        if self.collector is not None:
+            self.collector.abandon()
+
+    @property
+    def account(self) -> Account:
+        """What became of the images of the last pass that are not among its rows."""
+        return Account() if self.collector is None else self.collector.account
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a batch was seen and understood."""
+        return self.collector is not None and self.collector.setup is not None
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the annotated attributes: those of the batches, once one was seen."""
+        setup = self.collector.setup if self.collector is not None else None
+        return tuple(self._settings.prompts.attributes if setup is None else setup.attributes)
+
+    @property
+    def weight(self) -> Tensor | None:
+        """The head's weight in the last pass, (C, m), on the CPU."""
+        weight = self.head_watch.tap.weight
+        return None if weight is None else weight.cpu()
+
+    def describe(
+        self, *, threshold: int, images: int | None
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """What a run's config and tags say about how its scores come about."""
+        setup = self.collector.setup if self.collector is not None else None
+        if setup is None:
+            raise RuntimeError("the watch has seen no batch.")
+        settings, prompts = self._settings, self._settings.prompts
+        tags = {
+            "reference": setup.reference,
+            "invariance": settings.invariance,
+            "space": self._space.name,
+            "head": self.head_watch.head.name,
+            "model": self._model_name,
+        }
+        config = tags | {
+            "version": sing_monitor.__version__,
+            "num_classes": self.head_watch.head.num_classes,
+            "feature_dim": self.head_watch.head.feature_dim,
+            "class_names": list(setup.class_names),
+            "class_names_source": setup.classes.source,
+            "prompt": prompts.classes if isinstance(prompts.classes, str) else [*prompts.classes],
+            "attributes": {name: list(texts.names) for name, texts in setup.attributes.items()},
+            "attribute_prompts": dict(prompts.attributes),
+            "concepts": list(setup.concepts.names) if setup.concepts is not None else [],
+            "concept_prompts": concept_prompts(prompts.concepts),
+            "pixels": {
+                "mean": list(setup.pixels.mean),
+                "std": list(setup.pixels.std),
+                "source": setup.pixels.source,
+            },
+            "probe": "validation" if settings.probe is None else "own",
+            "validation_images": images,
+            "probe_size": settings.probe_size,
+            "probe_threshold": threshold,
+            "every_n_epochs": settings.every_n_epochs,
+            "dataloader_idx": settings.dataloader_idx,
+            "ridge": settings.ridge,
+            "alerts": {alert.name: alert.message for alert in settings.alerts},
+            "alert_metrics": {
+                alert.name: [condition.key for condition in alert.conditions]
+                for alert in settings.alerts
+            },
+            "random_seed": RANDOM_SEED,
+            "random_draws": RANDOM_DRAWS,
+        }
+        return config, tags
+
+    def release(self) -> None:
+        """Take all hooks off the model, and forget what was settled for it."""
+        self.head_watch.release()
+        self.collector = None
+
+    def report(self, images: int | None) -> SetupReport:
+        """What is used, after the first batch.
+
+        Args:
+            images: number of images that the probe is taken from; None where it is not known.
+        """
+        collector, weight = self.collector, self.weight
+        if collector is None or collector.setup is None or weight is None:
+            raise SetupError("no validation batch was seen.")
+        with no_trace():
+            return report(
+                collector.setup,
+                weight=weight,
+                invariance=self._settings.invariance,
+                image=collector.example,
+                space=self._space,
+                prompts=self._settings.prompts,
+                images=images,
+                own_probe=self._settings.probe is not None,
+                probe_size=self._settings.probe_size,
+                seconds_per_image=self._seconds_per_image(collector.example),
+                ridge=self._settings.ridge,
+            )
+
+    def _seconds_per_image(self, example: torch.Tensor) -> float:
+        measured = self.embedder.seconds_per_image
+        if measured is not None:
+            return measured
+        started = time.perf_counter()
+        self._space.encode_images(example[None])
+        return time.perf_counter() - started
+
+
+def _model_name(model: nn.Module) -> str:
+    """Timm's name of the architecture, where there is one; else the class's name."""
+    for config in pretrained_configs(model):
+        if config.get("architecture"):
+            return str(config["architecture"])
+    return type(model).__name__

@@ -1,0 +1,107 @@
+"""What the user should know of an analysed epoch, beside its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sing_monitor.capture.probe import Account
+from sing_monitor.errors import SetupError
+from sing_monitor.monitor.exchange import Outcome
+
+_NAMED = 3
+
+
+def remarks(outcome: Outcome, epoch: int) -> Iterator[tuple[str, str]]:
+    """Remarks on an epoch that went well.
+
+    Args:
+        outcome: with its scalars.
+        epoch: that it belongs to.
+
+    Yields:
+        Each remark, and where it was seen.
+    """
+    for note in outcome.notes:
+        yield note, ""
+    if outcome.scalars["head/null_dim"] == 0:
+        yield (
+            "the head has no null space (as many independent classes as features): AS and IS are "
+            "0 by definition and their ratio is undefined.",
+            "",
+        )
+    if outcome.poor_classes:
+        yield (
+            "the translator predicts their images no better than one constant vector (held-out R2 "
+            "at most 0), so their scores mean nothing. More images, or a space that knows such "
+            "images, may help; the table of classes has every translator_r2.",
+            f"epoch {epoch}, {named(outcome.poor_classes)}: ",
+        )
+
+
+def notes(account: Account, epoch: int) -> tuple[str, ...]:
+    """Warnings about images that an analysed epoch leaves out, though they belong to its probe."""
+    found = []
+    if account.lost_batches:
+        found.append(
+            f"batches that could not be used in epoch {epoch}: {account.lost_batches}, with "
+            f"{account.missing} images of the probe; the scores leave them out. The first: "
+            f"{account.lost_reason}"
+        )
+    elif account.missing:
+        found.append(
+            f"images that the scores of epoch {epoch} leave out: {account.missing}. They "
+            "were not in the validations before. The next validation embeds what is new; "
+            "scores of epochs compare where all validate on the same images."
+        )
+    return tuple(found)
+
+
+def infos(account: Account) -> tuple[str, ...]:
+    """What is worth a line about the images of a pass."""
+    found = []
+    if account.disorder:
+        found.append(
+            f"sample_index is -1 in the table of images, because {account.disorder}. An image that "
+            "comes again with the same label counts once."
+        )
+    if account.unlabeled:
+        found.append(
+            f"{account.unlabeled} images have no class (label -1 or -100) and are left out."
+        )
+    if account.filtered:
+        found.append(
+            f"the head saw only the images that have a class, {account.filtered} fewer than the "
+            "batches hold; their order is taken to be that of the batch. If the step orders them "
+            "otherwise, do the same in batch_adapter."
+        )
+    return tuple(found)
+
+
+def why_nothing(account: Account) -> SetupError:
+    """Why no image of a pass can be scored."""
+    if account.lost_reason:
+        return account.lost_reason
+    if account.unlabeled and account.unlabeled == account.seen:
+        return SetupError(
+            f"none of the {account.seen} validation images has a class: their labels are -1 or "
+            "-100. Validate on labeled images, or hand over their labels in batch_adapter."
+        )
+    if account.seen == 0:
+        return SetupError("the loader holds no image, so there is nothing to analyze.")
+    return SetupError(
+        "none of the images belongs to the probe, or all are new since the last validation, which "
+        "the next one looks at; so there is nothing to analyze."
+    )
+
+
+def named(classes: Sequence[str]) -> str:
+    """A few names, and how many more there are.
+
+    Example::
+
+        >>> named(["cat"]), named(["cat", "dog", "ship", "tree", "car"])
+        ("class 'cat'", "classes 'cat', 'dog', 'ship' and 2 more")
+    """
+    names = ", ".join(repr(name) for name in classes[:_NAMED])
+    more = f" and {len(classes) - _NAMED} more" if len(classes) > _NAMED else ""
+    return f"{'class' if len(classes) == 1 else 'classes'} {names}{more}"

@@ -1,0 +1,53 @@
+"""Modules under the paths that documents of earlier versions name.
+
+``import sing_monitor.semantics`` gives the names of ``sing_monitor.space.semantic_space``, so
+that a class is one class under both paths.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+MOVED = {
+    "sing_monitor.callbacks.batches": "sing_monitor.inputs.batches",
+    "sing_monitor.callbacks.explain": "sing_monitor.explain.image",
+    "sing_monitor.callbacks.posthoc": "sing_monitor.offline.analyze",
+    "sing_monitor.cli": "sing_monitor.commands.cli",
+    "sing_monitor.embeddings": "sing_monitor.space.texts",
+    "sing_monitor.geometry": "sing_monitor.head.geometry",
+    "sing_monitor.maps": "sing_monitor.explain.maps",
+    "sing_monitor.semantics": "sing_monitor.space.semantic_space",
+    "sing_monitor.steering": "sing_monitor.translate.steering",
+    "sing_monitor.translator": "sing_monitor.translate.translator",
+    "sing_monitor.translator_check": "sing_monitor.translate.translator_check",
+    "sing_monitor.unclip": "sing_monitor.explain.unclip",
+}
+
+
+class _MovedModules(MetaPathFinder, Loader):
+    """Finds a module where it is now."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        # A copy of the namespace: the import system writes the old name into the module it gets.
+        module = ModuleType(spec.name)
+        module.__dict__.update(vars(import_module(MOVED[spec.name])))
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is left to run: the module under its new path has run."""
+
+
+def install() -> None:
+    """Let Python find moved modules; a second call changes nothing."""
+    if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(_MovedModules())

@@ -1,0 +1,161 @@
+"""Checkpoints one after the other: each analysed once, and logged as an epoch of a run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from sing_monitor.errors import Option, SetupError
+from sing_monitor.head.layer import head_parameters
+from sing_monitor.head.search import find_head
+from sing_monitor.offline.analyze import AnalyzedModel, analyze
+from sing_monitor.offline.analyzed_run import History
+from sing_monitor.offline.checkpoints import Checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What became of one checkpoint; neither of both: the run held it already.
+
+    Args:
+        checkpoint: the file.
+        found: what was found and stored.
+        failure: why it could not be analysed.
+    """
+
+    checkpoint: Checkpoint
+    found: AnalyzedModel | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """How checkpoints are analysed.
+
+    Args:
+        build: the model of a checkpoint, with its weights.
+        loader: of the images to judge a model by.
+        device: where models run.
+        settings: further arguments of :func:`analyze`.
+        save_snapshots: whether features and embeddings are stored.
+        spell: the sentence of an error, for whoever asked.
+    """
+
+    build: Callable[[Checkpoint], nn.Module]
+    loader: Callable[[nn.Module], Any]
+    device: str | torch.device
+    settings: Mapping[str, Any]
+    save_snapshots: bool = False
+    spell: Callable[[Exception], str] = str
+
+    def fill(self, history: History, checkpoints: Sequence[Checkpoint]) -> Iterator[Result]:
+        """Analyse what a run lacks.
+
+        The ridge is chosen at the first epoch and kept, and the drift of the head is that since
+        the checkpoint before, also where an earlier call got so far.
+
+        Args:
+            history: the run.
+            checkpoints: in the order of the training, each with a place of its own.
+
+        Yields:
+            One result for each, as soon as it is stored.
+
+        Raises:
+            OSError: if the store takes nothing more.
+        """
+        known = history.analyzed()
+        ridges = [ridge for ridge in known.values() if math.isfinite(ridge)]
+        ridge: float | Literal["auto"] = ridges[0] if ridges else "auto"
+        previous: Checkpoint | None = None
+        weight: Tensor | None = None
+        for checkpoint in checkpoints:
+            if place(checkpoint) in known:
+                previous, weight = checkpoint, None
+                yield Result(checkpoint)
+                continue
+            try:
+                if weight is None and previous is not None:
+                    weight = self._head_weight(previous, history.head_name())
+                found = self._analyze(history, checkpoint, ridge, weight)
+            except (ValueError, TypeError) as error:
+                yield Result(checkpoint, failure=self.spell(error))
+                continue
+            weight = found.snapshot.weight
+            if math.isfinite(found.scalars["translator/ridge"]):
+                ridge = found.scalars["translator/ridge"]
+            yield Result(checkpoint, found)
+
+    def _analyze(
+        self,
+        history: History,
+        checkpoint: Checkpoint,
+        ridge: float | Literal["auto"],
+        previous_weight: Tensor | None,
+    ) -> AnalyzedModel:
+        started = time.perf_counter()
+        model = self.build(checkpoint).to(self.device)
+        epoch, step = place(checkpoint)
+        found = analyze(
+            model,
+            self.loader(model),
+            ridge=ridge,
+            epoch=epoch,
+            step=step,
+            previous_weight=previous_weight,
+            **self.settings,
+        )
+        history.add(
+            found.findings,
+            epoch=epoch,
+            step=step,
+            seconds=time.perf_counter() - started,
+            config=found.config,
+            tags=found.tags,
+            thumbnails=found.thumbnails,
+            attributes=tuple(found.texts.attributes),
+            snapshot=found.snapshot if self.save_snapshots else None,
+        )
+        return found
+
+    def _head_weight(self, checkpoint: Checkpoint, name: str | None) -> Tensor:
+        head = find_head(self.build(checkpoint).eval(), self.settings.get("head") or name)
+        return head_parameters(head.module)[0]
+
+
+def place(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Epoch and global step, 0 where no epoch is known; it stands in for an unknown step."""
+    epoch = checkpoint.epoch or 0
+    return epoch, epoch if checkpoint.step is None else checkpoint.step
+
+
+def in_order(checkpoints: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[Checkpoint]]:
+    """Checkpoints of one training by epoch and step, each pair once.
+
+    Returns:
+        The checkpoints, and those that are left out for one of the same epoch and step, such as
+        Lightning's ``last.ckpt`` and timm's ``model_best.pth.tar``.
+
+    Raises:
+        SetupError: if a checkpoint does not tell its epoch.
+    """
+    unknown = [each for each in checkpoints if each.epoch is None]
+    if unknown:
+        others = f", nor do {len(unknown) - 1} others" if len(unknown) > 1 else ""
+        raise SetupError(
+            f"{unknown[0].path} does not tell its epoch{others}. Put it into the name, as in "
+            "epoch=3.pt, or analyze each checkpoint as a model of its own: ",
+            Option("each", '"model"'),
+            ".",
+        )
+    firsts: dict[tuple[int, int], Checkpoint] = {}
+    for each in checkpoints:
+        firsts.setdefault(place(each), each)
+    kept = [firsts[at] for at in sorted(firsts)]
+    return kept, [each for each in checkpoints if each not in kept]

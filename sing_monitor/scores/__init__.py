@@ -1,0 +1,1 @@
+"""Scores and statistics on embeddings: angles, support, bootstrap intervals, class leaks."""

@@ -1,0 +1,1 @@
+"""Semantic spaces: image and text embeddings, their weights and their cache."""

@@ -1,0 +1,217 @@
+"""From the spool to MLflow: what is kept, how each kind of file is sent, and when."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+
+from sing_monitor.tracking.kept_scalars import MLFLOW_PATIENCE_SECONDS, KeptScalars
+from sing_monitor.tracking.spool import DeliveryError, NotYetError, Spool
+from sing_monitor.tracking.store import check_answers, reason, redact, short_waits
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# The shortest limit of any MLflow version; newer ones take 8,000.
+_TAG_LENGTH = 5000
+_TAGS = "tags.json"
+_ARTIFACTS = "artifacts"
+_SCALARS = "scalars"
+# How long the last delivery of a run waits for a logger that writes in a thread of its own.
+_SETTLING_SECONDS = 5.0
+
+
+class Delivery:
+    """Keeps what is meant for one run in a spool, and sends it.
+
+    Args:
+        client: knows the tracking URI.
+        run_id: the MLflow run.
+        spool: holds what waits.
+        tags: that come with the first ones.
+    """
+
+    def __init__(
+        self, client: MlflowClient, run_id: str, spool: Spool, tags: Mapping[str, str]
+    ) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._uri = str(client.tracking_uri)
+        self._spool = spool
+        self._tags = dict(tags)
+        self._in_flight: set[Path] = set()  # scalars that this process's logger may still send
+        self._lost: list[tuple[str, Exception]] = []
+        self._is_open = False
+        self._silence: OSError | None = None
+
+    @property
+    def pending(self) -> int:
+        """How many files have not reached MLflow yet."""
+        return len(self._spool.files())
+
+    def kept(self, pattern: str) -> list[Path]:
+        """Artifacts that wait."""
+        return list((self._spool.folder / _ARTIFACTS).glob(pattern))
+
+    def put_artifact(self, path: str, write: Callable[[Path], object]) -> None:
+        """Keep what is to lie at a path of the run.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
+        self._spool.put(f"{_ARTIFACTS}/{path}", write)
+
+    def put_tags(self, tags: Mapping[str, str]) -> None:
+        """Keep tags; those that a full disk refuses come with the next, as runs are found by them.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
+        self._tags |= {key: value[:_TAG_LENGTH] for key, value in tags.items()}
+        waiting = self._spool.folder / _TAGS
+        old = json.loads(waiting.read_text("utf-8")) if waiting.exists() else {}
+        text = json.dumps(old | self._tags)
+        self._spool.put(_TAGS, lambda path: path.write_text(text, "utf-8"))
+        self._tags = {}
+
+    def put_scalars(self, name: str, scalars: KeptScalars) -> None:
+        """Keep what a logger of this process is about to log.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
+        name = f"{_SCALARS}/{name}.json"
+        self._spool.put(name, scalars.save)
+        self._in_flight.add(self._spool.folder / name)
+
+    def keep(self, what: str, put: Callable[[], None]) -> None:
+        """Put files into the spool, and deliver.
+
+        Args:
+            what: what is lost if the disk refuses.
+            put: calls the methods above.
+
+        Raises:
+            DeliveryError: if something has not arrived.
+        """
+        with self.together():
+            try:
+                put()
+            except (OSError, SafetensorError) as error:
+                self._lost.append((what, error))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Several calls of :meth:`keep` and one delivery: a server is waited for only once.
+
+        Raises:
+            DeliveryError: at the end, if something has not arrived.
+        """
+        if self._is_open:
+            yield
+            return
+        self._is_open, self._silence = True, None
+        try:
+            yield
+            self._deliver_or_say_what_is_lost()
+        finally:
+            self._is_open = False
+
+    def ask(self) -> None:
+        """Ask for a sign of life, in one block only once: each silence costs seconds.
+
+        Raises:
+            OSError: if nobody answers.
+        """
+        if self._is_open and self._silence is not None:
+            raise self._silence
+        try:
+            check_answers(self._uri)
+        except OSError as error:
+            self._silence = error
+            raise
+
+    def deliver(self, *, last: bool = False, sent: Callable[[], object] | None = None) -> None:
+        """Send what waits.
+
+        Args:
+            last: of this process; scalars that the logger does not bring within seconds are sent.
+            sent: called after each file that has arrived.
+
+        Raises:
+            DeliveryError: if something has not arrived.
+        """
+        if not self._spool.files():
+            return
+        deadline = time.monotonic() + _SETTLING_SECONDS if last else None
+
+        def send(file: Path) -> None:
+            self._send(file, deadline)
+            if sent is not None:
+                sent()
+
+        failure: Exception | None = None
+        try:
+            self.ask()
+            with short_waits():
+                failure = self._spool.deliver(send)
+        # Whatever a proxy answers, the files wait.
+        except Exception as error:
+            failure = error
+        if failure is not None:
+            raise DeliveryError(
+                f"{self.pending} files could not be sent to MLflow at {redact(self._uri)}: "
+                f"{reason(failure)}. They wait in {self._spool.folder} for the next try.",
+                self.pending,
+            ) from None
+
+    def _deliver_or_say_what_is_lost(self) -> None:
+        """A full disk must not stop the delivery: that is what makes room again."""
+        lost, self._lost = self._lost, []
+        try:
+            self.deliver()
+        except DeliveryError:
+            if not lost:
+                raise
+        if lost:
+            what = " and ".join(what for what, _ in lost)
+            raise DeliveryError(
+                f"{what} were lost: {self._spool.folder} cannot be written: {reason(lost[0][1])}. "
+                "Make room, or give another folder.",
+                self.pending,
+                is_loss=True,
+            ) from None
+
+    def _send(self, file: Path, deadline: float | None) -> None:
+        name = file.relative_to(self._spool.folder)
+        if name == Path(_TAGS):
+            from mlflow.entities import RunTag
+
+            tags = json.loads(file.read_text("utf-8"))
+            entities = [RunTag(key, value) for key, value in tags.items()]
+            self._client.log_batch(self._run_id, tags=entities, synchronous=True)
+        elif name.parts[0] == _SCALARS:
+            self._send_scalars(file, deadline)
+        else:
+            folder = name.relative_to(_ARTIFACTS).parent.as_posix()
+            self._client.log_artifact(self._run_id, str(file), folder)
+
+    def _send_scalars(self, file: Path, deadline: float | None) -> None:
+        """Send what the logger has not brought; while it may still bring it, only look."""
+        scalars = KeptScalars.load(file)
+        is_fresh = time.time() < scalars.timestamp / 1000 + MLFLOW_PATIENCE_SECONDS
+        is_in_flight = file in self._in_flight and is_fresh
+        while not scalars.have_arrived(self._client, self._run_id):
+            if is_in_flight and deadline is None:
+                raise NotYetError
+            if not is_in_flight or time.monotonic() > (deadline or 0.0):
+                scalars.send(self._client, self._run_id)
+                break
+            time.sleep(0.1)
+        self._in_flight.discard(file)

@@ -1,0 +1,265 @@
+"""Write findings to MLflow and read them back; nobody else needs to know where things lie.
+
+A run holds, under ``sing/`` (``sing.<name>/`` for a named monitor)::
+
+    config.json
+    epoch=0007-step=00001234/<table>.parquet    one folder for each analysed validation
+    sprites/<epoch, step, digest>.png + .json   thumbnails, and their ids in tile order
+    snapshot.safetensors                        on demand
+
+and tags ``sing.schema``, ``sing.reference``, ... Scalars are logged by the training framework,
+and kept here until they are seen in the run.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sing_monitor.findings import Findings
+from sing_monitor.snapshot import Snapshot
+from sing_monitor.tracking.delivery import Delivery
+from sing_monitor.tracking.kept_scalars import KeptScalars
+from sing_monitor.tracking.layout import MARKER_TAG, SCHEMA, Layout, check_thumbnail, save_sheet
+from sing_monitor.tracking.reader import GLOBAL_STEP, RunReader
+from sing_monitor.tracking.runs import list_runs, logged_prefix
+from sing_monitor.tracking.spool import DeliveryError, Spool
+from sing_monitor.tracking.store import (
+    ArtifactNotFoundError,
+    NotFoundError,
+    RunNotFoundError,
+    StoreError,
+    gather,
+    redact,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from pandas import DataFrame
+
+__all__ = [
+    "SCHEMA",
+    "ArtifactNotFoundError",
+    "DeliveryError",
+    "Layout",
+    "NotFoundError",
+    "RunNotFoundError",
+    "RunReader",
+    "RunWriter",
+    "StoreError",
+    "gather",
+    "list_runs",
+    "redact",
+]
+
+
+class RunWriter:
+    """Writes one monitor's findings to one run.
+
+    Everything goes to a local spool first and leaves it when MLflow has it. What MLflow does not
+    take now is sent with the next call, by the next process that writes to the same run, or by
+    ``sing-monitor sync``.
+
+    Every method raises `DeliveryError` if something has not arrived; its sentence says why, and
+    whether it is kept or lost.
+
+    Args:
+        client: knows the tracking URI.
+        run_id: the MLflow run.
+        spool_dir: where the spools of all runs are kept.
+        name: of the monitor, for runs that have several.
+
+    Raises:
+        ValueError: if the name cannot be part of a folder's name.
+
+    Example::
+
+        writer = RunWriter(MlflowClient("sqlite:///mlflow.db"), run_id, Path("spool"))
+        writer.describe({"concepts": ["red"]}, {"reference": "text"})
+        writer.write(findings, epoch=7, step=1234)
+    """
+
+    def __init__(
+        self, client: MlflowClient, run_id: str, spool_dir: Path, name: str | None = None
+    ) -> None:
+        self.layout = Layout(name)
+        self.spool_dir = Path(spool_dir)
+        self.is_described = False
+        uri = str(client.tracking_uri)
+        self._reader = RunReader(uri, run_id, name)
+        # A relative sqlite URI means nothing without the folder it is relative to.
+        about = {
+            "tracking_uri": redact(uri),
+            "working_directory": str(Path.cwd()),
+            "run_id": run_id,
+            "name": name,
+        }
+        spool = Spool(self.spool_dir / run_id / self.layout.folder, about)
+        self._delivery = Delivery(client, run_id, spool, {MARKER_TAG: "true"})
+        self._groups: set[str] = set()
+        self._stored_ids: set[str] | None = None
+
+    def describe(self, config: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Say how the findings come about; a resumed run keeps its first config.
+
+        Args:
+            config: settings that JSON can hold.
+            tags: key -> value, stored as ``sing.<key>``, cut to MLflow's limit. Known keys are
+                ``reference``, ``space``, ``head``, ``model``, ``alerts`` and ``metric_prefix`` (the
+                ``prefix`` of the MLFlowLogger, without which the reader cannot find the curves).
+        """
+        text = json.dumps(config, indent=2, ensure_ascii=False)
+
+        def keep() -> None:
+            self._put_tags({"schema": SCHEMA, **tags})
+            if not self._has_config():
+                self._delivery.put_artifact(
+                    self.layout.config, lambda path: path.write_text(text, "utf-8")
+                )
+
+        self.is_described = True
+        self._delivery.keep("the settings", keep)
+
+    def write(
+        self,
+        findings: Findings,
+        *,
+        epoch: int,
+        step: int,
+        thumbnails: Mapping[str, NDArray[np.uint8]] | None = None,
+    ) -> None:
+        """Store the tables of one validation, and the thumbnails that the run lacks.
+
+        Args:
+            findings: tables are stored; scalars only tell the reader which groups exist.
+            epoch: the trainer's current epoch.
+            step: the trainer's global step.
+            thumbnails: image id (16 hex digits) -> (64, 64, 3) uint8.
+
+        Raises:
+            ValueError: if a thumbnail or its id has the wrong form.
+        """
+        images = dict(thumbnails or {})
+        for image_id, image in images.items():
+            check_thumbnail(image_id, image)
+
+        def keep() -> None:
+            groups = {key.partition("/")[0] for key in (*findings.scalars, GLOBAL_STEP)}
+            if not groups <= self._groups:
+                self._put_tags({"groups": ",".join(sorted(groups | self._groups))})
+                self._groups |= groups
+            self._put_tables(findings.tables, epoch, step)
+            if images:
+                self._put_thumbnails(images, epoch, step)
+
+        self._delivery.keep(f"the tables of epoch {epoch}", keep)
+
+    def add_tables(self, tables: Mapping[str, DataFrame], *, epoch: int, step: int) -> None:
+        """Store further tables of a validation that the run holds already, or newer ones."""
+        self._delivery.keep(
+            f"the tables of epoch {epoch}", lambda: self._put_tables(tables, epoch, step)
+        )
+
+    def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Store the snapshot; a later one takes its place."""
+        self._delivery.keep(
+            f"the snapshot of epoch {snapshot.epoch}",
+            lambda: self._delivery.put_artifact(self.layout.snapshot, snapshot.save),
+        )
+
+    def write_tags(self, tags: Mapping[str, str]) -> None:
+        """Store further tags of the run: key -> value, as in :meth:`describe`."""
+        self._delivery.keep("the tags", lambda: self._put_tags(tags))
+
+    def keep_scalars(
+        self,
+        scalars: Mapping[str, float],
+        *,
+        epoch: int,
+        step: int,
+        mlflow_step: int,
+        metric_prefix: str = "",
+    ) -> None:
+        """Keep what a logger is about to log, until a delivery finds it in the run.
+
+        While this process may still log it, deliveries only look. The last one of the process, or
+        another process's, sends what is missing.
+
+        Args:
+            scalars: value by catalogue key.
+            epoch: the trainer's current epoch.
+            step: the trainer's global step.
+            mlflow_step: the step that the logger gives to MLflow.
+            metric_prefix: the ``prefix`` of the logger.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
+        prefix = logged_prefix(metric_prefix)
+        witness = prefix + self.layout.metric(GLOBAL_STEP)
+        metrics = {prefix + self.layout.metric(key): value for key, value in scalars.items()}
+        metrics |= {f"{prefix}epoch": float(epoch), witness: float(step)}
+        kept = KeptScalars(metrics, mlflow_step, int(time.time() * 1000), witness)
+        self._delivery.put_scalars(f"epoch={epoch:04d}-step={step:08d}", kept)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Write several things in a block and deliver at its end: a server is asked only once."""
+        return self._delivery.together()
+
+    @property
+    def pending(self) -> int:
+        """How many files have not reached MLflow yet."""
+        return self._delivery.pending
+
+    def deliver(self, *, last: bool = False) -> None:
+        """Send what waits; ``last``: no logger of this process sends anything from now on."""
+        self._delivery.deliver(last=last)
+
+    def _put_tables(self, tables: Mapping[str, DataFrame], epoch: int, step: int) -> None:
+        for table, frame in tables.items():
+            self._delivery.put_artifact(self.layout.table(table, epoch, step), frame.to_parquet)
+
+    def _put_tags(self, tags: Mapping[str, str]) -> None:
+        self._delivery.put_tags({self.layout.tag(key): str(tags[key]) for key in tags})
+
+    def _put_thumbnails(
+        self, images: Mapping[str, NDArray[np.uint8]], epoch: int, step: int
+    ) -> None:
+        stored = self._known_ids()
+        ids = [image_id for image_id in images if image_id not in stored]
+        if ids:
+            sheet = self.layout.sheet(ids, epoch, step)
+            put = self._delivery.put_artifact
+            put(f"{sheet}.png", lambda path: save_sheet(path, [images[i] for i in ids]))
+            put(f"{sheet}.json", lambda path: path.write_text(json.dumps(ids), "utf-8"))
+            stored.update(ids)
+
+    def _known_ids(self) -> set[str]:
+        """Ids in the run and in the spool. While MLflow cannot say, only those in the spool."""
+        if self._stored_ids is None:
+            waiting = self._delivery.kept(f"{self.layout.sprites}/*.json")
+            known = {i for file in waiting for i in json.loads(file.read_text())}
+            try:
+                self._delivery.ask()
+                known.update(i for _, ids in self._reader.sheets() for i in ids)
+            # An image stored twice does no harm.
+            except (OSError, LookupError, ValueError):
+                return known
+            self._stored_ids = known
+        return self._stored_ids
+
+    def _has_config(self) -> bool:
+        try:
+            self._delivery.ask()
+            self._reader.config()
+        # A config that is stored again does no harm.
+        except (OSError, LookupError, ValueError):
+            return False
+        return True

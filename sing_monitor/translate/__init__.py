@@ -1,0 +1,1 @@
+"""The translator from features to a semantic space, and its random baselines."""

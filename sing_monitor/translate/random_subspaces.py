@@ -1,0 +1,136 @@
+"""The random baseline of every score: subspaces as large as the head's, in random directions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor
+
+from sing_monitor.row_blocks import NOISE, all_blocks, all_rows, deviations, squared_norms, working
+
+if TYPE_CHECKING:
+    from sing_monitor.translate.reduced import Span
+
+# How many random draws the images share. Of 1,436 images the mean is as certain as if each had one
+# of its own, and the product of so few vectors with the translators costs next to nothing.
+RANDOM_DRAWS = 256
+RANDOM_SEED = 0
+
+ImageIds = TypeVar("ImageIds", int, Tensor)
+
+
+@dataclass(frozen=True)
+class RandomRemoval:
+    """What is left of images when each loses a random subspace R of dimension m - r.
+
+    Of a deviation d = f - mu there remains its projection P d on a uniformly random subspace of
+    dimension r. That holds a share s of ``|d|^2``, so s is also its part along d, and no direction
+    across d goes before another::
+
+        P d = s d + sqrt(s (1 - s)) |d| u,    s ~ Beta(r/2, (m - r)/2)
+
+    with u uniform on the unit sphere orthogonal to d, independent of s (ours). The part of a
+    Gaussian g that is orthogonal to d points along u, so ``P d = keep d + add g``: no basis is
+    drawn, and no product with one is needed.
+
+    Args:
+        directions: g of every draw, (K, m) float64.
+        draws: which of them an image has, (N,).
+        energies: ``|d|^2``, (N,) float64.
+        shares: s, (N,) float64.
+        keep: (N,) float64.
+        add: (N,) float64.
+    """
+
+    directions: Tensor
+    draws: Tensor
+    energies: Tensor
+    shares: Tensor
+    keep: Tensor
+    add: Tensor
+
+    @property
+    def energy(self) -> float:
+        """``sum |R d|^2``: what is removed."""
+        return float(((1 - self.shares) * self.energies).sum())
+
+    def equivalents(self, features: Tensor, center: Tensor, rows: Tensor | None = None) -> Tensor:
+        """``f - R (f - mu) = mu + keep (f - mu) + add g``, (B, m) float64.
+
+        Args:
+            features: of all images, (N, m).
+            center: mu, (m,) float64.
+            rows: those that are wanted, (B,); None: all.
+        """
+        rows = all_rows(features) if rows is None else rows
+        kept = torch.lerp(center, features[rows].double(), self.keep[rows, None])
+        return kept + self.add[rows, None] * self.directions[self.draws[rows]]
+
+
+def remove_at_random(
+    features: Tensor,
+    center: Tensor,
+    rank: int,
+    draws: Tensor,
+    *,
+    seed: int = RANDOM_SEED,
+    span: Span | None = None,
+) -> RandomRemoval:
+    """Remove a random subspace as large as a head's null space from every image.
+
+    Drawn on the CPU from a generator of its own, so that neither the device nor the global random
+    state matters.
+
+    Args:
+        features: (N, m).
+        center: mu, (m,) float64.
+        rank: r, dimension of the subspace that is kept, 0 to m.
+        draws: :func:`chosen_draw` of every image, (N,).
+        seed: of the generator.
+        span: what features and center are coordinates in; None: they are themselves.
+    """
+    feature_dim = features.shape[1] if span is None else span.feature_dim
+    directions, shares = _random_draws(feature_dim, rank, seed)
+    if span is not None:
+        directions = span.coordinates(directions)
+    share = shares[draws]
+    energies, along = torch.empty(2, len(features), dtype=torch.float64)
+    narrow = directions.to(working(features[:0]))
+    for rows in all_blocks(features):
+        away = deviations(features[rows], center)
+        energies[rows] = squared_norms(away)
+        away *= narrow.index_select(0, draws[rows])
+        along[rows] = away.sum(dim=1, dtype=along.dtype)
+    # A deviation of 0 has no direction, and one of a single entry has nothing across it.
+    slope = along / energies.clamp(min=torch.finfo(energies.dtype).tiny)
+    lengths = directions.square().sum(dim=1)[draws]
+    across = (lengths - slope * along).clamp(min=NOISE * lengths)
+    add = (share * (1 - share) * energies / across).sqrt()
+    return RandomRemoval(directions, draws, energies, share, share - add * slope, add)
+
+
+def chosen_draw(image_ids: ImageIds) -> ImageIds:
+    """Which of the random draws an image has, 0 to ``RANDOM_DRAWS - 1``.
+
+    By other bits of the fingerprint than the lowest, which chooses the fold.
+    """
+    return (image_ids >> 1) % RANDOM_DRAWS
+
+
+@lru_cache(maxsize=1)
+def _random_draws(feature_dim: int, rank: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Gaussian vectors g, (K, m), and shares s, (K,), one from every K-th part of their law."""
+    from scipy.special import betaincinv
+
+    generator = torch.Generator().manual_seed(seed)
+    size = RANDOM_DRAWS, feature_dim
+    directions = torch.randn(size, generator=generator, dtype=torch.float64)
+    jitter = torch.rand(RANDOM_DRAWS, generator=generator, dtype=torch.float64)
+    quantiles = (torch.randperm(RANDOM_DRAWS, generator=generator) + jitter) / RANDOM_DRAWS
+    if rank in (0, feature_dim):
+        return directions, torch.full_like(quantiles, rank / feature_dim)
+    shares = betaincinv(rank / 2, (feature_dim - rank) / 2, quantiles.numpy())
+    return directions, torch.from_numpy(shares)

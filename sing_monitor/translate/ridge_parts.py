@@ -1,0 +1,108 @@
+"""What the primal and the dual form of the ridge regression share."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torch.linalg import solve_triangular
+
+from sing_monitor.row_blocks import NOISE, energy
+
+
+class Moments(ABC):
+    """Samples in sums about their means, whichever products the sums are of.
+
+    Attributes:
+        n: number of samples.
+        mean_x: of the features, (m,).
+        mean_z: of the embeddings, (n,).
+        zz: ``sum |z - mean z|^2``.
+        feature_dim: how many features rho is relative to the mean variance of: m, unless features
+            are coordinates of them.
+    """
+
+    n: int
+    mean_x: Tensor
+    mean_z: Tensor
+    zz: float
+    feature_dim: int
+
+    @property
+    @abstractmethod
+    def varying(self) -> float:
+        """``sum |x - mean x|^2``."""
+
+    def shift(self, rho: float) -> float:
+        """Lambda: rho times the mean variance of the features, ``sum |x - mean x|^2 / m``."""
+        return rho * self.varying / self.feature_dim
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the features do not vary."""
+        # Equal features leave a trace of rounding noise, not an exact zero.
+        return self.varying <= NOISE * self.n * energy(self.mean_x)
+
+    def squared_deviation(self, center: Tensor) -> float:
+        """Sum over the samples of ``|z - center|^2``; center is (n,)."""
+        deviation = self.zz + self.n * energy(self.mean_z - center)
+        return deviation if deviation > NOISE * self.n * energy(self.mean_z) else 0.0
+
+    def check_ridge(self, rho: float) -> None:
+        """Refuse to fit no sample, or with a ridge that is not positive and finite.
+
+        Raises:
+            ValueError: saying which.
+        """
+        if self.n == 0:
+            raise ValueError("a translator cannot be fitted on no sample.")
+        if not (rho > 0 and math.isfinite(rho)):
+            raise ValueError(f"ridge must be positive and finite, got {rho}.")
+
+
+def check_samples(x: Tensor, z: Tensor) -> None:
+    """Refuse features and embeddings that are not of the same images.
+
+    Raises:
+        ValueError: if the two disagree on N.
+    """
+    if x.ndim != 2 or z.ndim != 2 or len(x) != len(z):
+        raise ValueError(
+            "expected features (N, m) and embeddings (N, n) of the same N images, got "
+            f"{tuple(x.shape)} and {tuple(z.shape)}."
+        )
+
+
+def factorize(scatter: Tensor, shift: float) -> Tensor:
+    """Lower triangular L with ``L L' = scatter + shift I``, for one singular but for rounding.
+
+    Args:
+        scatter: symmetric without negative eigenvalues, but for rounding, (k, k).
+        shift: lambda, at least 0.
+    """
+    shifted = scatter.clone()
+    shifted.diagonal().add_(shift)
+    factor, failed = torch.linalg.cholesky_ex(shifted)
+    if not failed:
+        return factor
+    # Rounding left eigenvalues below -shift. No scatter has negative ones: they are rounding too.
+    eigenvalues, basis = torch.linalg.eigh(scatter)
+    root = (eigenvalues.clamp(min=NOISE * float(eigenvalues[-1])) + shift).sqrt()
+    return torch.linalg.qr(root[:, None] * basis.T, mode="r").R.T
+
+
+def forward(factor: Tensor, x: Tensor) -> Tensor:
+    """``L^-1 x``."""
+    return solve_triangular(factor, x, upper=False)
+
+
+def backward(factor: Tensor, x: Tensor) -> Tensor:
+    """``L^-T x``."""
+    return solve_triangular(factor.T, x, upper=True)
+
+
+def solved(factor: Tensor, x: Tensor) -> Tensor:
+    """``(L L')^-1 x``."""
+    return backward(factor, forward(factor, x))

@@ -1,0 +1,54 @@
+"""The images whose scores are derived along the ridge, as feature vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sing_monitor.snapshot import Snapshot
+from sing_monitor.translate.random_subspaces import RandomRemoval
+
+# Derivatives of means over the same images need no more of them.
+MAX_IMAGES = 128
+
+
+@dataclass(frozen=True)
+class RidgeSample:
+    """Some images of the probe, half from each fold, with their equivalents.
+
+    Args:
+        rows: of the snapshot, those of fold 0 first, (R,).
+        vectors: features and their raw, centered and random equivalents, (4, R_k, m) float64 for
+            either fold k.
+    """
+
+    rows: Tensor
+    vectors: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, random: RandomRemoval) -> RidgeSample:
+        """Images evenly spread over each fold, at most half of ``MAX_IMAGES``.
+
+        Args:
+            snapshot: of one validation.
+            random: the baseline.
+        """
+        even, odd = (_spread((snapshot.folds == fold).nonzero().flatten()) for fold in (0, 1))
+        vectors = _vectors(snapshot, random, even), _vectors(snapshot, random, odd)
+        return cls(torch.cat([even, odd]), vectors)
+
+
+def _spread(rows: Tensor) -> Tensor:
+    wanted = min(len(rows), MAX_IMAGES // 2)
+    return rows[torch.arange(wanted) * len(rows) // max(wanted, 1)]
+
+
+def _vectors(snapshot: Snapshot, random: RandomRemoval, rows: Tensor) -> Tensor:
+    geometry, center = snapshot.geometry, snapshot.center
+    features = snapshot.features[rows].double()
+    centered = geometry.remove_null(features, center)
+    removed = centered - geometry.null(center)
+    baseline = random.equivalents(snapshot.features, center, rows)
+    return torch.stack([features, removed, centered, baseline])

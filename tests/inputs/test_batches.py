@@ -1,0 +1,252 @@
+"""What a batch means: accepted shapes, refused ones with their sentence, label checks."""
+
+from __future__ import annotations
+
+from collections import UserDict, namedtuple
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
+
+from sing_monitor.errors import SetupError
+from sing_monitor.inputs.batches import (
+    Batch,
+    check_attribute,
+    check_labels,
+    describe,
+    inner_datasets,
+    unpack_batch,
+)
+
+IMAGES = torch.arange(4 * 3 * 2 * 2, dtype=torch.float32).reshape(4, 3, 2, 2)
+LABELS = torch.tensor([2, 0, 1, 2])
+INDEX = torch.arange(4)
+
+
+@dataclass
+class Sample:
+    pixel_values: Tensor
+    target: Tensor
+
+
+LabelFirst = namedtuple("LabelFirst", ["label", "image"])
+Unnamed = namedtuple("Unnamed", ["x", "y"])
+
+
+def same(batch: Batch) -> bool:
+    return torch.equal(batch.images, IMAGES) and torch.equal(batch.labels, LABELS)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        (IMAGES, LABELS),
+        [IMAGES, LABELS],
+        (IMAGES, LABELS, INDEX, "more"),
+        Batch(IMAGES, LABELS),
+        Sample(IMAGES, LABELS),
+        LabelFirst(LABELS, IMAGES),
+        Unnamed(IMAGES, LABELS),
+        UserDict(pixel_values=IMAGES, labels=LABELS),
+        {"image": IMAGES, "images": None, "label": LABELS, "id": INDEX},
+        {"label": LABELS, "labels": LABELS, "images": IMAGES},
+        *({name: IMAGES, "label": LABELS} for name in ("image", "images", "pixel_values")),
+        *({"image": IMAGES, name: LABELS} for name in ("label", "labels", "target", "targets")),
+    ],
+)
+def test_accepts_usual_batches(batch: Any) -> None:
+    assert same(unpack_batch(batch))
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (LABELS.to(torch.int32), LABELS),
+        (LABELS.to(torch.uint8), LABELS),
+        (LABELS[:, None], LABELS),
+        (LABELS > 0, torch.tensor([1, 0, 1, 1])),
+    ],
+)
+def test_labels_become_int64_indices(labels: Tensor, expected: Tensor) -> None:
+    result = unpack_batch((IMAGES, labels)).labels
+    assert result.dtype == torch.int64
+    assert torch.equal(result, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_pass_untouched(dtype: torch.dtype, channels: int) -> None:
+    images = IMAGES[:, :channels].to(dtype)
+    assert unpack_batch((images, LABELS)).images is images
+
+
+def test_last_batch_of_one_image_and_empty_batch() -> None:
+    assert unpack_batch((IMAGES[:1], LABELS[:1, None])).labels.tolist() == [2]
+    assert unpack_batch((IMAGES[:0], LABELS[:0])).labels.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("batch", "sentences"),
+    [
+        (IMAGES, ["Tensor float32 (4, 3, 2, 2)", "batch_adapter=lambda batch: Batch("]),
+        (None, ["The batch is NoneType", "(images, labels, ...)"]),
+        ("cat", ["The batch is str"]),
+        ((IMAGES,), ["tuple with [Tensor float32 (4, 3, 2, 2)]", "batch_adapter"]),
+        (
+            {"x": IMAGES, "label": LABELS},
+            ["dict with ['x': Tensor float32 (4, 3, 2, 2), 'label': Tensor int64 (4,)]"],
+        ),
+        ({"image": IMAGES}, ["one of label, labels, target, targets"]),
+        (
+            {"image": IMAGES, "label": LABELS, "target": INDEX},
+            ["several of label, labels, target, targets", "'target': Tensor int64 (4,)"],
+        ),
+        ((LABELS, IMAGES), ["Tensor int64 (4,)", "floating or uint8"]),
+        ((IMAGES.permute(0, 2, 3, 1), LABELS), ["channels stand last", "permute(0, 3, 1, 2)"]),
+        ((IMAGES[:, None], LABELS), ["five axes", "(4, 1, 3, 2, 2)"]),
+        ((IMAGES[:, 0], LABELS), ["channel axis is missing", "unsqueeze(1)"]),
+        ((IMAGES.flatten(1), LABELS), ["four axes"]),
+        ((IMAGES[:, :2], LABELS), ["2 channels", "(4, 2, 2, 2)"]),
+        ((torch.zeros(4, 4, 8, 8), LABELS), ["4 channels"]),
+        ((IMAGES.long(), LABELS), ["floating or uint8"]),
+        ((IMAGES > 0, LABELS), ["floating or uint8"]),
+        (([IMAGES[0], IMAGES[1, :, :1]], LABELS[:2]), ["list with", "unequal size"]),
+        ((IMAGES, LABELS.float()), ["multi-label or soft labels", "one class index", ".long()"]),
+        ((IMAGES, torch.eye(4)), ["multi-label or soft labels", "(4, 4)", "one class index"]),
+        ((IMAGES, torch.eye(4, dtype=torch.int64)), ["mixup", ".argmax(dim=1)"]),
+        ((IMAGES, torch.eye(4).bool()), ["multi-label or soft labels"]),
+        ((IMAGES, torch.zeros(4, 2, 2, dtype=torch.int64)), ["dense prediction"]),
+        ((IMAGES, LABELS[:3]), ["Tensor int64 (3,)", "B=4 images"]),
+        ((IMAGES, LABELS[0]), ["B=4 images"]),
+        ((IMAGES, LABELS.tolist()), ["list with [int, int", "torch.tensor"]),
+        ((IMAGES, {"a": LABELS}), ["dict with ['a': Tensor int64 (4,)]"]),
+    ],
+)
+def test_refuses_with_what_was_seen(batch: Any, sentences: list[str]) -> None:
+    with pytest.raises(SetupError) as caught:
+        unpack_batch(batch)
+    for sentence in sentences:
+        assert sentence in str(caught.value)
+
+
+COLOURS = {"colour": (torch.tensor([[0], [1], [1], [0]]), ["red", "green"])}
+
+
+@pytest.mark.parametrize(
+    ("adapter", "attributes"),
+    [
+        (lambda b: Batch(images=b["a"], labels=b["b"]), []),
+        (lambda b: (b["a"], b["b"]), []),
+        (lambda b: {"images": b["a"], "labels": b["b"]}, []),
+        (lambda b: Batch(b["a"], b["b"], COLOURS), ["colour"]),
+        (lambda b: (b["a"], b["b"], COLOURS), ["colour"]),
+        (lambda b: {"image": b["a"], "target": b["b"], "attributes": COLOURS}, ["colour"]),
+    ],
+)
+def test_adapter_results(adapter: Any, attributes: list[str]) -> None:
+    batch = unpack_batch({"a": IMAGES, "b": LABELS}, adapter)
+    assert same(batch)
+    assert list(batch.attributes) == attributes
+    for values, names in batch.attributes.values():
+        assert torch.equal(values, torch.tensor([0, 1, 1, 0]))
+        assert names == ("red", "green")
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        (None, "What batch_adapter returned is NoneType"),
+        ((IMAGES,), "What batch_adapter returned is tuple"),
+        (Batch(IMAGES, LABELS.float()), "multi-label or soft labels"),
+        ((IMAGES, LABELS, INDEX), "attributes of a batch are Tensor int64 (4,)"),
+        ((IMAGES, LABELS, {"Colour": COLOURS["colour"]}), "use only a-z, 0-9 and _"),
+        ((IMAGES, LABELS, {"colour\n": COLOURS["colour"]}), "use only a-z, 0-9 and _"),
+        ((IMAGES, LABELS, {0: COLOURS["colour"]}), "attribute name 0"),
+        ((IMAGES, LABELS, {"colour": LABELS}), "'colour' is Tensor int64 (4,); expected a pair"),
+        ((IMAGES, LABELS, {"colour": (LABELS, "rgb")}), "expected a pair"),
+        ((IMAGES, LABELS, {"colour": (LABELS, [])}), "expected a pair"),
+        ((IMAGES, LABELS, {"colour": (LABELS, ["red", "", "blue"])}), "expected a pair"),
+        ((IMAGES, LABELS, {"colour": (LABELS[:2], ["a", "b", "c"])}), "indices of attribute"),
+    ],
+)
+def test_adapter_results_are_checked(result: Any, sentence: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        unpack_batch((IMAGES, LABELS), lambda batch: result)
+    assert sentence in str(caught.value)
+
+
+def test_failing_adapter_is_named_with_its_batch() -> None:
+    with pytest.raises(SetupError, match=r"KeyError: 'b'.*'a': Tensor") as caught:
+        unpack_batch({"a": IMAGES}, lambda batch: batch["b"])
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize(
+    ("labels", "wrong"),
+    [([1, 3], 3), ([0, 1, 255], 255), ([-2, 2], -2), ([-100, 900], 900), ([-255, 7, -1], -255)],
+)
+def test_labels_outside_the_head(labels: list[int], wrong: int) -> None:
+    with pytest.raises(SetupError) as caught:
+        check_labels(torch.tensor(labels), 3)
+    for sentence in (f"is {wrong},", "C=3 outputs", "0..2", "batch_adapter"):
+        assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("largest", [3, 10])
+def test_a_head_that_lacks_one_output_may_be_ordinal(largest: int) -> None:
+    with pytest.raises(SetupError) as caught:
+        check_labels(torch.arange(largest + 1), largest)
+    for sentence in (
+        f"a label of the validation data is {largest},",
+        f"these lie in 0..{largest}",
+        "ordinal head",
+        "no row for each class",
+    ):
+        assert sentence.lower() in str(caught.value).lower()
+    assert "subtract" not in str(caught.value)
+
+
+def test_labels_that_count_from_1_are_mended_as_the_message_says() -> None:
+    with pytest.raises(SetupError) as caught:
+        check_labels(torch.tensor([1, 2, 3]), 3)
+    assert "these lie in 1..3" in str(caught.value)
+    assert "batch_adapter=lambda batch: Batch(images=..., labels=... - 1)" in str(caught.value)
+    check_labels(unpack_batch((IMAGES[:3], torch.tensor([1, 2, 3])), minus_one).labels, 3)
+
+
+def minus_one(batch: Any) -> Batch:
+    return Batch(images=batch[0], labels=batch[1] - 1)
+
+
+@pytest.mark.parametrize("labels", [[0, 2, 1], [2], [], [-1, 2], [-100, -1]])
+def test_labels_inside_the_head(labels: list[int]) -> None:
+    check_labels(torch.tensor(labels, dtype=torch.int64), 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "range_"), [(LABELS, "from 0 to 2, but 2 value"), (LABELS - 1, "from -1 to 1")]
+)
+def test_values_of_an_attribute_without_a_name(values: Tensor, range_: str) -> None:
+    with pytest.raises(SetupError, match=f"'colour' has indices {range_}"):
+        check_attribute("colour", values, ["red", "green"])
+
+
+def test_values_of_an_attribute_with_names() -> None:
+    check_attribute("colour", LABELS, ["red", "green", "blue"])
+    check_attribute("colour", LABELS[:0], ["red"])
+
+
+def test_inner_datasets() -> None:
+    first, second = TensorDataset(IMAGES), TensorDataset(LABELS)
+    assert inner_datasets(Subset(first, [0])) == (first,)
+    assert inner_datasets(ConcatDataset([first, second])) == (first, second)
+    assert inner_datasets(StackDataset(a=first, b=second)) == (first, second)
+    assert inner_datasets(first) == inner_datasets(None) == ()
+
+
+def test_describe_is_short() -> None:
+    assert describe([LABELS] * 20).count("Tensor int64 (4,)") == 8
+    assert describe({"a": [LABELS]}) == "dict with ['a': list with [Tensor int64 (4,)]]"
