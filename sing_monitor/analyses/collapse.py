@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.findings import Findings, MetricGroup, MetricSpec
-from sing_monitor.head.geometry import split_energy
+from sing_monitor.head.feature_split import split_energy
 from sing_monitor.row_blocks import all_blocks, deviations, energy, gram, squared_norms, working
 from sing_monitor.snapshot import Snapshot
 

@@ -34,7 +34,7 @@ from sing_monitor.inputs.loaders import Order
 from sing_monitor.inputs.pixels import refuse_other_scale
 from sing_monitor.inputs.resolved_inputs import ResolvedInputs
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts
+from sing_monitor.space.text_embeddings import Texts
 
 
 @dataclass

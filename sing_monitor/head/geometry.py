@@ -8,17 +8,11 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.linalg import solve_triangular
 
-from sing_monitor.row_blocks import all_blocks, deviations, gram, row_blocks, squared_norms, working
+from sing_monitor.head.row_space import decompose, rounding_noise
 
 # What a null space leaves unchanged: the logits, or only the probabilities.
 Invariance = Literal["logits", "softmax"]
-
-# Where the head misses less than this share of a feature, it is not told by a difference.
-_LITTLE = 1e-3
-# Smallest over largest singular value from which W W' says all about W.
-_WELL_CONDITIONED = 1e-2
 
 
 @dataclass(frozen=True)
@@ -87,9 +81,9 @@ class HeadGeometry:
                 raise ValueError(f"{name} must be at least 0, got {tolerance}.")
         if rtol is None and atol is None:
             # The rounding is that of the stored entries, however much of them is one common row.
-            atol = _rounding_noise(matrix, torch.finfo(weight.dtype).eps)
+            atol = rounding_noise(matrix, torch.finfo(weight.dtype).eps)
             rtol = max(weight.shape) * torch.finfo(matrix.dtype).eps
-        decomposed = _decompose(effective_weight(matrix, invariance), rtol or 0.0, atol or 0.0)
+        decomposed = decompose(effective_weight(matrix, invariance), rtol or 0.0, atol or 0.0)
         dtype = _wide_dtype(weight.device)
         return cls(*(part.to(dtype).to(weight.device) for part in decomposed))
 
@@ -189,82 +183,6 @@ def check_invariance(invariance: object) -> None:
     """
     if invariance not in get_args(Invariance):
         raise ValueError(f"invariance={invariance!r}: expected 'logits' or 'softmax'.")
-
-
-def coordinates(features: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
-    """What a head sees of features: ``V_p' (f - mu)``, (N, r), in the row space's basis.
-
-    Args:
-        features: (N, m).
-        geometry: of the head.
-        center: mu, (m,).
-    """
-    seen = working(features).new_empty(len(features), geometry.rank)
-    basis = geometry.row_basis.to(seen)
-    for rows in all_blocks(features):
-        torch.mm(deviations(features[rows], center), basis, out=seen[rows])
-    return seen
-
-
-def split_energy(
-    features: Tensor,
-    energies: Tensor,
-    seen: Tensor,
-    geometry: HeadGeometry,
-    center: Tensor,
-    about: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """``|P_n (f - a)|^2`` and ``|P_p (f - a)|^2`` of every image, each (N,) float64.
-
-    The null part by Pythagoras, without another product; the difference leaves noise where little
-    is invisible, so there the null part itself is worked out.
-
-    Args:
-        features: (N, m).
-        energies: ``|f - a|^2``, (N,) float64.
-        seen: their :func:`coordinates`, (N, r).
-        geometry: of the head.
-        center: mu that the coordinates are about, (m,).
-        about: a, (m,); None: mu.
-    """
-    about = center if about is None else about
-    offset = (geometry.row_basis.T @ (center - about)).to(seen)
-    visible = torch.cat([squared_norms(seen[rows] + offset) for rows in all_blocks(seen)])
-    if geometry.null_dim == 0:
-        return torch.zeros_like(visible), visible
-    invisible = energies - visible
-    for rows in row_blocks((invisible < _LITTLE * energies).nonzero().flatten()):
-        away = features.index_select(0, rows).double() - about
-        invisible[rows] = geometry.null(away).square().sum(dim=1)
-    return invisible, visible
-
-
-def _decompose(matrix: Tensor, rtol: float, atol: float) -> tuple[Tensor, Tensor]:
-    """Basis of the row space, (m, rank), and singular values, largest first, (min(C, m),).
-
-    The Gram matrix tells the singular values of a well-conditioned head in a quarter of the time;
-    it squares the condition, so every other one goes through a singular value decomposition. Where
-    every direction counts, any orthonormal basis is as good as the singular vectors.
-    """
-    is_wide = matrix.shape[0] <= matrix.shape[1]
-    gram_matrix = gram(matrix.T if is_wide else matrix)
-    singular_values = torch.linalg.eigvalsh(gram_matrix).flip(0).clamp(min=0).sqrt()
-    largest = float(singular_values[0])
-    threshold = max(atol, rtol * largest)
-    if not singular_values[-1] > max(threshold, _WELL_CONDITIONED * largest):
-        _, singular_values, right = torch.linalg.svd(matrix, full_matrices=False)
-        return right[singular_values > threshold].T, singular_values
-    if not is_wide:
-        return torch.eye(len(gram_matrix), dtype=matrix.dtype), singular_values
-    # With W W' = R' R the columns of W' R^-1 are orthonormal.
-    factor = torch.linalg.cholesky(gram_matrix, upper=True)
-    return solve_triangular(factor, matrix.T, upper=True, left=False), singular_values
-
-
-def _rounding_noise(matrix: Tensor, eps: float) -> float:
-    rows, columns = matrix.shape
-    root_mean_square = float(torch.linalg.matrix_norm(matrix)) / math.sqrt(rows * columns)
-    return eps * (math.sqrt(rows) + math.sqrt(columns)) * root_mean_square
 
 
 def _wide_dtype(device: torch.device) -> torch.dtype:

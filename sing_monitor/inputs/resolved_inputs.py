@@ -20,7 +20,7 @@ from sing_monitor.inputs.pixels import find_pixel_scale
 from sing_monitor.inputs.prompts import ANY_IMAGE, Prompts
 from sing_monitor.space.cache import EmbeddingCache
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.space.texts import Texts, TextSet, concept_set, prototypes, text_set
+from sing_monitor.space.text_embeddings import Texts, TextSet, concept_set, prototypes, text_set
 
 TEXT, PROTOTYPE = "text", "prototype"
 OWN_PICTURES = "pictures of the batch"

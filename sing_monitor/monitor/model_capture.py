@@ -22,7 +22,7 @@ from sing_monitor.monitor.options import Settings
 from sing_monitor.monitor.setup_report import SetupReport, describe_setup
 from sing_monitor.space.cache import EmbeddingCache
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.space.texts import concept_prompts
+from sing_monitor.space.text_embeddings import concept_prompts
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 
 UNKNOWN_SHARE = 0.2

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sing_monitor.findings import Findings
     from sing_monitor.snapshot import Snapshot
-    from sing_monitor.space.texts import Texts
+    from sing_monitor.space.text_embeddings import Texts
     from sing_monitor.translate.translator import LinearTranslator
 
 
