@@ -14,18 +14,18 @@ _SMALL_SHARE = 1e-3
 
 
 def coordinates(features: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
-    """What a head sees of features: ``V_p' (f - mu)``, (N, r), in the row space's basis.
+    """Coordinates ``V_p' (f - mu)`` of features in the basis of the row space, (N, r).
 
     Args:
         features: (N, m).
         geometry: of the head.
         center: mu, (m,).
     """
-    seen = working(features).new_empty(len(features), geometry.rank)
-    basis = geometry.row_basis.to(seen)
+    found = working(features).new_empty(len(features), geometry.rank)
+    basis = geometry.row_basis.to(found)
     for rows in all_blocks(features):
-        torch.mm(deviations(features[rows], center), basis, out=seen[rows])
-    return seen
+        torch.mm(deviations(features[rows], center), basis, out=found[rows])
+    return found
 
 
 def split_energy(
@@ -36,17 +36,17 @@ def split_energy(
     center: Tensor,
     about: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """``|P_n (f - a)|^2`` and ``|P_p (f - a)|^2`` of every image, each (N,) float64.
+    """Split energies: ``|P_n (f - a)|^2`` and ``|P_p (f - a)|^2``, each (N,) float64.
 
-    The null part by Pythagoras, without another product; the difference leaves noise where little
-    is invisible, so there the null part itself is worked out.
+    The null part follows by Pythagoras, without another product. Where it is small, the difference
+    is mostly rounding noise, so the null part is computed directly.
 
     Args:
         features: (N, m).
         energies: ``|f - a|^2``, (N,) float64.
         seen: their :func:`coordinates`, (N, r).
         geometry: of the head.
-        center: mu that the coordinates are about, (m,).
+        center: mu of the coordinates, (m,).
         about: a, (m,); None: mu.
     """
     about = center if about is None else about

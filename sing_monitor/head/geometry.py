@@ -1,4 +1,4 @@
-"""What a linear head sees of a feature, and what it cannot see: row space and null space."""
+"""HeadGeometry: row space and null space of a linear head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sing_monitor.head.row_space import decompose, rounding_noise
 
-# What a null space leaves unchanged: the logits, or only the probabilities.
+# Output that must not change for a direction to count as null: logits, or only probabilities.
 Invariance = Literal["logits", "softmax"]
 
 
@@ -61,7 +61,7 @@ class HeadGeometry:
         Args:
             weight: (C, m), any floating dtype.
             invariance: what must not change: the ``"logits"``, or only the ``"softmax"``, which
-                also ignores a constant added to all logits. Then the class-centred head
+                also ignores a constant added to all logits. Then the class-centered head
                 ``W - mean row`` is decomposed: one null dimension more where the rank is full
                 (ours).
             rtol: tolerance relative to the largest singular value, in place of the default.
@@ -75,7 +75,9 @@ class HeadGeometry:
         _check_weight(weight)
         matrix = weight.detach().cpu().double()
         if not torch.isfinite(matrix).all():
-            raise ValueError("the head's weight holds NaN or infinite entries; training diverged.")
+            raise ValueError(
+                "the head's weight holds NaN or infinite entries: the training has diverged."
+            )
         for name, tolerance in (("rtol", rtol), ("atol", atol)):
             if tolerance is not None and not tolerance >= 0:
                 raise ValueError(f"{name} must be at least 0, got {tolerance}.")
@@ -110,7 +112,7 @@ class HeadGeometry:
         return float(self.singular_values[0] / self.singular_values[self.rank - 1])
 
     def principal(self, x: Tensor) -> Tensor:
-        """The part the head sees, ``P_p x``; x and the result are (..., m), dtype of x."""
+        """Row-space part of x, ``P_p x``; x and the result are (..., m), in the dtype of x."""
         _check_features(x, self.feature_dim)
         if self.null_dim == 0:
             return x.clone()
@@ -118,11 +120,11 @@ class HeadGeometry:
         return (x @ basis) @ basis.T
 
     def null(self, x: Tensor) -> Tensor:
-        """The part the head cannot see, ``P_n x = x - P_p x``; x and the result are (..., m)."""
+        """Null-space part of x, ``P_n x = x - P_p x``; x and the result are (..., m)."""
         return x - self.principal(x)
 
     def remove_null(self, x: Tensor, center: Tensor | None = None) -> Tensor:
-        """An equivalent of x: same logits, no null-space part (SING, eq. 9).
+        """Equivalent of x: same logits, without the null-space part (SING, eq. 9).
 
         Without a center the equivalent is ``x - P_n x``. With a center mu it is
         ``x - P_n (x - mu)``: only the *deviation* from mu loses its null part. The mean feature
@@ -137,7 +139,7 @@ class HeadGeometry:
         return x - self.null(x - center)
 
     def drift_from(self, other: HeadGeometry) -> float:
-        """How far the row space turned: ``0.5 |P - P'|_F^2 / min(r_, m - r_)``, in [0, 1].
+        """Distance between two row spaces: ``0.5 |P - P'|_F^2 / min(r_, m - r_)``, in [0, 1].
 
         ``r_`` is the mean of the two ranks. 0 means the same space; two spaces that fill
         everything or nothing are the same. Computed from a rank x rank product.
@@ -159,10 +161,10 @@ class HeadGeometry:
 
 
 def effective_weight(weight: Tensor, invariance: Invariance) -> Tensor:
-    """The head whose null space leaves what is asked for unchanged, (C, m).
+    """Matrix whose null space leaves the chosen output unchanged, (C, m).
 
-    W itself for the logits. For the softmax, which ignores a constant added to all logits,
-    ``W - mean row``.
+    That is W for the logits, and ``W - mean row`` for the softmax, which ignores a constant added
+    to all logits.
 
     Raises:
         ValueError: for an unknown invariance.
@@ -170,13 +172,13 @@ def effective_weight(weight: Tensor, invariance: Invariance) -> Tensor:
     check_invariance(invariance)
     if invariance == "logits":
         return weight
-    centred = weight - weight.mean(dim=0)
+    centered = weight - weight.mean(dim=0)
     # Again, because the rounding of the first mean, common to all rows, would pass for a direction.
-    return centred - centred.mean(dim=0)
+    return centered - centered.mean(dim=0)
 
 
 def check_invariance(invariance: object) -> None:
-    """Refuse anything but the two invariances.
+    """Raise an error for anything but ``"logits"`` and ``"softmax"``.
 
     Raises:
         ValueError: naming both.
@@ -193,7 +195,7 @@ def _check_weight(weight: Tensor) -> None:
     if not weight.is_floating_point():
         raise TypeError(
             f"a head's weight must be a floating point tensor, got {weight.dtype}; "
-            "dequantise it first."
+            "dequantize it first."
         )
     if weight.ndim != 2 or 0 in weight.shape:
         raise ValueError(
