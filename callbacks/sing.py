@@ -24,13 +24,14 @@ from sing_monitor.callbacks.trainer import (
 from sing_monitor.capture.head_tap import no_trace
 from sing_monitor.extra_pass.lightning_modules import overrides
 from sing_monitor.head.geometry import Invariance
-from sing_monitor.inputs.resolved import Prompts, SetupReport
+from sing_monitor.inputs.prompts import Prompts
 from sing_monitor.monitor.alerting import usable_alerts
 from sing_monitor.monitor.check import check
 from sing_monitor.monitor.model_capture import Watch
 from sing_monitor.monitor.monitor import MonitoredRun
 from sing_monitor.monitor.options import Settings, cache_folder
 from sing_monitor.monitor.publishing import say_what_is_not_kept
+from sing_monitor.monitor.setup_report import SetupReport
 from sing_monitor.monitor.state import Memory
 from sing_monitor.space.semantic_space import DEFAULT_SPACE, SemanticSpace, resolve_space
 from sing_monitor.tracking.spool import temporary_folder

@@ -16,6 +16,22 @@ ATTRIBUTE_NAME = re.compile(r"[a-z0-9_]+")
 
 
 @dataclass(frozen=True)
+class MetricGroup:
+    """The metrics before one slash.
+
+    Args:
+        name: what stands before the slash; lower-case letters.
+        title: for headings.
+        in_space: whether its values are measured in a semantic space; those of different spaces do
+            not compare.
+    """
+
+    name: str
+    title: str
+    in_space: bool = False
+
+
+@dataclass(frozen=True)
 class MetricSpec:
     """One scalar of the catalogue: everything a reader needs to understand the number.
 
@@ -27,6 +43,11 @@ class MetricSpec:
         formula: how it is computed, in plain text.
         source: paper and equation, or ``ours``.
         plain: one or two sentences for a newcomer.
+        group: that the key belongs to.
+        short: two or three words where the label has no room; empty: the label serves.
+        baseline: key of the same quantity for a random subspace, or None.
+        support: key of the share of images that are translated out of support, for scores that
+            say little where it is large; or None.
     """
 
     key: str
@@ -36,6 +57,42 @@ class MetricSpec:
     formula: str
     source: str
     plain: str
+    group: MetricGroup
+    short: str = ""
+    baseline: str | None = None
+    support: str | None = None
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """One column of a table.
+
+    Args:
+        name: as it stands in the file. It may hold the placeholder ``{attribute}``.
+        unit: as of a metric; empty for names, ids and lists.
+        plain: what it holds, in a sentence.
+    """
+
+    name: str
+    unit: str
+    plain: str
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One table of a validation.
+
+    Args:
+        name: of its file; lower-case letters and underscores.
+        title: for headings.
+        plain: what a row is, in a sentence.
+        columns: in their order.
+    """
+
+    name: str
+    title: str
+    plain: str
+    columns: tuple[ColumnSpec, ...]
 
 
 @dataclass(frozen=True)
@@ -69,6 +126,8 @@ class Findings:
         return Findings({**self.scalars, **other.scalars}, {**self.tables, **other.tables})
 
 
+MONITOR = MetricGroup("monitor", "Monitor")
+
 MONITOR_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
         "monitor/seconds",
@@ -78,6 +137,7 @@ MONITOR_METRICS: tuple[MetricSpec, ...] = (
         "wall time inside the callback's hooks, from one logged validation to the next",
         "ours",
         "What the monitor cost this epoch. The first epoch also embeds the probe images, once.",
+        group=MONITOR,
     ),
     MetricSpec(
         "monitor/samples",
@@ -87,6 +147,7 @@ MONITOR_METRICS: tuple[MetricSpec, ...] = (
         "N",
         "ours",
         "How many validation images every score of this epoch stands on.",
+        group=MONITOR,
     ),
     MetricSpec(
         "monitor/accuracy",
@@ -96,6 +157,7 @@ MONITOR_METRICS: tuple[MetricSpec, ...] = (
         "mean of [argmax(W f + b) = label]",
         "ours",
         "Share of probe images the model classifies correctly, from the same features.",
+        group=MONITOR,
     ),
     MetricSpec(
         "monitor/global_step",
@@ -105,6 +167,7 @@ MONITOR_METRICS: tuple[MetricSpec, ...] = (
         "trainer.global_step",
         "Lightning",
         "Joins a point of a curve to the tables of the same validation, together with the epoch.",
+        group=MONITOR,
     ),
     MetricSpec(
         "monitor/stage",
@@ -114,6 +177,7 @@ MONITOR_METRICS: tuple[MetricSpec, ...] = (
         "0 inside fit, 1 for a validation outside fit",
         "ours",
         "Tells points of the training history from a later call of trainer.validate.",
+        group=MONITOR,
     ),
     MetricSpec(
         "monitor/skipped",
@@ -123,6 +187,7 @@ MONITOR_METRICS: tuple[MetricSpec, ...] = (
         "images that belong to the probe and could not be used",
         "ours",
         "Above 0 when an epoch was skipped or images were lost. The warning says why.",
+        group=MONITOR,
     ),
 )
 

@@ -18,7 +18,7 @@ MOVED = {
     "sing_monitor.callbacks.explain": "sing_monitor.explain.image",
     "sing_monitor.callbacks.posthoc": "sing_monitor.offline.analyze",
     "sing_monitor.cli": "sing_monitor.commands.cli",
-    "sing_monitor.embeddings": "sing_monitor.space.texts",
+    "sing_monitor.embeddings": "sing_monitor.space.text_embeddings",
     "sing_monitor.geometry": "sing_monitor.head.geometry",
     "sing_monitor.maps": "sing_monitor.explain.maps",
     "sing_monitor.semantics": "sing_monitor.space.semantic_space",

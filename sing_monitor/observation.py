@@ -22,7 +22,7 @@ from sing_monitor.scores.angles import (
     zero_shot_correct,
 )
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts
+from sing_monitor.space.text_embeddings import Texts
 from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
 from sing_monitor.translate.random_subspaces import RANDOM_SEED, RandomRemoval, remove_at_random
 from sing_monitor.translate.reduced import ReducedSnapshot, feature_dim

@@ -14,16 +14,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import linear
 
+from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import (
     HeadGeometry,
     Invariance,
     check_invariance,
-    coordinates,
     effective_weight,
 )
 from sing_monitor.row_blocks import all_blocks, all_rows, mean, working
 from sing_monitor.space.packed_texts import pack_texts, unpack_texts
-from sing_monitor.space.texts import Texts
+from sing_monitor.space.text_embeddings import Texts
 from sing_monitor.translate.random_subspaces import chosen_draw
 
 SCHEMA = "3"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 
 COLOURS = ("red", "green", "blue")
 

@@ -8,6 +8,7 @@ import pytest
 from sing_monitor.analyses import CATALOGUE
 from sing_monitor.findings import (
     Findings,
+    MetricGroup,
     MetricSpec,
     complete,
     expand,
@@ -15,9 +16,11 @@ from sing_monitor.findings import (
     named_key,
 )
 
+GROUP = MetricGroup("a", "A")
+
 
 def spec(key: str, formula: str = "x") -> MetricSpec:
-    return MetricSpec(key, "Label", "deg", "higher", formula, "ours", "What it tells.")
+    return MetricSpec(key, "Label", "deg", "higher", formula, "ours", "What it tells.", GROUP)
 
 
 SPECS = (spec("a/one"), spec("attribute/{attribute}_score"), spec("b/two"))

@@ -9,7 +9,7 @@ from functools import cache
 
 from sing_monitor.analyses import CATALOGUE
 from sing_monitor.app.ui.text import plain
-from sing_monitor.findings import ATTRIBUTE_PLACEHOLDER, MetricSpec
+from sing_monitor.findings import ATTRIBUTE_PLACEHOLDER, MetricGroup, MetricSpec
 
 UNITS = {
     "deg": "degrees",
@@ -57,7 +57,9 @@ def spec_of(key: str) -> MetricSpec:
     for spec in CATALOGUE:
         if _attribute(spec, key) is not None:
             return spec
-    return MetricSpec(key, key, "", "none", "", "", "This version does not know the metric.")
+    group = MetricGroup(key.partition("/")[0], key.partition("/")[0])
+    plain_words = "This version does not know the metric."
+    return MetricSpec(key, key, "", "none", "", "", plain_words, group)
 
 
 def _attribute(spec: MetricSpec, key: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sing_monitor.analyses.invariants_metrics import SING, TRANSLATOR
 from sing_monitor.findings import MetricSpec
 from sing_monitor.observation import Translation
 from sing_monitor.row_blocks import all_blocks
@@ -29,6 +30,7 @@ CLASS_METRICS: tuple[MetricSpec, ...] = (
         "test: Chung, Romano 2013; q: Benjamini, Hochberg 1995; rule ours",
         "Classes that hide far more of their meaning from the head than the others do. The table "
         "of classes names them. NaN with fewer than three classes of 8 images.",
+        group=SING,
     ),
     MetricSpec(
         "sing/class_deviation",
@@ -39,6 +41,7 @@ CLASS_METRICS: tuple[MetricSpec, ...] = (
         "Iglewicz, Hoaglin 1993",
         "How many standard deviations the class that hides most lies below the others. "
         "Below -5: out of line.",
+        group=SING,
     ),
     MetricSpec(
         "translator/poor_classes",
@@ -49,6 +52,7 @@ CLASS_METRICS: tuple[MetricSpec, ...] = (
         "ours",
         "Classes whose images the translator predicts no better than one constant vector: their "
         "scores mean nothing.",
+        group=TRANSLATOR,
     ),
 )
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sing_monitor.findings import Findings, MetricSpec
-from sing_monitor.head.geometry import split_energy
+from sing_monitor.findings import Findings, MetricGroup, MetricSpec
+from sing_monitor.head.feature_split import split_energy
 from sing_monitor.row_blocks import all_blocks, deviations, energy, gram, squared_norms, working
 from sing_monitor.snapshot import Snapshot
 
 _SOURCE = "Papyan, Han, Donoho 2020"
 # Smallest over largest entry on the diagonal of a Cholesky factor from which it is divided by.
 _WELL_CONDITIONED = 1e-2
+
+COLLAPSE = MetricGroup("collapse", "Neural collapse")
 
 COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
@@ -26,6 +28,7 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "tr(Sigma_W Sigma_B^+) / C",
         _SOURCE,
         "Spread inside the classes over spread between them. Falls to 0 as features collapse.",
+        group=COLLAPSE,
     ),
     MetricSpec(
         "collapse/nc2_equinorm",
@@ -35,6 +38,7 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "std / mean over classes of |u_c - mean u|",
         _SOURCE,
         "0: all class means are equally far from their centre.",
+        group=COLLAPSE,
     ),
     MetricSpec(
         "collapse/nc2_equiangle",
@@ -44,6 +48,7 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "mean over pairs of |cos(u_c - mean u, u_d - mean u) + 1/(C-1)|",
         _SOURCE,
         "0: the class means are as far apart as they can be, all at the same angle.",
+        group=COLLAPSE,
     ),
     MetricSpec(
         "collapse/nc3",
@@ -53,6 +58,7 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "|W/|W|_F - M/|M|_F|_F^2, M the centred class means",
         _SOURCE,
         "0: the head's rows point at the class means. At most 4.",
+        group=COLLAPSE,
     ),
     MetricSpec(
         "collapse/nc4",
@@ -62,6 +68,7 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "share of images whose nearest class mean is not the predicted class",
         _SOURCE,
         "0: the head decides like the nearest class mean.",
+        group=COLLAPSE,
     ),
     MetricSpec(
         "collapse/null_share_between",
@@ -71,6 +78,7 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "tr(P_n Sigma_B) / tr(Sigma_B)",
         "ours",
         "Share of what tells the classes apart that the head cannot see.",
+        group=COLLAPSE,
     ),
     MetricSpec(
         "collapse/null_share_within",
@@ -80,6 +88,7 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "tr(P_n Sigma_W) / tr(Sigma_W)",
         "ours",
         "Share of the variation inside the classes that the head cannot see.",
+        group=COLLAPSE,
     ),
 )
 

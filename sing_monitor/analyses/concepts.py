@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from sing_monitor.analyses import invariants_tables
 from sing_monitor.findings import Findings
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import TextSet
+from sing_monitor.space.text_embeddings import TextSet
 from sing_monitor.translate.cross_fit import cross_fit
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from torch import Tensor
 from sing_monitor.analyses import invariants_tables
 from sing_monitor.analyses.classes import add_evidence, evidence_scalars
 from sing_monitor.findings import Findings
-from sing_monitor.head.geometry import HeadGeometry, split_energy
+from sing_monitor.head.feature_split import split_energy
+from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.observation import Translation
 from sing_monitor.row_blocks import energy, squared_norms
 from sing_monitor.scores.angles import (

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from sing_monitor.findings import MetricSpec
+from sing_monitor.findings import MetricGroup, MetricSpec
+
+SING = MetricGroup("sing", "Scores", in_space=True)
+ATTRIBUTE = MetricGroup("attribute", "Attributes", in_space=True)
+HEAD = MetricGroup("head", "Head")
+TRANSLATOR = MetricGroup("translator", "Translator", in_space=True)
 
 _PAIRS = {
     "": ("", "f - P_n f", "the null-space part is removed (the paper's pair)", "eq. 9"),
@@ -34,6 +39,7 @@ def _pair_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             cite,
             f"How much nearer to its class an image's meaning comes when {removal}. "
             "Negative: class meaning was hidden from the head. Near 0 is good.",
+            group=SING,
         ),
         MetricSpec(
             f"sing/attribute_score_abs{suffix}",
@@ -43,6 +49,7 @@ def _pair_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             f"mean of |AS|, f~ = {equivalent}",
             cite,
             f"How far the meaning moves toward or away from the class when {removal}.",
+            group=SING,
         ),
         MetricSpec(
             f"sing/attribute_score_std{suffix}",
@@ -52,6 +59,7 @@ def _pair_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             f"standard deviation of AS over images, f~ = {equivalent}",
             cite,
             "How much the Attribute Score differs from image to image.",
+            group=SING,
         ),
         MetricSpec(
             f"sing/image_score{suffix}",
@@ -62,6 +70,7 @@ def _pair_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             cite,
             f"How far an image's meaning moves when {removal}: what the head tolerates. "
             "Grows with the size of the null space; compare with the random subspace.",
+            group=SING,
         ),
         MetricSpec(
             f"sing/image_score_std{suffix}",
@@ -71,6 +80,7 @@ def _pair_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             f"standard deviation of IS over images, f~ = {equivalent}",
             cite,
             "How much the Image Score differs from image to image.",
+            group=SING,
         ),
         MetricSpec(
             f"sing/score_ratio{suffix}",
@@ -81,6 +91,7 @@ def _pair_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             cite,
             "The paper's summary of a model: much that is irrelevant is ignored, little of the "
             "class is. At least 1; NaN without a null space.",
+            group=SING,
         ),
     )
 
@@ -95,6 +106,7 @@ _DERIVED = (
         "ours",
         "1: removing the head's null space moves the meaning as far as removing any subspace of "
         "its size. Read it beside null_energy_centered and null_energy_random.",
+        group=SING,
     ),
     MetricSpec(
         "sing/attribute_share",
@@ -105,6 +117,7 @@ _DERIVED = (
         "ours",
         "Which part of the movement goes toward (+) or away from (-) the class, -1 to 1. "
         "Near 0 is good.",
+        group=SING,
     ),
     MetricSpec(
         "sing/attribute_share_random",
@@ -114,6 +127,7 @@ _DERIVED = (
         "attribute_score_random / image_score_random",
         "ours",
         "The same for a random subspace: what an uninformed removal does to the class.",
+        group=SING,
     ),
     MetricSpec(
         "sing/zero_shot",
@@ -123,6 +137,7 @@ _DERIVED = (
         "share of images with argmax_c cos(T f, t_c) = label",
         "ours",
         "How often the translated feature is nearest to the text of its own class.",
+        group=SING,
     ),
     MetricSpec(
         "sing/zero_shot_centered",
@@ -132,6 +147,7 @@ _DERIVED = (
         "share of images with argmax_c cos(T f~, t_c) = label, f~ = f - P_n (f - mu)",
         "ours",
         "The same after the centered null-space part is removed.",
+        group=SING,
     ),
     MetricSpec(
         "sing/retention",
@@ -142,6 +158,7 @@ _DERIVED = (
         "ours",
         "How much of the class survives the removal, chance apart. 1: all of it is in the "
         "head's view; 0: all of it was hidden. NaN when zero_shot is not above chance.",
+        group=SING,
     ),
     MetricSpec(
         "attribute/{attribute}_zero_shot",
@@ -151,6 +168,7 @@ _DERIVED = (
         "share of images with argmax_v cos(T f, t_v) = true value",
         "ours",
         "How often the translated feature is nearest to the text of the attribute's true value.",
+        group=ATTRIBUTE,
     ),
     MetricSpec(
         "attribute/{attribute}_zero_shot_centered",
@@ -160,6 +178,7 @@ _DERIVED = (
         "share of images with argmax_v cos(T f~, t_v) = true value, f~ = f - P_n (f - mu)",
         "ours",
         "The same after the centered null-space part is removed.",
+        group=ATTRIBUTE,
     ),
     MetricSpec(
         "attribute/{attribute}_retention",
@@ -170,6 +189,7 @@ _DERIVED = (
         "ours",
         "How much of an attribute is in the head's view. Near 0 for something the class does not "
         "depend on is good; near 1 hints at a shortcut.",
+        group=ATTRIBUTE,
     ),
     MetricSpec(
         "attribute/{attribute}_score",
@@ -180,6 +200,7 @@ _DERIVED = (
         "SING eqs. 6-7, pair ours",
         "How much nearer to its true value the meaning comes. Strongly negative: the head "
         "ignores the attribute.",
+        group=ATTRIBUTE,
     ),
 )
 
@@ -192,6 +213,7 @@ _HEAD = (
         "singular values of W above eps (sqrt C + sqrt m) |W|_F / sqrt(C m)",
         "SING eq. 1",
         "Number of feature directions that the head reads.",
+        group=HEAD,
     ),
     MetricSpec(
         "head/null_dim",
@@ -201,6 +223,7 @@ _HEAD = (
         "m - rank",
         "SING eq. 2",
         "Number of feature directions that change no logit. 0: there is nothing to see here.",
+        group=HEAD,
     ),
     MetricSpec(
         "head/null_energy",
@@ -210,6 +233,7 @@ _HEAD = (
         "sum |P_n f|^2 / sum |f|^2",
         "ours",
         "Share of the features' energy that the head cannot see; mostly the mean feature.",
+        group=HEAD,
     ),
     MetricSpec(
         "head/null_energy_centered",
@@ -219,6 +243,7 @@ _HEAD = (
         "sum |P_n (f - mu)|^2 / sum |f - mu|^2",
         "ours",
         "Share of the features' variance that the head cannot see.",
+        group=HEAD,
     ),
     MetricSpec(
         "head/null_energy_random",
@@ -228,6 +253,7 @@ _HEAD = (
         "sum |R (f - mu)|^2 / sum |f - mu|^2, R drawn for each image",
         "ours",
         "The variance that a random subspace of the null space's size holds: the baseline.",
+        group=HEAD,
     ),
     MetricSpec(
         "head/mean_share",
@@ -237,6 +263,7 @@ _HEAD = (
         "N |P_n mu|^2 / sum |P_n f|^2",
         "ours",
         "How much of the null energy is one constant vector. Large: read the centered scores.",
+        group=HEAD,
     ),
     MetricSpec(
         "head/null_angle",
@@ -246,6 +273,7 @@ _HEAD = (
         "mean of angle(f, f - P_n f)",
         "ours",
         "How far features stand off the head's row space, before any translation.",
+        group=HEAD,
     ),
     MetricSpec(
         "head/drift",
@@ -256,6 +284,7 @@ _HEAD = (
         "ours",
         "How far the head turned since the last analysed validation: 0 not at all, 1 as far as "
         "possible. NaN at first.",
+        group=HEAD,
     ),
     MetricSpec(
         "head/condition",
@@ -265,6 +294,7 @@ _HEAD = (
         "sigma_1 / sigma_r",
         "ours",
         "Largest over smallest non-zero singular value. Very large: the rank is a matter of taste.",
+        group=HEAD,
     ),
 )
 
@@ -277,6 +307,7 @@ _TRANSLATOR = (
         "mean of cos(T f, z), each image by the translator that did not see it",
         "SING eq. 4, cross-fitting ours",
         "How well features translate. The paper reports 0.89 on ImageNet. Low: trust no score.",
+        group=TRANSLATOR,
     ),
     MetricSpec(
         "translator/r2",
@@ -286,6 +317,7 @@ _TRANSLATOR = (
         "1 - sum |z - T f|^2 / sum |z - mean z|^2, held out",
         "ours",
         "Share of the embeddings' variance that features explain. Below 0: worse than the mean.",
+        group=TRANSLATOR,
     ),
     MetricSpec(
         "translator/r2_null",
@@ -295,6 +327,7 @@ _TRANSLATOR = (
         "R2 of a refit on P_n f alone, held out",
         "ours",
         "Share of the embeddings' variance that the invisible part alone explains.",
+        group=TRANSLATOR,
     ),
     MetricSpec(
         "translator/ridge",
@@ -304,6 +337,7 @@ _TRANSLATOR = (
         "rho of (Cov + rho tr(Cov)/m I)^-1",
         "ours",
         "Strength of the regularisation. Chosen at the first analysed epoch, then kept.",
+        group=TRANSLATOR,
     ),
 )
 

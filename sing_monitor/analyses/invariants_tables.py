@@ -12,7 +12,7 @@ from torch import Tensor
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.scores.angles import PairScores, text_cosines, to_degrees
 from sing_monitor.snapshot import Snapshot, hex_ids
-from sing_monitor.space.texts import TextSet
+from sing_monitor.space.text_embeddings import TextSet
 from sing_monitor.translate.cross_fit import TranslatedPairs
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from sing_monitor.findings import Findings, MetricSpec
+from sing_monitor.findings import Findings, MetricGroup, MetricSpec
 from sing_monitor.head.geometry import effective_weight
 from sing_monitor.observation import Translation
 from sing_monitor.row_blocks import NOISE
@@ -27,6 +27,8 @@ _DIRECTIONS = {
     "principal": ("in the row space", "What the head notices most."),
 }
 
+PERTURB = MetricGroup("perturb", "Perturbations", in_space=True)
+
 PERTURBATION_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
         "perturb/logits_ratio",
@@ -37,6 +39,7 @@ PERTURBATION_METRICS: tuple[MetricSpec, ...] = (
         "ours",
         "Health check: about 0. Above 0.01, what is called the head's null space is not one; look "
         "at the condition and the rank of the head. NaN without a null space.",
+        group=PERTURB,
     ),
     *(
         MetricSpec(
@@ -48,6 +51,7 @@ PERTURBATION_METRICS: tuple[MetricSpec, ...] = (
             _SOURCE,
             f"How far the logits move when a feature takes a step {where} as large as features "
             f"vary. {reading}",
+            group=PERTURB,
         )
         for name, (where, reading) in _DIRECTIONS.items()
     ),
@@ -60,6 +64,7 @@ PERTURBATION_METRICS: tuple[MetricSpec, ...] = (
             f"mean of angle(T f, T (f + d)), d random {where}, |d|^2 = mean of |f - mu|^2",
             _SOURCE,
             f"How far the meaning moves in a random step {where} as large as features vary.",
+            group=PERTURB,
         )
         for name, (where, _) in _DIRECTIONS.items()
     ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sing_monitor.findings import Findings, MetricSpec
+from sing_monitor.findings import Findings, MetricGroup, MetricSpec
 from sing_monitor.observation import Translation
 from sing_monitor.scores.angles import text_cosines
 from sing_monitor.snapshot import Snapshot
@@ -24,6 +24,8 @@ IMAGES_PER_PAIR = 8
 _SOURCE = "SING eqs. 10-13 and table 1, pairs ours"
 _STEP = "f~ = f + eps d, d = P_n g / |P_n g|, g = grad_f cos(T f, t), eps such that IS = 40 deg"
 
+STEER = MetricGroup("steer", "Steering", in_space=True)
+
 STEERING_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
         "steer/attribute_score_abs",
@@ -34,6 +36,7 @@ STEERING_METRICS: tuple[MetricSpec, ...] = (
         _SOURCE,
         "How near to its most similar class an image's meaning can be brought without moving a "
         "logit. Low: the null space is hard to steer. The paper reports 5 to 12.",
+        group=STEER,
     ),
     MetricSpec(
         "steer/attribute_score",
@@ -43,6 +46,7 @@ STEERING_METRICS: tuple[MetricSpec, ...] = (
         f"mean of AS toward the nearest other class t, {_STEP}",
         _SOURCE,
         "The same with its sign. Below 0 where the step overshoots the other class.",
+        group=STEER,
     ),
     MetricSpec(
         "steer/attribute_score_std",
@@ -52,6 +56,7 @@ STEERING_METRICS: tuple[MetricSpec, ...] = (
         "standard deviation of steer/attribute_score over images",
         _SOURCE,
         "How much it differs from image to image.",
+        group=STEER,
     ),
     MetricSpec(
         "steer/limit",
@@ -61,6 +66,7 @@ STEERING_METRICS: tuple[MetricSpec, ...] = (
         "mean of angle(T f, A d)",
         "ours",
         "How far a step of any length in the steering direction can move an image's meaning.",
+        group=STEER,
     ),
     MetricSpec(
         "steer/reachable",
@@ -70,6 +76,7 @@ STEERING_METRICS: tuple[MetricSpec, ...] = (
         "share of images with angle(T f, A d) > 40 deg",
         "ours",
         "For how many images an IS of 40 degrees can be reached; the other means stand on these.",
+        group=STEER,
     ),
 )
 

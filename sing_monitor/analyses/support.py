@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.analyses.invariants_tables import image_ids
-from sing_monitor.findings import Findings, MetricSpec
+from sing_monitor.findings import Findings, MetricGroup, MetricSpec
 from sing_monitor.observation import Translation
 from sing_monitor.scores.angles import text_cosines, to_degrees
 from sing_monitor.scores.support import (
@@ -46,6 +46,7 @@ def _support_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             _WHITENING,
             f"{subject} that lies farther out than 99 % of real images' embeddings is no "
             "plausible image: its score means little. 0.01 is what real images show.",
+            group=SUPPORT,
         ),
         MetricSpec(
             f"support/percentile{suffix}",
@@ -57,6 +58,7 @@ def _support_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             _WHITENING,
             f"{subject}'s place among real images, by distance from their mean: 0.5 is typical. "
             "Small: closer to the mean than real images are, as a ridge regression makes it.",
+            group=SUPPORT,
         ),
         MetricSpec(
             f"support/conformity{suffix}",
@@ -67,6 +69,7 @@ def _support_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             _CONFORMITY,
             f"{subject}'s likeness to the mean image. Compare with the real images': above it, "
             "the meaning is more generic than that of any image.",
+            group=SUPPORT,
         ),
     )
 
@@ -83,6 +86,7 @@ def _movement_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             "ours",
             "How far the movement leads toward the mean image. Positive: the meaning became more "
             "generic; negative: more special.",
+            group=SUPPORT,
         ),
         MetricSpec(
             f"support/rotation{suffix}",
@@ -93,9 +97,12 @@ def _movement_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             "ours",
             "How far the meaning turned into another one, its generic-ness apart. Near 0 beside a "
             "large IS: the removal only made the image more or less generic.",
+            group=SUPPORT,
         ),
     )
 
+
+SUPPORT = MetricGroup("support", "Support", in_space=True)
 
 SUPPORT_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
@@ -106,6 +113,7 @@ SUPPORT_METRICS: tuple[MetricSpec, ...] = (
         "fewest eigenvectors of Cov(z) that hold 95 % of the variance; mean of the two folds",
         _WHITENING,
         "In how many directions real images vary enough to be compared with.",
+        group=SUPPORT,
     ),
     MetricSpec(
         "support/conformity_real",
@@ -115,6 +123,7 @@ SUPPORT_METRICS: tuple[MetricSpec, ...] = (
         "mean of cos(z, mean z)",
         _CONFORMITY,
         "How like the mean image real images are: what the other conformities compare with.",
+        group=SUPPORT,
     ),
     *(spec for suffix in _KINDS for spec in _support_metrics(suffix)),
     *(spec for suffix in ("", "_centered") for spec in _movement_metrics(suffix)),

@@ -32,9 +32,9 @@ from sing_monitor.inputs.batches import (
 )
 from sing_monitor.inputs.loaders import Order
 from sing_monitor.inputs.pixels import refuse_other_scale
-from sing_monitor.inputs.resolved import MonitorSetup
+from sing_monitor.inputs.resolved_inputs import ResolvedInputs
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts
+from sing_monitor.space.text_embeddings import Texts
 
 
 @dataclass
@@ -94,11 +94,11 @@ class Collector:
         self,
         tap: HeadTap,
         embedder: ProbeEmbedder,
-        settle: Callable[[Batch], MonitorSetup],
+        settle: Callable[[Batch], ResolvedInputs],
         adapter: Callable[[Any], Any] | None,
         probe_size: int,
     ) -> None:
-        self.setup: MonitorSetup | None = None
+        self.setup: ResolvedInputs | None = None
         self.example = torch.empty(3, 0, 0)
         self.account = Account()
         # The last analysed head, for the drift of the next.
@@ -414,7 +414,7 @@ class Collector:
         )
 
 
-def _check_attributes(batch: Batch, setup: MonitorSetup) -> None:
+def _check_attributes(batch: Batch, setup: ResolvedInputs) -> None:
     """What a batch tells without a look at its numbers."""
     given = {name: names for name, (_, names) in batch.attributes.items()}
     settled = {name: texts.names for name, texts in setup.attributes.items()}

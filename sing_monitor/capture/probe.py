@@ -17,8 +17,8 @@ from sing_monitor.errors import SetupError
 from sing_monitor.monitor.cost import duration
 from sing_monitor.snapshot import hex_id
 from sing_monitor.space.cache import EmbeddingCache
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.space.texts import fingerprint, to_uint8
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,8 +15,9 @@ from sing_monitor.head.forward import HeadPass, run_head
 from sing_monitor.head.geometry import HeadGeometry, Invariance
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.cache import EmbeddingCache
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.space.texts import concept_set, fingerprint, text_set, to_uint8
+from sing_monitor.space.text_embeddings import concept_set, text_set
 from sing_monitor.translate.cross_fit import cross_fit
 from sing_monitor.translate.ridge import fit_translator
 

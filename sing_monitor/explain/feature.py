@@ -12,7 +12,7 @@ from sing_monitor.head.forward import HeadPass
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.scores.angles import attribute_score, image_score, text_cosines, to_degrees
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import TextSet
+from sing_monitor.space.text_embeddings import TextSet
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS, chosen_draw, remove_at_random
 from sing_monitor.translate.translator import in_float64
 

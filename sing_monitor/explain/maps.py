@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sing_monitor.head.forward import run_head
 from sing_monitor.head.geometry import HeadGeometry
-from sing_monitor.head.search import linear_layers
+from sing_monitor.head.linear_layers import linear_layers
 from sing_monitor.scores.angles import angle
 from sing_monitor.translate.translator import in_float64
 

@@ -17,7 +17,7 @@ from sing_monitor.capture.head_tap import no_trace
 from sing_monitor.capture.probe import Account, ProbeRows
 from sing_monitor.extra_pass.lightning_modules import is_setup_fault
 from sing_monitor.head.geometry import HeadGeometry, Invariance
-from sing_monitor.inputs.resolved import MonitorSetup
+from sing_monitor.inputs.resolved_inputs import ResolvedInputs
 from sing_monitor.monitor.cost import LONG, Shape, estimate, in_words, measure_speed
 from sing_monitor.monitor.exchange import Outcome, Share
 from sing_monitor.monitor.model_capture import Watch
@@ -140,7 +140,7 @@ class Analysis:
         )
         return outcome, findings, snapshot
 
-    def _announce(self, setup: MonitorSetup, rows: ProbeRows) -> None:
+    def _announce(self, setup: ResolvedInputs, rows: ProbeRows) -> None:
         """Say of a long analysis that it is one: not every training is rehearsed."""
         concepts = len(setup.concepts.names) if setup.concepts else 0
         shape = Shape(

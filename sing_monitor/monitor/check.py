@@ -10,10 +10,10 @@ from torch import nn
 from sing_monitor.errors import SetupError
 from sing_monitor.extra_pass.collect import collect_probe, forward_images
 from sing_monitor.inputs.loaders import check_loader, planned_images
-from sing_monitor.inputs.resolved import SetupReport
 from sing_monitor.monitor.model_capture import Watch
 from sing_monitor.monitor.options import Settings
 from sing_monitor.monitor.remarks import why_nothing
+from sing_monitor.monitor.setup_report import SetupReport
 from sing_monitor.space.semantic_space import SemanticSpace
 
 _EVERYTHING = 2**63 - 1

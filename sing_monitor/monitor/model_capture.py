@@ -17,16 +17,12 @@ from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows
 from sing_monitor.errors import SetupError
 from sing_monitor.inputs.batches import Batch, pretrained_configs
 from sing_monitor.inputs.loaders import Order, find_order
-from sing_monitor.inputs.resolved import (
-    MonitorSetup,
-    SetupReport,
-    report,
-    settle,
-)
+from sing_monitor.inputs.resolved_inputs import ResolvedInputs, resolve_inputs
 from sing_monitor.monitor.options import Settings
+from sing_monitor.monitor.setup_report import SetupReport, describe_setup
 from sing_monitor.space.cache import EmbeddingCache
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.space.texts import concept_prompts
+from sing_monitor.space.text_embeddings import concept_prompts
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 
 UNKNOWN_SHARE = 0.2
@@ -128,9 +124,9 @@ class Watch:
                 return
         self.collector.add(batch)
 
-    def _settle(self, batch: Batch) -> MonitorSetup:
+    def _settle(self, batch: Batch) -> ResolvedInputs:
         """Conclude from the first batch what pixels, classes and attributes are."""
-        return settle(
+        return resolve_inputs(
             batch,
             head=self.head_watch.head,
             space=self._space,
@@ -248,7 +244,7 @@ class Watch:
         if collector is None or collector.setup is None or weight is None:
             raise SetupError("no validation batch was seen.")
         with no_trace():
-            return report(
+            return describe_setup(
                 collector.setup,
                 weight=weight,
                 invariance=self._settings.invariance,

@@ -16,7 +16,7 @@ from sing_monitor.errors import Option, SetupError
 from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.head.geometry import Invariance
 from sing_monitor.inputs.plain_values import plain
-from sing_monitor.inputs.resolved import Prompts
+from sing_monitor.inputs.prompts import Prompts
 from sing_monitor.space.cache import default_cache_dir
 from sing_monitor.space.semantic_space import SemanticSpace
 

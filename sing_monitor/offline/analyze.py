@@ -20,7 +20,7 @@ from sing_monitor.extra_pass.collect import collect_probe, forward_images
 from sing_monitor.extra_pass.lightning_modules import is_setup_fault
 from sing_monitor.head.geometry import Invariance
 from sing_monitor.inputs.loaders import check_loader, planned_images
-from sing_monitor.inputs.resolved import Prompts
+from sing_monitor.inputs.prompts import Prompts
 from sing_monitor.monitor.analysis import Analysis
 from sing_monitor.monitor.model_capture import Watch
 from sing_monitor.monitor.options import Settings, cache_folder
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sing_monitor.findings import Findings
     from sing_monitor.snapshot import Snapshot
-    from sing_monitor.space.texts import Texts
+    from sing_monitor.space.text_embeddings import Texts
     from sing_monitor.translate.translator import LinearTranslator
 
 

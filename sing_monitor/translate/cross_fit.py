@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sing_monitor.head.geometry import HeadGeometry, coordinates
+from sing_monitor.head.feature_split import coordinates
+from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import deviations, row_blocks, working
 from sing_monitor.translate.ridge import Statistics, enough_for, statistics_of
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge

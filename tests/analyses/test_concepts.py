@@ -9,7 +9,7 @@ from pandas.testing import assert_frame_equal
 from sing_monitor.analyses.concepts import analyze_concepts, with_concepts
 from sing_monitor.analyses.invariants import analyze_invariants
 from sing_monitor.observation import translate
-from sing_monitor.space.texts import TextSet
+from sing_monitor.space.text_embeddings import TextSet
 from tests.helpers import make_snapshot, make_texts, normal
 
 TABLES = ("concepts", "class_concepts")

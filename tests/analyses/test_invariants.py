@@ -19,7 +19,7 @@ from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.observation import translate
 from sing_monitor.scores.angles import angle, attribute_score, image_score, retention
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
 from sing_monitor.translate.random_subspaces import RANDOM_SEED, remove_at_random
 from tests.helpers import (

@@ -20,7 +20,7 @@ from sklearn.linear_model import Ridge
 from sing_monitor.analyses import analyze, analyze_collapse, analyze_invariants, translate
 from sing_monitor.scores.angles import attribute_score, image_score
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from tests.benchmarks.machine import alternating, describe
 
 RIDGE = 1e-3

@@ -10,7 +10,7 @@ from pandas.testing import assert_frame_equal
 
 from sing_monitor.analyses import analyze_invariants, translate
 from sing_monitor.commands.cli import main
-from sing_monitor.space.texts import Texts, concept_set, text_set
+from sing_monitor.space.text_embeddings import Texts, concept_set, text_set
 from tests.callbacks import tiny
 from tests.finished_run import FinishedRun
 

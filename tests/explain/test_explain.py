@@ -16,7 +16,8 @@ from sing_monitor.explain.explanation import explain
 from sing_monitor.explain.image import explain_image
 from sing_monitor.head.forward import run_head
 from sing_monitor.snapshot import Snapshot, hex_id
-from sing_monitor.space.texts import Texts, concept_set, fingerprint, text_set, to_uint8
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
+from sing_monitor.space.text_embeddings import Texts, concept_set, text_set
 from tests.callbacks import tiny
 
 CONCEPTS = ["red", "striped", "a beach", "wood", "night", "sand"]

@@ -10,7 +10,7 @@ import torch
 
 from sing_monitor.explain.stored_image import explain_stored
 from sing_monitor.snapshot import Snapshot, hex_id
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.translate.cross_fit import CrossFit, cross_fit
 
 

@@ -22,7 +22,7 @@ from sing_monitor import analyze
 from sing_monitor.errors import SetupError
 from sing_monitor.explain.image import explain_image
 from sing_monitor.inputs.batches import Batch, unpack_batch
-from sing_monitor.space.texts import fingerprint
+from sing_monitor.space.fingerprints import fingerprint
 from tests.callbacks import tiny
 
 RGB = [3, 2, 1]

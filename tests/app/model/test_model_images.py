@@ -19,7 +19,7 @@ from sing_monitor.app.model.checkpoint import GivenModel, head_name
 from sing_monitor.app.model.model_images import of_data, uploaded
 from sing_monitor.commands.app_options import ModelSource
 from sing_monitor.inputs.batches import Batch
-from sing_monitor.space.texts import fingerprint, to_uint8
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from tests.app import given
 from tests.callbacks import tiny
 

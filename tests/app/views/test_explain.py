@@ -11,7 +11,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.tracking import Layout, RunWriter
 from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store
