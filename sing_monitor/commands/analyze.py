@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sing_monitor.offline.series import Series
 
 _DESCRIPTION = """\
-Analyzes checkpoints of Lightning, timm or plain PyTorch, and logs to MLflow what the
-callback would have logged: as one run with an epoch for each checkpoint, or as one run
+Analyzes checkpoints of Lightning, timm or plain PyTorch, and logs what the callback
+would have logged: as one run with an epoch for each checkpoint, or as one run
 for each model. What the store holds already is skipped, so an interrupted call goes on
 where it ended.
 
@@ -89,7 +89,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--device", metavar="DEVICE", help="default: cuda where there is one, else cpu")
     add("--save-snapshots", action="store_true", help="so that concepts can be added later")
     add("--experiment", metavar="NAME", default="analyzed", help='default: "analyzed"')
-    add_tracking_uri(parser, "the MLflow store or server to log to")
+    add_tracking_uri(parser, "the MLflow store or server to log to, or a folder of runs")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -109,21 +109,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _analyze(arguments: argparse.Namespace) -> int:
-    from mlflow import MlflowClient
     from tqdm.auto import tqdm
 
     from sing_monitor.monitor.publishing import summary
     from sing_monitor.offline.analyzed_run import History
-    from sing_monitor.tracking.store import redact
+    from sing_monitor.tracking import open_store
 
     # First what takes no time: a space may be a download of gigabytes.
     checkpoints, failures = _read(arguments.checkpoints, use_ema=not arguments.no_ema)
     jobs, known = _jobs(arguments, checkpoints), 0
-    series, spool = _series(arguments), spool_folder()
-    client = MlflowClient(tracking_uri(arguments))
+    series, store = _series(arguments), open_store(tracking_uri(arguments))
+    spool = spool_folder(store)
     with tqdm(total=sum(len(group) for *_, group in jobs), desc="checkpoints", unit="file") as bar:
         for source, name, group in jobs:
-            history = History(client, arguments.experiment, source, name, spool)
+            history = History(store, arguments.experiment, source, name, spool)
             failed, status = 0, "KILLED"
             try:
                 for result in series.fill(history, group):
@@ -149,7 +148,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"Not analyzed, {', '.join(labels)}: {reason}\n")
     sys.stdout.write(
         f"Experiment {arguments.experiment!r}; to look at it: "
-        f"sing-monitor app --tracking-uri {redact(str(client.tracking_uri))}\n"
+        f"sing-monitor app --tracking-uri {store.address}\n"
     )
     return 1 if failures else 0
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
 
+from sing_monitor.tracking import Store, default_uri
 from sing_monitor.tracking.spool import spool_place
 
 
@@ -37,16 +37,21 @@ def add_tracking_uri(parser: argparse.ArgumentParser, help: str) -> None:
 
 def tracking_uri(arguments: argparse.Namespace) -> str:
     """``--tracking-uri``, else MLFLOW_TRACKING_URI, else ``sqlite:///mlflow.db``."""
-    given: str | None = arguments.tracking_uri
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    return arguments.tracking_uri or default_uri()
 
 
-def spool_folder() -> Path:
-    """Where spools are kept: in this folder, else in a temporary one, which is said."""
+def spool_folder(store: Store) -> Path | None:
+    """Where spools are kept: in this folder, else in a temporary one, which is said.
+
+    Returns:
+        The folder; None for a store that has a place of its own for them.
+    """
+    if store.own_spool is not None:
+        return None
     folder, reason = spool_place(Path())
     if reason is not None:
         sys.stderr.write(
-            f"This folder {reason}. What MLflow does not take now waits in {folder}; "
+            f"This folder {reason}. What {store.place} does not take now waits in {folder}; "
             f"sing-monitor sync {shlex.quote(str(folder))} delivers it.\n"
         )
     return folder
@@ -54,5 +59,7 @@ def spool_folder() -> Path:
 
 def _uri(text: str) -> str:
     if not text.strip():
-        raise argparse.ArgumentTypeError("is empty; for example sqlite:///mlflow.db")
+        raise argparse.ArgumentTypeError(
+            "is empty; for example sqlite:///mlflow.db, or a folder of runs"
+        )
     return text

@@ -14,8 +14,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from sing_monitor.alerts import format_fired
 from sing_monitor.extra_pass.lightning_modules import is_lightning
+from sing_monitor.tracking.errors import redact
 from sing_monitor.tracking.spool import DeliveryError, spool_place
-from sing_monitor.tracking.store import redact
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -79,7 +79,7 @@ class Publisher:
     def keep_scalars(self, trainer: pl.Trainer, scalars: Mapping[str, float]) -> None:
         """Keep what Lightning is about to log: a logger with a thread of its own may lose it."""
         # The step of Lightning's own LearningRateMonitor; no public name leads there.
-        mlflow_step = trainer.fit_loop.epoch_loop._batches_that_stepped
+        tracker_step = trainer.fit_loop.epoch_loop._batches_that_stepped
         for logger in mlflow_loggers(trainer):
             with self._reported(id(logger)):
                 writer = self._writer(trainer, logger)
@@ -87,7 +87,7 @@ class Publisher:
                     scalars,
                     epoch=trainer.current_epoch,
                     step=trainer.global_step,
-                    mlflow_step=mlflow_step,
+                    tracker_step=tracker_step,
                     metric_prefix=logger._prefix,
                 )
                 self._describe(writer, logger)
@@ -109,13 +109,11 @@ class Publisher:
             rank_zero_info(f"SINGCallback: validations whose tables were lost: {lost}.")
 
     def _writer(self, trainer: pl.Trainer, logger: MLFlowLogger) -> RunWriter:
-        from sing_monitor.tracking import RunWriter
+        from sing_monitor.tracking import MlflowRun, RunWriter
 
         if id(logger) not in self._writers:
-            client, run_id = logger.experiment, str(logger.run_id)
-            self._writers[id(logger)] = RunWriter(
-                client, run_id, self._spool(trainer), name=self._name
-            )
+            run = MlflowRun(logger.experiment, str(logger.run_id))
+            self._writers[id(logger)] = RunWriter(run, self._spool(trainer), name=self._name)
         return self._writers[id(logger)]
 
     def _spool(self, trainer: pl.Trainer) -> Path:

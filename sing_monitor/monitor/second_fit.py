@@ -8,10 +8,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from sing_monitor.capture.head_tap import no_trace
 from sing_monitor.monitor.publishing import mlflow_loggers
+from sing_monitor.tracking.errors import redact
 from sing_monitor.tracking.layout import Layout
 from sing_monitor.tracking.reader import STAGE, RunReader
 from sing_monitor.tracking.spool import spool_place
-from sing_monitor.tracking.store import check_answers, redact
+from sing_monitor.tracking.stores import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def _earlier_epochs(logger: MLFlowLogger, name: str | None, spool_dir: Path) -> 
     epochs = {int(path.stem[len("epoch=") :].partition("-")[0]) for path in _files(waiting)}
     try:
         uri = str(logger._tracking_uri)
-        check_answers(uri)
+        open_store(uri).check()
         found = RunReader(uri, run_id, name).scalars([STAGE])
         epochs.update(int(epoch) for epoch in found["epoch"][found[STAGE] == _TRAINING].dropna())
     # A store that cannot be read is said by whoever writes to it.

@@ -12,7 +12,7 @@ from mlflow.entities import Metric
 
 from sing_monitor.commands.cli import main
 from sing_monitor.findings import Findings
-from sing_monitor.tracking import DeliveryError, RunReader, RunWriter
+from sing_monitor.tracking import DeliveryError, MlflowRun, RunReader, RunWriter
 from sing_monitor.tracking.spool import ABOUT
 from tests.databases import empty_database
 from tests.servers import free_port
@@ -66,8 +66,8 @@ def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
     Path("artifacts").write_text("in the way")
     for _ in range(2):
         made.run_ids.append(client.create_run(experiment).info.run_id)
-        writer = RunWriter(client, made.run_ids[-1], folder / ".sing_spool")
-        writer.keep_scalars(FOUND.scalars, epoch=4, step=15, mlflow_step=14)
+        writer = RunWriter(MlflowRun(client, made.run_ids[-1]), folder / ".sing_spool")
+        writer.keep_scalars(FOUND.scalars, epoch=4, step=15, tracker_step=14)
         with pytest.raises(DeliveryError):
             writer.describe({"a": 1}, {})
         with pytest.raises(DeliveryError):
@@ -168,7 +168,7 @@ def test_a_dead_server_is_said_without_the_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     uri = f"http://bob:hunter2@127.0.0.1:{free_port()}"
-    writer = RunWriter(MlflowClient(uri), "a" * 32, tmp_path)
+    writer = RunWriter(MlflowRun(MlflowClient(uri), "a" * 32), tmp_path)
     with pytest.raises(DeliveryError):
         writer.write(FOUND, epoch=0, step=1)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

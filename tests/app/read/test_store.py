@@ -12,7 +12,7 @@ import streamlit as st
 from sing_monitor.app.read import store as data
 from sing_monitor.app.ui.selection import source
 from sing_monitor.findings import Findings
-from sing_monitor.tracking import ArtifactNotFoundError, RunWriter, StoreError
+from sing_monitor.tracking import ArtifactNotFoundError, MlflowRun, RunWriter, StoreError
 from tests.app.asked import counting
 from tests.app.conftest import Opened, Runs
 from tests.app.stores import Store, plausible
@@ -109,7 +109,7 @@ def test_a_missing_table_is_asked_for_once_until_the_next_validation(
         assert data.tables(found, "class_support", [(0, 100), (1, 200)]) == {}
     assert asked["download_artifacts"] == 3
     grown = data.Source(found.uri, run, None, found.state, "2")
-    writer = RunWriter(store.client, run, store.folder / "spool")
+    writer = RunWriter(MlflowRun(store.client, run), store.folder / "spool")
     writer.write(Findings({}, {"support": frame}), epoch=0, step=100)
     pd.testing.assert_frame_equal(data.table(grown, "support", 0, 100), frame)
     store.client.delete_run(run)

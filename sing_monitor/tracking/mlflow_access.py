@@ -1,26 +1,29 @@
-"""Reaching an MLflow store: short waits, one kind of error, and no password in any message."""
+"""Access to an MLflow store: short waits, one kind of error, and no password in any message."""
 
 from __future__ import annotations
 
 import os
-import re
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
+
+from sing_monitor.tracking.errors import (
+    NoStoreError,
+    NotFoundError,
+    RunNotFoundError,
+    StoreError,
+    reason,
+    redact,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-T = TypeVar("T")
-Item = TypeVar("Item")
-
 PROBE_SECONDS = 5
-_AT_A_TIME = 8
 # MLflow's defaults retry for about four minutes. One retry comes at once; from the second on there
 # are pauses, and their jitter draws from Python's global random numbers, which are the training's.
 # A retry-after header could ask for any pause.
@@ -30,56 +33,6 @@ _LIMITS = {
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-# A password may hold a slash, so everything up to the last @ goes; a path of sqlite may hold an @.
-_USER = re.compile(r"(?<![a-z0-9+.-])(?!sqlite|file)([a-z][a-z0-9+.-]*://)[^\s'\"]*@", re.I)
-_QUERY = re.compile(r"\?[^\s'\")]*=[^\s'\")]*")
-_REASON_LENGTH = 200
-
-
-class StoreError(ConnectionError):
-    """The MLflow store cannot be reached or read. One sentence, without credentials."""
-
-
-class NotFoundError(LookupError):
-    """The store answers, and does not hold what was asked for. The sentence says what exists."""
-
-
-class RunNotFoundError(NotFoundError):
-    """The run does not exist, or was deleted."""
-
-
-class ArtifactNotFoundError(NotFoundError):
-    """The run exists and holds no such file."""
-
-
-def redact(text: str) -> str:
-    """The text with ``user:password@`` and the query of every URI in it left out.
-
-    Example::
-
-        >>> redact("postgresql://bob:secret@db.example/mlflow?password=x")
-        'postgresql://db.example/mlflow'
-        >>> redact("sqlite:////home/me@work/mlflow.db")
-        'sqlite:////home/me@work/mlflow.db'
-    """
-    return _QUERY.sub("", _USER.sub(r"\1", text))
-
-
-def reason(error: BaseException) -> str:
-    """What went wrong, in one line that holds no credentials.
-
-    HTTP errors wrap each other's text three times; the last cause is the one that helps. The
-    chain of exceptions is no substitute: it may lead on to an exception of the user's training.
-    """
-    name = type(error).__name__
-    _, caused, text = redact(str(error)).rpartition("Caused by ")
-    if caused:
-        name, _, text = text.partition("(")
-        text = text.rpartition("): ")[2].strip("\"') ")
-    line = (text.strip().splitlines() or [""])[0].rstrip(". ")
-    line = line if len(line) <= _REASON_LENGTH else line[:_REASON_LENGTH] + "…"
-    return f"{name}: {line}" if line else name
-
 
 _lock = threading.Lock()
 _depth = 0
@@ -122,7 +75,7 @@ def check_answers(uri: str) -> None:
     Raises:
         OSError: if nothing answers within `PROBE_SECONDS`, or the answer is a server error.
     """
-    if not _is_server(uri):
+    if not is_server(uri):
         return
     try:
         with urlopen(f"{redact(uri).rstrip('/')}/health", timeout=PROBE_SECONDS):
@@ -136,19 +89,8 @@ def check_answers(uri: str) -> None:
             raise ConnectionError(str(error.reason)) from None
 
 
-def gather(uri: str, read: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
-    """``read(item)`` for every item, in order; several at a time from a tracking server.
-
-    What a server costs is waiting. A database in this process costs computing, and threads would
-    only stand in each other's way.
-    """
-    if not _is_server(uri):
-        return [read(item) for item in items]
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        return list(pool.map(read, items))
-
-
-def _is_server(uri: str) -> bool:
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI is that of a server, where an answer costs waiting."""
     return uri.startswith(("http://", "https://"))
 
 
@@ -194,7 +136,7 @@ def _check_database(uri: str) -> None:
         with open(path, "rb") as file:
             start = file.read(16)
     except FileNotFoundError:
-        raise StoreError(
+        raise NoStoreError(
             f"there is no MLflow database {path} yet; train once with "
             f'MLFlowLogger(tracking_uri="{redact(uri)}"), or give another tracking URI.'
         ) from None

@@ -10,16 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sing_monitor.tracking import store
-from sing_monitor.tracking.store import (
-    StoreError,
-    check_answers,
-    gather,
-    reaching,
-    reason,
-    redact,
-    short_waits,
-)
+from sing_monitor.tracking import StoreError, gather, mlflow_access, redact
+from sing_monitor.tracking.errors import reason
+from sing_monitor.tracking.mlflow_access import check_answers, reaching, short_waits
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
@@ -105,7 +98,7 @@ def test_only_servers_are_asked_for_a_sign_of_life() -> None:
 
 
 def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(mlflow_access, "PROBE_SECONDS", 0.3)
     with listener() as server, pytest.raises(OSError, match="timed out"):
         check_answers(f"http://127.0.0.1:{server.getsockname()[1]}")
 
