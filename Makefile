@@ -50,7 +50,7 @@ mypy-tree:
 	@ln -s "$(CURDIR)"/sing_monitor/* "$(CURDIR)/callbacks" "$(CURDIR)/app" $(TREE)/
 
 readme: $(STAMP) ## write the README's table of metrics anew
-	$(BIN)/python -m tests.readme_table
+	$(BIN)/python -m tests.project.readme_table
 
 bench: $(STAMP) ## run every benchmark and print its ratios
 	@test -n "$(BENCHMARKS)" || { echo "tests/benchmarks holds no bench_*.py"; exit 1; }

@@ -17,7 +17,7 @@ from sing_monitor.explain.image import explain_image
 from sing_monitor.head.forward import run_head
 from sing_monitor.snapshot import Snapshot, hex_id
 from sing_monitor.space.texts import Texts, concept_set, fingerprint, text_set, to_uint8
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 CONCEPTS = ["red", "striped", "a beach", "wood", "night", "sand"]
 RIDGE = 1e-3
