@@ -16,8 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sing_monitor.analyses import CATALOGUE
 from sing_monitor.findings import expand
 from sing_monitor.tracking import RunReader, list_runs
-from tests.callbacks import tiny
-from tests.callbacks.disturbed import Training, assert_same_weights, fit
+from tests.helpers import tiny
+from tests.helpers.disturbed import Training, assert_same_weights, fit
 
 KEYS = list(expand(CATALOGUE))
 

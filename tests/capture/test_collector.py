@@ -20,11 +20,11 @@ from sing_monitor.head.weak_hook import WeakHook
 from sing_monitor.inputs.batches import Batch
 from sing_monitor.monitor.model_capture import Watch
 from sing_monitor.offline.analyze import analyze
-from tests.callbacks import tiny
-from tests.callbacks.devices import DEVICES
-from tests.callbacks.disturbed import At, assert_same_weights, fit
-from tests.callbacks.waiting import Waits, pretended_gpu
-from tests.callbacks.witness import Witness, null_energy
+from tests.helpers import tiny
+from tests.helpers.devices import DEVICES
+from tests.helpers.disturbed import At, assert_same_weights, fit
+from tests.helpers.waiting import Waits, pretended_gpu
+from tests.helpers.witness import Witness, null_energy
 
 STATS = ((0.5, 0.4, 0.3), (0.2, 0.3, 0.2))
 

@@ -15,7 +15,7 @@ from sing_monitor.callbacks.spelling import for_analyze, for_callback
 from sing_monitor.commands.cli import main
 from sing_monitor.commands.spelling import spelled
 from sing_monitor.errors import Option, SetupError
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 HERE = "tests.commands.test_spelling"
 
@@ -119,7 +119,7 @@ def test_a_wrong_setup_is_spelled_for_whom_it_is_said_to(
     tiny.mlflow_logger(tmp_path)
     torch.save(tiny.Classifier().state_dict(), tmp_path / "epoch=3.pt")
     command = ["analyze", str(tmp_path / "epoch=3.pt"), "--model", f"{HERE}:model", "--data"]
-    command += [f"{HERE}:{data}", "--space", "tests.callbacks.tiny:HashSpace", *arguments]
+    command += [f"{HERE}:{data}", "--space", "tests.helpers.tiny:HashSpace", *arguments]
     assert main([*command, "--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"]) == 1
     error = capsys.readouterr().err
     assert said[2] in error

@@ -22,8 +22,8 @@ from torch.nn.functional import cross_entropy
 from sing_monitor import analyze
 from sing_monitor.extra_pass.lightning_modules import is_lightning, is_setup_fault, overrides
 from sing_monitor.tracking import RunReader
-from tests.callbacks import tiny
-from tests.databases import empty_database
+from tests.helpers import tiny
+from tests.helpers.databases import empty_database
 
 
 class Steps(pl.LightningModule):

@@ -22,7 +22,7 @@ from torch.utils.data import (
 )
 
 from sing_monitor.inputs.loaders import find_order, planned_images
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 DATA = tiny.Blobs(47)
 

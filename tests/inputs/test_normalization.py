@@ -25,7 +25,7 @@ from sing_monitor.errors import SetupError
 from sing_monitor.inputs.batches import Batch
 from sing_monitor.inputs.normalization import dataset_stats, loader_stats
 from sing_monitor.inputs.pixels import find_pixel_scale
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OTHER = ((0.2, 0.3, 0.4), (0.1, 0.2, 0.3))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sing_monitor.monitor import analysis
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 
 def fit(folder: Path) -> list[str]:
