@@ -32,6 +32,6 @@ page = st.navigation(
         st.Page("views/guide.py", title="Guide", icon=":material/menu_book:"),
     ]
 )
-sidebar.draw()
+sidebar.draw_sidebar()
 selection.write_address()
 page.run()

@@ -9,11 +9,11 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from sing_monitor.app.charts.bars import Bars, bars
-from sing_monitor.app.charts.common import PALETTE, Series
+from sing_monitor.app.charts.bars import BarLabels, bars
+from sing_monitor.app.charts.common import PALETTE, SeriesStyle
 from sing_monitor.app.charts.tradeoff import (
     MOST_POINTS,
-    Plane,
+    PlaneLabels,
     ellipse,
     plane,
     ranges,
@@ -33,8 +33,8 @@ _KINDS = {
     ),
 }
 _BARS = {
-    "score_ratio": ("IS / |AS|", "higher is better; grey: random subspace"),
-    "image_score": ("IS, degrees", "grey: random subspace"),
+    "score_ratio": ("IS / |AS|", "higher is better; gray: random subspace"),
+    "image_score": ("IS, degrees", "gray: random subspace"),
     "image_score_relative": (
         "IS over that of a random subspace",
         "1: it moves as much meaning as any",
@@ -63,7 +63,7 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
     Above, two planes with the same axes: a cloud of images for each model with the ellipse that
     covers 95 % of them (chi-squared, 2 degrees of freedom) and their mean. Below, a bar for each
     model with its ratio and its IS. All of the centered pair, whose baseline is known: left of it
-    the head's null space, right of it, and as grey ticks, random subspaces of the same size. A
+    the head's null space, right of it, and as gray ticks, random subspaces of the same size. A
     cross marks models of which more than a tenth of the images are out of support.
 
     Args:
@@ -80,7 +80,8 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
     if not models or len(set(labels)) < len(labels):
         raise ValueError(f"models need distinct labels, and there must be one; got {labels}.")
     series = [
-        Series(label, label, PALETTE[place % len(PALETTE)]) for place, label in enumerate(labels)
+        SeriesStyle(label, label, PALETTE[place % len(PALETTE)])
+        for place, label in enumerate(labels)
     ]
     clouds = {suffix: _cloud(models, suffix) for suffix in _KINDS}
     outlines = {suffix: _outlines(cloud) for suffix, cloud in clouds.items()}
@@ -92,7 +93,7 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
             sample(clouds[suffix], most_points),
             outlines[suffix],
             means[suffix],
-            Plane(title, about, attribute, image),
+            PlaneLabels(title, about, attribute, image),
             series,
         ).properties(width=_PLANE_SIDE, height=_PLANE_SIDE)
         for suffix, (title, about) in _KINDS.items()
@@ -151,7 +152,7 @@ def _heights(models: Sequence[ComparedModel], name: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).assign(low=np.nan, high=np.nan)
 
 
-def _around(models: Sequence[ComparedModel], name: str) -> Bars:
+def _around(models: Sequence[ComparedModel], name: str) -> BarLabels:
     title, about = _BARS[name]
     longest = _heights(models, name)[["value", "random"]].max(axis=None)
-    return Bars(title, about, float(longest) if np.isfinite(longest) else 1.0)
+    return BarLabels(title, about, float(longest) if np.isfinite(longest) else 1.0)

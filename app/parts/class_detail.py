@@ -15,17 +15,18 @@ from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.read import epoch_tables, store, support
+from sing_monitor.app.parts import epoch_tables, support_tables
+from sing_monitor.app.read import store
 from sing_monitor.app.ui import selection, states
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Run, Selection
-from sing_monitor.app.ui.text import plain, short
+from sing_monitor.app.wording.text import plain, short
 
 PAIRS = {"Centered": "_centered", "Raw": "", "Random": "_random"}
 # The columns of the table of classes that the page shows.
 COLUMNS = (
     *("class_index", "class_name", "n", "accuracy", "attribute_q", "attribute_deviation"),
-    *support.COLUMNS,
+    *support_tables.COLUMNS,
     *(
         f"{score}{pair}"
         for score in ("attribute_score", "image_score")
@@ -39,7 +40,7 @@ Tables = Mapping[int, pd.DataFrame]
 
 
 @dataclass(frozen=True)
-class View:
+class ClassView:
     """What the user asked to see.
 
     Args:
@@ -72,7 +73,7 @@ class View:
 
 def draw_class(
     chosen: Selection,
-    view: View,
+    view: ClassView,
     names: list[str],
     by_run: Mapping[str, Tables],
     images: pd.DataFrame | None,
@@ -110,7 +111,7 @@ def draw_class(
     _links(view, name)
 
 
-def _curves(chosen: Selection, view: View, name: str, by_run: Mapping[str, Tables]) -> None:
+def _curves(chosen: Selection, view: ClassView, name: str, by_run: Mapping[str, Tables]) -> None:
     runs = [run for run in (view.run, view.other) if run is not None]
     shown = {view.column: view.what, view.moved: f"IS, {view.pair.lower()}", "accuracy": "Accuracy"}
     suffix = PAIRS[view.pair]
@@ -143,7 +144,9 @@ def _curves(chosen: Selection, view: View, name: str, by_run: Mapping[str, Table
                 series = [run.series for run in runs]
                 said = alt_text(f"{title} of the chosen class against epoch", series)
                 values = pd.concat(parts, ignore_index=True)
-                draw(evolution.curves, values, panel, series, key=f"one {column}", alt_text=said)
+                show_chart(
+                    evolution.curve_panel, values, panel, series, key=f"one {column}", alt_text=said
+                )
 
 
 def _curve(tables: Tables, name: str, column: str, spread: str | None) -> pd.DataFrame:
@@ -156,12 +159,12 @@ def _curve(tables: Tables, name: str, column: str, spread: str | None) -> pd.Dat
     return rows.assign(x=rows["epoch"] * 1.0)
 
 
-def _concepts(view: View, index: int) -> None:
+def _concepts(view: ClassView, index: int) -> None:
     # Concepts are not measured for the random pair; the centered one stands in for it.
     column = "attribute_score" if view.pair == "Raw" else "attribute_score_centered"
-    at = {view.epoch: epoch_tables.last_steps(view.run)[view.epoch]}
+    at = {view.epoch: epoch_tables.last_validations(view.run)[view.epoch]}
     wanted = ("concept", column)
-    found = epoch_tables.history(
+    found = epoch_tables.tables_by_epoch(
         view.run, "class_concepts", at, columns=wanted, where=("class_index", index)
     )
     table = found.get(view.epoch)
@@ -176,7 +179,7 @@ def _concepts(view: View, index: int) -> None:
         st.markdown(f"**Concepts that moved most** ({kind} AS toward each): {' · '.join(said)}")
 
 
-def _movers(view: View, images: pd.DataFrame, index: int, names: Mapping[int, str]) -> None:
+def _movers(view: ClassView, images: pd.DataFrame, index: int, names: Mapping[int, str]) -> None:
     rows = images[images["mover"].astype(bool) & (images["label"] == index)]
     rows = rows.loc[rows[view.column].abs().sort_values(ascending=False).index]
     if rows.empty:
@@ -184,7 +187,7 @@ def _movers(view: View, images: pd.DataFrame, index: int, names: Mapping[int, st
         return
     st.markdown(f"**Images that moved most** ({len(rows)} of this class)")
     shown = rows.head(_MOST_IMAGES)
-    pictures = states.quietly(partial(store.thumbnails, view.run.source, shown["image"])) or {}
+    pictures = states.quietly(partial(store.thumbnails, view.run.stored, shown["image"])) or {}
     with st.container(horizontal=True, gap="small"):
         for row in shown.to_dict("records"):
             is_right = row["prediction"] == index
@@ -197,7 +200,7 @@ def _movers(view: View, images: pd.DataFrame, index: int, names: Mapping[int, st
                 st.caption(f"AS {row[view.column]:+.1f}°  \n{said}")
 
 
-def _links(view: View, name: str) -> None:
+def _links(view: ClassView, name: str) -> None:
     """To the pages that show the class at greater length.
 
     They open as any shared link does: on a change of page Streamlit drops the parameters that both

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.read import curves, intervals, metrics, store, support_marks
+from sing_monitor.app.parts import intervals
+from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.selection import Run, Selection
+from sing_monitor.app.wording import metrics, support_marks
 
 DEFAULT = (
     "sing/attribute_score_centered",
@@ -30,7 +32,7 @@ _VALUES, _DIFFERENCE = "Values", "Difference to the baseline"
 
 
 @dataclass(frozen=True)
-class View:
+class CurveView:
     """What the user asked to see.
 
     Args:
@@ -59,11 +61,11 @@ class View:
     @property
     def read(self) -> list[str]:
         """All keys of the catalogue that the charts need."""
-        beside = (*map(metrics.random_of, self.keys), *map(support_marks.metric_of, self.keys))
+        beside = (*map(metrics.baseline_of, self.keys), *map(support_marks.metric_of, self.keys))
         return list(dict.fromkeys([*self.keys, *filter(None, beside)]))
 
 
-def draw(chosen: Selection) -> View:
+def choose_curves(chosen: Selection) -> CurveView:
     """One row of controls above the charts."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         axis = st.segmented_control(
@@ -86,7 +88,7 @@ def draw(chosen: Selection) -> View:
             value=True,
             key="random",
             bind="query-params",
-            help="A dotted line behind the centered scores, in the colour of the run: the same "
+            help="A dotted line behind the centered scores, in the color of the run: the same "
             "score after removing a random subspace of the same size.",
         )
         with_intervals = st.toggle(
@@ -94,14 +96,14 @@ def draw(chosen: Selection) -> View:
             value=True,
             key="interval",
             bind="query-params",
-            help=f"Of the headline scores, at up to {intervals.MOST} epochs of each run; not of "
-            "differences, of averaged seeds, and of runs that an earlier version watched. "
+            help=f"Of the headline scores, at up to {intervals.MOST_EPOCHS} epochs of each run; "
+            "not of differences, of averaged seeds, and of runs that an earlier version watched. "
             f"{intervals.ABOUT}",
         )
         by_seeds = _seeds_toggle(chosen, axis or "Epoch")
     is_difference = shown == _DIFFERENCE and chosen.baseline is not None and not by_seeds
     with_intervals = bool(with_intervals) and not (is_difference or by_seeds)
-    return View(
+    return CurveView(
         keys, own, axis or "Epoch", is_difference, bool(with_random), by_seeds, with_intervals
     )
 
@@ -138,7 +140,7 @@ def _is_shown(name: str, available: Sequence[str]) -> bool:
 
 def _own_metrics(run: Run) -> list[str]:
     # Whatever is wrong is said once, when the curves are read.
-    return states.quietly(lambda: store.other_metrics(run.source)) or []
+    return states.quietly(lambda: store.other_metrics(run.stored)) or []
 
 
 def _seeds_toggle(chosen: Selection, axis: curves.Axis) -> bool:

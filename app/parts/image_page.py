@@ -9,9 +9,10 @@ import pandas as pd
 
 from sing_monitor.app.charts import images as charts
 from sing_monitor.app.charts.images import Pair
-from sing_monitor.app.parts.image_cards import View
-from sing_monitor.app.read import epoch_tables, store, support
-from sing_monitor.app.read.image_history import NEEDED
+from sing_monitor.app.parts import epoch_tables, support_tables
+from sing_monitor.app.parts.image_cards import ImageView
+from sing_monitor.app.parts.image_history import NEEDED
+from sing_monitor.app.read import store
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.selection import Run
 from sing_monitor.app.ui.widgets import removal_box
@@ -25,7 +26,7 @@ def pair_box() -> Pair:
 
 def opened(
     run: Run, at: tuple[int, int], score: str, pair: Pair
-) -> tuple[View, pd.DataFrame] | None:
+) -> tuple[ImageView, pd.DataFrame] | None:
     """What is looked at, and the table of images; None where the page has said why it cannot.
 
     Args:
@@ -34,11 +35,11 @@ def opened(
         score: AS or IS.
         pair: raw or centered.
     """
-    table = states.attempt(partial(store.table, run.source, "images", *at), run)
+    table = states.attempt(partial(store.table, run.stored, "images", *at), run)
     if table is None:
         return None
     names = epoch_tables.class_names(run, at)
-    outside = support.outside(run, at, "support", "image", charts.suffix(pair))
-    view = View(run, at[0], score, pair, names, outside)
+    outside = support_tables.shares(run, at, "support", "image", charts.suffix(pair))
+    view = ImageView(run, at[0], score, pair, names, outside)
     needed = [*NEEDED, *view.columns.values()]
     return (view, table) if states.has_columns(table, needed, "images") else None

@@ -23,7 +23,7 @@ from sing_monitor.translate.translator import LinearTranslator
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class FittedSnapshot:
     """A run's last snapshot with the translators fitted on it.
 
     Args:
@@ -66,7 +66,7 @@ class Stored:
 
 # Features of a whole probe: few are kept.
 @st.cache_resource(ttl="1h", max_entries=2, show_spinner="Reading the snapshot …")
-def read(source: store.Source) -> Stored:
+def read(run: store.StoredRun) -> FittedSnapshot:
     """The run's last snapshot.
 
     Raises:
@@ -75,27 +75,27 @@ def read(source: store.Source) -> Stored:
         StoreError: if the store cannot be reached.
         RunNotFoundError: if the run was deleted.
     """
-    snapshot = source.reader.snapshot()
+    snapshot = run.reader.snapshot()
     try:
-        config = store.config(source)
+        config = store.config(run)
     except ArtifactNotFoundError:
         config = {}
-    ridge = stored_ridge(source.reader, config, snapshot)
+    ridge = stored_ridge(run.reader, config, snapshot)
     features = snapshot.features.double()
     fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
     if fit.translators is None:
         raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
     cosine = mean_cosine(fit.original(features, snapshot.center), snapshot.embeddings)
     ids = tuple(image_ids(snapshot))
-    return Stored(snapshot, fit, cosine, ids, config)
+    return FittedSnapshot(snapshot, fit, cosine, ids, config)
 
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner=False)
-def explanation(source: store.Source, image: str) -> Explanation:
+def explanation(run: store.StoredRun, image: str) -> Explanation:
     """One image of the run's last snapshot.
 
     Raises:
         ValueError: if the snapshot does not hold the image, or as `read`, like all others.
     """
-    stored = read(source)
-    return explain_stored(stored.snapshot, stored.fit, image)
+    fitted = read(run)
+    return explain_stored(fitted.snapshot, fitted.fit, image)

@@ -1,4 +1,4 @@
-"""Which runs are looked at: picked runs and baseline, in the page's address, in fixed colours."""
+"""Which runs are looked at: picked runs and baseline, in the page's address, in fixed colors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.charts.common import Series
-from sing_monitor.app.read import metrics, store
-from sing_monitor.app.read.run_names import colours, one_row_a_run, variants
+from sing_monitor.app.charts.common import SeriesStyle
+from sing_monitor.app.read import store
+from sing_monitor.app.ui.run_names import colors, one_row_a_run, variants
 from sing_monitor.app.ui.settings import tracking_uri
-from sing_monitor.app.ui.text import listed
+from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording.text import listed
 
 MAX_RUNS = 20
 RUNNING = "RUNNING"
@@ -28,15 +29,15 @@ class Run:
     Args:
         run_id: the MLflow run.
         label: short, and different from every other run's label.
-        series: how charts draw the run; its colour is the same whatever else is picked.
-        source: what `data` reads from.
+        series: how charts draw the run; its color is the same whatever else is picked.
+        stored: what `store` reads.
         row: of `list_runs`.
     """
 
     run_id: str
     label: str
-    series: Series
-    source: store.Source
+    series: SeriesStyle
+    stored: store.StoredRun
     row: pd.Series
 
     @property
@@ -84,12 +85,12 @@ class Selection:
         return any(run.is_running for run in self.runs)
 
     @property
-    def pulse(self) -> frozenset[store.Source]:
+    def pulse(self) -> frozenset[store.StoredRun]:
         """Differs as soon as any run of the store begins, validates or ends."""
-        return frozenset(source(self.uri, row) for _, row in self.listing.iterrows())
+        return frozenset(stored_run(self.uri, row) for _, row in self.listing.iterrows())
 
     @property
-    def series(self) -> list[Series]:
+    def series(self) -> list[SeriesStyle]:
         """How charts draw the runs."""
         return [run.series for run in self.runs]
 
@@ -161,15 +162,15 @@ def current() -> Selection:
     listing = one_row_a_run(found, _first_value("monitor"))
     chosen = picks(listing)
     _drop_unknown(chosen, set(listing["run_id"]))
-    painted = colours(listing["run_id"].tolist())
+    painted = colors(listing["run_id"].tolist())
     variant = variants(chosen.runs, painted)
     rows = listing.set_index("run_id", drop=False)
     runs = []
     for run in chosen.runs:
         row = rows.loc[run]
         is_baseline = run == chosen.baseline
-        series = Series(run, row["label"], painted[run], is_baseline, variant[run])
-        runs.append(Run(run, row["label"], series, source(uri, row), row))
+        series = SeriesStyle(run, row["label"], painted[run], is_baseline, variant[run])
+        runs.append(Run(run, row["label"], series, stored_run(uri, row), row))
     return Selection(uri, listing, tuple(runs), tuple(chosen.unknown), chosen.left_out)
 
 
@@ -231,7 +232,7 @@ def _drop_unknown(chosen: Picks, known: set[str]) -> None:
         chosen.baseline = None
 
 
-def source(uri: str, row: pd.Series) -> store.Source:
+def stored_run(uri: str, row: pd.Series) -> store.StoredRun:
     """What `data` reads a run from: another one as soon as the run has changed.
 
     Args:
@@ -239,4 +240,6 @@ def source(uri: str, row: pd.Series) -> store.Source:
         row: of `list_runs`.
     """
     state = f"{row['status']} {row['end_time']}"
-    return store.Source(uri, str(row["run_id"]), row["name"], state, progress=f"{row.get(_STEP)}")
+    return store.StoredRun(
+        uri, str(row["run_id"]), row["name"], state, progress=f"{row.get(_STEP)}"
+    )

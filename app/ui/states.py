@@ -10,7 +10,7 @@ import streamlit as st
 
 from sing_monitor.app.ui.selection import Run
 from sing_monitor.app.ui.settings import DEFAULT_URI
-from sing_monitor.app.ui.text import code, count, listed, plain, short
+from sing_monitor.app.wording.text import code, count, listed, plain, short
 from sing_monitor.tracking import (
     ArtifactNotFoundError,
     NotFoundError,
@@ -119,7 +119,7 @@ def no_steering(labels: Sequence[str]) -> None:
         st.subheader(":material/history: No steering in older runs", anchor=False)
         st.markdown(
             f"An older version of sing-monitor wrote {plain(listed(list(labels)))}: this "
-            "validation has no table of steering. Train again, or analyse a finished model:"
+            "validation has no table of steering. Train again, or analyze a finished model:"
         )
         st.code("sing-monitor analyze --help", language="bash")
 

@@ -10,14 +10,16 @@ import streamlit as st
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.heat import heat_map
-from sing_monitor.app.parts.class_detail import COLUMNS, PAIRS, Tables, View, draw_class
-from sing_monitor.app.read import epoch_tables, metrics, store, support, support_marks
+from sing_monitor.app.parts import epoch_tables, support_tables
+from sing_monitor.app.parts.class_detail import COLUMNS, PAIRS, ClassView, Tables, draw_class
+from sing_monitor.app.read import store
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Run, Selection
-from sing_monitor.app.ui.text import plain, short
 from sing_monitor.app.ui.widgets import REMOVED, epoch_slider, mark_column, removal_box, run_box
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.text import plain, short
 from sing_monitor.scores.class_leaks import FALSE_DISCOVERIES, OUT_OF_LINE
 
 _LEAK = (
@@ -27,7 +29,9 @@ _LEAK = (
 )
 
 _SPREAD = "Of the single images of the class: their spread, and no interval of the mean."
-_OUTSIDE = f"Share of the images of the class. {support.ABOUT} {support_marks.ABOUT}"
+_OUTSIDE = (
+    f"Share of the images of the class. {support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}"
+)
 
 
 def body(chosen: Selection) -> None:
@@ -44,7 +48,7 @@ def body(chosen: Selection) -> None:
         _no_tables(run)
         return
     tables = _with_support(run, tables, epoch, suffix)
-    view = View(run, _other(chosen, run), pair or "Centered", epoch)
+    view = ClassView(run, _other(chosen, run), pair or "Centered", epoch)
     if not states.has_columns(tables[epoch], [view.column, "accuracy", "n"], "classes"):
         return
     if len(tables) == 1:
@@ -81,11 +85,11 @@ def _other(chosen: Selection, run: Run) -> Run | None:
 
 def _tables(run: Run, suffix: str) -> Tables:
     """The table of classes of every epoch, with ``outside`` where it tells that of the pair."""
-    steps = epoch_tables.last_steps(run)
-    found = epoch_tables.history(run, "classes", steps, columns=COLUMNS)
+    steps = epoch_tables.last_validations(run)
+    found = epoch_tables.tables_by_epoch(run, "classes", steps, columns=COLUMNS)
     is_named = {"class_index", "class_name"}
     return {
-        epoch: support.beside(charts.named(table), suffix)
+        epoch: support_tables.with_shares(charts.named(table), suffix)
         for epoch, table in found.items()
         if is_named <= set(table.columns)
     }
@@ -97,25 +101,25 @@ def _with_support(run: Run, tables: Tables, epoch: int, suffix: str) -> Tables:
     A table for each epoch would be read for a mark; those of other epochs stay unknown.
     """
     table = tables.get(epoch)
-    if table is None or support.is_told(table):
+    if table is None or support_tables.has_shares(table):
         return tables
-    shares = support.of_classes(run, epoch_tables.last_steps(run)[epoch], suffix)
+    shares = support_tables.class_shares(run, epoch_tables.last_validations(run)[epoch], suffix)
     if shares is None:
         return tables
     return {**tables, epoch: table.assign(outside=table["class_index"].map(shares))}
 
 
-def _images(view: View) -> pd.DataFrame | None:
+def _images(view: ClassView) -> pd.DataFrame | None:
     """The images of the epoch, if they can be read and hold the score."""
-    at = epoch_tables.last_steps(view.run)[view.epoch]
+    at = epoch_tables.last_validations(view.run)[view.epoch]
     wanted = ["image", "label", "prediction", "mover", view.column]
-    images = states.attempt(partial(store.table, view.run.source, "images", *at, wanted), view.run)
+    images = states.attempt(partial(store.table, view.run.stored, "images", *at, wanted), view.run)
     if images is None or not states.has_columns(images, wanted, "images"):
         return None
     return images
 
 
-def _spread(view: View, images: pd.DataFrame | None, classes: pd.DataFrame) -> pd.DataFrame:
+def _spread(view: ClassView, images: pd.DataFrame | None, classes: pd.DataFrame) -> pd.DataFrame:
     if images is None:
         images = pd.DataFrame({"label": pd.Series(dtype=int), view.column: pd.Series(dtype=float)})
     spread = charts.spread(images, classes, view.column)
@@ -125,12 +129,14 @@ def _spread(view: View, images: pd.DataFrame | None, classes: pd.DataFrame) -> p
     return spread.sort_values("mean", kind="stable").reset_index(drop=True)
 
 
-def _charts(chosen: Selection, view: View, shown: pd.DataFrame, by_run: dict[str, Tables]) -> None:
+def _charts(
+    chosen: Selection, view: ClassView, shown: pd.DataFrame, by_run: dict[str, Tables]
+) -> None:
     names = shown["name"].tolist()
     shares = [table["outside"] for tables in by_run.values() for table in tables.values()]
     page.legend(
         [run.series for run in (view.run, view.other) if run is not None],
-        with_outside=any(support_marks.is_marked(share).any() for share in shares),
+        with_crosses=any(support_marks.is_marked(share).any() for share in shares),
     )
     with st.grid(min_column_width=360, gap="medium") as grid:
         with grid.cell():
@@ -145,25 +151,25 @@ def _charts(chosen: Selection, view: View, shown: pd.DataFrame, by_run: dict[str
         _heat_map(view, names, by_run)
 
 
-def _distribution(view: View, shown: pd.DataFrame) -> None:
+def _distribution(view: ClassView, shown: pd.DataFrame) -> None:
     if shown["mean"].isna().all():
         states.no_values(view.what)
         return
     series = view.run.series
     said = alt_text(f"{view.what} by class at epoch {view.epoch}", [series])
-    draw(charts.distribution, shown, view.what, series, key="spread", alt_text=said)
+    show_chart(charts.distribution, shown, view.what, series, key="spread", alt_text=said)
 
 
-def _heat_map(view: View, names: list[str], by_run: dict[str, Tables]) -> None:
+def _heat_map(view: ClassView, names: list[str], by_run: dict[str, Tables]) -> None:
     history = charts.stacked(by_run[view.run.run_id]).rename(columns={view.column: "value"})
     cells = history[["name", "epoch", "value", "outside"]]
     said = alt_text(f"Mean {view.what}, class by epoch", [view.run.series])
     about = f"{short(view.run.label)} · blue: toward the class, orange: away from it"
-    draw(heat_map, cells, names, f"Mean {view.what}", about, key="heat", alt_text=said)
+    show_chart(heat_map, cells, names, f"Mean {view.what}", about, key="heat", alt_text=said)
 
 
 def _paired(
-    chosen: Selection, view: View, other: Run, names: list[str], by_run: dict[str, Tables]
+    chosen: Selection, view: ClassView, other: Run, names: list[str], by_run: dict[str, Tables]
 ) -> tuple[int, pd.DataFrame] | None:
     """The other run's epoch, and what is drawn; None if it has no such table."""
     here, there = by_run[view.run.run_id][view.epoch], by_run[other.run_id]
@@ -176,11 +182,11 @@ def _paired(
     pair = [view.run.series, other.series]
     caveat = chosen.caveat(f"sing/{view.column}")
     said = alt_text(f"Mean {view.what} by class", pair)
-    draw(charts.paired, both, names, view.what, pair, caveat, key="paired", alt_text=said)
+    show_chart(charts.paired, both, names, view.what, pair, caveat, key="paired", alt_text=said)
     return epoch, both
 
 
-def _below(view: View, other: Run, paired: tuple[int, pd.DataFrame] | None) -> None:
+def _below(view: ClassView, other: Run, paired: tuple[int, pd.DataFrame] | None) -> None:
     """Below both charts, so that neither is higher than the other."""
     if paired is None:
         return
@@ -195,7 +201,7 @@ def _below(view: View, other: Run, paired: tuple[int, pd.DataFrame] | None) -> N
         st.caption(f"At epoch {view.epoch}.{late}", width="content")
 
 
-def _trust(view: View, spread: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFrame:
+def _trust(view: ClassView, spread: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFrame:
     """With the columns q, leak and outside, as far as the run tells them."""
     if {"attribute_q", "attribute_deviation"} <= set(classes.columns):
         known = classes.set_index("class_index")
@@ -210,7 +216,7 @@ def _trust(view: View, spread: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFr
     return spread.assign(mark=mark)
 
 
-def _table(view: View, spread: pd.DataFrame) -> None:
+def _table(view: ClassView, spread: pd.DataFrame) -> None:
     st.subheader(f"All classes at epoch {view.epoch}", anchor=False)
     config = st.column_config
     score = partial(config.NumberColumn, format="%.2f")
@@ -254,7 +260,7 @@ def _no_tables(run: Run) -> None:
         )
 
 
-page.show(
+page.show_page(
     "Classes",
     "Which classes lose their meaning without the null space, and which keep it?",
     body,

@@ -11,13 +11,15 @@ import streamlit as st
 from sing_monitor.app.charts import concepts as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.heat import heat_map
-from sing_monitor.app.read import epoch_tables, metrics, store, support, support_marks
+from sing_monitor.app.parts import epoch_tables, support_tables
+from sing_monitor.app.read import store
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Run, Selection
-from sing_monitor.app.ui.text import plain
 from sing_monitor.app.ui.widgets import REMOVED, epoch_slider, removal_box, run_box
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.text import plain
 
 _PAIRS = {"Centered": "_centered", "Raw": ""}
 _SPREAD = "Standard deviation over the images; no interval of the mean."
@@ -30,7 +32,7 @@ def body(chosen: Selection) -> None:
     """Controls, arrows and heat map, then what moved most."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
-        steps = epoch_tables.last_steps(run)
+        steps = epoch_tables.last_validations(run)
         name = _class(run, steps)
         pair = removal_box(list(_PAIRS), REMOVED)
         tables = _tables(run, steps, name)
@@ -87,12 +89,12 @@ def _class(run: Run, steps: Steps) -> str | None:
 def _tables(run: Run, steps: Steps, name: str | None) -> Tables:
     """The concepts of one class, or of all images, at every epoch."""
     if name is None:
-        return epoch_tables.history(run, "concepts", steps)
+        return epoch_tables.tables_by_epoch(run, "concepts", steps)
     names = epoch_tables.class_names(run, steps[max(steps)]) if steps else {}
     index = next((index for index, each in names.items() if each == name), None)
     if index is None:
         return {}
-    return epoch_tables.history(run, "class_concepts", steps, where=("class_index", index))
+    return epoch_tables.tables_by_epoch(run, "class_concepts", steps, where=("class_index", index))
 
 
 def _readable(tables: Tables, wanted: list[str]) -> list[tuple[int, pd.DataFrame]]:
@@ -102,14 +104,14 @@ def _readable(tables: Tables, wanted: list[str]) -> list[tuple[int, pd.DataFrame
 def _outside(run: Run, at: tuple[int, int], name: str | None, suffix: str) -> str:
     """What share of the images that the concepts are about is out of support; mostly empty."""
     if name is None:
-        shares = support.outside(run, at, "support", "image", suffix)
+        shares = support_tables.shares(run, at, "support", "image", suffix)
     else:
-        shares = support.outside(run, at, "class_support", "class_index", suffix)
+        shares = support_tables.shares(run, at, "class_support", "class_index", suffix)
         indices = [
             index for index, each in epoch_tables.class_names(run, at).items() if each == name
         ]
         shares = None if shares is None else shares.reindex(indices)
-    return "" if shares is None else support_marks.said(pd.Series([shares.mean()]))[0]
+    return "" if shares is None else support_marks.support_text(pd.Series([shares.mean()]))[0]
 
 
 def _charts(
@@ -117,16 +119,18 @@ def _charts(
 ) -> None:
     whose = name or "all classes"
     if far:
-        page.legend([], with_outside=True)
+        page.legend([], with_crosses=True)
     line = f"{far} are out of support" if far else ""
     with st.grid(min_column_width=400, gap="medium") as grid:
         with grid.cell():
             said = alt_text("Angle to each concept before and after null removal", [run.series])
-            draw(charts.arrows, shown, f"Concepts of {whose}", line, key="arrows", alt_text=said)
+            show_chart(
+                charts.arrows, shown, f"Concepts of {whose}", line, key="arrows", alt_text=said
+            )
         with grid.cell():
             said = alt_text("AS toward each concept, concept by epoch", [run.series])
             cells, names = history[["name", "epoch", "value"]], shown["name"].tolist()
-            draw(_heat_map, cells, names, key="heat", alt_text=said)
+            show_chart(_heat_map, cells, names, key="heat", alt_text=said)
 
 
 def _heat_map(cells: pd.DataFrame, names: list[str]) -> alt.LayerChart:
@@ -174,7 +178,7 @@ def _movers(
             here = f"epoch {epoch}"
         else:
             other = next((each for each in others if each.is_baseline), others[0])
-            there = _tables(other, epoch_tables.last_steps(other), name)
+            there = _tables(other, epoch_tables.last_validations(other), name)
             if epoch not in there or f"attribute_score{suffix}" not in there[epoch]:
                 st.caption(f"{plain(other.label)} has no concepts at epoch {epoch}.")
                 return
@@ -219,7 +223,7 @@ def _table(rows: pd.DataFrame, columns: dict[str, str], said: str) -> None:
 
 def _no_tables(run: Run) -> None:
     """Either nobody asked for concepts, or nothing was validated."""
-    config = states.quietly(partial(store.config, run.source)) or {}
+    config = states.quietly(partial(store.config, run.stored)) or {}
     with st.container(border=True):
         if config.get("concepts"):
             st.subheader(":material/table_chart: No table of concepts yet", anchor=False)
@@ -236,7 +240,7 @@ def _no_tables(run: Run) -> None:
         st.code('SINGCallback(concepts=["red", "striped", "in the snow"])', language="python")
 
 
-page.show(
+page.show_page(
     "Concepts",
     "About what does the null space speak: which words do images move to when it is removed?",
     body,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from sing_monitor.analyses import CATALOGUE
-from sing_monitor.app.read import alerts, support, support_marks
-from sing_monitor.app.read.metrics import DIRECTIONS, GROUPS, UNITS
-from sing_monitor.app.ui.text import count, plain
+from sing_monitor.app.read import alerts
+from sing_monitor.app.wording import support_marks
+from sing_monitor.app.wording.metrics import DIRECTIONS, GROUPS, UNITS
+from sing_monitor.app.wording.text import count, plain
 from sing_monitor.findings import MetricSpec
 
 INTRODUCTION = """\
@@ -40,7 +41,7 @@ TABLE = """\
 ADVICE = """\
 **Read every score against the random subspace.** A null space of 500 directions moves the meaning
 farther than one of 10, whatever is in it. So the same measurement is made with a random subspace
-of the same size, the dotted line in the colour of the run. An IS *below* it: the null space moves
+of the same size, the dotted line in the color of the run. An IS *below* it: the null space moves
 the meaning less than any subspace of its size would. An AS *on* it: removing any subspace would
 have done the same to the class. How much of the features' variance each holds is the null energy.
 
@@ -64,7 +65,7 @@ MARKS = f"""\
 - A faint band, or a thin bar: a **95 % interval**. So far could the number have differed on other
   images of the same classes. Of classes and concepts the spread over single images is shown, and
   called so: it is no interval.
-- A cross ({support_marks.MARK}): {support.ABOUT} {support_marks.ABOUT}
+- A cross ({support_marks.MARK}): {support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}
 - A triangle ({alerts.SIGN}): an **alert** fired. A number in it: so many fired here."""
 
 

@@ -7,9 +7,8 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.parts import alert_list
-from sing_monitor.app.read import curves, intervals, metrics, store, support, support_marks
-from sing_monitor.app.read.overview import (
+from sing_monitor.app.parts import alert_list, intervals
+from sing_monitor.app.parts.runs_table import (
     BEST,
     CURVES,
     HEADLINE,
@@ -17,20 +16,24 @@ from sing_monitor.app.read.overview import (
     SURE,
     matching,
     mlflow_links,
-    reading,
     runs_table,
 )
+from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import page, selection, states
 from sing_monitor.app.ui.selection import Picks, Run, Selection
 from sing_monitor.app.ui.sidebar import offered_runs
-from sing_monitor.app.ui.text import count, plain
 from sing_monitor.app.ui.widgets import mark_column
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.run_reading import reading
+from sing_monitor.app.wording.text import count, plain
 from sing_monitor.tracking import NotFoundError, StoreError
 
 # Each of them costs the store a handful of questions when it is first seen.
 _WITH_CURVES = 20
 _CARDS = 6
-_ABOUT_OUTSIDE = f"Share of the images, centered. {support.ABOUT} {support_marks.ABOUT}"
+_ABOUT_OUTSIDE = (
+    f"Share of the images, centered. {support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}"
+)
 _TABLE = "runs_table"
 _CHANGED = "runs_table_changed"
 
@@ -65,7 +68,7 @@ def _cards(chosen: Selection) -> None:
     st.subheader("Picked runs", anchor=False)
     links = mlflow_links(chosen.uri, chosen.listing)
     shown = chosen.runs[:_CARDS]
-    sure, alerted = intervals.of_logged(shown), alert_list.of_runs(shown)
+    sure, alerted = intervals.of_last_values(shown), alert_list.of_runs(shown)
     for run in shown:
         with st.container(border=True):
             with st.container(horizontal=True, horizontal_alignment="distribute"):
@@ -85,7 +88,7 @@ def _cards(chosen: Selection) -> None:
                         if interval := sure.get((run.run_id, key)):
                             st.caption(f"95 %: {interval}", help=intervals.ABOUT)
             st.caption(plain(reading(run.row.to_dict())))
-            alert_list.say(
+            alert_list.show_alerts(
                 [run], alerted[alerted["series"] == run.run_id], " on the page Evolution"
             )
     if len(chosen.runs) > _CARDS:
@@ -97,18 +100,18 @@ def _card(key: str, run: Run, against: Run | None, *, comparable: bool) -> None:
     delta = None
     if against is not None and comparable:
         difference = value - against.row.get(key, float("nan"))
-        delta = metrics.show(key, difference, sign=True) if pd.notna(difference) else None
+        delta = metrics.value_text(key, difference, sign=True) if pd.notna(difference) else None
     better = metrics.better(key)
-    colours: dict[str, Literal["normal", "inverse", "off"]] = {
+    colors: dict[str, Literal["normal", "inverse", "off"]] = {
         "higher": "normal",
         "lower": "inverse",
         "none": "off",
     }
     st.metric(
         metrics.short_label(key),
-        metrics.show(key, value),
+        metrics.value_text(key, value),
         delta,
-        delta_color=colours[better],
+        delta_color=colors[better],
         delta_arrow="off" if better == "none" else "auto",
         delta_description="to the baseline" if delta else None,
         help=metrics.explanation(key),
@@ -119,7 +122,7 @@ def _table(chosen: Selection, shown: pd.DataFrame) -> None:
     wanted = [*shown["run_id"].head(_WITH_CURVES), *(run.run_id for run in chosen.runs)]
     histories = _histories(chosen, shown[shown["run_id"].isin(wanted)])
     links = mlflow_links(chosen.uri, shown)
-    sure = intervals.of_logged(chosen.runs)
+    sure = intervals.of_last_values(chosen.runs)
     table = runs_table(shown, histories, chosen.series, links, sure)
     order = shown["run_id"].tolist()
     picked = {run.run_id for run in chosen.runs}
@@ -158,7 +161,7 @@ def _histories(chosen: Selection, rows: pd.DataFrame) -> dict[str, pd.DataFrame]
     keys = (*KEY_METRICS, curves.STAGE)
     with st.spinner("Reading curves …"):
         for _, row in rows.iterrows():
-            source = selection.source(chosen.uri, row)
+            source = selection.stored_run(chosen.uri, row)
             try:
                 found[source.run_id] = curves.training_history(store.scalars(source, keys))
             except NotFoundError:
@@ -172,7 +175,7 @@ def _histories(chosen: Selection, rows: pd.DataFrame) -> dict[str, pd.DataFrame]
 def _columns(table: pd.DataFrame) -> dict[str, Any]:
     config = st.column_config
     columns: dict[str, Any] = {
-        "colour": config.ImageColumn("", width=40, pinned=True, help="Colour in all charts"),
+        "color": config.ImageColumn("", width=40, pinned=True, help="Color in all charts"),
         "run": config.TextColumn("Run", width=150, pinned=True),
         "mark": mark_column() if table["mark"].any() else None,
         "outside": config.NumberColumn(
@@ -185,7 +188,7 @@ def _columns(table: pd.DataFrame) -> dict[str, Any]:
         else None,
         "status": config.TextColumn("Status", width=75),
         "started": config.DatetimeColumn("Started", format="YYYY-MM-DD HH:mm", help="UTC"),
-        "epochs": config.NumberColumn("Epochs", width=70, help="Epochs that were analysed"),
+        "epochs": config.NumberColumn("Epochs", width=70, help="Epochs that were analyzed"),
         "mlflow": config.LinkColumn("MLflow", display_text="open", width="small"),
         "monitor": config.TextColumn("Monitor") if table["monitor"].any() else None,
     }
@@ -208,7 +211,7 @@ def _columns(table: pd.DataFrame) -> dict[str, Any]:
     return columns
 
 
-page.show(
+page.show_page(
     "Runs",
     "Every run that a monitor watched. What does its classifier head ignore, and does that carry "
     "meaning it should not ignore?",

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
-from tests.app.test_images import texts
+from tests.app.views.test_images import texts
 from torchvision.transforms.v2.functional import to_pil_image
 
 from sing_monitor.app.parts.image_cards import OUTSIDE
@@ -128,7 +128,7 @@ def narrow(folder: Path) -> Path:
         ((*MODEL, *TRANSFORM, "--timm", "resnet18"), "not allowed with argument"),
         (("--model", f"{HERE}:nothing", *TRANSFORM), "has no function"),
         (MODEL, "Classifier is no timm model, so the transform of its images is unknown"),
-        ((*MODEL, "--transform", f"{HERE}:not_scaled"), "is no image that was normalised as"),
+        ((*MODEL, "--transform", f"{HERE}:not_scaled"), "is no image that was normalized as"),
         ((*MODEL, "--transform", f"{HERE}:narrow"), "The transform failed on the picture"),
         ((*MODEL, *TRANSFORM, "--space", "tests.app.given:OtherSpace"), "this one is"),
     ],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import streamlit as st
-from tests.app.test_classes import tables
+from tests.app.views.test_classes import tables
 
 from sing_monitor.app.read.store import REFRESH_SECONDS
 from sing_monitor.findings import Findings

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from sing_monitor.analyses import CATALOGUE
-from sing_monitor.app.ui.text import plain
+from sing_monitor.app.wording.text import plain
 from sing_monitor.findings import ATTRIBUTE_PLACEHOLDER, MetricGroup, MetricSpec
 
 UNITS = {
@@ -118,7 +118,7 @@ def number_format(key: str) -> str:
     return ".0f" if spec_of(key).unit == "count" else _FORMATS.get(spec_of(key).unit, ".4g")
 
 
-def show(key: str, value: float, sign: bool = False) -> str:
+def value_text(key: str, value: float, sign: bool = False) -> str:
     """A value with its unit; a dash where there is none."""
     if not math.isfinite(value):
         return MISSING
@@ -127,12 +127,12 @@ def show(key: str, value: float, sign: bool = False) -> str:
     return text + {"deg": "°", "s": " s"}.get(spec_of(key).unit, "")
 
 
-def random_of(key: str) -> str | None:
+def baseline_of(key: str) -> str | None:
     """The same quantity for a random subspace: the baseline to read the value against.
 
     Example::
 
-        >>> random_of("sing/image_score_centered"), random_of("head/rank")
+        >>> baseline_of("sing/image_score_centered"), baseline_of("head/rank")
         ('sing/image_score_random', None)
     """
     known = {spec.key for spec in CATALOGUE}

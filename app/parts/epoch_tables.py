@@ -12,7 +12,7 @@ from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.read import store
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.selection import Run
-from sing_monitor.app.ui.text import listed, plain
+from sing_monitor.app.wording.text import listed, plain
 
 Validations = dict[str, list[tuple[int, int]]]
 
@@ -24,18 +24,18 @@ def validations(runs: Sequence[Run]) -> Validations:
     """
     found = {}
     for run in runs:
-        pairs = states.attempt(partial(store.validations, run.source), run)
+        pairs = states.attempt(partial(store.validations, run.stored), run)
         if pairs is not None:
             found[run.run_id] = pairs
     return found
 
 
-def last_steps(run: Run) -> dict[int, tuple[int, int]]:
+def last_validations(run: Run) -> dict[int, tuple[int, int]]:
     """The last validation of each epoch that has tables: epoch -> (epoch, global step)."""
     return {pair[0]: pair for pair in validations([run]).get(run.run_id, [])}
 
 
-def history(
+def tables_by_epoch(
     run: Run,
     name: str,
     steps: Mapping[int, tuple[int, int]],
@@ -48,19 +48,19 @@ def history(
     Args:
         run: picked.
         name: of the table.
-        steps: from `last_steps`.
+        steps: from `last_validations`.
         columns: to read, as far as the tables have them; None: all.
         where: a column and the value of the rows to read; None: all rows.
     """
     with st.spinner("Reading tables …"):
-        read = partial(store.tables, run.source, name, steps.values(), columns, where)
+        read = partial(store.tables, run.stored, name, steps.values(), columns, where)
         found = states.attempt(read, run) or {}
     return {epoch: table for (epoch, _), table in found.items() if not table.empty}
 
 
 def class_names(run: Run, at: tuple[int, int]) -> dict[int, str]:
     """Class names by index, each different; empty where the run does not tell."""
-    read = partial(store.table, run.source, "classes", *at, ("class_index", "class_name"))
+    read = partial(store.table, run.stored, "classes", *at, ("class_index", "class_name"))
     table = states.quietly(read)
     if table is None or not {"class_index", "class_name"} <= set(table.columns):
         return {}
@@ -68,7 +68,7 @@ def class_names(run: Run, at: tuple[int, int]) -> dict[int, str]:
     return dict(zip(named["class_index"].tolist(), named["name"].tolist(), strict=True))
 
 
-def tables(
+def tables_of_runs(
     runs: Sequence[Run],
     name: str,
     columns: Sequence[str],
@@ -90,7 +90,7 @@ def tables(
         if not steps:
             without.append(plain(run.label))
             continue
-        read = partial(store.table, run.source, name, *steps[-1], columns)
+        read = partial(store.table, run.stored, name, *steps[-1], columns)
         table = states.attempt(read, run)
         if table is not None and states.has_columns(table, columns, name):
             parts.append(table[list(columns)].assign(series=run.run_id, label=run.label))

@@ -9,12 +9,11 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from sing_monitor.app.charts.common import Series, swatch
-from sing_monitor.app.read.alerts import summary
+from sing_monitor.app.charts.common import SeriesStyle, swatch
+from sing_monitor.app.read.alerts import alert_summary
 from sing_monitor.app.read.curves import best_values, long_table
-from sing_monitor.app.read.metrics import label, show
-from sing_monitor.app.read.support_marks import MARK, MOST
-from sing_monitor.app.ui.text import one_line
+from sing_monitor.app.wording.support_marks import MARK, MARKED_ABOVE
+from sing_monitor.app.wording.text import one_line
 from sing_monitor.tracking import redact
 
 KEY_METRICS = (
@@ -41,9 +40,6 @@ HEADLINE = (
     "sing/retention",
     "monitor/accuracy",
 )
-_BARELY = 3.0
-_KEPT = 0.9
-_POOR_TRANSLATION = 0.2
 
 
 def matching(listing: pd.DataFrame, words: str) -> pd.DataFrame:
@@ -60,7 +56,7 @@ def matching(listing: pd.DataFrame, words: str) -> pd.DataFrame:
 def runs_table(
     listing: pd.DataFrame,
     histories: Mapping[str, pd.DataFrame],
-    series: Iterable[Series],
+    series: Iterable[SeriesStyle],
     links: Mapping[str, str] | None = None,
     intervals: Mapping[tuple[str, str], str] | None = None,
 ) -> pd.DataFrame:
@@ -93,11 +89,11 @@ def _row(
 ) -> dict[str, object]:
     run, share = row["run_id"], row.get(OUTSIDE, math.nan)
     # What is looked at first comes first: the others lie beyond the right edge.
-    found: dict[str, object] = {"colour": strokes.get(run, ""), "run": row["label"]}
+    found: dict[str, object] = {"color": strokes.get(run, ""), "run": row["label"]}
     found |= {f"{key} last": row.get(key, math.nan) for key in KEY_METRICS}
-    found["mark"] = MARK if share > MOST else ""
+    found["mark"] = MARK if share > MARKED_ABOVE else ""
     found["outside"] = share
-    found["alerts"] = summary(row.get("sing.alerts"))
+    found["alerts"] = alert_summary(row.get("sing.alerts"))
     found["status"] = str(row["status"]).lower()
     found["epochs"] = None if history is None or history.empty else history["epoch"].nunique()
     for key in CURVES:
@@ -132,60 +128,3 @@ def mlflow_links(uri: str, listing: pd.DataFrame) -> dict[str, str]:
         run: f"{root}/#/experiments/{quote(str(experiment), safe='')}/runs/{quote(run, safe='')}"
         for run, experiment in zip(listing["run_id"], listing["experiment_id"], strict=True)
     }
-
-
-def reading(values: Mapping[str, object]) -> str:
-    """The last numbers of a run in one or two plain sentences.
-
-    The bound of AS is the paper's: below about 3 degrees a change is barely visible. A class that
-    keeps less than 0.9 of its zero-shot accuracy has changed all the same (ours).
-
-    Args:
-        values: latest values by catalogue key; others are ignored.
-    """
-    known = {key: float(v) for key, v in values.items() if isinstance(v, int | float)}
-    attribute = known.get("sing/attribute_score_centered", math.nan)
-    if known.get("head/null_dim") == 0:
-        return "The head reads every direction of the features: it has no null space."
-    if not math.isfinite(attribute):
-        return "The scores of the last validation are undefined."
-    kept = known.get("sing/retention", math.nan)
-    return f"{_movement(known)}; {_verdict(attribute, kept)}.{_doubts(known)}"
-
-
-def _movement(known: Mapping[str, float]) -> str:
-    key, baseline = "sing/image_score_centered", "sing/image_score_random"
-    moved = show(key, known.get(key, math.nan))
-    random = known.get(baseline, math.nan)
-    beside = f" (a random subspace: {show(baseline, random)})" if math.isfinite(random) else ""
-    return f"What the head cannot see moves the meaning by {moved}{beside}"
-
-
-def _verdict(attribute: float, kept: float) -> str:
-    key = "sing/attribute_score_centered"
-    change, size = show(key, attribute, sign=True), show(key, abs(attribute))
-    if abs(attribute) < _BARELY and kept < _KEPT:
-        # Images of a class may go opposite ways, and their mean stays.
-        return (
-            f"on average the class barely moves ({change}), but images are taken for other classes "
-            f"without it: of the zero-shot accuracy {show('sing/retention', kept)} remains"
-        )
-    if abs(attribute) < _BARELY:
-        return f"the class barely changes ({change})"
-    if attribute < 0:
-        return f"{size} of class meaning are lost with it: it was hidden from the head"
-    return f"without it, images are {size} nearer to their class"
-
-
-def _doubts(known: Mapping[str, float]) -> str:
-    key = "translator/r2"
-    r2, share = known.get(key, math.nan), known.get(OUTSIDE, math.nan)
-    found = ""
-    if r2 < _POOR_TRANSLATION:
-        found += f" The translation is poor ({label(key)}: {show(key, r2)}), so trust no score."
-    if share > MOST:
-        found += (
-            f" {MARK} {100 * share:.0f} % of the images are out of support: their scores may say "
-            "more about the translator than about the head."
-        )
-    return found
