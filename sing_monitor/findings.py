@@ -158,6 +158,7 @@ MONITOR_METRICS: tuple[MetricSpec, ...] = (
         "ours",
         "Share of probe images the model classifies correctly, from the same features.",
         group=MONITOR,
+        short="Accuracy",
     ),
     MetricSpec(
         "monitor/global_step",

@@ -121,3 +121,20 @@ def test_the_catalogue_is_complete_and_every_entry_tells_what_it_is() -> None:
     }
     labels = [entry.label for entry in CATALOGUE]
     assert len(set(labels)) == len(labels)
+
+
+def test_what_a_metric_is_read_beside_is_in_the_catalogue_too() -> None:
+    catalogue = {entry.key: entry for entry in CATALOGUE}
+    compared = [entry for entry in CATALOGUE if entry.baseline is not None]
+    marked = [entry for entry in CATALOGUE if entry.support is not None]
+    assert {"sing/image_score_centered", "head/null_energy_centered"} <= {e.key for e in compared}
+    assert {"sing/image_score", "attribute/{attribute}_score"} <= {e.key for e in marked}
+    for entry in compared:
+        baseline = catalogue[entry.baseline]
+        assert (baseline.unit, baseline.group) == (entry.unit, entry.group)
+        assert baseline.baseline is None
+    for entry in marked:
+        assert catalogue[entry.support].group.name == "support"
+    shorts = [entry.short for entry in CATALOGUE if entry.short]
+    assert len(set(shorts)) == len(shorts)
+    assert all(len(entry.short) <= len(entry.label) for entry in CATALOGUE)

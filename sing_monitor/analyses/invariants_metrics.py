@@ -3,95 +3,102 @@
 from __future__ import annotations
 
 from sing_monitor.findings import MetricGroup, MetricSpec
+from sing_monitor.scores.pairs import CENTERED, PAIRS, RANDOM, Pair
 
 SING = MetricGroup("sing", "Scores", in_space=True)
 ATTRIBUTE = MetricGroup("attribute", "Attributes", in_space=True)
 HEAD = MetricGroup("head", "Head")
 TRANSLATOR = MetricGroup("translator", "Translator", in_space=True)
 
-_PAIRS = {
-    "": ("", "f - P_n f", "the null-space part is removed (the paper's pair)", "eq. 9"),
-    "_centered": (
-        ", centered",
-        "f - P_n (f - mu)",
-        "the null-space part of the deviation from the mean feature is removed",
-        "ours",
-    ),
-    "_random": (
-        ", random subspace",
-        "f - R (f - mu), R a random subspace of the null space's size, drawn for each image",
-        "a random subspace of the same size is removed: the baseline",
-        "ours",
-    ),
-}
+# A score of either equivalent says little where the equivalent is no plausible image embedding.
+OUTSIDE = "support/outside"
 
 
-def _pair_metrics(suffix: str) -> tuple[MetricSpec, ...]:
-    label, equivalent, removal, source = _PAIRS[suffix]
-    cite = f"SING eqs. 6-8, pair {source}"
+def _pair_metrics(pair: Pair) -> tuple[MetricSpec, ...]:
+    cite = f"SING eqs. 6-8, pair {pair.source}"
+    support = None if pair.is_baseline else pair.named(OUTSIDE)
+
+    def baseline(key: str) -> str | None:
+        return RANDOM.named(key) if pair is CENTERED else None
+
     return (
         MetricSpec(
-            f"sing/attribute_score{suffix}",
-            f"AS toward the true class{label}",
+            pair.named("sing/attribute_score"),
+            f"AS toward the true class{pair.label}",
             "deg",
             "none",
-            f"mean of angle(T f, t) - angle(T f~, t), f~ = {equivalent}",
+            f"mean of angle(T f, t) - angle(T f~, t), f~ = {pair.formula}",
             cite,
-            f"How much nearer to its class an image's meaning comes when {removal}. "
+            f"How much nearer to its class an image's meaning comes when {pair.removal}. "
             "Negative: class meaning was hidden from the head. Near 0 is good.",
             group=SING,
+            short=f"AS{pair.label}" if pair is CENTERED else "",
+            baseline=baseline("sing/attribute_score"),
+            support=support,
         ),
         MetricSpec(
-            f"sing/attribute_score_abs{suffix}",
-            f"|AS| toward the true class{label}",
+            pair.named("sing/attribute_score_abs"),
+            f"|AS| toward the true class{pair.label}",
             "deg",
             "lower",
-            f"mean of |AS|, f~ = {equivalent}",
+            f"mean of |AS|, f~ = {pair.formula}",
             cite,
-            f"How far the meaning moves toward or away from the class when {removal}.",
+            f"How far the meaning moves toward or away from the class when {pair.removal}.",
             group=SING,
+            baseline=baseline("sing/attribute_score_abs"),
+            support=support,
         ),
         MetricSpec(
-            f"sing/attribute_score_std{suffix}",
-            f"AS spread{label}",
+            pair.named("sing/attribute_score_std"),
+            f"AS spread{pair.label}",
             "deg",
             "lower",
-            f"standard deviation of AS over images, f~ = {equivalent}",
+            f"standard deviation of AS over images, f~ = {pair.formula}",
             cite,
             "How much the Attribute Score differs from image to image.",
             group=SING,
+            baseline=baseline("sing/attribute_score_std"),
+            support=support,
         ),
         MetricSpec(
-            f"sing/image_score{suffix}",
-            f"IS, meaning moved{label}",
+            pair.named("sing/image_score"),
+            f"IS, meaning moved{pair.label}",
             "deg",
             "higher",
-            f"mean of angle(T f, T f~), f~ = {equivalent}",
+            f"mean of angle(T f, T f~), f~ = {pair.formula}",
             cite,
-            f"How far an image's meaning moves when {removal}: what the head tolerates. "
+            f"How far an image's meaning moves when {pair.removal}: what the head tolerates. "
             "Grows with the size of the null space; compare with the random subspace.",
             group=SING,
+            short=f"IS{pair.label}" if pair is CENTERED else "",
+            baseline=baseline("sing/image_score"),
+            support=support,
         ),
         MetricSpec(
-            f"sing/image_score_std{suffix}",
-            f"IS spread{label}",
+            pair.named("sing/image_score_std"),
+            f"IS spread{pair.label}",
             "deg",
             "none",
-            f"standard deviation of IS over images, f~ = {equivalent}",
+            f"standard deviation of IS over images, f~ = {pair.formula}",
             cite,
             "How much the Image Score differs from image to image.",
             group=SING,
+            baseline=baseline("sing/image_score_std"),
+            support=support,
         ),
         MetricSpec(
-            f"sing/score_ratio{suffix}",
-            f"IS / |AS|{label}",
+            pair.named("sing/score_ratio"),
+            f"IS / |AS|{pair.label}",
             "ratio",
             "higher",
-            f"mean IS / mean |AS|, f~ = {equivalent}",
+            f"mean IS / mean |AS|, f~ = {pair.formula}",
             cite,
             "The paper's summary of a model: much that is irrelevant is ignored, little of the "
             "class is. At least 1; NaN without a null space.",
             group=SING,
+            short="IS / |AS|" if pair is CENTERED else "",
+            baseline=baseline("sing/score_ratio"),
+            support=support,
         ),
     )
 
@@ -107,6 +114,7 @@ _DERIVED = (
         "1: removing the head's null space moves the meaning as far as removing any subspace of "
         "its size. Read it beside null_energy_centered and null_energy_random.",
         group=SING,
+        support=CENTERED.named(OUTSIDE),
     ),
     MetricSpec(
         "sing/attribute_share",
@@ -118,6 +126,8 @@ _DERIVED = (
         "Which part of the movement goes toward (+) or away from (-) the class, -1 to 1. "
         "Near 0 is good.",
         group=SING,
+        baseline="sing/attribute_share_random",
+        support=CENTERED.named(OUTSIDE),
     ),
     MetricSpec(
         "sing/attribute_share_random",
@@ -148,6 +158,7 @@ _DERIVED = (
         "ours",
         "The same after the centered null-space part is removed.",
         group=SING,
+        support=CENTERED.named(OUTSIDE),
     ),
     MetricSpec(
         "sing/retention",
@@ -159,6 +170,8 @@ _DERIVED = (
         "How much of the class survives the removal, chance apart. 1: all of it is in the "
         "head's view; 0: all of it was hidden. NaN when zero_shot is not above chance.",
         group=SING,
+        short="Retention",
+        support=CENTERED.named(OUTSIDE),
     ),
     MetricSpec(
         "attribute/{attribute}_zero_shot",
@@ -179,6 +192,7 @@ _DERIVED = (
         "ours",
         "The same after the centered null-space part is removed.",
         group=ATTRIBUTE,
+        support=CENTERED.named(OUTSIDE),
     ),
     MetricSpec(
         "attribute/{attribute}_retention",
@@ -190,6 +204,7 @@ _DERIVED = (
         "How much of an attribute is in the head's view. Near 0 for something the class does not "
         "depend on is good; near 1 hints at a shortcut.",
         group=ATTRIBUTE,
+        support=CENTERED.named(OUTSIDE),
     ),
     MetricSpec(
         "attribute/{attribute}_score",
@@ -201,6 +216,7 @@ _DERIVED = (
         "How much nearer to its true value the meaning comes. Strongly negative: the head "
         "ignores the attribute.",
         group=ATTRIBUTE,
+        support=CENTERED.named(OUTSIDE),
     ),
 )
 
@@ -244,6 +260,7 @@ _HEAD = (
         "ours",
         "Share of the features' variance that the head cannot see.",
         group=HEAD,
+        baseline="head/null_energy_random",
     ),
     MetricSpec(
         "head/null_energy_random",
@@ -342,9 +359,7 @@ _TRANSLATOR = (
 )
 
 INVARIANTS_METRICS: tuple[MetricSpec, ...] = (
-    *_pair_metrics(""),
-    *_pair_metrics("_centered"),
-    *_pair_metrics("_random"),
+    *(spec for pair in PAIRS for spec in _pair_metrics(pair)),
     *_DERIVED,
     *_HEAD,
     *_TRANSLATOR,
