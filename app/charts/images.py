@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import altair as alt
 import pandas as pd
 
 from sing_monitor.app.charts.common import LINE_WIDTH, RANDOM_COLOR, chart_title
+from sing_monitor.app.wording.removals import Removal, suffix
 
 SCORES = {"AS": "attribute_score", "IS": "image_score"}
 RIGHT, WRONG = "right", "wrong"
 # Title, axis and legend, which Streamlit counts in, take more than half of it.
 _HEIGHT = 300
-
-Pair = Literal["centered", "raw"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,7 @@ class ScoreLabels:
     about: str
 
 
-def suffix(pair: Pair) -> str:
-    """What the names of a pair's columns end in."""
-    return "_centered" if pair == "centered" else ""
-
-
-def column(score: str, pair: Pair) -> str:
+def column(score: str, removal: Removal) -> str:
     """The column of a score.
 
     Example::
@@ -47,11 +41,11 @@ def column(score: str, pair: Pair) -> str:
         >>> column("AS", "centered"), column("IS", "raw")
         ('attribute_score_centered', 'image_score')
     """
-    return SCORES[score] + suffix(pair)
+    return SCORES[score] + suffix(removal)
 
 
-# Of both scores and both pairs.
-COLUMNS = tuple(column(score, pair) for score in SCORES for pair in get_args(Pair))
+# Of both scores and both removals.
+COLUMNS = tuple(column(score, removal) for score in SCORES for removal in get_args(Removal))
 
 
 def ranked(table: pd.DataFrame, score: str) -> pd.DataFrame:

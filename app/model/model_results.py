@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sing_monitor.app.charts.images import Pair
 from sing_monitor.app.model import checkpoint, model_images
 from sing_monitor.app.model.checkpoint import LoadedModel
 from sing_monitor.app.model.model_images import ModelInput
 from sing_monitor.app.read import snapshot_images, store
 from sing_monitor.app.read.snapshot_images import FittedSnapshot
+from sing_monitor.app.wording.removals import Removal
 from sing_monitor.commands.app_options import ModelSource
 from sing_monitor.explain.explanation import Explanation, Shift, explain
 from sing_monitor.explain.maps import AttributeMaps, attribute_maps, find_feature_maps
@@ -37,14 +37,14 @@ class ExplainedUpload:
         picture: as the model sees it, (H, W, 3) uint8.
         target: index of the class that AS refers to.
         is_of_snapshot: whether the model's head is that of the run's snapshot.
-        outside: whether the equivalents are out of support, by pair; a pair may be missing.
+        outside: whether the equivalents are out of support, by removal; a removal may be missing.
     """
 
     explanation: Explanation
     picture: NDArray[np.uint8]
     target: int
     is_of_snapshot: bool
-    outside: Mapping[Pair, bool]
+    outside: Mapping[Removal, bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +62,12 @@ class MappedImage:
 
 @st.cache_resource(ttl="1h", max_entries=16, show_spinner="Explaining the picture …")
 def explain_upload(
-    run: store.StoredRun, model: ModelSource, content: bytes, label: int | None
+    source: store.RunSource, model: ModelSource, content: bytes, label: int | None
 ) -> ExplainedUpload:
     """Explain a picture that the run never saw.
 
     Args:
-        run: of the store.
+        source: the run.
         model: of the command line.
         content: of the picture's file.
         label: the class that AS refers to; None: the predicted one.
@@ -75,7 +75,7 @@ def explain_upload(
     Raises:
         ValueError: if the picture, the model or the run cannot be used; the sentence says why.
     """
-    loaded, fitted = checkpoint.load(model), snapshot_images.read(run)
+    loaded, fitted = checkpoint.load(model), snapshot_images.read(source)
     model_input = model_images.upload_input(loaded, content, fitted.config)
     weight = _head_weight(loaded, fitted)
     if loaded.space is not None:
@@ -102,10 +102,10 @@ def explain_upload(
             restore=model_input.restore,
         )
     target = int(found.logits.argmax()) if label is None else label
-    shifts: dict[Pair, Shift | None] = {"raw": found.removed, "centered": found.centered}
+    shifts: dict[Removal, Shift | None] = {"raw": found.removed, "centered": found.centered}
     outside = {
-        pair: fitted.is_outside(shift.embedding, model_input.image_id)
-        for pair, shift in shifts.items()
+        removal: fitted.is_outside(shift.embedding, model_input.image_id)
+        for removal, shift in shifts.items()
         if shift is not None
     }
     return ExplainedUpload(found, _picture(model_input), target, _is_same(weight, fitted), outside)
@@ -113,7 +113,7 @@ def explain_upload(
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner="Looking at the image …")
 def upload_maps(
-    run: store.StoredRun, model: ModelSource, content: bytes, target: int, pair: Pair
+    source: store.RunSource, model: ModelSource, content: bytes, target: int, removal: Removal
 ) -> MappedImage:
     """Maps of a picture that the run never saw; AS toward the class ``target``.
 
@@ -121,15 +121,17 @@ def upload_maps(
         NotAveragedError: if the model's head reads no globally averaged map.
         ValueError: as `explain_upload`.
     """
-    loaded, fitted = checkpoint.load(model), snapshot_images.read(run)
+    loaded, fitted = checkpoint.load(model), snapshot_images.read(source)
     model_input = model_images.upload_input(loaded, content, fitted.config)
     return _mapped(
-        loaded, fitted, model_input, fitted.translator_of(model_input.image_id), target, pair
+        loaded, fitted, model_input, fitted.translator_of(model_input.image_id), target, removal
     )
 
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner="Looking at the image …")
-def probe_maps(run: store.StoredRun, model: ModelSource, image: str, pair: Pair) -> MappedImage:
+def probe_maps(
+    source: store.RunSource, model: ModelSource, image: str, removal: Removal
+) -> MappedImage:
     """Maps of a probe image, whose pixels the data set of the command line has; AS as in the table.
 
     Raises:
@@ -137,7 +139,7 @@ def probe_maps(run: store.StoredRun, model: ModelSource, image: str, pair: Pair)
         ValueError: if the model or the data set is not that of the run, or as
             `snapshot_images.read`.
     """
-    loaded, fitted = checkpoint.load(model), snapshot_images.read(run)
+    loaded, fitted = checkpoint.load(model), snapshot_images.read(source)
     snapshot = fitted.snapshot
     model_input = _probe_image(loaded, fitted, image)
     if not _is_same(_head_weight(loaded, fitted), fitted):
@@ -147,27 +149,27 @@ def probe_maps(run: store.StoredRun, model: ModelSource, image: str, pair: Pair)
         )
     target = int(snapshot.labels[fitted.ids.index(image)])
     return _mapped(
-        loaded, fitted, model_input, fitted.translator_of(model_input.image_id), target, pair
+        loaded, fitted, model_input, fitted.translator_of(model_input.image_id), target, removal
     )
 
 
 def pictures(
-    run: store.StoredRun, model: ModelSource | None, ids: Iterable[str]
+    source: store.RunSource, model: ModelSource | None, ids: Iterable[str]
 ) -> dict[str, NDArray[np.uint8]]:
     """Pictures of probe images that the run does not store, as far as the data set has them."""
     if model is None or model.data is None:
         return {}
-    found = {image: _probe_picture(run, model, image) for image in ids}
+    found = {image: _probe_picture(source, model, image) for image in ids}
     return {image: picture for image, picture in found.items() if picture is not None}
 
 
 @st.cache_resource(ttl="1h", max_entries=1024, show_spinner=False)
 def _probe_picture(
-    run: store.StoredRun, model: ModelSource, image: str
+    source: store.RunSource, model: ModelSource, image: str
 ) -> NDArray[np.uint8] | None:
     """None where they cannot be had: the page can do without, and the maps say why."""
     try:
-        loaded, fitted = checkpoint.load(model), snapshot_images.read(run)
+        loaded, fitted = checkpoint.load(model), snapshot_images.read(source)
         return _picture(_probe_image(loaded, fitted, image))
     except (NotFoundError, StoreError, ValueError):
         return None
@@ -194,7 +196,7 @@ def _mapped(
     model_input: ModelInput,
     translator: LinearTranslator,
     target: int,
-    pair: Pair,
+    removal: Removal,
 ) -> MappedImage:
     snapshot = fitted.snapshot
     if snapshot.texts is None:
@@ -210,7 +212,7 @@ def _mapped(
             HeadGeometry.from_weight(weight, invariance=snapshot.invariance),
             translator,
             snapshot.texts.classes.embeddings[target],
-            center=snapshot.center if pair == "centered" else None,
+            center=snapshot.center if removal == "centered" else None,
         )
     return MappedImage(_picture(model_input), maps)
 

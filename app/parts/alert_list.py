@@ -35,7 +35,7 @@ def of_runs(runs: Sequence[Run]) -> pd.DataFrame:
     parts = []
     for run in runs:
         tag = run.tag("alerts")
-        config = (states.quietly(partial(store.config, run.stored)) if tag else None) or {}
+        config = (states.quietly(partial(store.config, run.source)) if tag else None) or {}
         found = alerts.fired_alerts(tag, alerts.alert_rules(config))
         messages = [_with_classes(run, row) for row in found.to_dict("records")]
         parts.append(found.assign(series=run.run_id, message=messages))
@@ -71,7 +71,7 @@ def _with_classes(run: Run, row: Mapping[str, Any]) -> str:
     if at is None:
         return message
     wanted = ("class_index", "class_name", *_EVIDENCE)
-    table = states.quietly(partial(store.table, run.stored, "classes", *at, wanted))
+    table = states.quietly(partial(store.table, run.source, "classes", *at, wanted))
     if table is None or not set(wanted) <= set(table.columns):
         return message
     names = named(table)["name"][leaking(table)].tolist()

@@ -20,17 +20,18 @@ from sing_monitor.app.read import store
 from sing_monitor.app.ui import selection, states
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Run, Selection
+from sing_monitor.app.wording.removals import WITH_RANDOM, suffix
 from sing_monitor.app.wording.text import plain, short
 
-PAIRS = {"Centered": "_centered", "Raw": "", "Random": "_random"}
 # The columns of the table of classes that the page shows.
 COLUMNS = (
     *("class_index", "class_name", "n", "accuracy", "attribute_q", "attribute_deviation"),
     *support_tables.COLUMNS,
     *(
-        f"{score}{pair}"
+        f"{score}{spread}{suffix(removal)}"
         for score in ("attribute_score", "image_score")
-        for pair in (*PAIRS.values(), *(f"_std{pair}" for pair in PAIRS.values()))
+        for spread in ("", "_std")
+        for removal in WITH_RANDOM
     ),
 )
 _MOST_IMAGES = 16
@@ -46,29 +47,29 @@ class ClassView:
     Args:
         run: whose classes.
         other: the run it stands beside; None with one run.
-        pair: of null removal, a key of `PAIRS`.
+        removal: of the null part, one of `WITH_RANDOM`.
         epoch: of the distribution, and of the comparison.
     """
 
     run: Run
     other: Run | None
-    pair: str
+    removal: str
     epoch: int
 
     @property
     def column(self) -> str:
         """AS in the tables ``classes`` and ``images``."""
-        return f"attribute_score{PAIRS[self.pair]}"
+        return f"attribute_score{suffix(self.removal)}"
 
     @property
     def moved(self) -> str:
         """IS in the same tables."""
-        return f"image_score{PAIRS[self.pair]}"
+        return f"image_score{suffix(self.removal)}"
 
     @property
     def what(self) -> str:
         """AS in words."""
-        return f"AS, {self.pair.lower()}"
+        return f"AS, {self.removal.lower()}"
 
 
 def draw_class(
@@ -113,10 +114,14 @@ def draw_class(
 
 def _curves(chosen: Selection, view: ClassView, name: str, by_run: Mapping[str, Tables]) -> None:
     runs = [run for run in (view.run, view.other) if run is not None]
-    shown = {view.column: view.what, view.moved: f"IS, {view.pair.lower()}", "accuracy": "Accuracy"}
-    suffix = PAIRS[view.pair]
+    shown = {
+        view.column: view.what,
+        view.moved: f"IS, {view.removal.lower()}",
+        "accuracy": "Accuracy",
+    }
     spreads = {
-        f"{score}{suffix}": f"{score}_std{suffix}" for score in ("attribute_score", "image_score")
+        f"{score}{suffix(view.removal)}": f"{score}_std{suffix(view.removal)}"
+        for score in ("attribute_score", "image_score")
     }
     epochs = [float(epoch) for tables in by_run.values() for epoch in tables]
     x = evolution.x_domain(pd.Series(epochs))
@@ -160,8 +165,9 @@ def _curve(tables: Tables, name: str, column: str, spread: str | None) -> pd.Dat
 
 
 def _concepts(view: ClassView, index: int) -> None:
-    # Concepts are not measured for the random pair; the centered one stands in for it.
-    column = "attribute_score" if view.pair == "Raw" else "attribute_score_centered"
+    # Concepts are not measured for a random subspace; the centered removal stands in for it.
+    kind = "raw" if view.removal == "Raw" else "centered"
+    column = f"attribute_score{suffix(kind)}"
     at = {view.epoch: epoch_tables.last_validations(view.run)[view.epoch]}
     wanted = ("concept", column)
     found = epoch_tables.tables_by_epoch(
@@ -175,7 +181,6 @@ def _concepts(view: ClassView, index: int) -> None:
     rows = top.head(_TOP).to_dict("records")
     if rows:
         said = [f"{plain(short(str(row['concept']), 40))} {row[column]:+.2f}°" for row in rows]
-        kind = "raw" if view.pair == "Raw" else "centered"
         st.markdown(f"**Concepts that moved most** ({kind} AS toward each): {' · '.join(said)}")
 
 
@@ -187,7 +192,7 @@ def _movers(view: ClassView, images: pd.DataFrame, index: int, names: Mapping[in
         return
     st.markdown(f"**Images that moved most** ({len(rows)} of this class)")
     shown = rows.head(_MOST_IMAGES)
-    pictures = states.quietly(partial(store.thumbnails, view.run.stored, shown["image"])) or {}
+    pictures = states.quietly(partial(store.thumbnails, view.run.source, shown["image"])) or {}
     with st.container(horizontal=True, gap="small"):
         for row in shown.to_dict("records"):
             is_right = row["prediction"] == index
@@ -207,7 +212,7 @@ def _links(view: ClassView, name: str) -> None:
     pages know.
     """
     link = {"class": name, "epoch": view.epoch, "of": view.run.label}
-    if view.pair == "Raw":
+    if view.removal == "Raw":
         link["removal"] = "Raw"
     with st.container(horizontal=True, gap="small"):
         for page, label, icon in (

@@ -24,7 +24,7 @@ def validations(runs: Sequence[Run]) -> Validations:
     """
     found = {}
     for run in runs:
-        pairs = states.attempt(partial(store.validations, run.stored), run)
+        pairs = states.attempt(partial(store.validations, run.source), run)
         if pairs is not None:
             found[run.run_id] = pairs
     return found
@@ -53,14 +53,14 @@ def tables_by_epoch(
         where: a column and the value of the rows to read; None: all rows.
     """
     with st.spinner("Reading tables …"):
-        read = partial(store.tables, run.stored, name, steps.values(), columns, where)
+        read = partial(store.tables, run.source, name, steps.values(), columns, where)
         found = states.attempt(read, run) or {}
     return {epoch: table for (epoch, _), table in found.items() if not table.empty}
 
 
 def class_names(run: Run, at: tuple[int, int]) -> dict[int, str]:
     """Class names by index, each different; empty where the run does not tell."""
-    read = partial(store.table, run.stored, "classes", *at, ("class_index", "class_name"))
+    read = partial(store.table, run.source, "classes", *at, ("class_index", "class_name"))
     table = states.quietly(read)
     if table is None or not {"class_index", "class_name"} <= set(table.columns):
         return {}
@@ -90,7 +90,7 @@ def tables_of_runs(
         if not steps:
             without.append(plain(run.label))
             continue
-        read = partial(store.table, run.stored, name, *steps[-1], columns)
+        read = partial(store.table, run.source, name, *steps[-1], columns)
         table = states.attempt(read, run)
         if table is not None and states.has_columns(table, columns, name):
             parts.append(table[list(columns)].assign(series=run.run_id, label=run.label))

@@ -19,22 +19,22 @@ from sing_monitor.app.wording.text import plain
 from sing_monitor.explain.feature import Explanation, Shift
 
 CENTERED, RAW, RANDOM = "Null part, centered", "Null part, raw", "Random subspace"
-Pairs = Mapping[str, tuple[float | None, float | None]]
+ScoresByRemoval = Mapping[str, tuple[float | None, float | None]]
 
 
 def shift_of(view: ImageView, found: Explanation) -> Shift:
     """What the null removal that the page shows changes."""
-    is_centered = view.pair == "centered" and found.centered is not None
+    is_centered = view.removal == "centered" and found.centered is not None
     return found.centered if is_centered and found.centered is not None else found.removed
 
 
-def scores(pairs: Pairs) -> None:
-    """AS and IS of every pair beside those of a random subspace.
+def scores(by_removal: ScoresByRemoval) -> None:
+    """AS and IS of every removal beside those of a random subspace.
 
     Args:
-        pairs: AS and IS, degrees, by what is removed.
+        by_removal: AS and IS, degrees, by what is removed.
     """
-    rows = [{"kind": kind, "AS": each[0], "IS": each[1]} for kind, each in pairs.items()]
+    rows = [{"kind": kind, "AS": each[0], "IS": each[1]} for kind, each in by_removal.items()]
     config = st.column_config
     st.dataframe(
         pd.DataFrame(rows),
@@ -83,7 +83,7 @@ def concepts_and_logits(view: ImageView, found: Explanation, fitted: FittedSnaps
     with st.grid(min_column_width=360, gap="medium") as grid:
         with grid.cell():
             if shift.gained or shift.lost:
-                about = f"{view.pair} · blue: nearer once the null part is gone, orange: farther"
+                about = f"{view.removal} · blue: nearer once the null part is gone, orange: farther"
                 said = f"AS of the image toward concepts; run {view.run.label}"
                 show_chart(
                     charts.concepts, shift.gained, shift.lost, about, key="concepts", alt_text=said

@@ -14,11 +14,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from sing_monitor.app.charts import images as charts
-from sing_monitor.app.charts.images import Pair
 from sing_monitor.app.read import store
 from sing_monitor.app.ui import selection, states
 from sing_monitor.app.ui.selection import Run
 from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.removals import Removal, suffix
 from sing_monitor.app.wording.text import one_line, plain, short
 
 # Browsers blur what they enlarge; these pixels are repeated before.
@@ -37,7 +37,7 @@ class ImageView:
         run: which one.
         epoch: of the validation.
         score: AS or IS.
-        pair: raw or centered.
+        removal: raw or centered.
         names: class names by index.
         outside: which images are out of support, by id; None where the run does not tell.
     """
@@ -45,24 +45,24 @@ class ImageView:
     run: Run
     epoch: int
     score: str
-    pair: Pair
+    removal: Removal
     names: Mapping[int, str]
     outside: pd.Series[float] | None = None
 
     @property
     def column(self) -> str:
         """What the images are ranked by."""
-        return charts.column(self.score, self.pair)
+        return charts.column(self.score, self.removal)
 
     @property
     def columns(self) -> dict[str, str]:
         """The columns of both scores."""
-        return {score: charts.column(score, self.pair) for score in charts.SCORES}
+        return {score: charts.column(score, self.removal) for score in charts.SCORES}
 
     @property
     def neighbors(self) -> dict[str, str]:
         """The columns of the nearest images, before and after null removal."""
-        after = f"neighbours_after{charts.suffix(self.pair)}"
+        after = f"neighbours_after{suffix(self.removal)}"
         return {"before": "neighbours_before", "after": after}
 
     def is_outside(self, image: str) -> bool:
@@ -86,7 +86,7 @@ def draw_cards(view: ImageView, top: pd.DataFrame, table: pd.DataFrame) -> None:
     near = [
         image for row in rows for name in view.neighbors.values() for image in ids_of(row, name)
     ]
-    read = partial(store.thumbnails, view.run.stored, [*top["image"], *near])
+    read = partial(store.thumbnails, view.run.source, [*top["image"], *near])
     pictures = states.attempt(read, view.run) or {}
     labels = table.drop_duplicates("image").set_index("image")["label"]
     with st.grid(min_column_width=300, gap="small") as grid:
@@ -101,7 +101,7 @@ def draw_cards(view: ImageView, top: pd.DataFrame, table: pd.DataFrame) -> None:
 def _link(view: ImageView, image: str) -> None:
     """Opens as any shared link does: `st.page_link` would lose what both pages keep in it."""
     link = {"of": view.run.label, "epoch": view.epoch, "image": image}
-    if view.pair == "raw":
+    if view.removal == "raw":
         link["removal"] = "Raw"
     address = f"explain?{urlencode({**selection.shared(), **link}, doseq=True)}"
     st.link_button("Explain", address, icon=":material/manage_search:", type="tertiary")

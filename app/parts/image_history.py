@@ -45,7 +45,7 @@ def draw_image_history(view: ImageView, image: str, steps: Mapping[int, tuple[in
                 if column not in values or values[column].isna().all():
                     states.no_values(score)
                     continue
-                said = ScoreLabels(column, f"{score} of this image, {view.pair}", _ABOUT[score])
+                said = ScoreLabels(column, f"{score} of this image, {view.removal}", _ABOUT[score])
                 what = f"{said.title}, against epoch; run {view.run.label}"
                 show_chart(
                     charts.history,

@@ -10,7 +10,6 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from sing_monitor.app.charts import maps as charts
-from sing_monitor.app.charts.images import Pair
 from sing_monitor.app.charts.maps import MapLabels
 from sing_monitor.app.model import model_results
 from sing_monitor.app.model.model_results import MappedImage
@@ -19,6 +18,7 @@ from sing_monitor.app.read import snapshot_images
 from sing_monitor.app.read.snapshot_images import FittedSnapshot
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.drawing import show_chart
+from sing_monitor.app.wording.removals import Removal
 from sing_monitor.app.wording.text import plain
 from sing_monitor.commands.app_options import ModelSource
 from sing_monitor.explain.maps import NotAveragedError
@@ -52,7 +52,7 @@ def draw_probe_maps(
 
     def read() -> FittedSnapshot | None:
         try:
-            return snapshot_images.read(view.run.stored)
+            return snapshot_images.read(view.run.source)
         except ArtifactNotFoundError:
             st.caption(
                 "No maps: they need the run's snapshot, which SINGCallback(save_snapshots=True) "
@@ -67,7 +67,7 @@ def draw_probe_maps(
         )
     elif fitted is not None:
         label = fitted.snapshot.labels[fitted.ids.index(image)] if image in fitted.ids else -1
-        maps = partial(model_results.probe_maps, view.run.stored, model, image, view.pair)
+        maps = partial(model_results.probe_maps, view.run.source, model, image, view.removal)
         draw_maps(view, maps, view.name(int(label)))
 
 
@@ -103,8 +103,8 @@ def draw_maps(view: ImageView, read: Callable[[], MappedImage], toward: str) -> 
     st.caption(
         f"Exact for this head, which reads the mean over {len(score)} by {len(score[0])} "
         f"locations. The contributions add up to the AS of the image, {float(score.sum()):+.2f}°, "
-        f"toward {plain(toward)}; {view.pair} null removal. The head cannot see {share:.0%} of the "
-        "energy; each map has its own scale."
+        f"toward {plain(toward)}; {view.removal} null removal. The head cannot see {share:.0%} of "
+        "the energy; each map has its own scale."
     )
     under = charts.gray(found.picture)
     with st.grid(min_column_width=charts.SIZE + 8, gap="small") as grid:
@@ -114,7 +114,7 @@ def draw_maps(view: ImageView, read: Callable[[], MappedImage], toward: str) -> 
             large = _enlarged(found.picture)
             said = "The image as the model sees it"
             st.image(large, width=charts.SIZE, output_format="PNG", alt=said)
-        for values, about in zip((score, null, principal), _maps(view.pair), strict=True):
+        for values, about in zip((score, null, principal), _maps(view.removal), strict=True):
             with grid.cell():
                 show_chart(
                     charts.overlay,
@@ -127,8 +127,8 @@ def draw_maps(view: ImageView, read: Callable[[], MappedImage], toward: str) -> 
                 )
 
 
-def _maps(pair: Pair) -> tuple[MapLabels, MapLabels, MapLabels]:
-    center = " - μ" if pair == "centered" else ""
+def _maps(removal: Removal) -> tuple[MapLabels, MapLabels, MapLabels]:
+    center = " - μ" if removal == "centered" else ""
     about = "blue: toward the class", "once the null part is gone"
     unit = "squared feature units"
     return (

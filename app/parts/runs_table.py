@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -12,34 +12,52 @@ import pandas as pd
 from sing_monitor.app.charts.common import SeriesStyle, swatch
 from sing_monitor.app.read.alerts import alert_summary
 from sing_monitor.app.read.curves import best_values, long_table
+from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording.run_reading import NO_REFERENCE
 from sing_monitor.app.wording.support_marks import MARK, MARKED_ABOVE
 from sing_monitor.app.wording.text import one_line
 from sing_monitor.tracking import redact
 
-KEY_METRICS = (
+SCORES = (
     "sing/attribute_score_centered",
     "sing/image_score_centered",
     "sing/score_ratio_centered",
     "sing/retention",
-    "monitor/accuracy",
 )
-CURVES = ("sing/attribute_score_centered", "sing/image_score_centered", "monitor/accuracy")
-BEST = (
-    "sing/image_score_centered",
-    "sing/score_ratio_centered",
-    "sing/retention",
-    "monitor/accuracy",
-)
-# Those of them that have an interval.
-SURE = KEY_METRICS[:4]
-OUTSIDE = "support/outside_centered"
+# What stands for the scores of runs without a semantic space.
+HEAD = ("head/null_dim", "head/null_energy_centered", "collapse/null_share_between")
+ACCURACY = "monitor/accuracy"
+CURVES = (*SCORES[:2], HEAD[1], ACCURACY)
 # Cards show these; the sentence below them needs the rest.
-HEADLINE = (
-    "sing/attribute_score_centered",
-    "sing/image_score_relative",
-    "sing/retention",
-    "monitor/accuracy",
-)
+HEADLINE = (SCORES[0], "sing/image_score_relative", "sing/retention", ACCURACY)
+HEADLINE_WITHOUT_SPACE = (*HEAD, ACCURACY)
+
+
+def table_metrics(listing: pd.DataFrame) -> tuple[str, ...]:
+    """The metrics of the table: scores and head, as the runs have them, and the accuracy.
+
+    Args:
+        listing: the rows to show, at least one.
+    """
+    is_without = without_space(listing)
+    scores = () if is_without.all() else SCORES
+    return (*scores, *(HEAD if is_without.any() else ()), ACCURACY)
+
+
+def without_space(listing: pd.DataFrame) -> pd.Series[bool]:
+    """Which runs were watched without a semantic space."""
+    tags = listing.get("sing.reference", pd.Series("", listing.index))
+    return tags.eq(NO_REFERENCE)
+
+
+def has_best(key: str) -> bool:
+    """Whether a column shows the best value: where one direction is good."""
+    return metrics.better(key) != "none"
+
+
+def has_interval(key: str) -> bool:
+    """Whether a column shows the interval, which the headline scores have."""
+    return key in SCORES
 
 
 def matching(listing: pd.DataFrame, words: str) -> pd.DataFrame:
@@ -70,10 +88,11 @@ def runs_table(
         intervals: of the last values in words, by run id and metric.
     """
     strokes = {each.key: swatch(each, height=28) for each in series}
-    best = best_values(long_table(histories, BEST, labels=dict.fromkeys(histories, "")))
+    keys = table_metrics(listing)
+    best = best_values(long_table(histories, keys, labels=dict.fromkeys(histories, "")))
     best_of = best.set_index(["series", "metric"])["value"].to_dict()
     rows = [
-        _row(row, histories.get(row["run_id"]), best_of, strokes, links, intervals or {})
+        _row(row, keys, histories.get(row["run_id"]), best_of, strokes, links, intervals or {})
         for row in listing.to_dict("records")
     ]
     return pd.DataFrame(rows, index=listing.index)
@@ -81,27 +100,28 @@ def runs_table(
 
 def _row(
     row: Mapping[str, Any],
+    keys: Sequence[str],
     history: pd.DataFrame | None,
     best_of: Mapping[tuple[str, str], float],
     strokes: Mapping[str, str],
     links: Mapping[str, str] | None,
     intervals: Mapping[tuple[str, str], str],
 ) -> dict[str, object]:
-    run, share = row["run_id"], row.get(OUTSIDE, math.nan)
+    run, share = row["run_id"], row.get(metrics.support_of(SCORES[0]) or "", math.nan)
     # What is looked at first comes first: the others lie beyond the right edge.
     found: dict[str, object] = {"color": strokes.get(run, ""), "run": row["label"]}
-    found |= {f"{key} last": row.get(key, math.nan) for key in KEY_METRICS}
+    found |= {f"{key} last": row.get(key, math.nan) for key in keys}
     found["mark"] = MARK if share > MARKED_ABOVE else ""
     found["outside"] = share
     found["alerts"] = alert_summary(row.get("sing.alerts"))
     found["status"] = str(row["status"]).lower()
     found["epochs"] = None if history is None or history.empty else history["epoch"].nunique()
-    for key in CURVES:
+    for key in (key for key in CURVES if key in keys):
         # The table draws no gaps, and takes a missing number for an error.
         curve = [] if history is None or key not in history else history[key].dropna().tolist()
         found[f"{key} curve"] = curve
-    found |= {f"{key} best": best_of.get((run, key), math.nan) for key in BEST}
-    found |= {f"{key} interval": intervals.get((run, key), "") for key in SURE}
+    found |= {f"{key} best": best_of.get((run, key), math.nan) for key in keys if has_best(key)}
+    found |= {f"{key} interval": intervals.get((run, key), "") for key in keys if has_interval(key)}
     found["started"] = row["start_time"]
     found |= {tag: _tag(row, tag) for tag in ("model", "head", "space", "reference")}
     found["experiment"] = one_line(str(row["experiment"]))

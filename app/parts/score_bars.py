@@ -16,15 +16,10 @@ from sing_monitor.app.ui import states
 from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
-from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording import metrics
 
-# Each number, and the same of a random subspace.
-_BARS = {
-    "sing/score_ratio": None,
-    "sing/score_ratio_centered": "sing/score_ratio_random",
-    "sing/image_score_relative": None,
-}
-KEYS = (*_BARS, *filter(None, _BARS.values()), *support_marks.METRICS)
+_BARS = ("sing/score_ratio", "sing/score_ratio_centered", "sing/image_score_relative")
+KEYS = (*_BARS, *metrics.companions(_BARS))
 
 
 def draw_bars(
@@ -40,8 +35,9 @@ def draw_bars(
     """
     tables = []
     runs = [run for run in chosen.runs if run.run_id in histories]
-    for key, random in _BARS.items():
-        values, longest = _heights(chosen, histories, key, random, epoch)
+    for key in _BARS:
+        random = metrics.baseline_of(key)
+        values, longest = _heights(chosen, histories, key, epoch)
         if longest is None:
             states.no_values(metrics.label(key))
             continue
@@ -72,7 +68,6 @@ def _heights(
     chosen: Selection,
     histories: Mapping[str, pd.DataFrame],
     key: str,
-    random: str | None,
     epoch: int,
 ) -> tuple[pd.DataFrame, float | None]:
     """The value of each run at the epoch, and the largest of all epochs; None: there is none."""
@@ -84,8 +79,12 @@ def _heights(
         history = histories[run.run_id]
         last = history[history["epoch"] == epoch].tail(1)
         heights = {}
-        far = support_marks.metric_of(key)
-        for name, column in (("value", key), ("random", random), ("outside", far)):
+        columns = {
+            "value": key,
+            "random": metrics.baseline_of(key),
+            "outside": metrics.support_of(key),
+        }
+        for name, column in columns.items():
             known = column is not None and column in history
             heights[name] = float(last[column].iloc[0]) if known and len(last) else np.nan
             is_height = known and name != "outside"

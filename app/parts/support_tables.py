@@ -25,14 +25,14 @@ def shares(
         at: epoch and global step of the validation.
         table: ``support`` or ``class_support``.
         key: column of the index: ``image`` or ``class_index``.
-        suffix: of the pair's columns, as in ``attribute_score{suffix}``.
+        suffix: of the removal's columns, as in ``attribute_score{suffix}``.
 
     Returns:
         None where the run does not tell: earlier versions wrote no such table, and no version
-        tells of the random pair.
+        tells of the random subspace.
     """
     column = f"outside{suffix}"
-    read = partial(store.table, run.stored, table, *at, (key, column))
+    read = partial(store.table, run.source, table, *at, (key, column))
     found = states.quietly(read)
     if found is None or not {key, column} <= set(found.columns):
         return None
@@ -40,11 +40,11 @@ def shares(
 
 
 def with_shares(classes: pd.DataFrame, suffix: str) -> pd.DataFrame:
-    """A table of classes with ``shares`` of a pair; NaN where the table does not tell.
+    """A table of classes with ``shares`` of a removal; NaN where the table does not tell.
 
     Args:
         classes: as it is stored; earlier versions stored no ``outside{suffix}`` in it.
-        suffix: of the pair's columns.
+        suffix: of the removal's columns.
     """
     column = f"outside{suffix}"
     return classes.assign(outside=classes.get(column, math.nan))
@@ -61,10 +61,10 @@ def class_shares(run: Run, at: tuple[int, int], suffix: str) -> pd.Series[float]
     Args:
         run: whose.
         at: epoch and global step of the validation.
-        suffix: of the pair's columns.
+        suffix: of the removal's columns.
 
     Returns:
-        None where the run does not tell, as of the random pair.
+        None where the run does not tell, as of the random subspace.
     """
     if f"outside{suffix}" not in COLUMNS:
         return None

@@ -52,7 +52,7 @@ def draw_upload(
         labels: classes of the probe images, by id.
     """
     label = _target(view)
-    read = partial(model_results.explain_upload, view.run.stored, model, content, label)
+    read = partial(model_results.explain_upload, view.run.source, model, content, label)
     found = states.attempt(read, view.run)
     if found is None:
         return
@@ -68,14 +68,14 @@ def draw_upload(
         with grid.cell(), st.container(border=True, gap="xsmall"):
             _card(view, model, found, fitted, labels)
         with grid.cell():
-            explained_image.scores(_pairs(found))
+            explained_image.scores(_scores(found))
             explained_image.reading(plain(toward))
             explained_image.trust(explanation, fitted)
     explained_image.concepts_and_logits(view, explanation, fitted)
-    run = view.run.stored
+    source = view.run.source
     image_maps.draw_maps(
         view,
-        partial(model_results.upload_maps, run, model, content, found.target, view.pair),
+        partial(model_results.upload_maps, source, model, content, found.target, view.removal),
         toward,
     )
 
@@ -93,15 +93,17 @@ def _target(view: ImageView) -> int | None:
     )
 
 
-def _pairs(found: ExplainedUpload) -> explained_image.Pairs:
+def _scores(found: ExplainedUpload) -> explained_image.ScoresByRemoval:
     explanation = found.explanation
     shifts = {CENTERED: explanation.centered, RAW: explanation.removed}
-    pairs: dict[str, tuple[float | None, float | None]] = {
+    found_scores: dict[str, tuple[float | None, float | None]] = {
         kind: (each.attribute_score, each.image_score)
         for kind, each in shifts.items()
         if each is not None
     }
-    return pairs if explanation.random is None else {**pairs, RANDOM: explanation.random}
+    return (
+        found_scores if explanation.random is None else {**found_scores, RANDOM: explanation.random}
+    )
 
 
 def _card(
@@ -118,9 +120,9 @@ def _card(
         for when, rows in (("before", explanation.nearest), ("after", shift.nearest))
     }
     wanted = [image for ids in near.values() for image in ids]
-    run = view.run.stored
-    kept = states.attempt(partial(store.thumbnails, run, wanted), view.run) or {}
-    kept |= model_results.pictures(run, model, set(wanted) - set(kept))
+    source = view.run.source
+    kept = states.attempt(partial(store.thumbnails, source, wanted), view.run) or {}
+    kept |= model_results.pictures(source, model, set(wanted) - set(kept))
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         image_cards.picture(found.picture, "The uploaded picture as the model sees it")
         lines = [
@@ -128,7 +130,7 @@ def _card(
             f"AS {image_cards.degrees('AS', shift.attribute_score)}",
             f"IS {image_cards.degrees('IS', shift.image_score)}",
         ]
-        lines += [image_cards.OUTSIDE] if found.outside.get(view.pair) else []
+        lines += [image_cards.OUTSIDE] if found.outside.get(view.removal) else []
         with st.container(gap=None, width=image_cards.TEXT):
             st.markdown("  \n".join(lines))
             st.caption("Uploaded")

@@ -66,7 +66,7 @@ class FittedSnapshot:
 
 # Features of a whole probe: few are kept.
 @st.cache_resource(ttl="1h", max_entries=2, show_spinner="Reading the snapshot …")
-def read(run: store.StoredRun) -> FittedSnapshot:
+def read(source: store.RunSource) -> FittedSnapshot:
     """The run's last snapshot.
 
     Raises:
@@ -75,12 +75,12 @@ def read(run: store.StoredRun) -> FittedSnapshot:
         StoreError: if the store cannot be reached.
         RunNotFoundError: if the run was deleted.
     """
-    snapshot = run.reader.snapshot()
+    snapshot = source.reader.snapshot()
     try:
-        config = store.config(run)
+        config = store.config(source)
     except ArtifactNotFoundError:
         config = {}
-    ridge = stored_ridge(run.reader, config, snapshot)
+    ridge = stored_ridge(source.reader, config, snapshot)
     features = snapshot.features.double()
     fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
     if fit.translators is None:
@@ -91,11 +91,11 @@ def read(run: store.StoredRun) -> FittedSnapshot:
 
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner=False)
-def explanation(run: store.StoredRun, image: str) -> Explanation:
+def explanation(source: store.RunSource, image: str) -> Explanation:
     """One image of the run's last snapshot.
 
     Raises:
         ValueError: if the snapshot does not hold the image, or as `read`, like all others.
     """
-    fitted = read(run)
+    fitted = read(source)
     return explain_stored(fitted.snapshot, fitted.fit, image)

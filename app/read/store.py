@@ -23,7 +23,7 @@ _MEMORY = "512MB"
 
 
 @dataclass(frozen=True)
-class StoredRun:
+class RunSource:
     """One monitor of one run, as it stands: the key under which reads are kept.
 
     Args:
@@ -67,32 +67,32 @@ def _listing(uri: str) -> pd.DataFrame | str:
         return str(error)
 
 
-def scalars(run: StoredRun, keys: Iterable[str], others: Iterable[str] = ()) -> pd.DataFrame:
+def scalars(source: RunSource, keys: Iterable[str], others: Iterable[str] = ()) -> pd.DataFrame:
     """Curves of one run, as `RunReader.scalars` gives them.
 
     Raises:
         StoreError: if the store cannot be reached.
         RunNotFoundError: if the run was deleted.
     """
-    return _scalars(run, tuple(keys), tuple(others))
+    return _scalars(source, tuple(keys), tuple(others))
 
 
 @st.cache_data(ttl=_KEEP, max_entries=_CURVES, show_spinner=False)
-def _scalars(run: StoredRun, keys: tuple[str, ...], others: tuple[str, ...]) -> pd.DataFrame:
-    return run.reader.scalars(keys, others)
+def _scalars(source: RunSource, keys: tuple[str, ...], others: tuple[str, ...]) -> pd.DataFrame:
+    return source.reader.scalars(keys, others)
 
 
 @st.cache_data(ttl=_KEEP, max_entries=_CURVES, show_spinner=False)
-def other_metrics(run: StoredRun) -> list[str]:
+def other_metrics(source: RunSource) -> list[str]:
     """Metrics of the run that no monitor logged. Raises as `scalars` does."""
-    return run.reader.other_metrics()
+    return source.reader.other_metrics()
 
 
 # Tables may arrive later than the scalars of their validation.
 @st.cache_data(ttl=60, max_entries=_CURVES, show_spinner=False)
-def validations(run: StoredRun) -> list[tuple[int, int]]:
+def validations(source: RunSource) -> list[tuple[int, int]]:
     """Epoch and global step of each validation with tables, in order. Raises as `scalars` does."""
-    return run.reader.validations()
+    return source.reader.validations()
 
 
 Columns = Iterable[str] | None
@@ -100,12 +100,12 @@ Where = tuple[str, object] | None
 
 
 def table(
-    run: StoredRun, name: str, epoch: int, step: int, columns: Columns = None
+    source: RunSource, name: str, epoch: int, step: int, columns: Columns = None
 ) -> pd.DataFrame:
     """One table of one validation; written once, so a growing run need not be asked again.
 
     Args:
-        run: the run.
+        source: the run.
         name: of the table.
         epoch: of the validation.
         step: the trainer's global step.
@@ -117,11 +117,11 @@ def table(
         StoreError: if the store cannot be reached.
         RunNotFoundError: if the run was deleted.
     """
-    return _held(run, _Asked(name, epoch, step, _key(columns)))
+    return _held(source, _Asked(name, epoch, step, _key(columns)))
 
 
 def tables(
-    run: StoredRun,
+    source: RunSource,
     name: str,
     validations: Iterable[tuple[int, int]],
     columns: Columns = None,
@@ -130,7 +130,7 @@ def tables(
     """One table of many validations; those in which it is missing or damaged are left out.
 
     Args:
-        run: the run.
+        source: the run.
         name: of the table.
         validations: epoch and global step of each.
         columns: to read, as far as the tables have them; None: all.
@@ -143,12 +143,12 @@ def tables(
 
     def read(at: tuple[int, int]) -> pd.DataFrame | None:
         try:
-            return _held(run, _Asked(name, *at, _key(columns), where))
+            return _held(source, _Asked(name, *at, _key(columns), where))
         except (ArtifactNotFoundError, ValueError):
             return None
 
     asked = list(validations)
-    found = zip(asked, gather(run.uri, read, asked), strict=True)
+    found = zip(asked, gather(source.uri, read, asked), strict=True)
     return {at: table for at, table in found if table is not None}
 
 
@@ -163,52 +163,52 @@ class _Asked:
     where: Where = None
 
 
-def _held(run: StoredRun, asked: _Asked) -> pd.DataFrame:
-    missing = _absence(run, asked)
+def _held(source: RunSource, asked: _Asked) -> pd.DataFrame:
+    missing = _absence(source, asked)
     if missing is not None:
         raise ArtifactNotFoundError(missing)
-    return _table(replace(run, progress=""), asked)
+    return _table(replace(source, progress=""), asked)
 
 
 # Streamlit keeps no exceptions, and runs of earlier versions lack the same tables at every epoch.
 # Not for long, and anew after every validation: what is missing may be on its way.
 @st.cache_data(ttl=_ABSENT, max_entries=_TABLES, show_spinner=False)
-def _absence(run: StoredRun, asked: _Asked) -> str | None:
+def _absence(source: RunSource, asked: _Asked) -> str | None:
     """Why there is no such table; None: there is one."""
     try:
-        _table(replace(run, progress=""), asked)
+        _table(replace(source, progress=""), asked)
     except ArtifactNotFoundError as error:
         return str(error)
     return None
 
 
 @st.cache_data(ttl=_KEEP, max_entries=_TABLES, max_size=_MEMORY, show_spinner=False)
-def _table(run: StoredRun, asked: _Asked) -> pd.DataFrame:
-    return run.reader.table(asked.table, asked.epoch, asked.step, asked.columns, asked.where)
+def _table(source: RunSource, asked: _Asked) -> pd.DataFrame:
+    return source.reader.table(asked.table, asked.epoch, asked.step, asked.columns, asked.where)
 
 
 def _key(columns: Columns) -> tuple[str, ...] | None:
     return None if columns is None else tuple(columns)
 
 
-def config(run: StoredRun) -> dict[str, Any]:
+def config(source: RunSource) -> dict[str, Any]:
     """The settings of the monitor. Raises as `table` does."""
-    return _config(replace(run, progress=""))
+    return _config(replace(source, progress=""))
 
 
 @st.cache_data(ttl=_KEEP, max_entries=_CURVES, show_spinner=False)
-def _config(run: StoredRun) -> dict[str, Any]:
-    return run.reader.config()
+def _config(source: RunSource) -> dict[str, Any]:
+    return source.reader.config()
 
 
-def thumbnails(run: StoredRun, ids: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
+def thumbnails(source: RunSource, ids: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
     """Images (64, 64, 3) by id; those that the run does not hold are absent. Raises as `table`."""
-    return _thumbnails(run, tuple(sorted(set(ids))))
+    return _thumbnails(source, tuple(sorted(set(ids))))
 
 
 @st.cache_data(ttl=_KEEP, max_entries=_TABLES, max_size=_MEMORY, show_spinner=False)
-def _thumbnails(run: StoredRun, ids: tuple[str, ...]) -> dict[str, NDArray[np.uint8]]:
-    return run.reader.thumbnails(ids)
+def _thumbnails(source: RunSource, ids: tuple[str, ...]) -> dict[str, NDArray[np.uint8]]:
+    return source.reader.thumbnails(ids)
 
 
 def forget() -> None:

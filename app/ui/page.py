@@ -113,7 +113,7 @@ def read_histories(
     wanted = (*keys, curves.STAGE)
     with st.spinner("Reading curves …"):
         for run in runs:
-            read = partial(store.scalars, run.stored, wanted, others)
+            read = partial(store.scalars, run.source, wanted, others)
             scalars = states.attempt(read, run)
             if scalars is not None:
                 found[run.run_id] = curves.training_history(scalars)

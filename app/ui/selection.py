@@ -13,6 +13,7 @@ from sing_monitor.app.read import store
 from sing_monitor.app.ui.run_names import colors, one_row_a_run, variants
 from sing_monitor.app.ui.settings import tracking_uri
 from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording.run_reading import NO_REFERENCE
 from sing_monitor.app.wording.text import listed
 
 MAX_RUNS = 20
@@ -30,14 +31,14 @@ class Run:
         run_id: the MLflow run.
         label: short, and different from every other run's label.
         series: how charts draw the run; its color is the same whatever else is picked.
-        stored: what `store` reads.
+        source: what `store` reads.
         row: of `list_runs`.
     """
 
     run_id: str
     label: str
     series: SeriesStyle
-    stored: store.StoredRun
+    source: store.RunSource
     row: pd.Series
 
     @property
@@ -49,6 +50,11 @@ class Run:
     def is_running(self) -> bool:
         """Whether more is to come."""
         return bool(self.row["status"] == RUNNING)
+
+    @property
+    def has_space(self) -> bool:
+        """Whether it was watched with a semantic space, without which there are no scores."""
+        return self.tag("reference") != NO_REFERENCE
 
     def tag(self, key: str) -> str:
         """The monitor's tag ``sing.<key>``, empty where there is none."""
@@ -85,9 +91,9 @@ class Selection:
         return any(run.is_running for run in self.runs)
 
     @property
-    def pulse(self) -> frozenset[store.StoredRun]:
+    def pulse(self) -> frozenset[store.RunSource]:
         """Differs as soon as any run of the store begins, validates or ends."""
-        return frozenset(stored_run(self.uri, row) for _, row in self.listing.iterrows())
+        return frozenset(run_source(self.uri, row) for _, row in self.listing.iterrows())
 
     @property
     def series(self) -> list[SeriesStyle]:
@@ -96,7 +102,7 @@ class Selection:
 
     def caveat(self, key: str) -> str:
         """Why the runs' values of a metric do not compare, for the chart itself; else empty."""
-        if key.partition("/")[0] not in metrics.IN_SPACE:
+        if not metrics.needs_space(key):
             return ""
         unlike = listed([noun for noun, _ in differences(self.runs)])
         return f"different {unlike}: these curves do not compare" if unlike else ""
@@ -111,10 +117,14 @@ _YARDSTICKS = {
 
 
 def differences(runs: Iterable[Run]) -> list[tuple[str, list[str]]]:
-    """In what the yardsticks of the runs differ, and their values; empty if scores compare."""
+    """In what the yardsticks of the runs differ, and their values; empty if scores compare.
+
+    Runs without a semantic space have no scores that could be compared.
+    """
+    scored = [run for run in runs if run.has_space]
     found = []
     for key, (noun, unsaid) in _YARDSTICKS.items():
-        values = sorted({run.tag(key) or unsaid for run in runs})
+        values = sorted({run.tag(key) or unsaid for run in scored})
         if len(values) > 1:
             found.append((noun, values))
     return found
@@ -170,7 +180,7 @@ def current() -> Selection:
         row = rows.loc[run]
         is_baseline = run == chosen.baseline
         series = SeriesStyle(run, row["label"], painted[run], is_baseline, variant[run])
-        runs.append(Run(run, row["label"], series, stored_run(uri, row), row))
+        runs.append(Run(run, row["label"], series, run_source(uri, row), row))
     return Selection(uri, listing, tuple(runs), tuple(chosen.unknown), chosen.left_out)
 
 
@@ -232,7 +242,7 @@ def _drop_unknown(chosen: Picks, known: set[str]) -> None:
         chosen.baseline = None
 
 
-def stored_run(uri: str, row: pd.Series) -> store.StoredRun:
+def run_source(uri: str, row: pd.Series) -> store.RunSource:
     """What `data` reads a run from: another one as soon as the run has changed.
 
     Args:
@@ -240,6 +250,6 @@ def stored_run(uri: str, row: pd.Series) -> store.StoredRun:
         row: of `list_runs`.
     """
     state = f"{row['status']} {row['end_time']}"
-    return store.StoredRun(
+    return store.RunSource(
         uri, str(row["run_id"]), row["name"], state, progress=f"{row.get(_STEP)}"
     )

@@ -11,7 +11,7 @@ from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.heat import heat_map
 from sing_monitor.app.parts import epoch_tables, support_tables
-from sing_monitor.app.parts.class_detail import COLUMNS, PAIRS, ClassView, Tables, draw_class
+from sing_monitor.app.parts.class_detail import COLUMNS, ClassView, Tables, draw_class
 from sing_monitor.app.read import store
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
@@ -19,6 +19,7 @@ from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.widgets import REMOVED, epoch_slider, mark_column, removal_box, run_box
 from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.removals import WITH_RANDOM, suffix
 from sing_monitor.app.wording.text import plain, short
 from sing_monitor.scores.class_leaks import FALSE_DISCOVERIES, OUT_OF_LINE
 
@@ -38,17 +39,19 @@ def body(chosen: Selection) -> None:
     """Controls, distribution and heat map, the comparison, one class, the table."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
-        pair = removal_box(list(PAIRS), REMOVED)
+        if not states.has_space(run):
+            return
+        removal = removal_box(WITH_RANDOM, REMOVED)
         words = st.text_input("Find classes", key="find_class", bind="query-params")
-        suffix = PAIRS[pair]
-        tables = _tables(run, suffix)
+        ending = suffix(removal)
+        tables = _tables(run, ending)
         if tables:
             epoch = epoch_slider(sorted(tables))
     if not tables:
         _no_tables(run)
         return
-    tables = _with_support(run, tables, epoch, suffix)
-    view = ClassView(run, _other(chosen, run), pair or "Centered", epoch)
+    tables = _with_support(run, tables, epoch, ending)
+    view = ClassView(run, _other(chosen, run), removal, epoch)
     if not states.has_columns(tables[epoch], [view.column, "accuracy", "n"], "classes"):
         return
     if len(tables) == 1:
@@ -67,10 +70,10 @@ def body(chosen: Selection) -> None:
         )
     by_run: dict[str, Tables] = {run.run_id: tables}
     if view.other is not None:
-        others = _tables(view.other, suffix)
+        others = _tables(view.other, ending)
         # It may have ended before.
         last = max((each for each in others if each <= epoch), default=epoch)
-        by_run[view.other.run_id] = _with_support(view.other, others, last, suffix)
+        by_run[view.other.run_id] = _with_support(view.other, others, last, ending)
     _charts(chosen, view, shown, by_run)
     draw_class(chosen, view, found, by_run, images)
     spread = _trust(view, spread, tables[epoch])
@@ -79,12 +82,12 @@ def body(chosen: Selection) -> None:
 
 def _other(chosen: Selection, run: Run) -> Run | None:
     """The baseline, or the first other pick."""
-    others = [each for each in chosen.runs if each is not run]
+    others = [each for each in chosen.runs if each is not run and each.has_space]
     return next((each for each in others if each.is_baseline), next(iter(others), None))
 
 
 def _tables(run: Run, suffix: str) -> Tables:
-    """The table of classes of every epoch, with ``outside`` where it tells that of the pair."""
+    """The table of classes of every epoch, with ``outside`` where it tells that of the removal."""
     steps = epoch_tables.last_validations(run)
     found = epoch_tables.tables_by_epoch(run, "classes", steps, columns=COLUMNS)
     is_named = {"class_index", "class_name"}
@@ -113,7 +116,7 @@ def _images(view: ClassView) -> pd.DataFrame | None:
     """The images of the epoch, if they can be read and hold the score."""
     at = epoch_tables.last_validations(view.run)[view.epoch]
     wanted = ["image", "label", "prediction", "mover", view.column]
-    images = states.attempt(partial(store.table, view.run.stored, "images", *at, wanted), view.run)
+    images = states.attempt(partial(store.table, view.run.source, "images", *at, wanted), view.run)
     if images is None or not states.has_columns(images, wanted, "images"):
         return None
     return images

@@ -19,9 +19,10 @@ from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.widgets import REMOVED, epoch_slider, removal_box, run_box
 from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.removals import EQUIVALENTS
+from sing_monitor.app.wording.removals import suffix as suffix_of
 from sing_monitor.app.wording.text import plain
 
-_PAIRS = {"Centered": "_centered", "Raw": ""}
 _SPREAD = "Standard deviation over the images; no interval of the mean."
 _EPOCHS, _RUNS = "Two epochs", "Two runs"
 Steps = dict[int, tuple[int, int]]
@@ -32,16 +33,18 @@ def body(chosen: Selection) -> None:
     """Controls, arrows and heat map, then what moved most."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
+        if not states.has_space(run):
+            return
         steps = epoch_tables.last_validations(run)
         name = _class(run, steps)
-        pair = removal_box(list(_PAIRS), REMOVED)
+        removal = removal_box(EQUIVALENTS, REMOVED)
         tables = _tables(run, steps, name)
         if tables:
             epoch = epoch_slider(sorted(tables))
     if not tables:
         _no_tables(run)
         return
-    suffix = _PAIRS[pair]
+    suffix = suffix_of(removal)
     wanted = ["concept", "n", "angle_before", f"angle_after{suffix}", f"attribute_score{suffix}"]
     if not states.has_columns(tables[epoch], wanted, "concepts"):
         return
@@ -150,7 +153,7 @@ def _movers(
     """What changed most, between two epochs or two runs."""
     st.subheader("Biggest movers", anchor=False)
     by_epoch = dict(tables)
-    others = [each for each in chosen.runs if each is not run]
+    others = [each for each in chosen.runs if each is not run and each.has_space]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         between = _EPOCHS
         if others:
@@ -223,7 +226,7 @@ def _table(rows: pd.DataFrame, columns: dict[str, str], said: str) -> None:
 
 def _no_tables(run: Run) -> None:
     """Either nobody asked for concepts, or nothing was validated."""
-    config = states.quietly(partial(store.config, run.stored)) or {}
+    config = states.quietly(partial(store.config, run.source)) or {}
     with st.container(border=True):
         if config.get("concepts"):
             st.subheader(":material/table_chart: No table of concepts yet", anchor=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -58,45 +57,75 @@ def _panels(chosen: Selection, view: CurveView, long: pd.DataFrame, x_title: str
     has_random = view.with_random and not view.is_difference
     page.legend(
         series,
-        with_random=has_random and any(map(metrics.baseline_of, view.keys)),
+        with_random=has_random and any(map(metrics.baseline_of, view.shown)),
         with_crosses=bool(support_marks.is_marked(long["outside"]).any()),
     )
     alerted = alert_list.of_runs(chosen.runs)
     alert_list.show_alerts(chosen.runs, alerted, "" if view.by_seeds else " below")
     long = long.merge(_intervals(chosen, view, long), on=_PLACE, how="left")
     domain = charts.x_domain(long["x"])
-    with st.grid(min_column_width=360, gap="medium") as grid:
-        for key in view.shown:
-            values = long[long["metric"] == key]
-            with grid.cell(), st.container(gap="xxsmall"):
-                if values["value"].isna().all():
-                    states.no_values(_label(key, view))
-                    continue
-                random = long[long["metric"] == metrics.baseline_of(key)] if has_random else None
-                panel = _panel(chosen, view, key, x_title, domain)
-                what = f"{panel.title} against {x_title}"
-                place = partial(show_chart, key=f"panel {key}", alt_text=alt_text(what, series))
-                if view.by_seeds:
-                    names = {each.key: each.label for each in series}
-                    bands = curves.over_seeds(values, groups)
-                    bands = bands.assign(label=bands["series"].map(names))
-                    if random is not None:
-                        random = random.assign(series=random["series"].map(groups))
-                    place(charts.band_panel, bands, panel, series, random)
-                else:
-                    changes = values.assign(value=values["difference"])
-                    drawn = changes if view.is_difference else values
-                    marks = alerts.alert_marks(alerted, key, drawn)
-                    place(charts.curve_panel, drawn, panel, series, random, marks)
-                _below(chosen, view, key, values)
+    for heading, keys in view.sections:
+        if heading:
+            st.subheader(heading, anchor=False)
+        with st.grid(min_column_width=360, gap="medium") as grid:
+            for key in keys:
+                values = long[long["metric"] == key]
+                with grid.cell(), st.container(gap="xxsmall"):
+                    if values["value"].isna().all():
+                        states.no_values(_label(key, view))
+                        continue
+                    beside = metrics.baseline_of(key) if has_random else None
+                    random = long[long["metric"] == beside] if beside else None
+                    panel = _panel(chosen, view, key, x_title, domain)
+                    if view.by_seeds:
+                        _seeds(key, values, random, panel, series, groups)
+                    else:
+                        changes = values.assign(value=values["difference"])
+                        drawn = changes if view.is_difference else values
+                        marks = alerts.alert_marks(alerted, key, drawn)
+                        _runs(key, drawn, random, panel, series, marks)
+                    _below(chosen, view, key, values)
+
+
+def _runs(
+    key: str,
+    values: pd.DataFrame,
+    random: pd.DataFrame | None,
+    panel: Panel,
+    series: list[SeriesStyle],
+    marks: pd.DataFrame,
+) -> None:
+    """A line for each run."""
+    what = alt_text(f"{panel.title} against {panel.x_title}", series)
+    arguments = (values, panel, series, random, marks)
+    show_chart(charts.curve_panel, *arguments, key=f"panel {key}", alt_text=what)
+
+
+def _seeds(
+    key: str,
+    values: pd.DataFrame,
+    random: pd.DataFrame | None,
+    panel: Panel,
+    series: list[SeriesStyle],
+    groups: dict[str, str],
+) -> None:
+    """A line in a band for each configuration; ``groups`` has that of each run."""
+    labels = {each.key: each.label for each in series}
+    bands = curves.over_seeds(values, groups)
+    bands = bands.assign(label=bands["series"].map(labels))
+    if random is not None:
+        random = random.assign(series=random["series"].map(groups))
+    what = alt_text(f"{panel.title} against {panel.x_title}", series)
+    show_chart(charts.band_panel, bands, panel, series, random, key=f"panel {key}", alt_text=what)
 
 
 def _with_support_shares(long: pd.DataFrame) -> pd.DataFrame:
     """With the share of images out of support behind each score, NaN where unknown."""
-    shares = long[long["metric"].isin(support_marks.METRICS)]
+    supports = {key: metrics.support_of(key) for key in long["metric"].unique()}
+    shares = long[long["metric"].isin(set(supports.values()))]
     shares = shares[[*_PLACE, "value"]].rename(columns={"metric": "of", "value": "outside"})
     on = ["of" if column == "metric" else column for column in _PLACE]
-    asked = long.assign(of=long["metric"].map(support_marks.metric_of))
+    asked = long.assign(of=long["metric"].map(supports))
     return asked.merge(shares.drop_duplicates(on), on=on, how="left").drop(columns="of")
 
 

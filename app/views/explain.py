@@ -27,26 +27,29 @@ from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.selection import Selection
 from sing_monitor.app.ui.settings import model_source
 from sing_monitor.app.ui.widgets import epoch_slider, run_box
+from sing_monitor.app.wording.removals import suffix
 from sing_monitor.app.wording.text import plain
 from sing_monitor.commands.app_options import ModelSource
 from sing_monitor.explain.feature import Explanation
 from sing_monitor.tracking import ArtifactNotFoundError
 
 _OFFERED = 48
-_KINDS = {CENTERED: "_centered", RAW: "", RANDOM: "_random"}
+_KINDS = {CENTERED: suffix("centered"), RAW: suffix("raw"), RANDOM: suffix("random")}
 
 
 def body(chosen: Selection) -> None:
     """Controls, the image and its scores, its history, and what the snapshot adds."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
-        pair = image_page.pair_box()
+        if not states.has_space(run):
+            return
+        removal = image_page.removal_choice()
     steps = epoch_tables.last_validations(run)
     if not steps:
         states.no_validation()
         return
     epoch = epoch_slider(sorted(steps))
-    opened = image_page.opened(run, steps[epoch], "AS", pair)
+    opened = image_page.opened(run, steps[epoch], "AS", removal)
     if opened is None:
         return
     view, table = opened
@@ -78,7 +81,7 @@ def _probe_image(
     is_known = fitted and explained_image.at_snapshot(
         view, fitted, at, "Concepts and logits are known"
     )
-    read = partial(snapshot_images.explanation, view.run.stored, image)
+    read = partial(snapshot_images.explanation, view.run.source, image)
     found = states.attempt(read, view.run) if is_known else None
     _image(view, rows, image, found, fitted, model)
     if found is None or fitted is None:
@@ -92,7 +95,7 @@ def _stored(view: ImageView) -> FittedSnapshot | None:
 
     def read() -> FittedSnapshot | None:
         try:
-            return snapshot_images.read(view.run.stored)
+            return snapshot_images.read(view.run.source)
         except ArtifactNotFoundError:
             states.no_snapshot(view.run.label)
             return None
@@ -143,8 +146,8 @@ def _image(
     row = rows.loc[image].to_dict()
     near = _near(view, row, found, fitted)
     wanted = [image, *(each for ids in near.values() for each in ids)]
-    pictures = states.attempt(partial(store.thumbnails, view.run.stored, wanted), view.run) or {}
-    pictures |= model_results.pictures(view.run.stored, model, set(wanted) - set(pictures))
+    pictures = states.attempt(partial(store.thumbnails, view.run.source, wanted), view.run) or {}
+    pictures |= model_results.pictures(view.run.source, model, set(wanted) - set(pictures))
     with st.grid(min_column_width=330, gap="medium") as grid:
         with grid.cell(), st.container(border=True, gap="xsmall"):
             image_cards.head(view, row, pictures)

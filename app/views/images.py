@@ -33,6 +33,8 @@ def body(chosen: Selection) -> None:
     """Controls, the cards, one image in detail, the table."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
+        if not states.has_space(run):
+            return
         score = st.segmented_control(
             "Largest",
             list(charts.SCORES),
@@ -43,7 +45,7 @@ def body(chosen: Selection) -> None:
             required=True,
             help=metrics.explanation("sing/attribute_score_centered"),
         )
-        pair = image_page.pair_box()
+        removal = image_page.removal_choice()
     # After a resume the newest of the validations of an epoch counts.
     steps = epoch_tables.last_validations(run)
     if not steps:
@@ -54,7 +56,7 @@ def body(chosen: Selection) -> None:
         )
         return
     epoch = epoch_slider(sorted(steps))
-    opened = image_page.opened(run, steps[epoch], score or "AS", pair)
+    opened = image_page.opened(run, steps[epoch], score or "AS", removal)
     if opened is not None:
         _images(*opened, steps)
 

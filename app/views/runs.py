@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -9,14 +10,15 @@ import streamlit as st
 
 from sing_monitor.app.parts import alert_list, intervals
 from sing_monitor.app.parts.runs_table import (
-    BEST,
     CURVES,
     HEADLINE,
-    KEY_METRICS,
-    SURE,
+    HEADLINE_WITHOUT_SPACE,
+    has_best,
+    has_interval,
     matching,
     mlflow_links,
     runs_table,
+    table_metrics,
 )
 from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import page, selection, states
@@ -82,7 +84,7 @@ def _cards(chosen: Selection) -> None:
                     )
             against = None if run.is_baseline else chosen.baseline
             with st.grid(4, min_column_width=150):
-                for key in HEADLINE:
+                for key in HEADLINE if run.has_space else HEADLINE_WITHOUT_SPACE:
                     with st.container(gap="xxsmall"):
                         _card(key, run, against, comparable=not chosen.caveat(key))
                         if interval := sure.get((run.run_id, key)):
@@ -134,7 +136,7 @@ def _table(chosen: Selection, shown: pd.DataFrame) -> None:
         hide_index=True,
         on_select=lambda: _pick(selection.picks(chosen.listing), order),
         selection_mode="multi-row",
-        column_config=_columns(table),
+        column_config=_columns(table, table_metrics(shown)),
         placeholder=metrics.MISSING,
         alt=f"Table of {count(len(shown), 'run')}",
     )
@@ -158,10 +160,10 @@ def _pick(picks: Picks, shown: list[str]) -> None:
 def _histories(chosen: Selection, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Curves of the key metrics. A run that cannot be read just now has none in the table."""
     found: dict[str, pd.DataFrame] = {}
-    keys = (*KEY_METRICS, curves.STAGE)
+    keys = (*table_metrics(rows), curves.STAGE)
     with st.spinner("Reading curves …"):
         for _, row in rows.iterrows():
-            source = selection.stored_run(chosen.uri, row)
+            source = selection.run_source(chosen.uri, row)
             try:
                 found[source.run_id] = curves.training_history(store.scalars(source, keys))
             except NotFoundError:
@@ -172,7 +174,7 @@ def _histories(chosen: Selection, rows: pd.DataFrame) -> dict[str, pd.DataFrame]
     return found
 
 
-def _columns(table: pd.DataFrame) -> dict[str, Any]:
+def _columns(table: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
     config = st.column_config
     columns: dict[str, Any] = {
         "color": config.ImageColumn("", width=40, pinned=True, help="Color in all charts"),
@@ -180,7 +182,9 @@ def _columns(table: pd.DataFrame) -> dict[str, Any]:
         "mark": mark_column() if table["mark"].any() else None,
         "outside": config.NumberColumn(
             "Out of support", width=112, format="percent", help=_ABOUT_OUTSIDE
-        ),
+        )
+        if any(map(metrics.needs_space, keys))
+        else None,
         "alerts": config.TextColumn(
             "Alerts", width=112, help="Rules that fired, each once in a run"
         )
@@ -192,15 +196,15 @@ def _columns(table: pd.DataFrame) -> dict[str, Any]:
         "mlflow": config.LinkColumn("MLflow", display_text="open", width="small"),
         "monitor": config.TextColumn("Monitor") if table["monitor"].any() else None,
     }
-    for key in KEY_METRICS:
+    for key in keys:
         name, tip = metrics.short_label(key), metrics.explanation(key)
         digits = f"%{metrics.number_format(key)}"
         columns[f"{key} last"] = config.NumberColumn(name, width=92, format=digits, help=tip)
         if key in CURVES:
             columns[f"{key} curve"] = config.LineChartColumn(f"{name}: curve", width=130, help=tip)
-        if key in BEST:
+        if has_best(key):
             columns[f"{key} best"] = config.NumberColumn(f"{name}: best", format=digits, help=tip)
-        if key in SURE:
+        if has_interval(key):
             about = f"Of the last value, for the picked runs. {intervals.ABOUT}"
             has_any = table[f"{key} interval"].any()
             columns[f"{key} interval"] = (

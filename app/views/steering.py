@@ -42,6 +42,9 @@ _READING = (
 
 def body(chosen: Selection) -> None:
     """Pairs at an epoch, their numbers, and the curves."""
+    chosen = states.with_space_only(chosen)
+    if not chosen.runs:
+        return
     known = epoch_tables.validations(chosen.runs)
     epochs = sorted({epoch for steps in known.values() for epoch, _ in steps})
     if not epochs:
@@ -72,7 +75,7 @@ def body(chosen: Selection) -> None:
 def _stored(run: Run, at: tuple[int, int]) -> pd.DataFrame:
     """The table of one validation, empty where it has none."""
     try:
-        return store.table(run.stored, "steering", *at)
+        return store.table(run.source, "steering", *at)
     except ArtifactNotFoundError:
         return pd.DataFrame()
 

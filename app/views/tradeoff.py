@@ -13,10 +13,11 @@ from sing_monitor.app.ui import page, player, states
 from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
-from sing_monitor.app.wording import support_marks
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.removals import suffix
 from sing_monitor.app.wording.text import listed, plain
 
-_KINDS = {"Raw": "", "Centered": "_centered", "Random pair": "_random"}
+_KINDS = {"Raw": suffix("raw"), "Centered": suffix("centered"), "Random pair": suffix("random")}
 _TITLES = {
     "Raw": "AS and IS, raw",
     "Centered": "AS and IS, centered",
@@ -44,7 +45,10 @@ _HOW = (
 
 def body(chosen: Selection) -> None:
     """Controls, then the plane with the bars beside it, redrawn for every epoch."""
-    keys = [f"{key}{suffix}" for suffix in _KINDS.values() for key in _SCORES.values()]
+    chosen = states.with_space_only(chosen)
+    if not chosen.runs:
+        return
+    keys = [f"{key}{ending}" for ending in _KINDS.values() for key in _SCORES.values()]
     histories = page.read_histories(chosen.runs, [*keys, *score_bars.KEYS])
     histories = {run: history for run, history in histories.items() if len(history)}
     if not histories:
@@ -65,7 +69,7 @@ def body(chosen: Selection) -> None:
     far = [
         history[key]
         for history in histories.values()
-        for key in support_marks.METRICS
+        for key in map(metrics.support_of, keys)
         if key in history
     ]
     page.legend(
@@ -119,12 +123,12 @@ def _with_intervals(path: pd.DataFrame, sure: pd.DataFrame, kind: str) -> pd.Dat
 
 
 def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None:
-    suffix = _KINDS[kind]
-    columns = ["image", f"attribute_score{suffix}", f"image_score{suffix}"]
+    ending = _KINDS[kind]
+    columns = ["image", f"attribute_score{ending}", f"image_score{ending}"]
     known = epoch_tables.validations(chosen.runs)
     images = epoch_tables.tables_of_runs(chosen.runs, "images", columns, epoch, known)
     images = images.rename(columns=dict(zip(columns, ("id", "attribute", "image"), strict=True)))
-    images = _with_support_shares(chosen, images, suffix, epoch, known)
+    images = _with_support_shares(chosen, images, ending, epoch, known)
     images = images.dropna(subset=["attribute", "image"]).reset_index(drop=True)
     if images.empty and path[["attribute", "image"]].isna().any(axis=1).all():
         states.no_values(_TITLES[kind])
@@ -142,7 +146,7 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
         about=f"epoch {epoch} · degrees · good: high and narrow around 0",
         attribute=attribute,
         image=image,
-        caveat=chosen.caveat(f"sing/attribute_score{suffix}"),
+        caveat=chosen.caveat(f"sing/attribute_score{ending}"),
     )
     what = f"{_TITLES[kind]} of every image at epoch {epoch}, with the path of their mean"
     show_chart(
@@ -176,7 +180,7 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
 def _with_support_shares(
     chosen: Selection,
     images: pd.DataFrame,
-    suffix: str,
+    ending: str,
     epoch: int,
     known: epoch_tables.Validations,
 ) -> pd.DataFrame:
@@ -186,7 +190,7 @@ def _with_support_shares(
         rows = images["series"] == run.run_id
         if rows.any():
             at = [pair for pair in known[run.run_id] if pair[0] == epoch][-1]
-            marked_images = support_tables.shares(run, at, "support", "image", suffix)
+            marked_images = support_tables.shares(run, at, "support", "image", ending)
             if marked_images is not None:
                 marked |= rows & images["id"].map(marked_images).eq(1)
     return images.assign(outside=marked)

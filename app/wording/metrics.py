@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-from sing_monitor.analyses import CATALOGUE
+from sing_monitor import analyses
 from sing_monitor.app.wording.text import plain
 from sing_monitor.findings import ATTRIBUTE_PLACEHOLDER, MetricGroup, MetricSpec
 
@@ -21,45 +21,30 @@ UNITS = {
     "1": "",
 }
 DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "none": ""}
-GROUPS = {
-    "sing": "Scores",
-    "attribute": "Attributes",
-    "head": "Head",
-    "translator": "Translator",
-    "support": "Support",
-    "collapse": "Neural collapse",
-    "steer": "Steering",
-    "perturb": "Perturbations",
-    "monitor": "Monitor",
-}
-# Scores of these groups are angles in a semantic space; the others need none.
-IN_SPACE = ("sing", "attribute", "translator", "support", "steer", "perturb")
 # They place a point on a curve and are no curve themselves.
 BOOKKEEPING = ("monitor/global_step", "monitor/stage")
 
 # In place of a number that does not exist.
 MISSING = "\N{EN DASH}"
 
-# For headers of tables and cards, where the label has no room.
-_SHORT = {
-    "sing/attribute_score_centered": "AS, centered",
-    "sing/image_score_centered": "IS, centered",
-    "sing/score_ratio_centered": "IS / |AS|",
-    "sing/retention": "Retention",
-    "monitor/accuracy": "Accuracy",
-}
 _FORMATS = {"deg": ".2f", "ratio": ".2f", "share": ".3f", "cosine": ".3f", "s": ".1f", "1": ".3g"}
 
 
 @cache
 def spec_of(key: str) -> MetricSpec:
     """The catalogue's entry; a key that another version logged gets an entry that says so."""
-    for spec in CATALOGUE:
+    for spec in analyses.CATALOGUE:
         if _attribute(spec, key) is not None:
             return spec
-    group = MetricGroup(key.partition("/")[0], key.partition("/")[0])
-    plain_words = "This version does not know the metric."
+    name = key.partition("/")[0]
+    group = next((group for group in groups() if group.name == name), MetricGroup(name, name))
+    plain_words = "This version of sing-monitor does not know the metric."
     return MetricSpec(key, key, "", "none", "", "", plain_words, group)
+
+
+def groups() -> list[MetricGroup]:
+    """The groups of the catalogue, in its order."""
+    return list(dict.fromkeys(spec.group for spec in analyses.CATALOGUE))
 
 
 def _attribute(spec: MetricSpec, key: str) -> str | None:
@@ -86,12 +71,12 @@ def label(key: str) -> str:
 
 def short_label(key: str) -> str:
     """Two or three words, for headers of tables and cards."""
-    return _SHORT.get(key, label(key))
+    return spec_of(key).short or label(key)
 
 
 def better(key: str) -> str:
     """``higher``, ``lower`` or ``none``; of the training's own metrics, by what the name says."""
-    if "/" in key and key.partition("/")[0] in GROUPS:
+    if "/" in key and key.partition("/")[0] in {group.name for group in groups()}:
         return spec_of(key).better
     if re.search(r"loss|err", key, re.I):
         return "lower"
@@ -100,7 +85,12 @@ def better(key: str) -> str:
 
 def unit(key: str) -> str:
     """The unit in words, empty where there is none."""
-    return UNITS.get(spec_of(key).unit, spec_of(key).unit)
+    return unit_in_words(spec_of(key).unit)
+
+
+def unit_in_words(unit: str) -> str:
+    """The unit of a metric or column in words; one that the app does not know stands for itself."""
+    return UNITS.get(unit, unit)
 
 
 def explanation(key: str) -> str:
@@ -127,6 +117,11 @@ def value_text(key: str, value: float, sign: bool = False) -> str:
     return text + {"deg": "°", "s": " s"}.get(spec_of(key).unit, "")
 
 
+def needs_space(key: str) -> bool:
+    """Whether the metric is measured in a semantic space; its values compare within one only."""
+    return spec_of(key).group.in_space
+
+
 def baseline_of(key: str) -> str | None:
     """The same quantity for a random subspace: the baseline to read the value against.
 
@@ -135,14 +130,35 @@ def baseline_of(key: str) -> str | None:
         >>> baseline_of("sing/image_score_centered"), baseline_of("head/rank")
         ('sing/image_score_random', None)
     """
-    known = {spec.key for spec in CATALOGUE}
-    baseline = f"{key.removesuffix('_centered')}_random"
-    return baseline if key.endswith(("_centered", "_share")) and baseline in known else None
+    return _filled(spec_of(key).baseline, key)
+
+
+def support_of(key: str) -> str | None:
+    """The metric that tells which share of a score's images is out of support.
+
+    Example::
+
+        >>> support_of("sing/retention"), support_of("sing/image_score"), support_of("head/rank")
+        ('support/outside_centered', 'support/outside', None)
+    """
+    return _filled(spec_of(key).support, key)
+
+
+def _filled(other: str | None, key: str) -> str | None:
+    """A key that stands in the spec of another one, with its attribute in place."""
+    name = _attribute(spec_of(key), key) or ""
+    return None if other is None else other.replace(ATTRIBUTE_PLACEHOLDER, name)
+
+
+def companions(keys: Iterable[str]) -> list[str]:
+    """The baselines and the shares out of support that these metrics are read beside."""
+    found = [other(key) for key in keys for other in (baseline_of, support_of)]
+    return list(dict.fromkeys(key for key in found if key is not None))
 
 
 def in_catalogue_order(keys: Iterable[str]) -> list[str]:
     """Known keys as the catalogue lists them, then the others by name; no bookkeeping."""
-    order = {spec.key: place for place, spec in enumerate(CATALOGUE)}
+    order = {spec.key: place for place, spec in enumerate(analyses.CATALOGUE)}
     return sorted(
         set(keys) - set(BOOKKEEPING), key=lambda key: (order.get(spec_of(key).key, len(order)), key)
     )

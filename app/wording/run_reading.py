@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sing_monitor.app.wording.metrics import label, value_text
+from sing_monitor.app.wording.metrics import baseline_of, label, support_of, value_text
 from sing_monitor.app.wording.support_marks import MARK, MARKED_ABOVE
 
 _BARELY = 3.0
 _KEPT = 0.9
 _POOR_TRANSLATION = 0.2
-_OUTSIDE = "support/outside_centered"
+# The tag ``sing.reference`` of runs that were made without a semantic space.
+NO_REFERENCE = "none"
 
 
 def reading(values: Mapping[str, object]) -> str:
@@ -27,20 +28,32 @@ def reading(values: Mapping[str, object]) -> str:
     attribute = known.get("sing/attribute_score_centered", math.nan)
     if known.get("head/null_dim") == 0:
         return "The head reads every direction of the features: it has no null space."
+    if values.get("sing.reference") == NO_REFERENCE:
+        return _head_alone(known)
     if not math.isfinite(attribute):
         return "The scores of the last validation are undefined."
     kept = known.get("sing/retention", math.nan)
     return f"{_movement(known)}; {_verdict(attribute, kept)}.{_doubts(known)}"
 
 
-def _movement(known: Mapping[str, float]) -> str:
-    key, baseline = "sing/image_score_centered", "sing/image_score_random"
-    moved = value_text(key, known.get(key, math.nan))
-    random = known.get(baseline, math.nan)
-    beside = (
-        f" (a random subspace: {value_text(baseline, random)})" if math.isfinite(random) else ""
+def _head_alone(known: Mapping[str, float]) -> str:
+    """What the head says without a semantic space."""
+    key = "head/null_energy_centered"
+    share, random = (known.get(each or "", math.nan) for each in (key, baseline_of(key)))
+    if not math.isfinite(share):
+        return "The null energy of the last validation is undefined."
+    beside = f" (a random subspace holds {100 * random:.0f} %)" if math.isfinite(random) else ""
+    return (
+        f"The head cannot see {100 * share:.0f} % of what differs between the features{beside}. "
+        "What it means is not known: the run was made without a semantic space."
     )
-    return f"What the head cannot see moves the meaning by {moved}{beside}"
+
+
+def _movement(known: Mapping[str, float]) -> str:
+    key = "sing/image_score_centered"
+    moved, random = (known.get(each or "", math.nan) for each in (key, baseline_of(key)))
+    beside = f" (a random subspace: {value_text(key, random)})" if math.isfinite(random) else ""
+    return f"What the head cannot see moves the meaning by {value_text(key, moved)}{beside}"
 
 
 def _verdict(attribute: float, kept: float) -> str:
@@ -61,7 +74,10 @@ def _verdict(attribute: float, kept: float) -> str:
 
 def _doubts(known: Mapping[str, float]) -> str:
     key = "translator/r2"
-    r2, share = known.get(key, math.nan), known.get(_OUTSIDE, math.nan)
+    r2, share = (
+        known.get(key, math.nan),
+        known.get(support_of("sing/image_score_centered") or "", math.nan),
+    )
     found = ""
     if r2 < _POOR_TRANSLATION:
         found += (

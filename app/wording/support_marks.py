@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pandas as pd
 
 # Ten times what real images show: images count as outside above the 99th percentile.
@@ -18,27 +16,6 @@ OUT_OF_SUPPORT = (
     "more about the translator than about the head."
 )
 MARK = "\N{MULTIPLICATION SIGN}"
-
-# Shares of images, by what was removed: see `metric_of`.
-METRICS = ("support/outside", "support/outside_centered")
-_RAW = re.compile(r"sing/((attribute_score|image_score)(_abs|_std)?|score_ratio)")
-_CENTERED = re.compile(
-    r"sing/(.+_centered|image_score_relative|attribute_share|retention)"
-    r"|attribute/.+_(zero_shot_centered|retention|score)"
-)
-
-
-def metric_of(key: str) -> str | None:
-    """The metric that tells which share of a score's images is out of support.
-
-    Example::
-
-        >>> metric_of("sing/retention"), metric_of("sing/image_score"), metric_of("head/rank")
-        ('support/outside_centered', 'support/outside', None)
-    """
-    if _CENTERED.fullmatch(key):
-        return METRICS[1]
-    return METRICS[0] if _RAW.fullmatch(key) else None
 
 
 def is_marked(share: pd.Series) -> pd.Series[bool]:

@@ -7,7 +7,8 @@ import pytest
 
 from sing_monitor.app.charts.common import PALETTE, SeriesStyle
 from sing_monitor.app.parts.runs_table import (
-    KEY_METRICS,
+    ACCURACY,
+    SCORES,
     matching,
     mlflow_links,
     runs_table,
@@ -35,7 +36,7 @@ def test_the_figures_that_are_looked_at_first_come_first_with_mark_and_interval(
     rows = listing(**{"support/outside_centered": [0.4, 0.1], "sing/retention": [0.9, 0.8]})
     intervals = {("id0", "sing/retention"): "0.85 to 0.95"}
     table = runs_table(rows, {}, [], None, intervals)
-    last = [f"{key} last" for key in KEY_METRICS]
+    last = [f"{key} last" for key in (*SCORES, ACCURACY)]
     assert table.columns.tolist()[: len(last) + 4] == ["color", "run", *last, "mark", "outside"]
     assert table["mark"].tolist() == [MARK, ""]
     assert table["sing/retention interval"].tolist() == ["0.85 to 0.95", ""]

@@ -5,7 +5,7 @@ import pytest
 
 from sing_monitor.app.charts.common import SeriesStyle
 from sing_monitor.app.read import store
-from sing_monitor.app.ui.selection import MAX_RUNS, Picks, Run, Selection, differences, stored_run
+from sing_monitor.app.ui.selection import MAX_RUNS, Picks, Run, Selection, differences, run_source
 
 
 def row(**changes: object) -> pd.Series:
@@ -24,7 +24,7 @@ def row(**changes: object) -> pd.Series:
 def run(run_id: str = "r", **changes: object) -> Run:
     about = row(run_id=run_id, **changes)
     return Run(
-        run_id, run_id, SeriesStyle(run_id, run_id, "#000000"), stored_run("uri", about), about
+        run_id, run_id, SeriesStyle(run_id, run_id, "#000000"), run_source("uri", about), about
     )
 
 
@@ -54,16 +54,16 @@ def test_more_runs_than_fit_are_counted() -> None:
         {"monitor/global_step": 200.0},
     ],
 )
-def test_a_stored_run_changes_with_the_run(change: dict[str, object]) -> None:
-    assert stored_run("uri", row(**change)) != stored_run("uri", row())
-    assert stored_run("uri", row()) == stored_run("uri", row())
-    assert stored_run("elsewhere", row()) != stored_run("uri", row())
+def test_the_source_of_a_run_changes_with_it(change: dict[str, object]) -> None:
+    assert run_source("uri", row(**change)) != run_source("uri", row())
+    assert run_source("uri", row()) == run_source("uri", row())
+    assert run_source("elsewhere", row()) != run_source("uri", row())
 
 
 def test_progress_does_not_change_what_tables_are_kept_under() -> None:
-    early, late = (stored_run("uri", row(**{"monitor/global_step": step})) for step in (1.0, 2.0))
+    early, late = (run_source("uri", row(**{"monitor/global_step": step})) for step in (1.0, 2.0))
     assert early.state == late.state
-    assert isinstance(early, store.StoredRun)
+    assert isinstance(early, store.RunSource)
 
 
 def test_yardsticks() -> None:
