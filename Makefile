@@ -49,7 +49,7 @@ mypy-tree:
 	@mkdir -p $(TREE)
 	@ln -s "$(CURDIR)"/sing_monitor/* "$(CURDIR)/callbacks" "$(CURDIR)/app" $(TREE)/
 
-readme: $(STAMP) ## write the README's table of metrics anew
+readme: $(STAMP) ## write the README's lists of metrics and tables anew
 	$(BIN)/python -m tests.readme_table
 
 bench: $(STAMP) ## run every benchmark and print its ratios

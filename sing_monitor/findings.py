@@ -71,11 +71,13 @@ class ColumnSpec:
         name: as it stands in the file. It may hold the placeholder ``{attribute}``.
         unit: as of a metric; empty for names, ids and lists.
         plain: what it holds, in a sentence.
+        is_optional: whether a table may come without it.
     """
 
     name: str
     unit: str
     plain: str
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,38 @@ def complete(
     return {key: value if math.isfinite(value) else math.nan for key, value in values.items()}
 
 
+def check_tables(
+    tables: Mapping[str, DataFrame], specs: Iterable[TableSpec], attributes: Sequence[str] = ()
+) -> None:
+    """Refuse tables and columns without a spec; a table nobody explains is not stored.
+
+    Args:
+        tables: by name.
+        specs: of all tables that there may be.
+        attributes: in place of ``{attribute}``, in the order of their columns.
+
+    Raises:
+        ValueError: if a table has no spec, or other columns than its spec, or in another order.
+    """
+    known = {spec.name: spec for spec in specs}
+    unknown = sorted(tables.keys() - known.keys())
+    if unknown:
+        raise ValueError(f"tables without a spec: {', '.join(unknown)}; add a TableSpec.")
+    for name, table in tables.items():
+        found = [str(column) for column in table.columns]
+        expected = [
+            column.name.replace(ATTRIBUTE_PLACEHOLDER, attribute)
+            for column in known[name].columns
+            if not (column.is_optional and column.name not in found)
+            for attribute in (attributes if ATTRIBUTE_PLACEHOLDER in column.name else ("",))
+        ]
+        if found != expected:
+            raise ValueError(
+                f"table {name!r} has the columns {', '.join(found)}; its TableSpec says "
+                f"{', '.join(expected)}."
+            )
+
+
 def named_key(key: str, name: str | None) -> str:
     """The key as a callback called ``name`` logs it: the name joins the group, before the slash.
 
@@ -258,3 +292,9 @@ def markdown_table(specs: Iterable[MetricSpec]) -> str:
     ]
     head = "| metric | what it tells | unit | better | computed as | source |"
     return "\n".join([head, "|---|---|---|---|---|---|", *rows])
+
+
+def markdown_tables(specs: Iterable[TableSpec]) -> str:
+    """The tables as the README shows them: one row a table."""
+    rows = [f"| `{spec.name}` | {spec.plain} |" for spec in specs]
+    return "\n".join(["| table | what a row is |", "|---|---|", *rows])

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
+from operator import or_
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from sing_monitor.analyses import classes, concepts, head, images, invariants, readings, translator
+from sing_monitor.findings import Findings
+from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.texts import Texts, TextSet
 
@@ -94,3 +100,14 @@ def reorder(snapshot: Snapshot, order: Tensor) -> Snapshot:
             name: (labels[order], values) for name, (labels, values) in snapshot.attributes.items()
         },
     )
+
+
+def observe(snapshot: Snapshot, texts: Texts | None = None, **options: Any) -> Observation:
+    """The snapshot as it is, not in coordinates; with texts at the classes' own embeddings."""
+    return Observation(snapshot, make_texts(snapshot) if texts is None else texts, **options)
+
+
+def scored(observation: Observation) -> Findings:
+    """All that is said of scores, head and translators, without what is derived from it."""
+    asked = (invariants, readings, head, translator, classes, images, concepts)
+    return reduce(or_, (observation.once(module.ANALYSIS.run) for module in asked))

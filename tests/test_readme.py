@@ -14,15 +14,16 @@ from omegaconf import OmegaConf
 from sing_monitor import SINGCallback
 from sing_monitor.alerts import DEFAULT_ALERTS
 from tests.callbacks import configured
-from tests.readme_table import README, with_table
+from tests.readme_table import README, with_tables
 
 ROOT = README.parent
 
 
-def test_the_table_of_metrics_is_that_of_the_catalogue() -> None:
+def test_the_tables_of_metrics_and_tables_are_those_of_the_catalogue() -> None:
     text = README.read_text("utf-8")
     assert "`sing/image_score`" in text
-    assert with_table(text) == text, "run `make readme`"
+    assert "| `classes` |" in text
+    assert with_tables(text) == text, "run `make readme`"
 
 
 def test_every_make_target_it_names_exists() -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
-from sing_monitor import analyses
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.parts import epoch_tables
 from sing_monitor.app.read import curves, stored_tables
@@ -18,7 +15,6 @@ from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.widgets import epoch_slider, run_box
 from sing_monitor.app.wording import metrics
 from sing_monitor.app.wording.text import plain
-from sing_monitor.findings import ColumnSpec, TableSpec
 
 # Every other group has its curves here, so that a new analysis needs no page.
 _WITH_A_PAGE = frozenset(
@@ -50,12 +46,12 @@ def _table(run: Run, at: tuple[int, int]) -> None:
     name = st.selectbox(
         "Table",
         names,
-        format_func=lambda each: _spec(each).title,
+        format_func=lambda each: metrics.table_spec_of(each).title,
         key="table",
         bind="query-params",
         width=420,
     )
-    spec = _spec(name)
+    spec = metrics.table_spec_of(name)
     table = states.attempt(lambda: stored_tables.table(run.source, name, *at), run)
     if table is None:
         return
@@ -67,25 +63,12 @@ def _table(run: Run, at: tuple[int, int]) -> None:
         hide_index=True,
         placeholder=metrics.MISSING,
         alt=f"{spec.title} of {run.label} at epoch {at[0]}",
-        column_config={name: _column(spec, name) for name in table.columns},
+        column_config={
+            column: st.column_config.Column(help=metrics.column_help(spec, column))
+            for column in table.columns
+        },
     )
     csv_button("This table as CSV", f"{name}.csv", table)
-
-
-def _spec(name: str) -> TableSpec:
-    """The description of a table; one that another version wrote says so."""
-    unknown = "This version of sing-monitor does not know the table."
-    return analyses.TABLES.get(name, TableSpec(name, name, unknown, ()))
-
-
-def _column(spec: TableSpec, name: str) -> Any:
-    about = next((column for column in spec.columns if metrics.is_named(column.name, name)), None)
-    return st.column_config.Column(name, help=_about(about or ColumnSpec(name, "", "")))
-
-
-def _about(column: ColumnSpec) -> str:
-    unit = metrics.unit_in_words(column.unit)
-    return " · ".join(filter(None, (plain(column.plain), unit))) or "Not explained by this version."
 
 
 def _curves(chosen: Selection) -> None:

@@ -9,7 +9,7 @@ from functools import cache
 
 from sing_monitor import analyses
 from sing_monitor.app.wording.text import plain
-from sing_monitor.findings import ATTRIBUTE_PLACEHOLDER, MetricGroup, MetricSpec
+from sing_monitor.findings import ATTRIBUTE_PLACEHOLDER, MetricGroup, MetricSpec, TableSpec
 
 UNITS = {
     "deg": "degrees",
@@ -34,25 +34,39 @@ _FORMATS = {"deg": ".2f", "ratio": ".2f", "share": ".3f", "cosine": ".3f", "s": 
 def spec_of(key: str) -> MetricSpec:
     """The catalogue's entry; a key that another version logged gets an entry that says so."""
     for spec in analyses.CATALOGUE:
-        if _attribute(spec, key) is not None:
+        if _attribute(spec.key, key) is not None:
             return spec
     name = key.partition("/")[0]
-    group = next((group for group in groups() if group.name == name), MetricGroup(name, name))
+    group = analyses.GROUPS.get(name, MetricGroup(name, name))
     plain_words = "This version of sing-monitor does not know the metric."
     return MetricSpec(key, key, "", "none", "", "", plain_words, group)
 
 
 def groups() -> list[MetricGroup]:
     """The groups of the catalogue, in its order."""
-    return list(dict.fromkeys(spec.group for spec in analyses.CATALOGUE))
+    return list(analyses.GROUPS.values())
 
 
-def _attribute(spec: MetricSpec, key: str) -> str | None:
-    """What the key has in place of ``{attribute}``; "" without a placeholder, None: no match."""
-    before, placeholder, after = spec.key.partition(ATTRIBUTE_PLACEHOLDER)
+def table_spec_of(name: str) -> TableSpec:
+    """The description of a stored table; one that another version wrote says so."""
+    unknown = "This version of sing-monitor does not know the table."
+    return analyses.TABLES.get(name, TableSpec(name, name, unknown, ()))
+
+
+def column_help(table: TableSpec, name: str) -> str:
+    """What a column of a stored table holds and its unit, as Markdown for a tooltip."""
+    for column in table.columns:
+        if _attribute(column.name, name) is not None:
+            return " · ".join(filter(None, (plain(column.plain), unit_in_words(column.unit))))
+    return "This version of sing-monitor does not know the column."
+
+
+def _attribute(spec_name: str, name: str) -> str | None:
+    """What a name has in place of ``{attribute}``; "" without a placeholder, None: no match."""
+    before, placeholder, after = spec_name.partition(ATTRIBUTE_PLACEHOLDER)
     if not placeholder:
-        return "" if key == spec.key else None
-    match = re.fullmatch(f"{re.escape(before)}([a-z0-9_]+){re.escape(after)}", key)
+        return "" if name == spec_name else None
+    match = re.fullmatch(f"{re.escape(before)}([a-z0-9_]+){re.escape(after)}", name)
     return match[1] if match else None
 
 
@@ -65,7 +79,7 @@ def label(key: str) -> str:
         'Retention of the ink colour'
     """
     spec = spec_of(key)
-    name = _attribute(spec, key)
+    name = _attribute(spec.key, key)
     return spec.label.replace("attribute", name.replace("_", " ")) if name else spec.label
 
 
@@ -76,7 +90,7 @@ def short_label(key: str) -> str:
 
 def better(key: str) -> str:
     """``higher``, ``lower`` or ``none``; of the training's own metrics, by what the name says."""
-    if "/" in key and key.partition("/")[0] in {group.name for group in groups()}:
+    if "/" in key and key.partition("/")[0] in analyses.GROUPS:
         return spec_of(key).better
     if re.search(r"loss|err", key, re.I):
         return "lower"
@@ -146,7 +160,7 @@ def support_of(key: str) -> str | None:
 
 def _filled(other: str | None, key: str) -> str | None:
     """A key that stands in the spec of another one, with its attribute in place."""
-    name = _attribute(spec_of(key), key) or ""
+    name = _attribute(spec_of(key).key, key) or ""
     return None if other is None else other.replace(ATTRIBUTE_PLACEHOLDER, name)
 
 

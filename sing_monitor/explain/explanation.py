@@ -141,7 +141,7 @@ def _fitted(
             Option("snapshot", "RunReader(...).snapshot()"),
             ".",
         )
-    features, embeddings = snapshot.features.double(), snapshot.embeddings
+    features, embeddings = snapshot.features.double(), snapshot.known_embeddings
     fit = cross_fit(features, embeddings, snapshot.folds, ridge)
     if fit.translators is None:
         raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")

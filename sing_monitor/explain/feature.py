@@ -179,7 +179,7 @@ def _nearest_rows(
     """Rows of the nearest probe images; copies of the image itself are not among them."""
     if snapshot is None:
         return ()
-    cosines = text_cosines(embedding, snapshot.embeddings.double())[0]
+    cosines = text_cosines(embedding, snapshot.known_embeddings.double())[0]
     rows = cosines.argsort(descending=True).tolist()
     ids = range(len(rows)) if snapshot.image_ids is None else snapshot.image_ids.tolist()
     return tuple(row for row in rows if image_id is None or ids[row] != image_id)[:NEIGHBOURS]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import linear
 
-from sing_monitor.analyses.invariants_tables import image_ids
 from sing_monitor.explain.feature import Explanation, explain_features
 from sing_monitor.head.forward import HeadPass
-from sing_monitor.snapshot import Snapshot
+from sing_monitor.snapshot import Snapshot, hex_ids
 from sing_monitor.translate.cross_fit import CrossFit
 
 
@@ -27,14 +26,14 @@ def explain_stored(snapshot: Snapshot, fit: CrossFit, image: str, *, top: int = 
     Raises:
         ValueError: if the snapshot does not hold the image, or no translator could be fitted.
     """
-    ids = image_ids(snapshot)
+    ids = hex_ids(snapshot.ids)
     if image not in ids:
         raise ValueError(f"the snapshot of epoch {snapshot.epoch} does not hold the image {image}.")
     if fit.translators is None:
         raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
     row, texts = ids.index(image), snapshot.texts
     rows, label = slice(row, row + 1), int(snapshot.labels[row])
-    embedding = snapshot.embeddings[rows]
+    embedding = snapshot.known_embeddings[rows]
     unknown = torch.full_like(embedding, float("nan"), dtype=torch.float64)
     weight, bias, features = snapshot.weight, snapshot.bias, snapshot.features[rows].double()
     logits = linear(features, weight.double(), None if bias is None else bias.double())

@@ -77,7 +77,7 @@ class AnalyzedModel:
             ValueError: if the probe is too small to choose its ridge.
         """
         snapshot, ridge = self.snapshot, self.scalars["translator/ridge"]
-        return fit_translator(snapshot.features.double(), snapshot.embeddings, ridge)
+        return fit_translator(snapshot.features.double(), snapshot.known_embeddings, ridge)
 
 
 def analyze(
@@ -203,7 +203,7 @@ def _analyze(
         return AnalyzedModel(
             findings,
             snapshot,
-            collector.setup.texts(snapshot.embeddings, snapshot.labels),
+            collector.setup.texts(snapshot.known_embeddings, snapshot.labels),
             watch.embedder.pictures(outcome.wanted),
             config,
             tags,

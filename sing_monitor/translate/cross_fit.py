@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sing_monitor.head.geometry import HeadGeometry, coordinates
 from sing_monitor.row_blocks import deviations, row_blocks, working
+from sing_monitor.scores.pairs import CENTERED, PLAIN, Pair
 from sing_monitor.translate.ridge import Statistics, enough_for, statistics_of
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
 from sing_monitor.translate.translator import LinearTranslator
@@ -35,6 +36,11 @@ class TranslatedPairs:
     removed: Tensor
     centered: Tensor
     seen: Tensor
+
+    @property
+    def equivalents(self) -> dict[Pair, Tensor]:
+        """Both equivalents, by pair."""
+        return {PLAIN: self.removed, CENTERED: self.centered}
 
 
 @dataclass(frozen=True)

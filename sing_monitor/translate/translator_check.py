@@ -121,7 +121,7 @@ def compare_translators(
     """
     from pandas import DataFrame
 
-    features, embeddings = snapshot.features.double(), snapshot.embeddings.double()
+    features, embeddings = snapshot.features.double(), snapshot.known_embeddings.double()
     linear = cross_fit(features, embeddings, snapshot.folds, ridge).translators
     if linear is None:
         raise ValueError("one fold of the probe is empty; give a snapshot of more images.")

@@ -8,18 +8,17 @@ import pandas as pd
 import pytest
 import torch
 
-from sing_monitor.analyses import analyze_invariants, translate
 from sing_monitor.analyses.classes import evidence_scalars, poor_classes
 from sing_monitor.findings import Findings
 from sing_monitor.scores.class_leaks import deviations, p_values, q_values
 from sing_monitor.snapshot import Snapshot
-from tests.helpers import make_snapshot, make_texts, reorder
+from tests.helpers import make_snapshot, observe, reorder, scored
 
 RIDGE = 0.01
 
 
 def analyzed(snapshot: Snapshot) -> Findings:
-    return analyze_invariants(translate(snapshot, make_texts(snapshot), ridge=RIDGE))
+    return scored(observe(snapshot, ridge=RIDGE))
 
 
 def blind_to(snapshot: Snapshot, label: int) -> Snapshot:
@@ -93,9 +92,9 @@ def test_two_classes_cannot_say_which_is_out_of_line() -> None:
 def test_the_translation_of_a_class_is_measured_on_images_it_was_not_fitted_on(
     seeing: Snapshot,
 ) -> None:
-    translation = translate(seeing, make_texts(seeing), ridge=RIDGE)
-    classes = analyze_invariants(translation).tables["classes"]
-    translated, z = translation.pairs.original, seeing.embeddings
+    observation = observe(seeing, ridge=RIDGE)
+    classes = scored(observation).tables["classes"]
+    translated, z = observation.translated.original, seeing.embeddings
     for label in range(12):
         errors = deviation = 0.0
         for row in (seeing.labels == label).nonzero().flatten().tolist():

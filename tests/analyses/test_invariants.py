@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,23 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sing_monitor.analyses import CATALOGUE, analyze, analyze_invariants
+from sing_monitor.analyses import CATALOGUE, TABLES, analyze
 from sing_monitor.findings import Findings, complete, expand
 from sing_monitor.head.geometry import HeadGeometry
-from sing_monitor.observation import translate
-from sing_monitor.scores.angles import angle, attribute_score, image_score, retention
+from sing_monitor.scores.angles import angle, attribute_score, image_score
+from sing_monitor.scores.derived import retention
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.texts import Texts, TextSet
 from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
-from sing_monitor.translate.random_subspaces import RANDOM_SEED, remove_at_random
+from sing_monitor.translate.random_subspaces import remove_at_random
 from tests.helpers import (
     class_texts,
     generator,
     make_snapshot,
     make_texts,
     normal,
+    observe,
     orthogonal,
     reorder,
+    scored,
 )
 
 RIDGE = 0.01
@@ -65,12 +67,9 @@ def planted(weight: Tensor, seen: float = 1.0) -> Snapshot:
 def invariants(
     snapshot: Snapshot,
     texts: Texts,
-    *,
-    ridge: float | Literal["auto"] = "auto",
-    seed: int = RANDOM_SEED,
     **options: Any,
 ) -> Findings:
-    return analyze_invariants(translate(snapshot, texts, ridge=ridge, seed=seed), **options)
+    return scored(observe(snapshot, texts, **options))
 
 
 def direct(snapshot: Snapshot, ridge: float = RIDGE) -> tuple[CrossFit, Tensor, TranslatedPairs]:
@@ -211,18 +210,10 @@ def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
     assert values.keys() == keys
     assert all(math.isnan(values[key]) for key in keys if key.startswith("monitor/"))
     assert all(math.isfinite(values[key]) for key in expected - {"attribute/colour_retention"})
-    assert findings.tables.keys() == {
-        "classes",
-        "images",
-        "spectrum",
-        "concepts",
-        "class_concepts",
-        "intervals",
-        "ridge",
-        "support",
-        "class_support",
-        "steering",
-    }
+    assert findings.tables.keys() == TABLES.keys()
+    for name, table in findings.tables.items():
+        expected = [column.name.format(attribute="colour") for column in TABLES[name].columns]
+        assert list(table.columns) == expected, name
 
 
 @settings(max_examples=15, deadline=None)

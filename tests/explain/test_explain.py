@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
-from sing_monitor.analyses import analyze_invariants, translate
+from sing_monitor.analyses.images import analyze_images
 from sing_monitor.explain.explanation import explain
 from sing_monitor.explain.image import explain_image
 from sing_monitor.head.forward import run_head
+from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot, hex_id
 from sing_monitor.space.texts import Texts, concept_set, fingerprint, text_set, to_uint8
 from tests.callbacks import tiny
@@ -47,7 +48,7 @@ def snapshot(model: tiny.Classifier) -> Snapshot:
 def table(snapshot: Snapshot) -> pd.DataFrame:
     space = tiny.HashSpace()
     texts = Texts(text_set(space, tiny.CLASSES, "an image of a {}"), concept_set(space, CONCEPTS))
-    return analyze_invariants(translate(snapshot, texts, ridge=RIDGE)).tables["images"]
+    return analyze_images(Observation(snapshot, texts, ridge=RIDGE)).tables["images"]
 
 
 def explained(model: tiny.Classifier, row: int = 0, **changes: Any) -> Any:

@@ -6,22 +6,19 @@ import pandas as pd
 import pytest
 import torch
 
-from sing_monitor.analyses import analyze_invariants, translate
-from sing_monitor.analyses.ridge import KEYS, analyze_ridge
+from sing_monitor.analyses.ridge_slopes import KEYS, analyze_ridge
 from sing_monitor.snapshot import Snapshot
-from tests.helpers import make_snapshot, make_texts
+from tests.helpers import make_snapshot, observe, scored
 
 RIDGE = 0.01
 
 
 def ridge_table(snapshot: Snapshot, ridge: float = RIDGE) -> pd.DataFrame:
-    translation = translate(snapshot, make_texts(snapshot), ridge=ridge)
-    return analyze_ridge(translation).tables["ridge"].set_index("key")
+    return analyze_ridge(observe(snapshot, ridge=ridge)).tables["ridge"].set_index("key")
 
 
 def scalars(snapshot: Snapshot, ridge: float) -> dict[str, float]:
-    translation = translate(snapshot, make_texts(snapshot), ridge=ridge)
-    return dict(analyze_invariants(translation).scalars)
+    return dict(scored(observe(snapshot, ridge=ridge)).scalars)
 
 
 def test_value_and_slope_are_those_of_analyses_with_neighbouring_ridges() -> None:
