@@ -27,7 +27,7 @@ from sing_monitor.space.semantic_space import SemanticSpace
 
 
 @dataclass(frozen=True, eq=False)
-class GivenModel:
+class LoadedModel:
     """A model with what it needs to look at pictures.
 
     Args:
@@ -48,7 +48,7 @@ class GivenModel:
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model …")
-def load(source: ModelSource) -> GivenModel:
+def load(source: ModelSource) -> LoadedModel:
     """The model of a command line.
 
     Raises:
@@ -61,11 +61,11 @@ def load(source: ModelSource) -> GivenModel:
         loader = None if images is None else images.loader(model)
         space = None if source.space is None else load_space(source.space)
         if source.transform is not None:
-            return GivenModel(model, loader, load_callable(source.transform), False, space)
+            return LoadedModel(model, loader, load_callable(source.transform), False, space)
         # A folder of images has timm's transform, too.
         is_folder = source.data is not None and Path(source.data).expanduser().is_dir()
         own = None if is_folder else _transform(getattr(loader, "dataset", None))
-        return GivenModel(model, loader, own or _timm_transform(model), own is None, space)
+        return LoadedModel(model, loader, own or _timm_transform(model), own is None, space)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from sing_monitor.translate.translator import LinearTranslator
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class FittedSnapshot:
     """A run's last snapshot with the translators fitted on it.
 
     Args:
@@ -65,7 +65,7 @@ class Stored:
 
 # Features of a whole probe: few are kept.
 @st.cache_resource(ttl="1h", max_entries=2, show_spinner="Reading the snapshot …")
-def read(source: store.Source) -> Stored:
+def read(source: store.RunSource) -> FittedSnapshot:
     """The run's last snapshot.
 
     Raises:
@@ -86,15 +86,15 @@ def read(source: store.Source) -> Stored:
         raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
     cosine = mean_cosine(fit.original(features, snapshot.center), snapshot.known_embeddings)
     ids = tuple(hex_ids(snapshot.ids))
-    return Stored(snapshot, fit, cosine, ids, config)
+    return FittedSnapshot(snapshot, fit, cosine, ids, config)
 
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner=False)
-def explanation(source: store.Source, image: str) -> Explanation:
+def explanation(source: store.RunSource, image: str) -> Explanation:
     """One image of the run's last snapshot.
 
     Raises:
         ValueError: if the snapshot does not hold the image, or as `read`, like all others.
     """
-    stored = read(source)
-    return explain_stored(stored.snapshot, stored.fit, image)
+    fitted = read(source)
+    return explain_stored(fitted.snapshot, fitted.fit, image)

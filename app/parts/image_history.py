@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import streamlit as st
 
 from sing_monitor.app.charts import images as charts
-from sing_monitor.app.charts.images import Score
-from sing_monitor.app.parts.image_cards import View
-from sing_monitor.app.read import epoch_tables
+from sing_monitor.app.charts.images import ScoreLabels
+from sing_monitor.app.parts import epoch_tables
+from sing_monitor.app.parts.image_cards import ImageView
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.downloads import csv_button
-from sing_monitor.app.ui.drawing import draw as draw_chart
+from sing_monitor.app.ui.drawing import show_chart
 
 # Of the table of images, besides the scores.
 NEEDED = ("image", "label", "prediction")
@@ -22,7 +22,7 @@ _ABOUT = {
 }
 
 
-def draw(view: View, image: str, steps: Mapping[int, tuple[int, int]]) -> None:
+def draw_image_history(view: ImageView, image: str, steps: Mapping[int, tuple[int, int]]) -> None:
     """A chart for AS and one for IS, and the numbers as CSV.
 
     Args:
@@ -31,7 +31,9 @@ def draw(view: View, image: str, steps: Mapping[int, tuple[int, int]]) -> None:
         steps: from `at_epoch.last_steps`.
     """
     wanted = [*NEEDED, *charts.COLUMNS]
-    tables = epoch_tables.history(view.run, "images", steps, columns=wanted, where=("image", image))
+    tables = epoch_tables.tables_by_epoch(
+        view.run, "images", steps, columns=wanted, where=("image", image)
+    )
     tables = {at: table for at, table in tables.items() if set(NEEDED) <= set(table.columns)}
     values = charts.history_of(image, tables)
     if values["epoch"].nunique() == 1:
@@ -43,13 +45,13 @@ def draw(view: View, image: str, steps: Mapping[int, tuple[int, int]]) -> None:
                 if column not in values or values[column].isna().all():
                     states.no_values(score)
                     continue
-                said = Score(column, f"{score} of this image, {view.pair}", _ABOUT[score])
+                said = ScoreLabels(column, f"{score} of this image, {view.removal}", _ABOUT[score])
                 what = f"{said.title}, against epoch; run {view.run.label}"
-                draw_chart(
+                show_chart(
                     charts.history,
                     values,
                     said,
-                    view.run.series.colour,
+                    view.run.series.color,
                     view.epoch,
                     key=f"history {score}",
                     alt_text=what,

@@ -12,7 +12,7 @@ from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.read import store
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.selection import Run
-from sing_monitor.app.ui.text import listed, plain
+from sing_monitor.app.wording.text import listed, plain
 
 Validations = dict[str, list[tuple[int, int]]]
 
@@ -30,12 +30,12 @@ def validations(runs: Sequence[Run]) -> Validations:
     return found
 
 
-def last_steps(run: Run) -> dict[int, tuple[int, int]]:
+def last_validations(run: Run) -> dict[int, tuple[int, int]]:
     """The last validation of each epoch that has tables: epoch -> (epoch, global step)."""
     return {pair[0]: pair for pair in validations([run]).get(run.run_id, [])}
 
 
-def history(
+def tables_by_epoch(
     run: Run,
     name: str,
     steps: Mapping[int, tuple[int, int]],
@@ -48,7 +48,7 @@ def history(
     Args:
         run: picked.
         name: of the table.
-        steps: from `last_steps`.
+        steps: from `last_validations`.
         columns: to read, as far as the tables have them; None: all.
         where: a column and the value of the rows to read; None: all rows.
     """
@@ -68,7 +68,7 @@ def class_names(run: Run, at: tuple[int, int]) -> dict[int, str]:
     return dict(zip(named["class_index"].tolist(), named["name"].tolist(), strict=True))
 
 
-def tables(
+def tables_of_runs(
     runs: Sequence[Run],
     name: str,
     columns: Sequence[str],

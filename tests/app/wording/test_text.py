@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sing_monitor.app.ui.text import code, count, listed, one_line, plain, short
+from sing_monitor.app.wording.text import code, count, listed, one_line, plain, short
 
 
 @given(st.text())

@@ -5,8 +5,8 @@ from itertools import permutations
 import pandas as pd
 import pytest
 
-from sing_monitor.app.charts.common import PALETTE, Series, dash, shape, swatch
-from sing_monitor.app.read.run_names import colours, labels, one_row_a_run, variants
+from sing_monitor.app.charts.common import PALETTE, SeriesStyle, dash, shape, swatch
+from sing_monitor.app.ui.run_names import colors, labels, one_row_a_run, variants
 
 
 def listing(*rows: tuple[str, str | None, str | None]) -> pd.DataFrame:
@@ -53,35 +53,35 @@ def test_labels_differ() -> None:
 
 
 RUNS = [f"r{i}" for i in range(30)]
-PAINTED = colours(RUNS[::-1])
+PAINTED = colors(RUNS[::-1])
 
 
-def test_the_first_runs_of_a_store_all_look_different_and_then_colours_repeat() -> None:
+def test_the_first_runs_of_a_store_all_look_different_and_then_colors_repeat() -> None:
     assert [PAINTED[run] for run in RUNS] == [*PALETTE * 3, *PALETTE[:6]]
 
 
-def test_a_colour_stays_when_newer_runs_come() -> None:
-    newer = colours(["new", *RUNS[::-1]])
+def test_a_color_stays_when_newer_runs_come() -> None:
+    newer = colors(["new", *RUNS[::-1]])
     assert {run: newer[run] for run in RUNS} == PAINTED
 
 
-def test_picked_runs_of_one_colour_are_told_apart_in_any_order() -> None:
+def test_picked_runs_of_one_color_are_told_apart_in_any_order() -> None:
     for order in permutations(["r1", "r9", "r4", "r17"]):
         assert variants(order, PAINTED) == {"r1": 0, "r4": 0, "r9": 1, "r17": 2}
     assert variants(["r9"], PAINTED) == {"r9": 0}
 
 
-def test_as_many_runs_of_one_colour_as_fit_mostly_look_different() -> None:
-    looks = [Series("", "", "", variant=variant) for variant in range(20)]
+def test_as_many_runs_of_one_color_as_fit_mostly_look_different() -> None:
+    looks = [SeriesStyle("", "", "", variant=variant) for variant in range(20)]
     assert len({(each.shape, *each.dashes) for each in looks}) == 15
     assert len({swatch(each) for each in looks}) == 15
 
 
-def test_dashes_mark_the_baseline_and_shapes_repeated_colours() -> None:
+def test_dashes_mark_the_baseline_and_shapes_repeated_colors() -> None:
     series = [
-        Series("a", "", "#111111", is_baseline=True),
-        Series("b", "", "#111111", variant=1),
-        Series("c", "", "#222222"),
+        SeriesStyle("a", "", "#111111", is_baseline=True),
+        SeriesStyle("b", "", "#111111", variant=1),
+        SeriesStyle("c", "", "#222222"),
     ]
     strokes, points = dash(series).to_dict(), shape(series).to_dict()
     assert strokes["scale"]["range"] == [[6, 4], [2, 3], [1, 0]]

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from sing_monitor.analyses import CATALOGUE
-from sing_monitor.app.parts import evolution_controls
-from sing_monitor.app.read import metrics, overview
+from sing_monitor.app.parts import evolution_controls, runs_table
+from sing_monitor.app.wording import metrics
 
 KEYS = [spec.key.replace("{attribute}", "ink_colour") for spec in CATALOGUE]
 
@@ -16,7 +16,7 @@ def test_every_metric_of_the_catalogue_can_be_shown() -> None:
     for key, spec in zip(KEYS, CATALOGUE, strict=True):
         assert metrics.spec_of(key) is spec
         assert spec.unit in metrics.UNITS
-        assert spec.key.partition("/")[0] in metrics.GROUPS
+        assert spec.group in metrics.groups()
         assert spec.formula in metrics.explanation(key)
         assert format(0.5, metrics.number_format(key))
 
@@ -24,10 +24,11 @@ def test_every_metric_of_the_catalogue_can_be_shown() -> None:
 def test_keys_the_app_names_are_in_the_catalogue() -> None:
     named = {
         *evolution_controls.DEFAULT,
-        *overview.KEY_METRICS,
-        *overview.CURVES,
-        *overview.BEST,
-        *overview.HEADLINE,
+        *runs_table.SCORES,
+        *runs_table.HEAD,
+        *runs_table.CURVES,
+        *runs_table.HEADLINE,
+        *runs_table.HEADLINE_WITHOUT_SPACE,
         *metrics.BOOKKEEPING,
     }
     assert named <= {spec.key for spec in CATALOGUE}
@@ -36,7 +37,7 @@ def test_keys_the_app_names_are_in_the_catalogue() -> None:
 def test_an_unknown_metric_is_shown_by_its_key() -> None:
     assert metrics.label("sing/of_the_future") == "sing/of_the_future"
     assert "does not know" in metrics.explanation("sing/of_the_future")
-    assert metrics.show("sing/of_the_future", 1234.5678) == "1235"
+    assert metrics.value_text("sing/of_the_future", 1234.5678) == "1235"
 
 
 def test_an_attribute_is_named_and_an_empty_one_is_unknown() -> None:
@@ -57,7 +58,7 @@ def test_an_attribute_is_named_and_an_empty_one_is_unknown() -> None:
     ],
 )
 def test_the_random_baseline_of_a_metric(key: str, random: str | None) -> None:
-    assert metrics.random_of(key) == random
+    assert metrics.baseline_of(key) == random
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_the_random_baseline_of_a_metric(key: str, random: str | None) -> None:
     ],
 )
 def test_values_are_shown_with_their_unit(key: str, value: float, sign: bool, text: str) -> None:
-    assert metrics.show(key, value, sign) == text
+    assert metrics.value_text(key, value, sign) == text
 
 
 @pytest.mark.parametrize(

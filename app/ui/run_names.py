@@ -1,4 +1,4 @@
-"""Names and colours of runs, from the table of all runs; pure functions."""
+"""Names and colors of runs, from the table of all runs; pure functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from sing_monitor.app.charts.common import PALETTE
-from sing_monitor.app.ui.text import one_line, short
+from sing_monitor.app.wording.text import one_line, short
 
 
 def one_row_a_run(listing: pd.DataFrame, monitor: str | None) -> pd.DataFrame:
@@ -45,10 +45,10 @@ def labels(listing: pd.DataFrame) -> list[str]:
     ]
 
 
-def colours(runs: Sequence[str]) -> dict[str, str]:
-    """The colour of every run of the store; it hangs on no choice, so that links agree.
+def colors(runs: Sequence[str]) -> dict[str, str]:
+    """The color of every run of the store; it hangs on no choice, so that links agree.
 
-    Runs take the colours of the palette in turn, in the order in which they began.
+    Runs take the colors of the palette in turn, in the order in which they began.
 
     Args:
         runs: all of the store, newest first.
@@ -56,17 +56,17 @@ def colours(runs: Sequence[str]) -> dict[str, str]:
     return {run: PALETTE[place % len(PALETTE)] for place, run in enumerate(reversed(runs))}
 
 
-def variants(runs: Sequence[str], colours: Mapping[str, str]) -> dict[str, int]:
-    """How many of the picked runs have each one's colour and began before it.
+def variants(runs: Sequence[str], colors: Mapping[str, str]) -> dict[str, int]:
+    """How many of the picked runs have each one's color and began before it.
 
     Args:
         runs: picked, in any order.
-        colours: from `colours`, in the order in which runs began.
+        colors: from `colors`, in the order in which runs began.
     """
     seen: Counter[str] = Counter()
     found = {}
-    for run, colour in colours.items():
+    for run, color in colors.items():
         if run in runs:
-            found[run] = seen[colour]
-            seen[colour] += 1
+            found[run] = seen[color]
+            seen[color] += 1
     return found

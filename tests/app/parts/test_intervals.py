@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sing_monitor.app.read import metrics
-from sing_monitor.app.read.intervals import MOST
+from sing_monitor.app.parts.intervals import MOST_EPOCHS
+from sing_monitor.app.wording import metrics
 from sing_monitor.findings import Findings
 from tests.app.asked import counting
 from tests.app.conftest import Opened, Runs, copy_of
 from tests.app.stores import Store, history
 
 KEYS = ("sing/attribute_score_centered", "sing/score_ratio_centered")
-EPOCHS = 2 * MOST + 1
+EPOCHS = 2 * MOST_EPOCHS + 1
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_evolution_draws_bands_unless_told_not_to_and_fetches_few_files(
         app.toggle(key="interval").set_value(True).run()
     assert not app.exception
     assert not app.warning
-    assert 0 < asked["download_artifacts"] <= MOST + 1
+    assert 0 < asked["download_artifacts"] <= MOST_EPOCHS + 1
     found = charts(app)
     assert "area" in kinds(found[metrics.label(KEYS[0])])
     assert "area" not in kinds(found[metrics.label("sing/image_score_centered")])

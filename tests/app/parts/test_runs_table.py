@@ -5,11 +5,16 @@ import math
 import pandas as pd
 import pytest
 
-from sing_monitor.app.charts.common import PALETTE, Series
+from sing_monitor.app.charts.common import PALETTE, SeriesStyle
+from sing_monitor.app.parts.runs_table import (
+    ACCURACY,
+    SCORES,
+    matching,
+    mlflow_links,
+    runs_table,
+)
 from sing_monitor.app.read import curves
-from sing_monitor.app.read.overview import KEY_METRICS, matching, mlflow_links, reading, runs_table
-from sing_monitor.app.read.support_marks import MARK
-from tests.app.stores import plausible
+from sing_monitor.app.wording.support_marks import MARK
 
 
 def listing(**columns: list[object]) -> pd.DataFrame:
@@ -31,8 +36,8 @@ def test_the_figures_that_are_looked_at_first_come_first_with_mark_and_interval(
     rows = listing(**{"support/outside_centered": [0.4, 0.1], "sing/retention": [0.9, 0.8]})
     intervals = {("id0", "sing/retention"): "0.85 to 0.95"}
     table = runs_table(rows, {}, [], None, intervals)
-    last = [f"{key} last" for key in KEY_METRICS]
-    assert table.columns.tolist()[: len(last) + 4] == ["colour", "run", *last, "mark", "outside"]
+    last = [f"{key} last" for key in (*SCORES, ACCURACY)]
+    assert table.columns.tolist()[: len(last) + 4] == ["color", "run", *last, "mark", "outside"]
     assert table["mark"].tolist() == [MARK, ""]
     assert table["sing/retention interval"].tolist() == ["0.85 to 0.95", ""]
 
@@ -51,14 +56,14 @@ def test_the_table_holds_last_best_and_curve() -> None:
             }
         )
     )
-    table = runs_table(rows, {"id0": history}, [Series("id1", "run 1", PALETTE[0])])
+    table = runs_table(rows, {"id0": history}, [SeriesStyle("id1", "run 1", PALETTE[0])])
     first, second = table.to_dict("records")
     assert (first["sing/retention last"], first["sing/retention best"]) == (0.4, 0.9)
     assert first["sing/image_score_centered curve"] == [1.0, 3.0]
-    assert (first["epochs"], first["model"], first["colour"]) == (3, "a b", "")
+    assert (first["epochs"], first["model"], first["color"]) == (3, "a b", "")
     assert math.isnan(second["sing/retention best"])
     assert second["sing/image_score_centered curve"] == []
-    assert second["colour"].startswith("data:image/svg+xml;base64,")
+    assert second["color"].startswith("data:image/svg+xml;base64,")
 
 
 @pytest.mark.parametrize(
@@ -76,40 +81,3 @@ def test_links_lead_to_a_web_server_without_the_password() -> None:
         "a/b": "http://host:5000/#/experiments/7/runs/a%2Fb"
     }
     assert mlflow_links("sqlite:///mlflow.db", rows) == {}
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"sing/attribute_score_centered": -4.2}, ["4.20° of class meaning are lost", "hidden"]),
-        ({"sing/attribute_score_centered": 5.0}, ["5.00° nearer to their class"]),
-        ({"sing/attribute_score_centered": -2.9}, ["barely changes (-2.90°)"]),
-        ({"head/null_dim": 0.0}, ["no null space"]),
-        ({"sing/attribute_score_centered": math.nan}, ["undefined"]),
-        ({"translator/r2": 0.05}, ["translation is poor", "trust no score"]),
-        (
-            {"sing/attribute_score_centered": -0.4, "sing/retention": 0.71},
-            [
-                "on average the class barely moves (-0.40°)",
-                "taken for other classes",
-                "0.71 remains",
-            ],
-        ),
-        ({"support/outside_centered": 0.4}, [f"{MARK} 40 % of the images are out of support"]),
-    ],
-)
-def test_a_reading_says_what_the_numbers_mean(changes: dict[str, float], words: list[str]) -> None:
-    text = reading({**plausible(9), **changes, "status": "FINISHED"})
-    assert all(word in text for word in words), text
-
-
-def test_a_reading_leaves_out_what_is_unknown() -> None:
-    values = plausible(9) | {"support/outside_centered": 0.1}
-    text = reading({"sing/attribute_score_centered": 1.0, "sing/image_score_centered": 30.0})
-    assert text == (
-        "What the head cannot see moves the meaning by 30.00°; the class barely changes (+1.00°)."
-    )
-    assert "trust no score" not in reading(values)
-    assert "out of support" not in reading(values)
-    assert "random subspace" in reading(values)
-    assert reading({}) == "The scores of the last validation are undefined."

@@ -13,14 +13,9 @@ from sing_monitor.app.ui.selection import Run
 
 # Of the table of classes.
 COLUMNS = ("outside", "outside_centered")
-ABOUT = (
-    "Out of support: without its null part the image is translated to a place farther from the "
-    "mean than nearly all embeddings of real images. No image lies there, so its score may say "
-    "more about the translator than about the head."
-)
 
 
-def outside(
+def shares(
     run: Run, at: tuple[int, int], table: str, key: str, suffix: str
 ) -> pd.Series[float] | None:
     """Share of the scores that are out of support, 0 or 1 for single images.
@@ -30,11 +25,11 @@ def outside(
         at: epoch and global step of the validation.
         table: ``support`` or ``class_support``.
         key: column of the index: ``image`` or ``class_index``.
-        suffix: of the pair's columns, as in ``attribute_score{suffix}``.
+        suffix: of the removal's columns, as in ``attribute_score{suffix}``.
 
     Returns:
         None where the run does not tell: earlier versions wrote no such table, and no version
-        tells of the random pair.
+        tells of the random subspace.
     """
     column = f"outside{suffix}"
     read = partial(store.table, run.source, table, *at, (key, column))
@@ -44,33 +39,33 @@ def outside(
     return found.drop_duplicates(key).set_index(key)[column]
 
 
-def beside(classes: pd.DataFrame, suffix: str) -> pd.DataFrame:
-    """A table of classes with ``outside`` of a pair; NaN where the table does not tell.
+def with_shares(classes: pd.DataFrame, suffix: str) -> pd.DataFrame:
+    """A table of classes with ``shares`` of a removal; NaN where the table does not tell.
 
     Args:
         classes: as it is stored; earlier versions stored no ``outside{suffix}`` in it.
-        suffix: of the pair's columns.
+        suffix: of the removal's columns.
     """
     column = f"outside{suffix}"
     return classes.assign(outside=classes.get(column, math.nan))
 
 
-def is_told(classes: pd.DataFrame) -> bool:
+def has_shares(classes: pd.DataFrame) -> bool:
     """Whether a stored table of classes tells which lie out of support."""
     return set(COLUMNS) <= set(classes.columns)
 
 
-def of_classes(run: Run, at: tuple[int, int], suffix: str) -> pd.Series[float] | None:
+def class_shares(run: Run, at: tuple[int, int], suffix: str) -> pd.Series[float] | None:
     """The share of each class by index from ``class_support``, as earlier versions stored it.
 
     Args:
         run: whose.
         at: epoch and global step of the validation.
-        suffix: of the pair's columns.
+        suffix: of the removal's columns.
 
     Returns:
-        None where the run does not tell, as of the random pair.
+        None where the run does not tell, as of the random subspace.
     """
     if f"outside{suffix}" not in COLUMNS:
         return None
-    return outside(run, at, "class_support", "class_index", suffix)
+    return shares(run, at, "class_support", "class_index", suffix)
