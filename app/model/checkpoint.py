@@ -10,7 +10,6 @@ from threading import Lock
 from typing import Any
 
 import streamlit as st
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from PIL import Image
 from torch import nn
 
@@ -73,7 +72,7 @@ def as_value_errors() -> Iterator[None]:
     """One kind of error for what cannot be used, whoever says so: ValueError."""
     try:
         yield
-    except (ValueError, MisconfigurationException, OSError) as error:
+    except (ValueError, OSError) as error:
         raise error if isinstance(error, ValueError) else ValueError(str(error)) from error
     # Whatever the user's own code raises.
     except Exception as error:

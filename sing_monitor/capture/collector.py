@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from sing_monitor.capture.device_rows import BatchRows, DeviceRows, SeenRows, wanted
-from sing_monitor.capture.head_tap import HeadTap, no_trace
+from sing_monitor.capture.head_tap import HeadTap
 from sing_monitor.capture.matched_rows import batch_for_adapter, reorders_labels, rows_of_the_head
 from sing_monitor.capture.placement import ById, InOrder, Placement, Smallest
 from sing_monitor.capture.probe import (
@@ -33,6 +32,8 @@ from sing_monitor.inputs.batches import (
 from sing_monitor.inputs.loaders import Order
 from sing_monitor.inputs.pixels import refuse_other_scale
 from sing_monitor.inputs.resolved_inputs import ResolvedInputs
+from sing_monitor.messages import warn
+from sing_monitor.no_trace import no_trace
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts
 
@@ -382,17 +383,17 @@ class Collector:
     def _announce_calls(self) -> None:
         calls = self._tap.calls_per_batch
         if calls > 1 and not self._has_announced_calls:
-            rank_zero_warn(
-                f"SINGCallback: the head is called {calls} times for each batch; the mean of its "
+            warn(
+                f"the head is called {calls} times for each batch; the mean of its "
                 "features is measured. That is exact where the model averages logits over views of "
                 "an image (test-time augmentation). If the calls mean anything else (several "
                 "images, real and generated ones), give a loader on which forward calls the head "
-                "once, which the callback takes as probe=."
+                "once, as probe=."
             )
         self._has_announced_calls = True
 
     def snapshot(
-        self, rows: ProbeRows, texts: Texts, *, epoch: int, step: int, invariance: Invariance
+        self, rows: ProbeRows, texts: Texts | None, *, epoch: int, step: int, invariance: Invariance
     ) -> Snapshot:
         """Rows of all ranks as a snapshot, with the head's weight as the features met it."""
         if self.setup is None or self._tap.weight is None:
@@ -402,7 +403,7 @@ class Collector:
             bias=None if self._tap.bias is None else self._tap.bias.cpu(),
             features=rows.features,
             labels=rows.labels,
-            embeddings=rows.embeddings,
+            embeddings=rows.embeddings if rows.embeddings.shape[1] else None,
             class_names=self.setup.class_names,
             epoch=epoch,
             step=step,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from sing_monitor.capture.head_tap import HeadTap, is_compiled, retrace
@@ -15,6 +14,7 @@ from sing_monitor.head.choice import ChosenHead, choose_head
 from sing_monitor.head.layer import Head, head_shape
 from sing_monitor.head.linear_layers import linear_layers
 from sing_monitor.head.search import AmbiguousHeadError, check_head, find_head
+from sing_monitor.messages import warn
 
 # So many times as many outputs as classes are odd.
 _FAR = 2
@@ -194,7 +194,7 @@ class HeadWatch:
             sentence = str(SetupError(*remark))
             if sentence not in self._said:
                 self._said.add(sentence)
-                rank_zero_warn(f"sing-monitor: {sentence}")
+                warn(f"{sentence}")
 
     def reconsider(self) -> None:
         """Look for the head anew at the next pass."""

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
 from sing_monitor.errors import Option, SetupError
@@ -20,6 +19,7 @@ from sing_monitor.inputs.batches import (
 )
 from sing_monitor.inputs.label_order import NamedLabels, refuse_two_orders
 from sing_monitor.inputs.plain_values import is_listing, plain
+from sing_monitor.messages import warn
 
 _NAMES = Option("class_names", "[...]")
 # torchvision's ImageNet and Imagenette keep several lemmas per class in ``classes`` and the ids in
@@ -86,7 +86,7 @@ def find_class_names(
     if raw is None:
         raw, source = _search(datamodule, dataset, model, num_classes)
     if raw is None:
-        rank_zero_warn(
+        warn(
             "No class names were found, so the attribute score uses class prototypes (the mean "
             "image embedding of each class) instead of text. For text, pass class_names=[...]."
         )
@@ -281,14 +281,14 @@ def imagenet_names(ids: Iterable[str]) -> dict[str, str]:
 def _warn_if_not_words(names: tuple[str, ...], source: str) -> None:
     odd = [name for name in names if _ID.fullmatch(name) or not any(map(str.isalpha, name))]
     if odd:
-        rank_zero_warn(
+        warn(
             f"{len(odd)} of {len(names)} class names from {source} look like ids, not words "
             f"({', '.join(map(repr, odd[:3]))}). The attribute score compares images with the text "
             "of the names, so it needs words: pass class_names=[...] in the order of the labels."
         )
     shared = [name for name, count in Counter(names).items() if count > 1]
     if shared:
-        rank_zero_warn(
+        warn(
             f"Classes share a name in {source} ({', '.join(map(repr, shared[:3]))}); their texts "
             "are equal, so no score can tell them apart. Pass distinct names: class_names=[...]."
         )

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from sing_monitor.capture.head_tap import no_trace
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.inputs.batches import held_datasets, read_attribute
+from sing_monitor.no_trace import no_trace
 
 _DRAWS = 16
 

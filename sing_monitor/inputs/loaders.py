@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
@@ -22,8 +21,7 @@ from torch.utils.data import (
 )
 
 from sing_monitor.errors import Option, SetupError
-
-_DISTRIBUTED = (DistributedSampler, UnrepeatedDistributedSampler)
+from sing_monitor.lightning_types import is_lightning
 
 
 def check_loader(loader: Any, who: str) -> None:
@@ -81,7 +79,7 @@ def planned_images(loader: Any, batches: float, world_size: int) -> int | None:
         return None
     sampler, dataset = loader.batch_sampler.sampler, len(loader.dataset)
     ranks = 1
-    if type(sampler) in _DISTRIBUTED:
+    if _shares_in_order(sampler):
         ranks = sampler.num_replicas
         images = min(dataset, len(sampler) * ranks)
     elif type(sampler) in (SequentialSampler, SubsetRandomSampler) or (
@@ -159,10 +157,18 @@ def find_order(loader: Any) -> Order:
     size = loader.batch_sampler.batch_size
     if type(sampler) is SequentialSampler:
         return Order("", len(sampler), size, 0, 1, max(length, 1))
-    if type(sampler) in _DISTRIBUTED and not sampler.shuffle:
+    if _shares_in_order(sampler) and not sampler.shuffle:
         rank, ranks = sampler.rank, sampler.num_replicas
         return Order("", len(sampler), size, rank, ranks, max(len(sampler.dataset), 1))
     return Order(f"the sampler {type(sampler).__name__} chooses its own order")
+
+
+def _shares_in_order(sampler: object) -> bool:
+    """Whether a sampler is torch's for several processes, or Lightning's that repeats nothing."""
+    name = type(sampler).__name__
+    return type(sampler) is DistributedSampler or (
+        name == "UnrepeatedDistributedSampler" and is_lightning(sampler, name)
+    )
 
 
 def _batches_by_itself(loader: Any) -> bool:

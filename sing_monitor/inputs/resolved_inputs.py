@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from sing_monitor.errors import Option, SetupError
@@ -18,11 +17,13 @@ from sing_monitor.inputs.class_names import ClassNames, find_class_names
 from sing_monitor.inputs.pixel_scale import PixelScale
 from sing_monitor.inputs.pixels import find_pixel_scale
 from sing_monitor.inputs.prompts import ANY_IMAGE, Prompts
+from sing_monitor.inputs.squashed import SquashedInputs
+from sing_monitor.messages import warn
 from sing_monitor.space.cache import EmbeddingCache
 from sing_monitor.space.semantic_space import SemanticSpace
 from sing_monitor.space.text_embeddings import Texts, TextSet, concept_set, prototypes, text_set
 
-TEXT, PROTOTYPE = "text", "prototype"
+TEXT, PROTOTYPE, NONE = "text", "prototype", "none"
 OWN_PICTURES = "pictures of the batch"
 
 
@@ -37,6 +38,7 @@ class ResolvedInputs:
         class_texts: embeddings of the classes; None where scores refer to class prototypes.
         concepts: embeddings of the vocabulary, or None.
         attributes: name of an annotated attribute -> embeddings of its values.
+        has_space: whether there is a semantic space.
     """
 
     head: Head
@@ -45,10 +47,13 @@ class ResolvedInputs:
     class_texts: TextSet | None
     concepts: TextSet | None
     attributes: Mapping[str, TextSet]
+    has_space: bool = True
 
     @property
     def reference(self) -> str:
-        """``text`` or ``prototype``: scores of the two are never comparable."""
+        """``text``, ``prototype`` or, without a space, ``none``: scores of two never compare."""
+        if not self.has_space:
+            return NONE
         return PROTOTYPE if self.class_texts is None else TEXT
 
     @property
@@ -113,19 +118,28 @@ def resolve_inputs(
             ),
             ".",
         )
-    pixels = _pixels_of(batch, pixel_stats, dataset=dataset, loader=loader, model=model)
-    classes = find_class_names(
-        class_names, head.num_classes, datamodule=datamodule, dataset=dataset, model=model
-    )
+    if space.dim == 0:
+        pixels: PixelScale = SquashedInputs()
+    else:
+        pixels = _pixels_of(batch, pixel_stats, dataset=dataset, loader=loader, model=model)
+    if space.dim or class_names is not None:
+        classes = find_class_names(
+            class_names, head.num_classes, datamodule=datamodule, dataset=dataset, model=model
+        )
+    else:
+        # Without texts, names serve for reading alone, and only the user's own are taken.
+        classes = ClassNames(None, "not needed without a semantic space")
     class_texts = None
-    if classes.names is not None:
+    if classes.names is not None and space.dim:
         class_texts = text_set(space, classes.names, prompts.classes, text_cache)
     attributes = {
         name: text_set(space, values, prompts.attributes.get(name, ANY_IMAGE), text_cache)
         for name, (_, values) in batch.attributes.items()
     }
-    concepts = concept_set(space, prompts.concepts, text_cache)
-    return ResolvedInputs(head, pixels, classes, class_texts, concepts, attributes)
+    concepts = concept_set(space, prompts.concepts, text_cache) if space.dim else None
+    return ResolvedInputs(
+        head, pixels, classes, class_texts, concepts, attributes, has_space=space.dim > 0
+    )
 
 
 def _pixels_of(
@@ -140,7 +154,7 @@ def _pixels_of(
         scale = replace(scale, source=f"{OWN_PICTURES}: {scale.source}")
     if scale.doubt:
         path = save_png(scale.restore(batch.shown[:1])[0].cpu(), None, "sing_monitor_guess.png")
-        rank_zero_warn(f"{scale.doubt} One image as the space sees it: {path}")
+        warn(f"{scale.doubt} One image as the space sees it: {path}")
     return scale
 
 

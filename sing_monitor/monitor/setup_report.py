@@ -12,8 +12,9 @@ from sing_monitor.head.geometry import HeadGeometry, Invariance
 from sing_monitor.inputs.pixels import short
 from sing_monitor.inputs.prompts import Prompts
 from sing_monitor.inputs.resolved_inputs import TEXT, ResolvedInputs, save_png
-from sing_monitor.monitor.cost import Shape, duration, in_words, measure_speed
+from sing_monitor.messages import duration
 from sing_monitor.space.semantic_space import SemanticSpace
+from sing_monitor.translate.cost import Shape, in_words, measure_speed
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,11 @@ def describe_setup(
         "embedding": f"at most {duration(probe * seconds_per_image)}, once; none for cached images",
         "analysis": in_words(shape, measure_speed()),
     }
+    if not inputs.has_space:
+        lines["space"] = "none: only what needs no embeddings is measured"
+        for key in ("pixels", "prompt", "concepts", "attributes", "embedding"):
+            del lines[key]
     width = max(map(len, lines))
     text = "\n".join(f"  {key:<{width}}  {value}" for key, value in lines.items())
     seen = space.crop(image[None])[0] if hasattr(space, "crop") else image
-    return SetupReport(f"SINGCallback will use\n{text}", seen.detach().float().cpu())
+    return SetupReport(f"this set-up will be used\n{text}", seen.detach().float().cpu())

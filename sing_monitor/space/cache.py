@@ -56,10 +56,10 @@ class EmbeddingCache:
     ) -> None:
         if kind not in ("images", "texts"):
             raise ValueError(f'kind is {kind!r}; expected "images" or "texts"')
-        if dim < 1 or max_bytes < 1:
-            raise ValueError(f"dim ({dim}) and max_bytes ({max_bytes}) must be at least 1")
+        if dim < 0 or max_bytes < 1:
+            raise ValueError(f"dim ({dim}) must be at least 0, max_bytes ({max_bytes}) at least 1")
         self._dim = dim
-        self._max_rows = max(max_bytes // (4 * dim), 1)
+        self._max_rows = max(max_bytes // (4 * max(dim, 1)), 1)
         self._memory: dict[int, Tensor] = {}
         self._files: ChunkFolder | None = None
         if cache_dir is not None:

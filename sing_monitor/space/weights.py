@@ -183,10 +183,13 @@ def _preprocessing(config: dict[str, Any]) -> dict[str, Any]:
 def _message(model_name: str, tag: str, reason: str) -> tuple[str | Option, ...]:
     file = "/path/to/open_clip_model.safetensors"
     return (
-        f"No weights for {model_name!r} with {tag!r}: {reason}. Two ways out: (1) a local file, "
+        f"No weights for {model_name!r} with {tag!r}: {reason}. Three ways out: (1) a local file, "
         f'OpenClipSpace.pretrained("{model_name}", "{file}") or ',
         Option("space", f'"{model_name}/{file}"'),
-        "; (2) another space, any object with name, dim, encode_images and encode_texts.",
+        "; (2) another space, any object with name, dim, encode_images and encode_texts; (3) no "
+        "space and no download, for the head's geometry, the null shares and the collapse alone: ",
+        Option("space", "None"),
+        ".",
     )
 
 

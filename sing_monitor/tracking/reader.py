@@ -70,7 +70,7 @@ class RunReader:
 
     def tables(self, epoch: int, step: int) -> list[str]:
         """Names of the tables that one validation left, sorted."""
-        found = map(Path, self._listing(self.layout.validation(epoch, step)))
+        found = map(Path, self._files(self.layout.validation(epoch, step)))
         return [path.stem for path in found if path.suffix == ".parquet"]
 
     def table(

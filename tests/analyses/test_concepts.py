@@ -6,11 +6,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from sing_monitor.analyses.concepts import analyze_concepts, with_concepts
-from sing_monitor.analyses.invariants import analyze_invariants
-from sing_monitor.observation import translate
+from sing_monitor.analyses.concepts import analyze_concepts, analyze_vocabulary, with_concepts
 from sing_monitor.space.text_embeddings import TextSet
-from tests.helpers import make_snapshot, make_texts, normal
+from tests.helpers import make_snapshot, make_texts, normal, observe
 
 TABLES = ("concepts", "class_concepts")
 
@@ -19,7 +17,7 @@ def test_concepts_alone_are_scored_as_within_the_whole_analysis() -> None:
     snapshot = make_snapshot()
     texts = make_texts(snapshot)
     assert texts.concepts is not None
-    whole = analyze_invariants(translate(snapshot, texts, ridge=1e-2))
+    whole = analyze_vocabulary(observe(snapshot, texts, ridge=1e-2))
     alone = analyze_concepts(snapshot, texts.concepts, ridge=1e-2)
     assert not alone.scalars
     assert alone.tables.keys() == set(TABLES)

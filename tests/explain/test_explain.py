@@ -19,7 +19,7 @@ from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot, hex_id
 from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from sing_monitor.space.text_embeddings import Texts, concept_set, text_set
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 CONCEPTS = ["red", "striped", "a beach", "wood", "night", "sand"]
 RIDGE = 1e-3

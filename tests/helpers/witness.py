@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.head.torch_internals import unwrapped
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 Features = Callable[[Any, Tensor], Tensor]
 

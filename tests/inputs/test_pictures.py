@@ -23,7 +23,7 @@ from sing_monitor.errors import SetupError
 from sing_monitor.explain.image import explain_image
 from sing_monitor.inputs.batches import Batch, unpack_batch
 from sing_monitor.space.fingerprints import fingerprint
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 RGB = [3, 2, 1]
 NAMES = {"class_names": tiny.CLASSES}

@@ -1,4 +1,4 @@
-"""The README's lists of metrics and tables: `python -m tests.readme_table` writes them anew."""
+"""Lists of metrics and tables in the README; `make readme` writes them anew."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from sing_monitor.analyses import CATALOGUE, TABLES
 from sing_monitor.findings import markdown_table, markdown_tables
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 _BETWEEN = r"(<!-- {0}:begin[^>]*-->\n).*?(<!-- {0}:end -->)"
 
 

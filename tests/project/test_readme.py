@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 from sing_monitor import SINGCallback
 from sing_monitor.alerts import DEFAULT_ALERTS
-from tests.callbacks import configured
-from tests.readme_table import README, with_tables
+from tests.helpers import configured
+from tests.project.readme_table import README, with_tables
 
 ROOT = README.parent
 
@@ -50,7 +50,7 @@ def test_its_file_for_lightning_cli_makes_that_callback(
 ) -> None:
     (tmp_path / "train.py").write_text(
         "from torch.utils.data import DataLoader\n"
-        "from tests.callbacks.configured import Space, adapt, probe\n"
+        "from tests.helpers.configured import Space, adapt, probe\n"
         "def probe_loader() -> DataLoader:\n    return probe()\n"
     )
     (tmp_path / "config.yaml").write_text(yaml_examples()["lightning"])
@@ -61,7 +61,7 @@ def test_its_file_for_lightning_cli_makes_that_callback(
         configured.Network, configured.Data, args=["--config=config.yaml"], run=False
     )
     (settings,) = (
-        each.settings for each in made.trainer.callbacks if isinstance(each, SINGCallback)
+        each.options for each in made.trainer.callbacks if isinstance(each, SINGCallback)
     )
     given = yaml.safe_load(yaml_examples()["lightning"])["trainer"]["callbacks"][0]["init_args"]
     assert settings.class_names == given["class_names"]
@@ -70,7 +70,7 @@ def test_its_file_for_lightning_cli_makes_that_callback(
     assert settings.batch_adapter is configured.adapt
     assert isinstance(settings.space, configured.Space)
     assert len(settings.probe.dataset) == 8
-    assert settings.alerts == DEFAULT_ALERTS[:1]
+    assert settings.alert_rules == DEFAULT_ALERTS[:1]
     assert type(made.trainer.logger).__name__ == "MLFlowLogger"
 
 
@@ -79,8 +79,8 @@ def test_its_file_for_hydra_makes_that_callback() -> None:
     # hydra.utils.instantiate imports _target_ and hands over the rest as it is.
     module, _, name = config["_target_"].rpartition(".")
     target = getattr(importlib.import_module(module), name)
-    settings = target(**{key: config[key] for key in config if key != "_target_"}).settings
+    settings = target(**{key: config[key] for key in config if key != "_target_"}).options
     assert list(settings.class_names) == ["cat", "dog", "ship", "tree"]
     assert list(settings.prompts.classes) == ["a photo of a {}", "a drawing of a {}"]
     assert set(settings.prompts.concepts) == {"red", "striped"}
-    assert settings.alerts == DEFAULT_ALERTS[:2]
+    assert settings.alert_rules == DEFAULT_ALERTS[:2]

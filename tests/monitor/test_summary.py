@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from sing_monitor.monitor.publishing import summary
+from sing_monitor.monitor.summary import summary
 
 SCALARS = {
     "sing/image_score_centered": 34.83,

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sing_monitor.monitor.cost import (
+from sing_monitor.messages import duration
+from sing_monitor.translate.cost import (
     LONG,
     Shape,
-    duration,
     estimate,
     in_words,
     largest_probe,

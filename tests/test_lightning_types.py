@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sing_monitor import analyze
-from sing_monitor.extra_pass.lightning_modules import is_lightning, is_setup_fault, overrides
+from sing_monitor.lightning_types import is_lightning, is_setup_fault, overrides
 from sing_monitor.tracking import RunReader
 from tests.helpers import tiny
 from tests.helpers.databases import empty_database

@@ -1,4 +1,4 @@
-"""Rank 0's part: from the rows of all ranks to findings."""
+"""Analysis in the first process: from the rows of all processes to findings."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from sing_monitor.callbacks.spelling import for_callback
 from sing_monitor.capture.collector import Collector
-from sing_monitor.capture.head_tap import no_trace
 from sing_monitor.capture.probe import Account, ProbeRows
-from sing_monitor.extra_pass.lightning_modules import is_setup_fault
+from sing_monitor.errors import SetupError
 from sing_monitor.head.geometry import HeadGeometry, Invariance
 from sing_monitor.inputs.resolved_inputs import ResolvedInputs
-from sing_monitor.monitor.cost import LONG, Shape, estimate, in_words, measure_speed
-from sing_monitor.monitor.exchange import Outcome, Share
-from sing_monitor.monitor.model_capture import Watch
+from sing_monitor.lightning_types import is_setup_fault
+from sing_monitor.messages import info, warn
+from sing_monitor.monitor.exchange import Outcome, Share, as_setup_error
+from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.monitor.remarks import infos, notes, why_nothing
+from sing_monitor.monitor.validation import Moment
+from sing_monitor.no_trace import no_trace
+from sing_monitor.translate.cost import LONG, Shape, estimate, in_words, measure_speed
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 
 if TYPE_CHECKING:
@@ -33,61 +33,55 @@ _SLOW = 1e9
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """What is needed besides the rows.
+class ProbeAnalysis:
+    """Analysis of one validation: everything that it needs besides the rows.
 
     Args:
-        epoch: the trainer's current epoch.
-        step: the trainer's global step.
+        moment: of the validation; in a rehearsal nothing is analyzed.
         ridge: rho, or ``"auto"``.
-        previous_weight: of the last analysed head, or None.
-        n_images: how many movers get neighbours and thumbnails.
+        previous_weight: of the last analyzed head, or None.
+        n_images: how many movers get neighbors and thumbnails.
         invariance: what the null space leaves unchanged.
         images: number of validation images; None where it is not known.
         probe_size: the most that are scored.
-        is_rehearsal: the sanity check: say what is used, analyse nothing.
     """
 
-    epoch: int
-    step: int
+    moment: Moment
     ridge: float | Literal["auto"]
     previous_weight: Tensor | None
     n_images: int
     invariance: Invariance
     images: int | None
     probe_size: int
-    is_rehearsal: bool
 
     def run(
-        self, watch: Watch, shares: Sequence[Share]
+        self, capture: ModelCapture, shares: Sequence[Share]
     ) -> tuple[Outcome, Findings | None, Snapshot | None]:
-        """Analyse the rows of all ranks; a fault becomes an outcome, never an exception."""
+        """Analyze the rows of all ranks; a fault becomes an outcome, never an exception."""
         try:
             for share in shares:
                 if share.failure is not None:
-                    raise (MisconfigurationException if share.is_setup_fault else ValueError)(
-                        share.failure
-                    )
+                    return _failed(share.failure, share.is_setup_fault, shares), None, None
             account = Account.joined([share.account for share in shares])
             parts = [share.rows for share in shares if share.rows is not None]
             rows = ProbeRows.joined(parts, self.probe_size) if parts else None
-            if self.is_rehearsal and rows is not None and watch.is_settled:
-                rank_zero_info(str(watch.report(self.images)))
+            if self.moment.is_rehearsal and rows is not None and capture.is_settled:
+                info(str(capture.report(self.images)))
                 return Outcome(threshold=rows.threshold), None, None
-            if watch.is_settled and (rows is None or len(rows) == 0):
+            if capture.is_settled and (rows is None or len(rows) == 0):
                 # The next epoch may have images again: no fault of the set-up.
-                raise ValueError(for_callback(why_nothing(account)))
+                return _failed(why_nothing(account), False, shares), None, None
             with no_trace():
-                outcome, findings, snapshot = self.analyse(watch.collector, rows, account)
-            notes = (*outcome.notes, *watch.head_watch.doubts(snapshot.labels))
+                outcome, findings, snapshot = self.analyze(capture.collector, rows, account)
+            notes = (*outcome.notes, *capture.head_watch.doubts(snapshot.labels))
             return replace(outcome, notes=notes), findings, snapshot
         except Exception as error:
-            return failed(error, max(share.expected for share in shares)), None, None
+            return _failed(as_setup_error(error), is_setup_fault(error), shares), None, None
 
-    def analyse(
+    def analyze(
         self, collector: Collector | None, rows: ProbeRows | None, account: Account
     ) -> tuple[Outcome, Findings, Snapshot]:
-        """Analyse the rows of a probe.
+        """Analyze the rows of a probe.
 
         Args:
             collector: that has collected them.
@@ -95,7 +89,7 @@ class Analysis:
             account: what became of the images that are not among them.
 
         Raises:
-            ValueError: if there is nothing to analyse, or what there is holds NaN.
+            ValueError: if there is nothing to analyze, or what there is holds NaN.
         """
         from sing_monitor.analyses import analyze
         from sing_monitor.analyses.classes import poor_classes
@@ -110,9 +104,11 @@ class Analysis:
         account = replace(account, missing=missing)
         if self.previous_weight is None:
             self._announce(collector.setup, rows)
-        texts = collector.setup.texts(rows.embeddings, rows.labels)
+        texts = None
+        if rows.embeddings.shape[1]:
+            texts = collector.setup.texts(rows.embeddings, rows.labels)
         snapshot = collector.snapshot(
-            rows, texts, epoch=self.epoch, step=self.step, invariance=self.invariance
+            rows, texts, epoch=self.moment.epoch, step=self.moment.step, invariance=self.invariance
         )
         findings = analyze(
             snapshot,
@@ -132,11 +128,13 @@ class Analysis:
         outcome = Outcome(
             findings.scalars,
             wanted=_pictured(findings),
-            notes=notes(account, self.epoch),
+            notes=notes(account, self.moment.epoch),
             infos=infos(account),
             threshold=rows.threshold,
             seen=account.seen,
-            poor_classes=poor_classes(findings.tables["classes"]),
+            poor_classes=poor_classes(findings.tables["classes"])
+            if snapshot.embeddings is not None
+            else (),
         )
         return outcome, findings, snapshot
 
@@ -155,7 +153,7 @@ class Analysis:
         if estimate(shape, _SLOW).seconds > LONG:
             speed = measure_speed()
             if estimate(shape, speed).seconds > LONG:
-                rank_zero_warn(f"The analysis takes {in_words(shape, speed)}.")
+                warn(f"The analysis takes {in_words(shape, speed)}.")
 
     def _previous_head(self, collector: Collector, feature_dim: int) -> HeadGeometry | None:
         """None also where a new network took the old one's place: there is no drift between two."""
@@ -169,17 +167,19 @@ class Analysis:
         return HeadGeometry.from_weight(weight, invariance=self.invariance)
 
 
-def failed(error: Exception, expected: int) -> Outcome:
-    """The outcome of an epoch without numbers: everything is NaN but the count of what was lost."""
+def _failed(failure: SetupError, is_setup_fault: bool, shares: Sequence[Share]) -> Outcome:
+    """Outcome of an epoch without numbers: all are NaN but the number of images that were lost."""
     return Outcome(
-        {"monitor/skipped": float(expected)},
-        failure=for_callback(error),
-        is_setup_fault=is_setup_fault(error),
+        {"monitor/skipped": float(max(share.expected for share in shares))},
+        failure=failure,
+        is_setup_fault=is_setup_fault,
     )
 
 
 def _pictured(findings: Findings) -> tuple[int, ...]:
     """Ids of the movers and of their neighbours, as the probe knows them (signed)."""
+    if "images" not in findings.tables:
+        return ()
     images = findings.tables["images"]
     movers = images[images["mover"]]
     ids = set(movers["image"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sing_monitor.monitor import analysis
+from sing_monitor.monitor import first_process
 from tests.helpers import tiny
 
 
@@ -22,7 +22,7 @@ def fit(folder: Path) -> list[str]:
 
 
 def test_it_is_announced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis, "LONG", 0.0)
+    monkeypatch.setattr(first_process, "LONG", 0.0)
     (said,) = fit(tmp_path)
     assert "each validation" in said
 

@@ -1,17 +1,13 @@
-"""What a trainer is asked for at set-up: callbacks beside ours, and the semantic space."""
+"""Other callbacks of a trainer: namesakes, and early stopping on metrics that may be NaN."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-
-from sing_monitor.callbacks.spelling import for_callback
 from sing_monitor.errors import Option, SetupError
-from sing_monitor.extra_pass.lightning_modules import is_lightning
-from sing_monitor.space.semantic_space import SemanticSpace, resolve_space
+from sing_monitor.lightning_types import is_lightning
+from sing_monitor.messages import warn
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -47,34 +43,8 @@ def warn_about_early_stopping(trainer: pl.Trainer, name: str | None) -> None:
         if not is_lightning(callback, "EarlyStopping") or not callback.check_finite:
             continue
         if str(callback.monitor).partition("/")[0] in ours:
-            rank_zero_warn(
+            warn(
                 f"EarlyStopping(monitor={callback.monitor!r}) stops the run as soon as the metric "
                 "is NaN, and ours are NaN where they are undefined or skipped. "
                 "Pass check_finite=False to go on."
             )
-
-
-def open_space(trainer: pl.Trainer, given: str | SemanticSpace) -> SemanticSpace:
-    """Load the space; rank 0 first, so that weights are downloaded once. A collective.
-
-    Raises:
-        MisconfigurationException: on every rank, if one of them cannot load it.
-    """
-    space: SemanticSpace | None = None
-    failure: Exception | None = None
-    for is_my_turn in (trainer.is_global_zero, not trainer.is_global_zero):
-        if is_my_turn:
-            try:
-                space = resolve_space(given)
-            except (ValueError, TypeError, RuntimeError) as error:
-                failure = error
-        trainer.strategy.barrier()
-    # A rank that went on alone would wait for the others forever.
-    is_open = space is not None
-    if not trainer.strategy.reduce_boolean_decision(is_open) or space is None:
-        raise MisconfigurationException(
-            "the semantic space could not be loaded on another rank."
-            if failure is None
-            else for_callback(failure)
-        ) from failure
-    return space

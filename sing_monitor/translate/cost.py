@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
+from sing_monitor.messages import duration
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS
 from sing_monitor.translate.reduced import is_worthwhile
 from sing_monitor.translate.ridge_sample import MAX_IMAGES
@@ -132,15 +132,6 @@ def measure_speed(size: int = 384, seconds: float = 0.03) -> float:
         torch.mm(matrix, matrix)
         products += 1
     return 2 * size**3 * products / spent
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words a person reads: '40 seconds', '13 minutes', '2.5 hours'."""
-    if seconds < 90:
-        return f"{max(1, math.ceil(seconds))} seconds"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} minutes"
-    return f"{seconds / 3600:.1f} hours"
 
 
 def _count(shape: Shape) -> tuple[float, float, float]:

@@ -1,18 +1,16 @@
-"""A second fit from epoch 0 into a run that holds a first one, as folds and sweeps may do."""
+"""Second fit: a warning where a run holds the epochs of an earlier training."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-
-from sing_monitor.capture.head_tap import no_trace
-from sing_monitor.monitor.publishing import mlflow_loggers
-from sing_monitor.tracking.errors import redact
+from sing_monitor.callbacks.loggers import experiment_name, mlflow_loggers, tracking_uri
+from sing_monitor.messages import warn
+from sing_monitor.no_trace import no_trace
+from sing_monitor.tracking import open_store, redact
 from sing_monitor.tracking.layout import Layout
 from sing_monitor.tracking.reader import STAGE, RunReader
 from sing_monitor.tracking.spool import spool_place
-from sing_monitor.tracking.stores import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +37,7 @@ def warn_about_earlier_epochs(trainer: pl.Trainer, name: str | None) -> None:
         with no_trace():
             epochs = _earlier_epochs(logger, name, spool_place(trainer.default_root_dir)[0])
         if epochs:
-            rank_zero_warn(_sentence(logger, epochs))
+            warn(_sentence(logger, epochs))
 
 
 def _earlier_epochs(logger: MLFlowLogger, name: str | None, spool_dir: Path) -> list[int]:
@@ -48,7 +46,7 @@ def _earlier_epochs(logger: MLFlowLogger, name: str | None, spool_dir: Path) -> 
     waiting = spool_dir / run_id / Layout(name).folder / "scalars"
     epochs = {int(path.stem[len("epoch=") :].partition("-")[0]) for path in _files(waiting)}
     try:
-        uri = str(logger._tracking_uri)
+        uri = tracking_uri(logger)
         open_store(uri).check()
         found = RunReader(uri, run_id, name).scalars([STAGE])
         epochs.update(int(epoch) for epoch in found["epoch"][found[STAGE] == _TRAINING].dropna())
@@ -64,12 +62,12 @@ def _files(folder: Path) -> list[Path]:
 
 def _sentence(logger: MLFlowLogger, epochs: list[int]) -> str:
     held = f"epoch {epochs[0]}" if len(epochs) == 1 else f"epochs {epochs[0]} to {epochs[-1]}"
-    uri = redact(str(logger._tracking_uri))
+    uri = redact(tracking_uri(logger))
     return (
-        f"SINGCallback: the MLflow run {logger.run_id} already holds {held} of an earlier fit, and "
+        f"the MLflow run {logger.run_id} already holds {held} of an earlier fit, and "
         "this fit starts at epoch 0 again. In one run their curves mix, and tables of the same "
         "epoch and step are replaced. Give each fit a run of its own; for folds, one logger per "
         "fold:\n"
-        f"Trainer(logger=MLFlowLogger(experiment_name={logger._experiment_name!r}, "
+        f"Trainer(logger=MLFlowLogger(experiment_name={experiment_name(logger)!r}, "
         f'run_name=f"fold-{{fold}}", tracking_uri={uri!r}))'
     )

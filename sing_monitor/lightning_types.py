@@ -1,15 +1,13 @@
-"""Lightning under its two names: ``lightning.pytorch`` and ``pytorch_lightning``.
+"""Lightning's classes, recognized by name; Lightning itself is never imported.
 
-Both packages hold the same classes twice, so ``isinstance`` with one knows nothing of the other's.
-Here a class counts by its name and the package that it comes from; neither package is imported.
-The trainer's states are no classes of ours to ask for: they are texts, and equal in both.
+Lightning has two packages with the same classes, ``lightning.pytorch`` and ``pytorch_lightning``,
+and ``isinstance`` with a class of one does not recognize the other's. A class counts by its name
+and the package that it comes from.
 """
 
 from __future__ import annotations
 
 from typing import Any
-
-from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from sing_monitor.errors import SetupError
 
@@ -26,10 +24,14 @@ def is_lightning(instance: object, name: str) -> bool:
     return _class_of(instance, name) is not None
 
 
-def overrides(instance: object, method: str) -> bool:
+def overrides(module: object, method: str) -> bool:
     """Whether a LightningModule has a method of its own in place of Lightning's."""
-    parent = _class_of(instance, "LightningModule")
-    return parent is not None and is_overridden(method, instance, parent)
+    parent = _class_of(module, "LightningModule")
+    if parent is None:
+        return False
+    from lightning_utilities.core.overrides import is_overridden
+
+    return is_overridden(method, module, parent)
 
 
 def is_setup_fault(error: object) -> bool:
