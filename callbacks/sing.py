@@ -15,19 +15,20 @@ from sing_monitor.callbacks.own_probe import check_own_probe, run_own_probe
 from sing_monitor.callbacks.second_fit import warn_about_earlier_epochs
 from sing_monitor.callbacks.source import find_source, moment, runs_validation
 from sing_monitor.callbacks.spelling import as_misconfiguration, spell
+from sing_monitor.errors import as_setup_error
 from sing_monitor.keywords import method_with_options
 from sing_monitor.lightning_types import overrides
 from sing_monitor.messages import info, warn
 from sing_monitor.monitor.accuracy import logged_accuracies
 from sing_monitor.monitor.check import check
-from sing_monitor.monitor.exchange import as_setup_error
 from sing_monitor.monitor.model_capture import ModelCapture
-from sing_monitor.monitor.monitor import Monitor, open_space
+from sing_monitor.monitor.monitor import Monitor
 from sing_monitor.monitor.options import Options
 from sing_monitor.monitor.setup_report import SetupReport
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.summary import summary
 from sing_monitor.monitor.validation import Source
+from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
 from sing_monitor.tracking.spool import temporary_folder
 
@@ -160,7 +161,7 @@ class SINGCallback(Callback):
             self._attach(self._monitor, pl_module)
 
     def _make_monitor(self, trainer: pl.Trainer) -> Monitor:
-        self._space = self._space or open_space(self.options)
+        self._space = self._space or open_space(self.options.space)
         return Monitor(
             self.options,
             space=self._space,
@@ -290,7 +291,7 @@ class SINGCallback(Callback):
         """
         with as_misconfiguration():
             try:
-                self._space = self._space or open_space(self.options)
+                self._space = self._space or open_space(self.options.space)
                 found = check(self.options, self._space, model, loader)
             except (ValueError, TypeError, RuntimeError) as error:
                 raise as_setup_error(error) from error

@@ -50,3 +50,10 @@ class SetupError(ValueError):
 
     def __reduce__(self) -> tuple[type[SetupError], tuple[str | Option, ...]]:
         return type(self), self.parts
+
+
+def as_setup_error(error: BaseException) -> SetupError:
+    """The error with its parts, which another process can spell; of other kinds the sentence."""
+    if isinstance(error, SetupError):
+        return error
+    return SetupError(str(error) or type(error).__name__)

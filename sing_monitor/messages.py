@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import sys
 import warnings
 
-import torch.distributed as dist
+from sing_monitor.processes import is_first_process
 
 _LOGGER = logging.getLogger("sing_monitor")
 _PREFIX = "sing-monitor: "
-# Set by torchrun, by Lightning for the processes it starts, by SLURM and by LSF.
-_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-
-
-def is_first_process() -> bool:
-    """Whether this is process 0 of a training, or its only one."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank() == 0
-    ranks = (os.environ.get(name) for name in _RANK_VARIABLES)
-    return next((rank for rank in ranks if rank), "0") == "0"
 
 
 def info(text: str) -> None:

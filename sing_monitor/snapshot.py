@@ -24,7 +24,6 @@ from sing_monitor.head.geometry import (
 from sing_monitor.row_blocks import all_blocks, all_rows, mean, working
 from sing_monitor.space.packed_texts import pack_texts, unpack_texts
 from sing_monitor.space.text_embeddings import Texts
-from sing_monitor.translate.random_subspaces import chosen_draw
 
 SCHEMA = "3"
 # Versions that know no higher schema cannot read a snapshot without embeddings.
@@ -181,11 +180,6 @@ class Snapshot:
         never stand on both sides. Without fingerprints, by position.
         """
         return self.ids & 1
-
-    @cached_property
-    def draws(self) -> Tensor:
-        """From which random draw an image's random subspace is made, (N,): :func:`chosen_draw`."""
-        return chosen_draw(self.ids)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write one safetensors file; text and numbers go into its metadata."""

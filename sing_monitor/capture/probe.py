@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sing_monitor.errors import SetupError
-from sing_monitor.messages import duration, info, is_first_process
+from sing_monitor.messages import duration, info
+from sing_monitor.processes import is_first_process
 from sing_monitor.snapshot import hex_id
 from sing_monitor.space.cache import EmbeddingCache
 from sing_monitor.space.fingerprints import fingerprint, to_uint8

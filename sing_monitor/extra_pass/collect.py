@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,19 +18,33 @@ from sing_monitor.extra_pass.quiet import quiet
 from sing_monitor.head.forward import eval_mode
 from sing_monitor.inputs.batches import Batch, find_images, unpack_batch
 from sing_monitor.lightning_types import is_lightning, overrides
-from sing_monitor.messages import is_first_process, warn
+from sing_monitor.messages import warn
 from sing_monitor.no_trace import no_trace
-
-if TYPE_CHECKING:
-    from sing_monitor.monitor.model_capture import ModelCapture
+from sing_monitor.processes import is_first_process
 
 # A pass that takes longer than this many seconds gets a progress bar.
 _PATIENCE = 5.0
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+class ProbeCapture(Protocol):
+    """Capture that reads a batch before the model sees it, and takes its features afterwards."""
+
+    def read(self, batch: Any) -> None:
+        """Read a batch that the model is about to see."""
+        ...
+
+    def listening(self) -> AbstractContextManager[None]:
+        """Listen to the head in a block, where the model sees the batch."""
+        ...
+
+    def add(self, batch: Any) -> None:
+        """Take the rows of the batch."""
+        ...
+
+
 def collect_probe(
-    capture: ModelCapture,
+    capture: ProbeCapture,
     model: nn.Module,
     loader: DataLoader[Any],
     *,
@@ -80,7 +94,7 @@ def collect_probe(
                 if not is_shared:
                     raise
                 failure = error
-            with capture.head_watch.listening():
+            with capture.listening():
                 forward(batch)
             try:
                 if failure is None:

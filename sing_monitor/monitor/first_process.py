@@ -11,12 +11,12 @@ from torch import Tensor
 
 from sing_monitor.capture.collector import Collector
 from sing_monitor.capture.probe import Account, ProbeRows
-from sing_monitor.errors import SetupError
+from sing_monitor.errors import SetupError, as_setup_error
 from sing_monitor.head.geometry import HeadGeometry, Invariance
 from sing_monitor.inputs.resolved_inputs import ResolvedInputs
 from sing_monitor.lightning_types import is_setup_fault
 from sing_monitor.messages import info, warn
-from sing_monitor.monitor.exchange import Outcome, Share, as_setup_error
+from sing_monitor.monitor.exchange import Outcome, Share
 from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.monitor.remarks import infos, notes, why_nothing
 from sing_monitor.monitor.validation import Moment
@@ -27,6 +27,7 @@ from sing_monitor.translate.random_subspaces import RANDOM_SEED
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings
     from sing_monitor.snapshot import Snapshot
+    from sing_monitor.space.text_embeddings import Texts
 
 # Operations a second that any machine manages.
 _SLOW = 1e9
@@ -107,9 +108,7 @@ class ProbeAnalysis:
         texts = None
         if rows.embeddings.shape[1]:
             texts = collector.setup.texts(rows.embeddings, rows.labels)
-        snapshot = collector.snapshot(
-            rows, texts, epoch=self.moment.epoch, step=self.moment.step, invariance=self.invariance
-        )
+        snapshot = self._snapshot(collector, collector.setup.class_names, rows, texts)
         findings = analyze(
             snapshot,
             texts,
@@ -137,6 +136,33 @@ class ProbeAnalysis:
             else (),
         )
         return outcome, findings, snapshot
+
+    def _snapshot(
+        self,
+        collector: Collector,
+        class_names: tuple[str, ...],
+        rows: ProbeRows,
+        texts: Texts | None,
+    ) -> Snapshot:
+        """Rows of all processes as a snapshot, with the head's weight as the features met it."""
+        from sing_monitor.snapshot import Snapshot
+
+        weight, bias = collector.head_parameters
+        return Snapshot(
+            weight=weight.cpu(),
+            bias=None if bias is None else bias.cpu(),
+            features=rows.features,
+            labels=rows.labels,
+            embeddings=rows.embeddings if rows.embeddings.shape[1] else None,
+            class_names=class_names,
+            epoch=self.moment.epoch,
+            step=self.moment.step,
+            image_ids=rows.image_ids,
+            sample_index=rows.sample_index,
+            attributes=rows.attributes,
+            invariance=self.invariance,
+            texts=texts,
+        )
 
     def _announce(self, setup: ResolvedInputs, rows: ProbeRows) -> None:
         """Say of a long analysis that it is one: not every training is rehearsed."""

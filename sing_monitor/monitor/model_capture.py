@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import AbstractContextManager
+from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-import sing_monitor
 from sing_monitor.capture.collector import Collector
 from sing_monitor.capture.head_watch import HeadWatch
 from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows
@@ -108,6 +109,10 @@ class ModelCapture:
             raise RuntimeError("the capture was not started.")
         self.collector.read(batch)
 
+    def listening(self) -> AbstractContextManager[None]:
+        """Listen to the head in a block, where the model sees the batch."""
+        return self.head_watch.listening()
+
     def add(self, batch: Any) -> None:
         """Take the rows of one batch, whose features were just seen."""
         self.head_watch.close()
@@ -197,7 +202,7 @@ class ModelCapture:
             "model": self._model_name,
         }
         config = tags | {
-            "version": sing_monitor.__version__,
+            "version": version("sing-monitor"),
             "num_classes": self.head_watch.head.num_classes,
             "feature_dim": self.head_watch.head.feature_dim,
             "class_names": list(setup.class_names),

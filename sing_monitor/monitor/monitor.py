@@ -13,21 +13,14 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from sing_monitor.capture.probe import Account, probe_threshold
-from sing_monitor.errors import Option, SetupError
+from sing_monitor.errors import Option, SetupError, as_setup_error
 from sing_monitor.extra_pass.collect import collect_probe, forward_images
 from sing_monitor.findings import complete, named_key
 from sing_monitor.lightning_types import is_setup_fault
-from sing_monitor.messages import info, is_first_process
+from sing_monitor.messages import info
 from sing_monitor.monitor.accuracy import difference
 from sing_monitor.monitor.alerting import raise_alerts
-from sing_monitor.monitor.exchange import (
-    Outcome,
-    Share,
-    as_setup_error,
-    broadcast,
-    first_alone,
-    gather,
-)
+from sing_monitor.monitor.exchange import Outcome, Share
 from sing_monitor.monitor.faults import Faults
 from sing_monitor.monitor.first_process import ProbeAnalysis
 from sing_monitor.monitor.model_capture import ModelCapture
@@ -36,9 +29,9 @@ from sing_monitor.monitor.publishing import Publisher, Target
 from sing_monitor.monitor.remarks import remarks
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.validation import Moment, Source
-from sing_monitor.no_trace import no_trace
-from sing_monitor.space.no_space import NoSpace
-from sing_monitor.space.semantic_space import SemanticSpace, resolve_space
+from sing_monitor.processes import broadcast, gather, is_first_process
+from sing_monitor.space.opening import open_space
+from sing_monitor.space.semantic_space import SemanticSpace
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings
@@ -91,7 +84,7 @@ class Monitor:
         spell: Callable[[Option], str] = str,
     ) -> None:
         self.state = MonitorState() if state is None else state
-        self.space = open_space(options) if space is None else space
+        self.space = open_space(options.space) if space is None else space
         self.capture = ModelCapture(options, self.space, datamodule)
         self.validations = 0  # those that began, rehearsals apart
         self.last: Mapping[str, float] = {}
@@ -398,16 +391,3 @@ class Monitor:
             with self._timed():
                 self._publisher.keep_scalars(values, self._moment)
         return {named_key(key, self._options.name): value for key, value in values.items()}
-
-
-def open_space(options: Options) -> SemanticSpace:
-    """The space of the options; the first process loads it before the others. A collective.
-
-    Raises:
-        SetupError: in every process, if one of them cannot load it.
-    """
-    if options.space is None:
-        return NoSpace()
-    given = options.space
-    with no_trace():
-        return first_alone(lambda: resolve_space(given))

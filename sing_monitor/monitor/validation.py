@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sing_monitor.inputs.loaders import Order, find_order, planned_images
-from sing_monitor.monitor.exchange import processes
+from sing_monitor.processes import processes
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from sing_monitor import SINGCallback, analyze
 from sing_monitor.callbacks.spelling import spell
 from sing_monitor.commands.cli import main
 from sing_monitor.commands.spelling import spelled
-from sing_monitor.errors import Option, SetupError
-from sing_monitor.monitor.exchange import as_setup_error
+from sing_monitor.errors import Option, SetupError, as_setup_error
 from sing_monitor.offline.analyze import for_analyze
 from tests.helpers import tiny
 
