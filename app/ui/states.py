@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from sing_monitor.app.ui.selection import Run
+from sing_monitor.app.ui.settings import DEFAULT_URI
 from sing_monitor.app.ui.text import code, count, listed, plain, short
 from sing_monitor.tracking import (
     ArtifactNotFoundError,
@@ -19,7 +20,6 @@ from sing_monitor.tracking import (
     open_store,
     redact,
 )
-from sing_monitor.tracking.mlflow import DEFAULT_URI
 
 T = TypeVar("T")
 
