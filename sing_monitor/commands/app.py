@@ -28,6 +28,7 @@ _EPILOG = """\
 examples:
   sing-monitor app
   sing-monitor app --tracking-uri sqlite:////data/mlflow.db
+  sing-monitor app --tracking-uri runs
   sing-monitor app --tracking-uri http://127.0.0.1:5000 --port 8600
   sing-monitor app --checkpoint last.ckpt --model train:LitModel --data train:val_loader
   sing-monitor app --checkpoint output/last.pth.tar --data imagenet/val
@@ -41,11 +42,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = add_command(
         subparsers,
         "app",
-        help="open the app on the runs of an MLflow store",
+        help="open the app on the runs of a store",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
-    add_tracking_uri(parser, "the MLflow store or server to read")
+    add_tracking_uri(parser, "the MLflow store or server to read, or a folder of runs")
     parser.add_argument(
         "--port", type=_port, metavar="N", help="port of the app (default: 8501, or the next free)"
     )

@@ -14,17 +14,15 @@ that write different runs never meet. One process at a time writes to a run.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +35,17 @@ from sing_monitor.tracking.errors import (
     StoreError,
     reason,
 )
+from sing_monitor.tracking.folder_files import (
+    RUN,
+    SCALARS,
+    TAGS,
+    as_json,
+    is_run,
+    points_of,
+    read_json,
+    reading,
+    stored_run,
+)
 from sing_monitor.tracking.layout import MARKER_TAG
 from sing_monitor.tracking.spool import SPOOL_DIR
 from sing_monitor.tracking.whole_files import write_whole
@@ -46,7 +55,6 @@ if TYPE_CHECKING:
 
 MARKER = "sing-monitor.json"
 _ABOUT = "This folder holds runs of sing-monitor, each in a folder of its own."
-_RUN, _TAGS, _SCALARS = "run.json", "tags.json", "scalars.parquet"
 _DEFAULT_EXPERIMENT = "Default"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _SLUG_LENGTH = 40
@@ -131,9 +139,9 @@ class FolderStore:
         try:
             folder = root / run_id
             folder.mkdir(parents=True)
-            write_whole(root / MARKER, _json({"about": _ABOUT}), half_in=folder)
-            write_whole(folder / _TAGS, _json(tags or {}))
-            write_whole(folder / _RUN, _json(about))
+            write_whole(root / MARKER, as_json({"about": _ABOUT}), half_in=folder)
+            write_whole(folder / TAGS, as_json(tags or {}))
+            write_whole(folder / RUN, as_json(about))
         except OSError as error:
             raise StoreError(f"{self.place} cannot be written: {reason(error)}.") from None
         return FolderRun(root, run_id)
@@ -152,9 +160,9 @@ class FolderStore:
     def runs(self, experiment: str | None = None) -> list[StoredRun]:
         """Runs that a monitor wrote to, newest first."""
         self._look()
-        with _reading(self.root):
-            names = [entry.name for entry in os.scandir(self.root) if _is_run(entry)]
-        found = [_stored(self.root / name) for name in names]
+        with reading(self.root):
+            names = [entry.name for entry in os.scandir(self.root) if is_run(entry)]
+        found = [stored_run(self.root / name) for name in names]
         found = [run for run in found if run.tags.get(MARKER_TAG) == "true"]
         if experiment is not None:
             known = sorted({run.experiment for run in found})
@@ -168,12 +176,12 @@ class FolderStore:
 
     def run(self, run_id: str) -> StoredRun:
         """One run."""
-        return _stored(self._folder(run_id))
+        return stored_run(self._folder(run_id))
 
     def files(self, run_id: str, folder: str) -> list[str]:
         """Paths of what lies in a folder of the run, sorted."""
         inside = self._folder(run_id) / folder
-        with _reading(inside):
+        with reading(inside):
             names = os.listdir(inside) if inside.is_dir() else []
         # A dot marks what is not written to its end.
         return sorted(f"{folder}/{name}" for name in names if not name.startswith("."))
@@ -189,11 +197,11 @@ class FolderStore:
 
     def history(self, run_id: str, metrics: Sequence[str]) -> DataFrame:
         """All points of some metrics, from one file."""
-        return _points(self._folder(run_id), metrics)
+        return points_of(self._folder(run_id), metrics)
 
     def _look(self) -> None:
         """Raise `StoreError` if this is no folder of runs."""
-        with _reading(self.root):
+        with reading(self.root):
             if (self.root / MARKER).is_file():
                 return
             is_folder, is_there = self.root.is_dir(), self.root.exists()
@@ -218,7 +226,7 @@ class FolderStore:
         folder = self.root / run_id
         # A path in place of a name could lead out of the folder.
         is_name = run_id == folder.name and not run_id.startswith(".")
-        if not is_name or not (folder / _RUN).is_file():
+        if not is_name or not (folder / RUN).is_file():
             raise RunNotFoundError(f"{self.place} has no run {run_id!r}; it may have been deleted.")
         return folder
 
@@ -251,7 +259,7 @@ class FolderRun:
 
     def put_tags(self, tags: Mapping[str, str]) -> None:
         """Store tags over those of the same key."""
-        self._merge(_TAGS, tags)
+        self._merge(TAGS, tags)
 
     def put_scalars(self, values: Mapping[str, float], step: int, timestamp: int) -> None:
         """Add points to those of the run."""
@@ -259,94 +267,22 @@ class FolderRun:
 
         rows = [(name, step, timestamp, float(value)) for name, value in values.items()]
         added = pd.DataFrame(rows, columns=list(POINT_COLUMNS))
-        points = pd.concat([_points(self.folder), added], ignore_index=True)
-        write_whole(self.folder / _SCALARS, lambda path: points.to_parquet(path, index=False))
+        points = pd.concat([points_of(self.folder), added], ignore_index=True)
+        write_whole(self.folder / SCALARS, lambda path: points.to_parquet(path, index=False))
 
     def has_scalar(self, name: str, value: float, since: int) -> bool:
         """Whether a metric has had a value at a time or later."""
-        points = _points(self.folder, [name])
+        points = points_of(self.folder, [name])
         return bool(((points["value"] == value) & (points["timestamp"] >= since)).any())
 
     def resume(self) -> None:
         """Say that it runs again."""
-        self._merge(_RUN, {"status": "RUNNING", "end_time": None})
+        self._merge(RUN, {"status": "RUNNING", "end_time": None})
 
     def finish(self, status: str) -> None:
         """Say how it ended."""
-        self._merge(_RUN, {"status": status, "end_time": round(1000 * time.time())})
+        self._merge(RUN, {"status": status, "end_time": round(1000 * time.time())})
 
     def _merge(self, name: str, changes: Mapping[str, Any]) -> None:
-        known = _read_json(self.folder / name)
-        write_whole(self.folder / name, _json({**known, **changes}))
-
-
-def _is_run(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and Path(entry.path, _RUN).is_file()
-
-
-def _stored(folder: Path) -> StoredRun:
-    about = _read_json(folder / _RUN)
-    with _reading(folder / _RUN):
-        return StoredRun(
-            run_id=folder.name,
-            run_name=str(about["run_name"]),
-            experiment=str(about["experiment"]),
-            experiment_id=str(about["experiment"]),
-            status=str(about["status"]),
-            start_time=about["start_time"],
-            end_time=about["end_time"],
-            tags=_read_json(folder / _TAGS),
-            metrics=_latest(folder),
-            params={},
-        )
-
-
-def _points(folder: Path, metrics: Sequence[str] | None = None) -> DataFrame:
-    """The points of some metrics, or of all."""
-    import pandas as pd
-
-    path = folder / _SCALARS
-    if not path.exists():
-        empty = pd.DataFrame(columns=list(POINT_COLUMNS))
-        return empty.astype({"step": "int64", "timestamp": "int64", "value": "float64"})
-    filters = None if metrics is None else [("metric", "in", list(metrics))]
-    with _reading(path):
-        return pd.read_parquet(path, columns=list(POINT_COLUMNS), filters=filters)
-
-
-def _latest(folder: Path) -> dict[str, float]:
-    """The latest value of each metric: that of the last step, and of it the newest."""
-    try:
-        status = (folder / _SCALARS).stat()
-    except FileNotFoundError:
-        return {}
-    return _latest_of(folder, status.st_ino, status.st_mtime_ns, status.st_size)
-
-
-# Whoever lists runs asks every few seconds.
-@lru_cache(maxsize=4096)
-def _latest_of(folder: Path, *_state: int) -> dict[str, float]:
-    in_order = _points(folder).sort_values(["step", "timestamp"], kind="stable")
-    newest = in_order.drop_duplicates("metric", keep="last")
-    return dict(zip(newest["metric"], newest["value"].tolist(), strict=True))
-
-
-def _json(values: Mapping[str, Any]) -> Callable[[Path], object]:
-    text = json.dumps(dict(values), indent=2)
-    return lambda path: path.write_text(text, "utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    with _reading(path):
-        return dict(json.loads(path.read_text("utf-8")))
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what reading a file may raise into our error."""
-    try:
-        yield
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise StoreError(
-            f"{path} cannot be read: {reason(error)}. It is damaged, or may not be read."
-        ) from None
+        known = read_json(self.folder / name)
+        write_whole(self.folder / name, as_json({**known, **changes}))

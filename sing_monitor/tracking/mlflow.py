@@ -8,30 +8,26 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sing_monitor.tracking.backend import POINT_COLUMNS, StoredRun, ask_each
-from sing_monitor.tracking.errors import (
-    ArtifactNotFoundError,
-    NotFoundError,
-    RunNotFoundError,
-    StoreError,
-    reason,
-    redact,
-)
-from sing_monitor.tracking.layout import MARKER_TAG
+from sing_monitor.tracking.errors import NotFoundError, StoreError, reason, redact
 from sing_monitor.tracking.mlflow_access import check_answers, is_server, reaching, short_waits
+from sing_monitor.tracking.mlflow_queries import (
+    active_run,
+    download,
+    experiments,
+    monitored_runs,
+    stored_run,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
-    from mlflow.entities import Run as MlflowEntity
     from pandas import DataFrame
 
 DEFAULT_URI = "sqlite:///mlflow.db"
-RUNS_PER_PAGE = 1000
 # MLflow's own tries end within that time: 7 retries with pauses of up to two minutes.
 PATIENCE_SECONDS = 1200.0
 # The shortest limit of any MLflow version; newer ones take 8,000.
@@ -79,9 +75,9 @@ class MlflowStore:
             >>> MlflowStore.found_again("http://127.0.0.1:5000", Path("/data/one"))
             'http://127.0.0.1:5000'
         """
-        from sqlalchemy.engine import make_url
-
         if uri.startswith("sqlite"):
+            from sqlalchemy.engine import make_url
+
             url = make_url(uri)
             if url.database and not url.database.startswith((":memory:", "file:")):
                 return str(url.set(database=str(folder / url.database)))
@@ -141,30 +137,28 @@ class MlflowStore:
     def open_run(self, run_id: str) -> MlflowRun:
         """A run that gets further files."""
         with reaching(self.uri, run_id) as client:
-            self._active(client, run_id)
+            active_run(client, run_id)
         return MlflowRun(client, run_id)
 
     def runs(self, experiment: str | None = None) -> list[StoredRun]:
         """Runs that a monitor wrote to, newest first; deleted ones are absent."""
         with reaching(self.uri) as client:
-            experiments = dict(_experiments(client))
-            if experiment is not None:
-                chosen = {key: name for key, name in experiments.items() if name == experiment}
-                if not chosen:
-                    raise NotFoundError(
-                        f"{self.place} has no experiment {experiment!r}; "
-                        f"it has {', '.join(sorted(experiments.values()))}."
-                    )
-                experiments = chosen
+            known = dict(experiments(client))
+            chosen = {key: name for key, name in known.items() if experiment in (None, name)}
+            if experiment is not None and not chosen:
+                raise NotFoundError(
+                    f"{self.place} has no experiment {experiment!r}; "
+                    f"it has {', '.join(sorted(known.values()))}."
+                )
             return [
-                _stored(run, experiments[run.info.experiment_id])
-                for run in _monitored(client, list(experiments))
+                stored_run(run, chosen[run.info.experiment_id])
+                for run in monitored_runs(client, list(chosen))
             ]
 
     def run(self, run_id: str) -> StoredRun:
         """One run; the name of its experiment is not asked for."""
         with reaching(self.uri, run_id) as client:
-            return _stored(self._active(client, run_id), "")
+            return stored_run(active_run(client, run_id), "")
 
     def files(self, run_id: str, folder: str) -> list[str]:
         """Paths of what lies in a folder of the run, sorted."""
@@ -176,11 +170,7 @@ class MlflowStore:
         """A local copy of one file of the run, gone after the block."""
         with tempfile.TemporaryDirectory() as folder:
             with reaching(self.uri, run_id) as client:
-                try:
-                    local = self._download(client, run_id, path, folder)
-                except Exception:
-                    self._explain_missing(client, run_id, path)
-                    raise
+                local = download(client, run_id, path, folder)
             yield Path(local)
 
     def history(self, run_id: str, metrics: Sequence[str]) -> DataFrame:
@@ -216,33 +206,6 @@ class MlflowStore:
         # Every kind of store has exceptions of its own.
         except Exception as error:
             raise StoreError(f"{self.place} cannot be used: {reason(error)}.") from None
-
-    def _active(self, client: MlflowClient, run_id: str) -> MlflowEntity:
-        run = client.get_run(run_id)
-        if run.info.lifecycle_stage != "active":
-            raise RunNotFoundError(
-                f"run {run_id} in {self.place} was deleted; restore it there, or choose another."
-            )
-        return run
-
-    def _download(self, client: MlflowClient, run_id: str, path: str, folder: str) -> str:
-        """By the address of the run's folder: MLflow would look the run up twice for each file."""
-        from mlflow.artifacts import download_artifacts
-
-        root = _artifact_root(self.uri, run_id)
-        # MLflow takes these for the end of the path, and would look elsewhere.
-        if {"?", "#"} & set(root):
-            return client.download_artifacts(run_id, path, folder)
-        return download_artifacts(
-            artifact_uri=f"{root.rstrip('/')}/{path}", dst_path=folder, tracking_uri=self.uri
-        )
-
-    def _explain_missing(self, client: MlflowClient, run_id: str, path: str) -> None:
-        run = self._active(client, run_id)
-        present = [i.path for i in client.list_artifacts(run_id, path.rpartition("/")[0])]
-        if path not in present:
-            place = redact(run.info.artifact_uri)
-            raise ArtifactNotFoundError.at(run_id, path, present, place) from None
 
 
 class MlflowRun:
@@ -293,48 +256,3 @@ class MlflowRun:
     def finish(self, status: str) -> None:
         """Say how it ended."""
         self._client.set_terminated(self.run_id, status)
-
-
-def _experiments(client: MlflowClient) -> Iterator[tuple[str, str]]:
-    token = None
-    while token != "":
-        page = client.search_experiments(max_results=RUNS_PER_PAGE, page_token=token)
-        yield from ((found.experiment_id, found.name) for found in page)
-        token = page.token or ""
-
-
-def _monitored(client: MlflowClient, experiment_ids: list[str]) -> Iterator[MlflowEntity]:
-    token = None
-    while token != "":
-        page = client.search_runs(
-            experiment_ids,
-            f"tags.`{MARKER_TAG}` = 'true'",
-            max_results=RUNS_PER_PAGE,
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        yield from page
-        token = page.token or ""
-
-
-def _stored(run: MlflowEntity, experiment: str) -> StoredRun:
-    info, data = run.info, run.data
-    return StoredRun(
-        run_id=info.run_id,
-        run_name=info.run_name,
-        experiment=experiment,
-        experiment_id=info.experiment_id,
-        status=info.status,
-        start_time=info.start_time,
-        end_time=info.end_time,
-        tags=data.tags,
-        metrics=data.metrics,
-        params=data.params,
-    )
-
-
-@lru_cache(maxsize=4096)
-def _artifact_root(uri: str, run_id: str) -> str:
-    """Where MLflow keeps the run's files; it never changes."""
-    with reaching(uri, run_id) as client:
-        return str(client.get_run(run_id).info.artifact_uri)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -33,6 +34,18 @@ _LIMITS = {
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][\w-]*")
+_NO_STATISTICS = "MLFLOW_DISABLE_TELEMETRY"
+
+
+def send_no_statistics() -> None:
+    """Keep MLflow from reporting how it is used, unless the environment says otherwise.
+
+    MLflow reads the variable when it is first imported and has no other way in.
+    """
+    os.environ.setdefault(_NO_STATISTICS, "true")
+
 
 _lock = threading.Lock()
 _depth = 0
@@ -104,8 +117,14 @@ def reaching(uri: str, run_id: str | None = None) -> Iterator[MlflowClient]:
     """
     from mlflow import MlflowClient
 
+    unknown = RunNotFoundError(
+        f"MLflow at {redact(uri)} has no run {run_id!r}; it may have been deleted."
+    )
     try:
         _check_database(uri)
+        # MLflow would take a path in place of an id for a part of an address.
+        if run_id is not None and not _RUN_ID.fullmatch(run_id):
+            raise unknown
         with short_waits():
             yield MlflowClient(tracking_uri=uri)
     except (NotFoundError, StoreError):
@@ -114,9 +133,7 @@ def reaching(uri: str, run_id: str | None = None) -> Iterator[MlflowClient]:
     except Exception as error:
         code = getattr(error, "error_code", None)
         if run_id is not None and code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise RunNotFoundError(
-                f"MLflow at {redact(uri)} has no run {run_id!r}; it may have been deleted."
-            ) from None
+            raise unknown from None
         raise StoreError(
             f"MLflow at {redact(uri)} cannot be read: {reason(error)}. "
             "Check the address, and that the server runs."

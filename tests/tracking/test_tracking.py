@@ -35,7 +35,7 @@ from sing_monitor.tracking import (
     RunWriter,
     StoreError,
     list_runs,
-    mlflow,
+    mlflow_queries,
 )
 from tests.helpers.databases import empty_database
 from tests.helpers.servers import busy_server
@@ -400,7 +400,7 @@ def test_curves_of_lightnings_logger_are_found_under_any_prefix(prefix: str, sto
 def test_runs_with_findings_are_listed_page_by_page(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow, "RUNS_PER_PAGE", 2)
+    monkeypatch.setattr(mlflow_queries, "RUNS_PER_PAGE", 2)
     ids = [store.run(run_name=f"run {i}", start_time=i + 1) for i in range(7)]
     for run_id in ids[:6]:
         store.writer(run_id).describe({}, {"model": "resnet18"})
