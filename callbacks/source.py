@@ -14,7 +14,7 @@ from torch.utils.data import DistributedSampler
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.extra_pass.collect import collect_probe, feeding
 from sing_monitor.extra_pass.lightning_modules import overrides
-from sing_monitor.inputs.loaders import Order, find_order, pick_loader, planned_images
+from sing_monitor.inputs.loaders import ImageOrder, find_image_order, pick_loader, planned_images
 from sing_monitor.monitor.model_capture import Watch
 from sing_monitor.monitor.options import Settings
 
@@ -42,7 +42,7 @@ class Source:
     batches: float
     in_this_pass: int | None
     ranks: int
-    order: Order
+    order: ImageOrder
 
 
 def runs_validation(trainer: pl.Trainer) -> bool:
@@ -69,9 +69,9 @@ def find_source(trainer: pl.Trainer, settings: Settings, *, is_rehearsal: bool) 
         rehearsed = min(full, _REHEARSED)
     batches = rehearsed if is_rehearsal else full
     images, in_this_pass = (planned_images(loader, each, ranks) for each in (full, batches))
-    order = find_order(loader)
+    order = find_image_order(loader)
     if settings.probe is None and not _one_after_the_other(trainer):
-        order = Order("each batch comes of several loaders at once")
+        order = ImageOrder("each batch comes of several loaders at once")
         images = in_this_pass = None
     return Source(loader, images, batches, in_this_pass, ranks, order)
 

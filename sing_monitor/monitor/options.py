@@ -15,7 +15,7 @@ from sing_monitor.alerts import Alert
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.head.geometry import Invariance
-from sing_monitor.inputs.plain_values import plain
+from sing_monitor.inputs.plain_values import as_builtin
 from sing_monitor.inputs.prompts import Prompts
 from sing_monitor.space.cache import default_cache_dir
 from sing_monitor.space.semantic_space import SemanticSpace
@@ -53,7 +53,7 @@ class Settings:
     def __post_init__(self) -> None:
         _check_space(self.space)
         for name in ("class_names", "pixel_stats"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
+            object.__setattr__(self, name, as_builtin(getattr(self, name)))
         _check_templates(self.prompts.classes)
         _check_attribute_prompts(self.prompts.attributes)
         _check_concepts(self.prompts.concepts)
