@@ -18,8 +18,9 @@ from sing_monitor.app.model.model_images import SeenImage
 from sing_monitor.app.read import snapshot_images, store
 from sing_monitor.app.read.snapshot_images import Stored
 from sing_monitor.commands.app_options import ModelSource
-from sing_monitor.explain.explanation import Explanation, Shift, explain
+from sing_monitor.explain.feature_explanation import Explanation, Shift
 from sing_monitor.explain.maps import AttributeMaps, attribute_maps, find_feature_maps
+from sing_monitor.explain.model_image import explain_model_image
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.head.layer import head_parameters
 from sing_monitor.head.search import find_head
@@ -87,7 +88,7 @@ def upload(source: store.Source, model: ModelSource, content: bytes, label: int 
     # Without texts of its own the snapshot is of an older version; the config has the prompts.
     is_old = kept.snapshot.texts is None
     with given.lock, checkpoint.as_value_errors():
-        found = explain(
+        found = explain_model_image(
             given.model,
             seen.images,
             given.space,

@@ -16,7 +16,7 @@ from sing_monitor.app.ui import states
 from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.drawing import draw
 from sing_monitor.app.ui.text import plain
-from sing_monitor.explain.feature import Explanation, Shift
+from sing_monitor.explain.feature_explanation import Explanation, Shift
 
 CENTERED, RAW, RANDOM = "Null part, centered", "Null part, raw", "Random subspace"
 Pairs = Mapping[str, tuple[float | None, float | None]]

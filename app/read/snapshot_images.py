@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sing_monitor.analyses.invariants_tables import image_ids
 from sing_monitor.app.read import store
-from sing_monitor.explain.feature import Explanation
-from sing_monitor.explain.stored_image import explain_stored
+from sing_monitor.explain.feature_explanation import Explanation
+from sing_monitor.explain.stored_image import explain_stored_image
 from sing_monitor.offline.add_concepts import stored_ridge
 from sing_monitor.scores.support import OUTSIDE, place_among
 from sing_monitor.snapshot import Snapshot
@@ -98,4 +98,4 @@ def explanation(source: store.Source, image: str) -> Explanation:
         ValueError: if the snapshot does not hold the image, or as `read`, like all others.
     """
     stored = read(source)
-    return explain_stored(stored.snapshot, stored.fit, image)
+    return explain_stored_image(stored.snapshot, stored.fit, image)

@@ -36,7 +36,7 @@ class Moments(ABC):
         """``sum |x - mean x|^2``."""
 
     def shift(self, rho: float) -> float:
-        """Lambda for a ridge rho: rho times the features' mean scatter, ``sum |x - mean x|^2 / m``."""
+        """Lambda for a ridge rho: ``rho sum |x - mean x|^2 / m``."""
         return rho * self.varying / self.feature_dim
 
     @property

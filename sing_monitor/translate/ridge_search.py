@@ -57,7 +57,9 @@ def _held_out_errors(fit: Statistics, held_out: Statistics, rhos: Tensor) -> Ten
     elif isinstance(fit, RidgeStatistics) and isinstance(held_out, RidgeStatistics):
         eigenvalues, linear, quadratic = _primal_terms(fit, held_out)
     else:
-        raise TypeError("the two folds have statistics of different forms; make both by statistics_of.")
+        raise TypeError(
+            "the two folds have statistics of different forms; make both by statistics_of."
+        )
     shift = rhos * fit.varying / fit.feature_dim
     scale = 1 / (eigenvalues.clamp(min=0) + shift[:, None])
     return held_zz - 2 * scale @ linear + ((scale @ quadratic) * scale).sum(dim=1)

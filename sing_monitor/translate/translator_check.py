@@ -113,9 +113,9 @@ def compare_translators(
         seed: of the others.
 
     Returns:
-        One row for each kind: ``cosine`` (mean), ``mse`` (per element), ``r2``, and ``image_score``, the
-        mean IS in degrees of the paper's pair under that translator. The linear translator is
-        enough if the others are hardly better and give the same IS.
+        One row for each kind: ``cosine`` (mean), ``mse`` (per element), ``r2``, and
+        ``image_score``, the mean IS in degrees of the paper's pair under that translator. The
+        linear translator is enough if the others are hardly better and give the same IS.
 
     Raises:
         ValueError: if a fold of the probe is empty, or a kind is unknown.
