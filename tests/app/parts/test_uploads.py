@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
-from tests.app.test_images import texts
 from torchvision.transforms.v2.functional import to_pil_image
 
 from sing_monitor.app.parts.image_cards import OUTSIDE
 from tests.app.conftest import Opened
+from tests.app.views.test_images import texts
 from tests.callbacks import tiny
 from tests.finished_run import FinishedRun
 

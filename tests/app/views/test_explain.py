@@ -9,13 +9,13 @@ from urllib.parse import parse_qs
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
-from tests.app.test_images import IDS, NAMES, add_run, captions, images, texts
 
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.tracking import Layout, RunWriter
 from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store
+from tests.app.views.test_images import IDS, NAMES, add_run, captions, images, texts
 from tests.helpers import normal
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import streamlit as st
-from tests.app.test_classes import tables
 
 from sing_monitor.app.read.store import REFRESH_SECONDS
 from sing_monitor.findings import Findings
@@ -17,6 +16,7 @@ from sing_monitor.tracking import RunReader, list_runs
 from tests.app.asked import counting
 from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store, history
+from tests.app.views.test_classes import tables
 
 # Of a cold page with two runs of five epochs: curves, tables and files but sheets of thumbnails.
 MOST = {
