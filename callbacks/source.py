@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.trainer.states import TrainerFn
 
-from sing_monitor.inputs.loaders import Order, find_order, pick_loader, planned_images
+from sing_monitor.inputs.loaders import ImageOrder, find_image_order, pick_loader, planned_images
 from sing_monitor.monitor.options import Options
 from sing_monitor.monitor.validation import Moment, Source
 
@@ -47,9 +47,9 @@ def find_source(trainer: pl.Trainer, options: Options, *, is_rehearsal: bool) ->
         rehearsed = min(full, _REHEARSED)
     batches = rehearsed if is_rehearsal else full
     images, in_this_pass = (planned_images(loader, each, ranks) for each in (full, batches))
-    order = find_order(loader)
+    order = find_image_order(loader)
     if options.probe is None and not _one_after_the_other(trainer):
-        order = Order("each batch comes of several loaders at once")
+        order = ImageOrder("each batch comes of several loaders at once")
         images = in_this_pass = None
     return Source(loader, images, batches, in_this_pass, ranks, order)
 

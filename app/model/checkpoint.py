@@ -16,11 +16,7 @@ from torch import nn
 from sing_monitor.commands.app_options import ModelSource
 from sing_monitor.commands.images import Images
 from sing_monitor.commands.loading import load_callable, load_space, model_builder
-from sing_monitor.inputs.batches import (
-    inner_datasets,
-    pretrained_configs,
-    read_attribute,
-)
+from sing_monitor.inputs.datasets import pretrained_configs, read_attribute, wrapped_datasets
 from sing_monitor.offline.checkpoints import read_checkpoint
 from sing_monitor.space.semantic_space import SemanticSpace
 
@@ -98,7 +94,7 @@ def _transform(dataset: object) -> Callable[[Image.Image], Any] | None:
     own = read_attribute(dataset, "transform")
     if callable(own):
         return own
-    return next(filter(None, map(_transform, inner_datasets(dataset))), None)
+    return next(filter(None, map(_transform, wrapped_datasets(dataset))), None)
 
 
 def _timm_transform(model: nn.Module) -> Callable[[Image.Image], Any] | None:

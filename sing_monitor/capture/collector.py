@@ -23,14 +23,9 @@ from sing_monitor.capture.probe import (
 )
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.head.geometry import HeadGeometry
-from sing_monitor.inputs.batches import (
-    Batch,
-    check_attribute,
-    check_labels,
-    has_class,
-    unpack_batch,
-)
-from sing_monitor.inputs.loaders import Order
+from sing_monitor.inputs.batches import Batch, unpack_batch
+from sing_monitor.inputs.labels import check_attribute, check_labels, has_class
+from sing_monitor.inputs.loaders import ImageOrder
 from sing_monitor.inputs.pixels import refuse_other_scale
 from sing_monitor.inputs.resolved_inputs import ResolvedInputs
 from sing_monitor.messages import warn
@@ -84,7 +79,9 @@ class Collector:
         # Once a loader has not kept to its plan, its positions are not to be trusted any more.
         self._disorder = ""
 
-    def start(self, *, threshold: int, images: int | None, batches: float, order: Order) -> None:
+    def start(
+        self, *, threshold: int, images: int | None, batches: float, order: ImageOrder
+    ) -> None:
         """Begin a pass.
 
         Args:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sing_monitor.capture.device_rows import DeviceRows
 from sing_monitor.capture.placement import ById, InOrder, Placement, Smallest
-from sing_monitor.inputs.loaders import Order
+from sing_monitor.inputs.loaders import ImageOrder
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class OngoingPass:
     """
 
     extent: object
-    order: Order
+    order: ImageOrder
     rows: DeviceRows
     looks: Smallest | None
     batches: int = 0
@@ -62,7 +62,7 @@ class OngoingPass:
     def begun(
         cls,
         extent: object,
-        order: Order,
+        order: ImageOrder,
         known: KnownImages | None,
         *,
         disorder: str,

@@ -50,10 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
         1 when nothing was deleted that should have been, or there is no such space.
     """
     from sing_monitor.space.cache import default_cache_dir
-    from sing_monitor.space.cache_contents import clear, contents
+    from sing_monitor.space.cache_contents import clear, list_contents
 
     root = (arguments.cache_dir or default_cache_dir()).expanduser()
-    spaces = contents(root)
+    spaces = list_contents(root)
     if arguments.space is not None:
         known = [each.space for each in spaces]
         spaces = [each for each in spaces if each.space == arguments.space]

@@ -67,7 +67,7 @@ class Images:
         from timm.data import create_transform, resolve_data_config
         from torchvision.datasets import ImageFolder
 
-        from sing_monitor.inputs.batches import pretrained_configs
+        from sing_monitor.inputs.datasets import pretrained_configs
 
         config = next(iter(pretrained_configs(model)), None)
         if config is None:

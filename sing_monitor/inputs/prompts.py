@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sing_monitor.inputs.plain_values import plain
+from sing_monitor.inputs.plain_values import as_builtin
 
 ANY_IMAGE = "an image of {}"
 
@@ -26,7 +26,7 @@ class Prompts:
 
     def __post_init__(self) -> None:
         for name in ("classes", "concepts", "attributes"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
+            object.__setattr__(self, name, as_builtin(getattr(self, name)))
 
     def class_prompt(self, name: str) -> str:
         """First prompt of a class, as an example."""

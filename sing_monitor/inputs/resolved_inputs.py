@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.head.layer import Head
-from sing_monitor.inputs.batches import Batch, check_attribute, check_labels
+from sing_monitor.inputs.batches import Batch
 from sing_monitor.inputs.class_names import ClassNames, find_class_names
+from sing_monitor.inputs.labels import check_attribute, check_labels
 from sing_monitor.inputs.pixel_scale import PixelScale
 from sing_monitor.inputs.pixels import find_pixel_scale
 from sing_monitor.inputs.prompts import ANY_IMAGE, Prompts
@@ -111,7 +112,7 @@ def resolve_inputs(
     if unknown:
         raise SetupError(
             f"attribute_prompts names {', '.join(unknown)}, but the batches carry "
-            f"{', '.join(batch.attributes) or 'no attributes'}. Hand attributes over: ",
+            f"{', '.join(batch.attributes) or 'no attributes'}. Add attributes to the batches: ",
             Option(
                 "batch_adapter",
                 "lambda batch: Batch(images, labels, attributes={name: (indices, value_names)})",
@@ -149,7 +150,7 @@ def _pixels_of(
     if batch.pictures is None:
         scale = find_pixel_scale(pixel_stats, dataset, batch.shown, model, loader=loader)
     else:
-        # What the data set and the model say is about the model's input, and not about these.
+        # Data set and model describe the model's input, and not the pictures.
         scale = find_pixel_scale(pixel_stats, None, batch.shown, None)
         scale = replace(scale, source=f"{OWN_PICTURES}: {scale.source}")
     if scale.doubt:

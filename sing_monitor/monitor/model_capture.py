@@ -15,8 +15,9 @@ from sing_monitor.capture.collector import Collector
 from sing_monitor.capture.head_watch import HeadWatch
 from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows
 from sing_monitor.errors import SetupError
-from sing_monitor.inputs.batches import Batch, pretrained_configs
-from sing_monitor.inputs.loaders import Order, find_order
+from sing_monitor.inputs.batches import Batch
+from sing_monitor.inputs.datasets import pretrained_configs
+from sing_monitor.inputs.loaders import ImageOrder, find_image_order
 from sing_monitor.inputs.resolved_inputs import ResolvedInputs, resolve_inputs
 from sing_monitor.monitor.options import Options
 from sing_monitor.monitor.setup_report import SetupReport, describe_setup
@@ -73,7 +74,7 @@ class ModelCapture:
         threshold: int,
         images: int | None,
         batches: float = math.inf,
-        order: Order | None = None,
+        order: ImageOrder | None = None,
     ) -> None:
         """Begin a validation pass.
 
@@ -100,7 +101,7 @@ class ModelCapture:
             threshold=threshold,
             images=images,
             batches=batches,
-            order=find_order(loader) if order is None else order,
+            order=find_image_order(loader) if order is None else order,
         )
 
     def read(self, batch: Any) -> None:

@@ -15,7 +15,7 @@ from sing_monitor.alerts import Alert
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.head.geometry import Invariance
-from sing_monitor.inputs.plain_values import plain
+from sing_monitor.inputs.plain_values import as_builtin
 from sing_monitor.inputs.prompts import Prompts
 from sing_monitor.monitor.alerting import usable_alerts
 from sing_monitor.space.cache import default_cache_dir
@@ -110,7 +110,7 @@ class AnalysisOptions:
     def __post_init__(self) -> None:
         _check_space(self.space)
         for name in ("class_names", "pixel_stats", "concepts", "prompt", "attribute_prompts"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
+            object.__setattr__(self, name, as_builtin(getattr(self, name)))
         _check_templates(self.prompt)
         _check_attribute_prompts(self.attribute_prompts or {})
         _check_concepts(self.concepts)

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from sing_monitor.head.geometry import HeadGeometry, Invariance
-from sing_monitor.inputs.pixels import short
+from sing_monitor.inputs.pixels import format_numbers
 from sing_monitor.inputs.prompts import Prompts
 from sing_monitor.inputs.resolved_inputs import TEXT, ResolvedInputs, save_png
 from sing_monitor.messages import duration
@@ -19,7 +19,7 @@ from sing_monitor.translate.cost import Shape, in_words, measure_speed
 
 @dataclass(frozen=True)
 class SetupReport:
-    """What would be used, in words, and one image as the semantic space will see it.
+    """Description of a set-up in words, with one image as the semantic space will see it.
 
     Args:
         text: several lines.
@@ -59,10 +59,10 @@ def describe_setup(
         invariance: what the null space leaves unchanged.
         image: one restored image, (3, H, W) in [0, 1].
         space: the semantic space.
-        prompts: the texts that were asked for.
-        images: number of images that the probe is taken from; None where it is not known.
+        prompts: as the user gave them.
+        images: number of images from which the probe is taken; None if unknown.
         own_probe: whether they come from a loader of the user's own.
-        probe_size: the most that are scored.
+        probe_size: largest number of images that are scored.
         seconds_per_image: measured cost of one embedding.
         ridge: of the translator.
     """
@@ -84,8 +84,8 @@ def describe_setup(
         "head": str(inputs.head),
         "null space": null,
         "space": f"{space.name} ({space.dim} dimensions)",
-        "pixels": f"{inputs.pixels.source}; mean {short(inputs.pixels.mean)}, "
-        f"std {short(inputs.pixels.std)}; {inputs.pixels.effect}",
+        "pixels": f"{inputs.pixels.source}; mean {format_numbers(inputs.pixels.mean)}, "
+        f"std {format_numbers(inputs.pixels.std)}; {inputs.pixels.effect}",
         "classes": f"{len(names)} {source}: {shown}",
         "prompt": f'"{prompts.class_prompt(names[0])}"'
         if inputs.reference == TEXT

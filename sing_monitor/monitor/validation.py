@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from sing_monitor.inputs.loaders import Order, find_order, planned_images
+from sing_monitor.inputs.loaders import ImageOrder, find_image_order, planned_images
 from sing_monitor.processes import processes
 
 
@@ -47,11 +47,11 @@ class Source:
     batches: float
     in_this_pass: int | None
     ranks: int
-    order: Order
+    order: ImageOrder
 
     @classmethod
     def of_loader(cls, loader: Any) -> Source:
         """A whole pass over a loader, whose images the processes of the training share."""
         ranks = processes()
         images = planned_images(loader, math.inf, ranks)
-        return cls(loader, images, math.inf, images, ranks, find_order(loader))
+        return cls(loader, images, math.inf, images, ranks, find_image_order(loader))

@@ -16,11 +16,11 @@ MAX_BATCH = 256
 
 
 class OpenClipSpace:
-    """The space of an open_clip model.
+    """Semantic space of an open_clip model.
 
-    The model belongs to the space from here on: it is put in eval mode and single precision, its
-    parameters stop asking for gradients, and it follows the images from device to device. Hand over
-    a copy of a model that is being trained.
+    The space owns the model: it sets eval mode and single precision, turns the gradients of the
+    parameters off, and moves the model to the device of the images. Give a copy of a model that is
+    being trained.
 
     Args:
         model: an open_clip model, with `encode_image(images, normalize)` and
@@ -29,14 +29,14 @@ class OpenClipSpace:
         image_size: side of the tower's square input in pixels, or (height, width).
         mean: (3,), per channel, of pixels in [0, 1].
         std: (3,), per channel.
-        name: what to call the space. A digest of weights and preprocessing is added, so that
-            cached embeddings are never those of other weights.
+        name: of the space. A digest of weights and preprocessing is added, so that cached
+            embeddings are never those of other weights.
         interpolation: "bicubic" or "bilinear".
         resize_mode: "shortest", "longest" or "squash", as open_clip means them.
 
     Raises:
-        TypeError: the model or the tokenizer is not of that kind.
-        ValueError: an image size, mean, std, interpolation or resize mode that cannot be.
+        TypeError: if the model or the tokenizer is not of that kind.
+        ValueError: if image size, mean, std, interpolation or resize mode is invalid.
 
     Example:
         >>> space = OpenClipSpace.pretrained("ViT-B-32", "laion2b_s34b_b79k")  # doctest: +SKIP
@@ -87,15 +87,16 @@ class OpenClipSpace:
     def pretrained(cls, model_name: str, tag: str) -> OpenClipSpace:
         """Load an open_clip model with its own tokenizer, image size, mean and std.
 
-        The size is said before a first download. What is in the hub's cache needs no network.
+        Logs the size before a first download. Weights in the hub's cache need no network.
 
         Args:
             model_name: a name in `open_clip.list_models()`.
             tag: one of the model's pretrained tags, or the path of a checkpoint file.
 
         Raises:
-            ValueError: open_clip knows no such model, or no such tag of the model.
-            RuntimeError: the weights cannot be had: no network, a missing, broken or foreign file.
+            ValueError: if open_clip has no such model, or the model has no such tag.
+            RuntimeError: if the weights cannot be loaded: there is no network, or the file is
+                missing, broken or of another model.
         """
         loaded = load_pretrained(model_name, tag)
         images = loaded.preprocessing
@@ -111,7 +112,7 @@ class OpenClipSpace:
             resize_mode=images["resize_mode"],
         )
         if not loaded.is_local:
-            space._name = loaded.label  # a published tag says which weights it means
+            space._name = loaded.label  # a published tag identifies its weights
         return space
 
     @property
@@ -123,47 +124,47 @@ class OpenClipSpace:
 
     @property
     def dim(self) -> int:
-        """The number of dimensions n."""
+        """Number of dimensions n."""
         return self._dim
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._label!r}, dim={self._dim})"
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Raw outputs of the image tower, at most 256 images at a time.
+        """Embed images: raw outputs of the image tower, at most 256 images at a time.
 
         Args:
             images: (B, 3, H, W), floats in [0, 1]. The model moves to their device.
 
         Returns:
-            (B, n) float32 on the device of the images, not normalised. Computed in half precision
+            (B, n) float32 on the device of the images, not normalized. Computed in half precision
             on CUDA.
 
         Raises:
-            TypeError: not a float tensor.
-            ValueError: another shape, or values outside [0, 1].
+            TypeError: if the images are no float tensor.
+            ValueError: if they have another shape, or values outside [0, 1].
         """
         device = images.device
         if self._device() != device:
             self._model.to(device)
         embeddings = torch.empty(len(images), self._dim, device=device)
-        # The caller's own autocast must not reach the embeddings.
+        # An autocast of the caller must not change the embeddings.
         half = torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda")
         with torch.no_grad(), half:
             for start in range(0, len(images), MAX_BATCH):
                 batch = slice(start, start + MAX_BATCH)
-                inputs = self._normalise(self.crop(images[batch]))
+                inputs = self._normalize(self.crop(images[batch]))
                 embeddings[batch] = self._model.encode_image(inputs, normalize=False)
         return embeddings
 
     def encode_texts(self, texts: list[str]) -> Tensor:
-        """Raw outputs of the text tower.
+        """Embed texts: raw outputs of the text tower.
 
         Args:
             texts: K texts.
 
         Returns:
-            (K, n) float32 on the CPU, not normalised, in single precision on every device.
+            (K, n) float32 on the CPU, not normalized, in single precision on every device.
         """
         embeddings = torch.empty(len(texts), self._dim)
         for start in range(0, len(texts), MAX_BATCH):
@@ -172,7 +173,7 @@ class OpenClipSpace:
         return embeddings
 
     def crop(self, images: Tensor) -> Tensor:
-        """What the image tower sees, before normalisation.
+        """Resize and crop images to the input of the image tower, before its normalization.
 
         Args:
             images: (B, 3, H, W), floats in [0, 1].
@@ -181,14 +182,14 @@ class OpenClipSpace:
             (B, 3, height, width) float32 in [0, 1], of the tower's image size.
 
         Raises:
-            TypeError: not a float tensor.
-            ValueError: another shape, or values outside [0, 1].
+            TypeError: if the images are no float tensor.
+            ValueError: if they have another shape, or values outside [0, 1].
         """
         return resize_and_crop(
             images, self._size, mode=self._resize_mode, interpolation=self._interpolation
         )
 
-    def _normalise(self, images: Tensor) -> Tensor:
+    def _normalize(self, images: Tensor) -> Tensor:
         from torchvision.transforms.v2 import functional
 
         return functional.normalize(images, list(self._mean), list(self._std))
@@ -205,7 +206,7 @@ class OpenClipSpace:
         return device
 
     def _digest(self) -> str:
-        """Eight hex digits of what an embedding depends on: weights, preprocessing, tokens."""
+        """Eight hex digits of a digest of weights, preprocessing and tokens."""
         digest = hashlib.blake2b(digest_size=4)
         resizing = (self._size, self._interpolation, self._resize_mode)
         digest.update(repr((resizing, self._mean, self._std)).encode())

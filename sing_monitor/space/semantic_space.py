@@ -1,4 +1,4 @@
-"""Semantic spaces: where images and texts meet, so that a movement of features has a meaning."""
+"""SemanticSpace: the protocol of vision-language models, and the choice of one by its name."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ DEFAULT_SPACE = "ViT-B-32/laion2b_s34b_b79k"
 
 @runtime_checkable
 class SemanticSpace(Protocol):
-    """A vision-language model, seen as two maps into one space of n dimensions."""
+    """Vision-language model as two maps into one space of n dimensions."""
 
     @property
     def name(self) -> str:
-        """Tells this space from every other: embeddings are cached under it."""
+        """Unique name of the space, under which embeddings are cached."""
         ...
 
     @property
     def dim(self) -> int:
-        """The number of dimensions n."""
+        """Number of dimensions n."""
         ...
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Embed images (B, 3, H, W) in [0, 1] as (B, n) float32 on their device, unnormalised."""
+        """Embed images (B, 3, H, W) in [0, 1] as (B, n) float32 on their device, unnormalized."""
         ...
 
     def encode_texts(self, texts: list[str]) -> Tensor:
-        """Embed K texts as (K, n) float32, unnormalised."""
+        """Embed K texts as (K, n) float32, unnormalized."""
         ...
 
 
 def resolve_space(space: str | SemanticSpace) -> SemanticSpace:
-    """Turn "model/tag" into a space, and check any other object for what a space must have.
+    """Load the space "model/tag", or check that another object is a space.
 
     Args:
         space: "<open_clip model>/<tag or path of a checkpoint>", split at the first slash; or a
             `SemanticSpace`.
 
     Raises:
-        ValueError: a text of another form, or an unknown model or tag.
-        RuntimeError: the weights cannot be had.
-        TypeError: an object that lacks a part of the protocol.
+        ValueError: if the text has another form, or the model or tag is unknown.
+        RuntimeError: if the weights cannot be loaded or downloaded.
+        TypeError: if the object lacks a part of the protocol.
     """
     if isinstance(space, str):
         model_name, _, tag = space.partition("/")

@@ -1,4 +1,4 @@
-"""The text embeddings that scores refer to, and the default vocabulary."""
+"""Text embeddings that scores refer to: of classes, concepts and attributes."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class TextSet:
-    """Names and their embeddings, row i of `embeddings` for `names[i]`.
+    """Names with their embeddings: row i of `embeddings` belongs to `names[i]`.
 
     Args:
         names: K names; two may be equal.
         embeddings: (K, n), floating point. A row of NaN stands for a name without embedding.
 
     Raises:
-        ValueError: the embeddings are not a floating-point matrix with a row for each name.
+        ValueError: if the embeddings are no floating-point matrix with a row for each name.
     """
 
     names: tuple[str, ...]
@@ -58,15 +58,15 @@ class TextSet:
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Everything that scores refer to.
+    """Text embeddings of one validation, to which its scores refer.
 
     Args:
         classes: one embedding per class, in the order of the classifier's outputs.
-        concepts: an open vocabulary, or None.
-        attributes: for each annotated attribute, its values.
+        concepts: embeddings of a vocabulary, or None.
+        attributes: name of an annotated attribute -> embeddings of its values.
 
     Raises:
-        ValueError: the sets do not share one number of dimensions.
+        ValueError: if the sets have different numbers of dimensions.
     """
 
     classes: TextSet
@@ -85,18 +85,18 @@ class Texts:
 def embed_texts(
     space: SemanticSpace, prompts: Sequence[str], cache: EmbeddingCache | None = None
 ) -> Tensor:
-    """Embed prompts, each distinct one once, and none that the cache holds.
+    """Embed prompts that the cache does not hold, each distinct one once.
 
     Args:
-        space: embeds what is not known yet.
+        space: embeds the prompts.
         prompts: K prompts.
         cache: the space's cache of texts.
 
     Returns:
-        (K, n) float32 on the CPU, not normalised.
+        (K, n) float32 on the CPU, not normalized.
 
     Raises:
-        ValueError: the space returned another shape, or embeddings that are not finite.
+        ValueError: if the space returns another shape, or embeddings that are not finite.
     """
     distinct = list(dict.fromkeys(prompts))
     keys = torch.tensor([_text_key(prompt) for prompt in distinct], dtype=torch.int64)
@@ -131,8 +131,8 @@ def text_set(
 ) -> TextSet:
     """Embed names in one or several templates.
 
-    One template gives the raw embedding. Of several, the embeddings are brought to unit length and
-    averaged, as in the paper.
+    One template gives the raw embedding. With several, the embeddings are scaled to unit length
+    and averaged, as in the paper.
 
     Args:
         space: embeds the prompts.
@@ -141,7 +141,7 @@ def text_set(
         cache: the space's cache of texts.
 
     Raises:
-        ValueError: no template, or one without exactly one "{}".
+        ValueError: if there is no template, or one does not hold "{}" exactly once.
     """
     templates = [templates] if isinstance(templates, str) else list(templates)
     for template in templates:
@@ -161,7 +161,7 @@ def concept_set(
     concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None,
     cache: EmbeddingCache | None = None,
 ) -> TextSet | None:
-    """Embed an open vocabulary.
+    """Embed a vocabulary of concepts.
 
     Args:
         space: embeds the prompts.
@@ -173,8 +173,8 @@ def concept_set(
         The concepts, or None if `concepts` is empty.
 
     Raises:
-        TypeError: `concepts` is a single text.
-        ValueError: a concept without prompt.
+        TypeError: if `concepts` is a single text.
+        ValueError: if a concept has no prompt.
     """
     prompts = concept_prompts(concepts)
     return _mean_set(space, list(prompts), list(prompts.values()), cache) if prompts else None
@@ -183,7 +183,15 @@ def concept_set(
 def concept_prompts(
     concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None,
 ) -> dict[str, list[str]]:
-    """What `concept_set` embeds: the prompts of each concept. Takes and raises the same."""
+    """List the prompts of each concept of a vocabulary, as `concept_set` embeds them.
+
+    Args:
+        concepts: as `concept_set` takes them.
+
+    Raises:
+        TypeError: if `concepts` is a single text.
+        ValueError: if a concept has no prompt.
+    """
     if isinstance(concepts, str):
         raise TypeError(f"concepts is the text {concepts!r}; give a list of words, [{concepts!r}]")
     if concepts is None:
@@ -200,7 +208,7 @@ def concept_prompts(
 
 
 def prototypes(embeddings: Tensor, labels: Tensor, names: Sequence[str]) -> TextSet:
-    """Class prototypes in place of texts: the mean unit-length image embedding of each class.
+    """Compute class prototypes, which replace texts: mean image embeddings at unit length.
 
     Args:
         embeddings: (N, n) image embeddings.
@@ -212,7 +220,7 @@ def prototypes(embeddings: Tensor, labels: Tensor, names: Sequence[str]) -> Text
         images has a row of NaN.
 
     Raises:
-        ValueError: shapes that do not fit, or labels outside [0, C).
+        ValueError: if shapes do not fit, or labels lie outside [0, C).
     """
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
         raise ValueError(
@@ -237,7 +245,7 @@ def _mean_set(
     prompts: Sequence[Sequence[str]],
     cache: EmbeddingCache | None,
 ) -> TextSet:
-    """One embedding a name: of its only prompt, or the mean of several at unit length."""
+    """Embed each name by its only prompt, or by the mean of several at unit length."""
     rows = embed_texts(space, [prompt for each in prompts for prompt in each], cache)
     groups = rows.split([len(each) for each in prompts]) if prompts else ()
     means = [

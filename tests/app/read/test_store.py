@@ -188,7 +188,7 @@ def test_a_folder_of_runs_is_shown_like_a_database(open_page: Opened, tmp_path: 
         writer.deliver()
     run.finish("FINISHED")
     data.forget()
-    found = source(uri, data.listing(uri).iloc[0])
+    found = run_source(uri, data.listing(uri).iloc[0])
     assert data.validations(found) == [(0, 100), (1, 200), (2, 300)]
     assert len(data.tables(found, "classes", data.validations(found))) == 3
     assert data.config(found) == {"prompt": "an image of a {}"}

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from sing_monitor.analyses.images import analyze_images
-from sing_monitor.explain.explanation import explain
 from sing_monitor.explain.image import explain_image
+from sing_monitor.explain.model_image import explain_model_image
 from sing_monitor.head.forward import run_head
 from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot, hex_id
@@ -140,7 +140,9 @@ def test_a_translator_of_ones_own_needs_no_snapshot(
 ) -> None:
     translator = torch.nn.Linear(16, 10)
     image, space = tiny.Blobs().images[3], tiny.HashSpace()
-    found = explain(model, image, space, translator, class_names=tiny.CLASSES, concepts=[])
+    found = explain_model_image(
+        model, image, space, translator, class_names=tiny.CLASSES, concepts=[]
+    )
     assert found.centered is None
     assert math.isnan(found.cosine)
     assert (found.nearest, found.removed.gained, found.removed.lost) == ((), (), ())
@@ -164,7 +166,7 @@ def test_it_reads_as_a_sentence(model: tiny.Classifier, snapshot: Snapshot) -> N
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({}, "needs a translator, or a snapshot"),
+        ({}, "a translator is needed, or a snapshot"),
         ({"label": 4, "translator": torch.nn.Linear(16, 10)}, "none of the 4 classes"),
         ({"class_names": ["a"], "translator": torch.nn.Linear(16, 10)}, "gives 1 names"),
     ],
@@ -178,7 +180,7 @@ def test_what_does_not_fit_is_named(
 
 def test_a_batch_is_refused(model: tiny.Classifier, snapshot: Snapshot) -> None:
     with pytest.raises(ValueError, match="a batch of 2"):
-        explain(model, tiny.Blobs().images[:2], tiny.HashSpace(), snapshot=snapshot)
+        explain_model_image(model, tiny.Blobs().images[:2], tiny.HashSpace(), snapshot=snapshot)
 
 
 def test_a_snapshot_of_another_head_is_refused_and_of_another_epoch_named(
@@ -191,7 +193,7 @@ def test_a_snapshot_of_another_head_is_refused_and_of_another_epoch_named(
                 snapshot, weight=snapshot.weight[:, :9], features=snapshot.features[:, :9]
             ),
         )
-    with caplog.at_level(logging.WARNING, logger="sing_monitor.explain.explanation"):
+    with caplog.at_level(logging.WARNING, logger="sing_monitor.explain.model_image"):
         explained(model, snapshot=snapshot)
         assert not caplog.records
         explained(model, snapshot=replace(snapshot, weight=2 * snapshot.weight))

@@ -1,4 +1,4 @@
-"""What one feature vector means before and after its null-space part is removed."""
+"""Explanation of one feature vector: concepts, scores and neighbors without its null part."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from sing_monitor.space.text_embeddings import TextSet
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS, chosen_draw, remove_at_random
 from sing_monitor.translate.translator import in_float64
 
-NEIGHBOURS = 3
+NEIGHBORS = 3
 
 
 @dataclass(frozen=True)
 class Shift:
-    """What one equivalent of the image changes.
+    """Changes from an image to one of its equivalents.
 
     Args:
         attribute_score: AS toward the target class, degrees. Positive: nearer to it.
         image_score: IS, degrees.
-        gained: concepts that the equivalent is nearer to, and their AS, degrees, largest first.
-        lost: concepts that it is farther from, and their AS, degrees, most negative first.
+        gained: concepts nearer to the equivalent, with their AS, degrees, largest first.
+        lost: concepts farther from it, with their AS, degrees, most negative first.
         nearest: rows of the snapshot whose embeddings are nearest, nearest first.
         embedding: ``T f~``, (n,).
-        logits: ``W f~ + b``, (C,): those of the image, to rounding. Under ``"softmax"``, but for a
-            constant.
+        logits: ``W f~ + b``, (C,), equal to those of the image up to rounding. Under
+            ``"softmax"`` a constant may be added to all of them.
     """
 
     attribute_score: float
@@ -45,21 +45,21 @@ class Shift:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One image before and after what its head ignores is removed.
+    """One image before and after the removal of its null-space part.
 
     Args:
         prediction: the predicted class.
-        target: the class that AS refers to.
+        target: the target class of AS.
         logits: ``W f + b``, (C,), float64.
         nearest: rows of the snapshot whose embeddings are nearest to ``T f``, nearest first.
         embedding: ``T f``, (n,).
-        cosine: of ``T f`` with the image's own embedding; NaN where that is not known. Low: trust
-            no score of this image.
+        cosine: of ``T f`` with the image's own embedding; NaN if that is unknown. If it is low,
+            the scores of this image cannot be trusted.
         removed: the paper's equivalent, ``f - P_n f`` (eq. 9).
-        centered: ``f - P_n (f - mu)``; None where no center mu is known.
-        random: AS and IS, degrees, where a random subspace as large as the null space is removed,
-            centered: the one of a run's tables; the mean over all draws where the pixels are not
-            known. None where no center is known.
+        centered: ``f - P_n (f - mu)``; None if no center mu is known.
+        random: AS and IS, degrees, after the centered removal of a random subspace as large as the
+            null space: the subspace of a run's tables, or the mean over all draws if the pixels
+            are unknown. None if no center is known.
     """
 
     prediction: str
@@ -97,20 +97,20 @@ def explain_features(
     concepts: TextSet | None = None,
     top: int = 5,
 ) -> Explanation:
-    """Score the features of one image, and say what it gains and loses without its null part.
+    """Score the features of one image, and list the concepts it gains and loses.
 
     Args:
         seen: head and features, (1, m).
         geometry: of the head.
         translator: of features.
         text: embedding of the target class, (1, n).
-        target: the class that AS refers to.
+        target: the target class of AS.
         names: C class names.
-        snapshot: for the center and the neighbours.
-        image_id: of the image, which is none of its own neighbours.
+        snapshot: for the center and the neighbors.
+        image_id: of the image, which is left out of its neighbors.
         embedding: of the image itself, (1, n).
         concepts: vocabulary.
-        top: how many concepts are listed.
+        top: number of concepts to list.
     """
     feature, translate, text = seen.features.double(), in_float64(translator), text.double()
     original, logits = translate(feature), logits_of(seen, feature)
@@ -153,7 +153,7 @@ def explain_features(
 
 
 def logits_of(seen: HeadPass, features: Tensor) -> Tensor:
-    """``W f + b``, (C,) float64, of features (1, m)."""
+    """Compute the logits ``W f + b``, (C,) float64, of features (1, m)."""
     logits = features[0] @ seen.weight.double().T
     return logits if seen.bias is None else logits + seen.bias.double()
 
@@ -161,7 +161,7 @@ def logits_of(seen: HeadPass, features: Tensor) -> Tensor:
 def _concept_shifts(
     original: Tensor, moved: Tensor, concepts: TextSet | None, top: int
 ) -> tuple[tuple[tuple[str, float], ...], tuple[tuple[str, float], ...]]:
-    """The concepts that come nearer and those that go farther, most moved first."""
+    """List the concepts that come nearer and those that go farther, the largest change first."""
     if concepts is None:
         return (), ()
     texts = concepts.embeddings.double()
@@ -176,13 +176,13 @@ def _concept_shifts(
 def _nearest_rows(
     embedding: Tensor, snapshot: Snapshot | None, image_id: int | None
 ) -> tuple[int, ...]:
-    """Rows of the nearest probe images; copies of the image itself are not among them."""
+    """List the rows of the nearest probe images, without copies of the image itself."""
     if snapshot is None:
         return ()
     cosines = text_cosines(embedding, snapshot.known_embeddings.double())[0]
     rows = cosines.argsort(descending=True).tolist()
     ids = range(len(rows)) if snapshot.image_ids is None else snapshot.image_ids.tolist()
-    return tuple(row for row in rows if image_id is None or ids[row] != image_id)[:NEIGHBOURS]
+    return tuple(row for row in rows if image_id is None or ids[row] != image_id)[:NEIGHBORS]
 
 
 def _listed(concepts: Sequence[tuple[str, float]]) -> str:

@@ -1,4 +1,4 @@
-"""One image: what its classifier ignores of it, in words, scores and neighbours."""
+"""Explanation of one image by a run of its model: concepts, scores and neighbors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sing_monitor.errors import Option, SetupError
-from sing_monitor.explain.feature import Explanation, Shift, explain_features, logits_of
+from sing_monitor.explain.feature_explanation import Explanation, explain_features, logits_of
 from sing_monitor.head.forward import HeadPass, run_head
 from sing_monitor.head.geometry import HeadGeometry, Invariance
 from sing_monitor.snapshot import Snapshot
@@ -21,12 +21,10 @@ from sing_monitor.space.text_embeddings import concept_set, text_set
 from sing_monitor.translate.cross_fit import cross_fit
 from sing_monitor.translate.ridge import fit_translator
 
-__all__ = ["Explanation", "Shift", "explain"]
-
 logger = logging.getLogger(__name__)
 
 
-def explain(
+def explain_model_image(
     model: nn.Module,
     image: Tensor,
     space: SemanticSpace | None,
@@ -44,40 +42,40 @@ def explain(
     top: int = 5,
     cache: EmbeddingCache | None = None,
 ) -> Explanation:
-    """Score one image, and say what it gains and loses when its null-space part is removed.
+    """Score one image, and list the concepts it gains and loses without its null-space part.
 
-    The model runs once, in eval mode, and is left as it was. Use
-    :func:`sing_monitor.explain.image.explain_image` to have pixels and class names found.
+    The model runs once, in eval mode, and stays as it is.
+    :func:`sing_monitor.explain.image.explain_image` also finds pixels and class names.
 
     Args:
         model: maps images to logits.
-        image: what the model takes, (c, H, W) or (1, c, H, W); of other inputs a batch of one.
-        space: embeds texts and the image. None: the texts are those of the snapshot, and how well
-            the translator does on the image stays unknown.
-        translator: of the model's features, of any kind; None: fitted on the snapshot. An image of
-            the snapshot's probe is then scored by the translator that did not see it.
-        snapshot: of the same model: for the translator, the texts, the center and the neighbours.
+        image: input of the model, (c, H, W) or (1, c, H, W); of other inputs a batch of one.
+        space: embeds texts and the image. None: the texts are those of the snapshot, and the
+            explanation's cosine is NaN.
+        translator: of the model's features, of any kind; None: fitted on the snapshot. For an image
+            of the snapshot's probe, it is fitted on the fold without this image.
+        snapshot: of the same model: for the translator, the texts, the center and the neighbors.
         class_names: C names; by default the snapshot's.
-        label: the class that AS refers to; by default the predicted one.
+        label: the target class of AS; by default the predicted one.
         prompt: template for the class, or several that are averaged; None: the snapshot's text of
             the class, else "an image of a {}".
         concepts: vocabulary: words, or prompts by name; None: the snapshot's, else about 60
             everyday concepts.
-        head: dotted name of the head; found by itself in most models.
-        invariance: what must not change; by default the snapshot's, else ``"logits"``.
-        restore: from a batch that the model takes to pixels (B, 3, H, W) in [0, 1].
-        ridge: of the translator that is fitted here; ``translator/ridge`` of a run for its scores.
-        top: how many concepts are listed.
+        head: dotted name of the head; None: the layer whose output is the model's answer.
+        invariance: output that must not change; by default the snapshot's, else ``"logits"``.
+        restore: function from a batch of model inputs to pixels (B, 3, H, W) in [0, 1].
+        ridge: of the fitted translator; pass a run's ``translator/ridge`` to get its scores.
+        top: number of concepts to list.
         cache: the space's cache of texts.
 
     Raises:
-        ValueError: if neither translator nor snapshot is given, if class names are missing or of
-            another number, if the label is none of them, if a text is to be embedded and there is
-            no space, or if the model's head, the snapshot and the translator do not fit each other.
+        ValueError: if neither translator nor snapshot is given, if class names are missing or have
+            another number, if the label is none of them, if a text must be embedded without a
+            space, or if the model's head, the snapshot and the translator do not fit each other.
     """
     images = image[None] if image.ndim == 3 else image
     if len(images) != 1:
-        raise ValueError(f"explain takes one image, got a batch of {len(images)}.")
+        raise ValueError(f"expected one image, got a batch of {len(images)}.")
     seen = run_head(model, images, head)
     names = _class_names(class_names, snapshot, len(seen.weight))
     pixels = None if restore is None else restore(images).cpu()
@@ -123,7 +121,7 @@ def explain(
 def _needed(space: SemanticSpace | None) -> SemanticSpace:
     if space is None:
         raise SetupError(
-            "there is no semantic space at hand to embed texts, and no snapshot that holds the "
+            "a text must be embedded, but no semantic space was given, and no snapshot holds the "
             "texts of its run. Give the space of the run: ",
             Option("space"),
             ".",
@@ -134,11 +132,11 @@ def _needed(space: SemanticSpace | None) -> SemanticSpace:
 def _fitted(
     snapshot: Snapshot | None, image_id: int | None, ridge: float | Literal["auto"]
 ) -> nn.Module:
-    """The translator of a snapshot; of the two, the one that did not see the image."""
+    """Fit a translator on a snapshot; for an image of its probe, on the fold without it."""
     if snapshot is None:
         raise SetupError(
-            "explain needs a translator, or a snapshot to fit one on: train with "
-            "save_snapshots=True and pass ",
+            "a translator is needed, or a snapshot to fit one on. Train with save_snapshots=True "
+            "and pass ",
             Option("snapshot", "RunReader(...).snapshot()"),
             ".",
         )
@@ -161,7 +159,7 @@ def _check_snapshot(snapshot: Snapshot, seen: HeadPass) -> None:
     if not torch.equal(snapshot.weight, seen.weight):
         logger.warning(
             "the snapshot (epoch %d) was taken from another state of the training than the model: "
-            "its translator, center and neighbours may not fit.",
+            "its translator, center and neighbors may not fit.",
             snapshot.epoch,
         )
 
