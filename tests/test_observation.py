@@ -9,7 +9,14 @@ import torch
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
 from sing_monitor.scores.pairs import CENTERED, PAIRS
-from tests.helpers import make_snapshot, make_texts, observe, reorder
+from sing_monitor.space.texts import TextSet
+from tests.helpers import (
+    make_snapshot,
+    make_texts,
+    observe,
+    reorder,
+    scored_of,
+)
 
 
 def test_what_is_derived_is_worked_out_once() -> None:
@@ -59,3 +66,48 @@ def test_without_a_space_no_image_and_no_number_are_refused_too() -> None:
         Observation(replace(snapshot, features=broken))
     with pytest.raises(ValueError, match="the probe holds no image"):
         Observation(replace(reorder(make_snapshot(), torch.zeros(0).long()), embeddings=None))
+
+
+@pytest.mark.parametrize("name", ["features", "embeddings"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_values_that_are_not_finite_are_counted(name: str, value: float) -> None:
+    snapshot = make_snapshot()
+    texts = make_texts(snapshot)
+    broken = getattr(snapshot, name).clone()
+    broken[[3, 3, 50], [0, 1, 2]] = value
+    with pytest.raises(ValueError, match=f"{name} of 2 of 60 images hold NaN or infinite"):
+        scored_of(replace(snapshot, **{name: broken}), texts)
+
+
+def test_a_probe_without_images_is_refused() -> None:
+    snapshot = make_snapshot()
+    texts = make_texts(snapshot)
+    with pytest.raises(ValueError, match="the probe holds no image"):
+        scored_of(reorder(snapshot, torch.zeros(0).long()), texts)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"classes": TextSet(tuple("abc"), torch.ones(3, 8))},
+            "classes: the snapshot names 4, but there are 3 texts",
+        ),
+        (
+            {"attributes": {"colour": TextSet(tuple("ab"), torch.ones(2, 8))}},
+            "attribute 'colour': the snapshot names 3, but there are 2 texts",
+        ),
+        (
+            {
+                "classes": TextSet(tuple("abcd"), torch.ones(4, 7)),
+                "concepts": None,
+                "attributes": {},
+            },
+            "texts have 7 dimensions, image embeddings 8",
+        ),
+    ],
+)
+def test_texts_that_do_not_fit_are_refused(change, message: str) -> None:
+    snapshot = make_snapshot()
+    with pytest.raises(ValueError, match=message):
+        scored_of(snapshot, replace(make_texts(snapshot), **change))

@@ -27,8 +27,8 @@ from sing_monitor.analyses import (
     translator,
 )
 from sing_monitor.analyses.analysis import Analysis, Need
+from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.findings import (
-    MONITOR_METRICS,
     Findings,
     MetricGroup,
     MetricSpec,

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from sing_monitor.analyses.analysis import Analysis
-from sing_monitor.analyses.columns import CLASS, COUNT
-from sing_monitor.analyses.invariants import SING
+from sing_monitor.analyses.columns import CLASS, COUNT, columns_of
+from sing_monitor.analyses.invariants import RELATIVE_METRICS, SING
 from sing_monitor.analyses.support import analyze_support
 from sing_monitor.analyses.translator import TRANSLATOR
 from sing_monitor.findings import ColumnSpec, Findings, MetricSpec, TableSpec
@@ -89,9 +89,7 @@ CLASSES = TableSpec(
         COUNT,
         ColumnSpec("accuracy", "share", "Share of the images that are classified correctly."),
         *(column for pair in PAIRS for column in _score_columns(pair)),
-        ColumnSpec("image_score_relative", "ratio", "IS, centered, over that of the random pair."),
-        ColumnSpec("attribute_share", "ratio", "AS over IS, both centered."),
-        ColumnSpec("attribute_share_random", "ratio", "AS over IS of the random pair."),
+        *columns_of(RELATIVE_METRICS),
         ColumnSpec("attribute_p", "share", "p-value of the centered AS against all other images."),
         ColumnSpec("attribute_q", "share", "The p-value adjusted for the number of classes."),
         ColumnSpec(

@@ -24,7 +24,7 @@ def columns_of(metrics: Iterable[MetricSpec]) -> tuple[ColumnSpec, ...]:
 
     Example::
 
-        >>> from sing_monitor.findings import MONITOR_METRICS
+        >>> from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
         >>> [column.name for column in columns_of(MONITOR_METRICS[:2])]
         ['seconds', 'samples']
     """

@@ -15,6 +15,7 @@ from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import energy, squared_norms
 from sing_monitor.scores.derived import ratio
 from sing_monitor.scores.moments import average
+from sing_monitor.scores.pairs import CENTERED, RANDOM
 from sing_monitor.translate.reduced import whole
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ HEAD_METRICS: tuple[MetricSpec, ...] = (
         group=HEAD,
     ),
     MetricSpec(
-        "head/null_energy_centered",
+        CENTERED.named("head/null_energy"),
         "Null energy, centered",
         "share",
         "none",
@@ -62,10 +63,10 @@ HEAD_METRICS: tuple[MetricSpec, ...] = (
         "ours",
         "Share of the features' variance that the head cannot see.",
         group=HEAD,
-        baseline="head/null_energy_random",
+        baseline=RANDOM.named("head/null_energy"),
     ),
     MetricSpec(
-        "head/null_energy_random",
+        RANDOM.named("head/null_energy"),
         "Null energy, random subspace",
         "share",
         "none",
@@ -99,9 +100,9 @@ HEAD_METRICS: tuple[MetricSpec, ...] = (
         "Drift of the row space",
         "share",
         "none",
-        "0.5 |P - P'|_F^2 / min(r, m - r), r the mean rank, P' of the last analysed head",
+        "0.5 |P - P'|_F^2 / min(r, m - r), r the mean rank, P' of the last analyzed head",
         "ours",
-        "How far the head turned since the last analysed validation: 0 not at all, 1 as far as "
+        "How far the head turned since the last analyzed validation: 0 not at all, 1 as far as "
         "possible. NaN at first.",
         group=HEAD,
     ),
@@ -149,8 +150,8 @@ def analyze_head(observation: Observation) -> Findings:
         "head/rank": float(head.rank),
         "head/null_dim": float(head.null_dim),
         "head/null_energy": ratio(raw, float(energies.sum())),
-        "head/null_energy_centered": ratio(float(centered.sum()), varying),
-        "head/null_energy_random": ratio(observation.random.energy, varying),
+        CENTERED.named("head/null_energy"): ratio(float(centered.sum()), varying),
+        RANDOM.named("head/null_energy"): ratio(observation.random.energy, varying),
         "head/mean_share": ratio(len(features) * energy(geometry.null(center)), raw),
         "head/null_angle": _null_angle(invisible, visible),
         "head/drift": _drift(head, observation.previous_head),

@@ -12,15 +12,15 @@ from sing_monitor.analyses.columns import IMAGE, LABEL
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec
 from sing_monitor.observation import Observation
 from sing_monitor.scores.angles import PairScores, text_cosines
-from sing_monitor.scores.pairs import CENTERED, PAIRS
+from sing_monitor.scores.pairs import CENTERED, PAIRS, PLAIN
 from sing_monitor.snapshot import Snapshot, hex_ids
 
 NEIGHBORS = 3
 
 _NEIGHBORS = (
     ("neighbours_before", "T f"),
-    ("neighbours_after", "the paper's equivalent"),
-    ("neighbours_after_centered", "the centered equivalent"),
+    (PLAIN.named("neighbours_after"), "the paper's equivalent"),
+    (CENTERED.named("neighbours_after"), "the centered equivalent"),
 )
 IMAGES = TableSpec(
     "images",

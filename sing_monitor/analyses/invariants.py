@@ -106,7 +106,7 @@ def _pair_metrics(pair: Pair) -> tuple[MetricSpec, ...]:
     )
 
 
-_RELATIVE = (
+RELATIVE_METRICS = (
     MetricSpec(
         "sing/image_score_relative",
         "IS relative to random",
@@ -129,11 +129,11 @@ _RELATIVE = (
         "Which part of the movement goes toward (+) or away from (-) the class, -1 to 1. "
         "Near 0 is good.",
         group=SING,
-        baseline="sing/attribute_share_random",
+        baseline=RANDOM.named("sing/attribute_share"),
         support=CENTERED.named(OUTSIDE),
     ),
     MetricSpec(
-        "sing/attribute_share_random",
+        RANDOM.named("sing/attribute_share"),
         "AS share, random subspace",
         "ratio",
         "none",
@@ -146,7 +146,7 @@ _RELATIVE = (
 
 INVARIANTS_METRICS: tuple[MetricSpec, ...] = (
     *(spec for pair in PAIRS for spec in _pair_metrics(pair)),
-    *_RELATIVE,
+    *RELATIVE_METRICS,
 )
 
 

@@ -77,7 +77,7 @@ def analyze_perturbations(observation: Observation) -> Findings:
 
     The directions are the parts of the same few Gaussian draws, brought to the length by which
     features differ from their mean. The logits are linear, so their change ``|W d|`` is the same
-    for every image (under ``"softmax"``, that of the class-centred head).
+    for every image (under ``"softmax"``, that of the class-centered head).
 
     The seed is the observation's, of a CPU generator of their own.
 

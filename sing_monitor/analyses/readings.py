@@ -24,7 +24,7 @@ READING_METRICS: tuple[MetricSpec, ...] = (
         group=SING,
     ),
     MetricSpec(
-        "sing/zero_shot_centered",
+        CENTERED.named("sing/zero_shot"),
         "Zero-shot class, after",
         "share",
         "higher",
@@ -58,7 +58,7 @@ READING_METRICS: tuple[MetricSpec, ...] = (
         group=ATTRIBUTE,
     ),
     MetricSpec(
-        "attribute/{attribute}_zero_shot_centered",
+        CENTERED.named("attribute/{attribute}_zero_shot"),
         "Zero-shot attribute, after",
         "share",
         "none",

@@ -1,4 +1,4 @@
-"""How much the scores hang on the strength of the translator's regularisation."""
+"""How much the scores depend on the strength of the translator's regularization."""
 
 from __future__ import annotations
 

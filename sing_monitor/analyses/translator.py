@@ -46,7 +46,7 @@ TRANSLATOR_METRICS: tuple[MetricSpec, ...] = (
         "none",
         "rho of (Cov + rho tr(Cov)/m I)^-1",
         "ours",
-        "Strength of the regularisation. Chosen at the first analysed epoch, then kept.",
+        "Strength of the regularization. Chosen at the first analyzed epoch, then kept.",
         group=TRANSLATOR,
     ),
 )
