@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import streamlit as st
 
 from sing_monitor.app.ui import selection, sidebar
+from sing_monitor.tracking.mlflow_access import send_no_statistics
 
-# Read when MLflow is first used; the app sends no usage statistics anywhere.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+send_no_statistics()
 
 # Drawn here: Streamlit would fetch an icon of its set from the internet.
 _ICON = """\
@@ -29,9 +27,10 @@ page = st.navigation(
         st.Page("views/explain.py", title="Explain", icon=":material/manage_search:"),
         st.Page("views/steering.py", title="Steering", icon=":material/swipe:"),
         st.Page("views/geometry.py", title="Geometry", icon=":material/straighten:"),
+        st.Page("views/tables.py", title="Tables", icon=":material/table_view:"),
         st.Page("views/guide.py", title="Guide", icon=":material/menu_book:"),
     ]
 )
-sidebar.draw()
+sidebar.draw_sidebar()
 selection.write_address()
 page.run()

@@ -97,7 +97,7 @@ def test_tensorboard_alone_gets_the_scalars_and_is_said_to_get_no_more(
     assert scores[-1] == pytest.approx(float(done.trainer.callback_metrics["sing/image_score"]))
     before, after = (text for text in caplog.messages if "MLFlowLogger(" in text)
     assert "only the scalars are kept, by TensorBoardLogger" in before
-    assert "Log to MLflow to keep tables and pictures" in after
+    assert "To keep tables and pictures, log to MLflow" in after
     assert not (tmp_path / ".sing_spool").exists()
 
 

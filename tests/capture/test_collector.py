@@ -18,7 +18,7 @@ from sing_monitor.errors import SetupError
 from sing_monitor.extra_pass.collect import collect_probe
 from sing_monitor.head.weak_hook import WeakHook
 from sing_monitor.inputs.batches import Batch
-from sing_monitor.monitor.model_capture import Watch
+from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.offline.analyze import analyze
 from tests.helpers import tiny
 from tests.helpers.devices import DEVICES
@@ -56,8 +56,8 @@ class Passes:
             probe_size=probe_size,
             pixel_stats=STATS,
             batch_adapter=lambda batch: self.adapter(batch),
-        ).settings
-        self.watch = Watch(settings, tiny.HashSpace(), None)
+        ).options
+        self.watch = ModelCapture(settings, tiny.HashSpace(), None)
         self.threshold = probe_threshold(len(data), probe_size)
         self._loader = tiny.loader(data, shuffle=shuffle)
 

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from sing_monitor.analyses import analyze_invariants, translate
+from sing_monitor.analyses.concepts import analyze_vocabulary
 from sing_monitor.commands.cli import main
-from sing_monitor.space.texts import Texts, concept_set, text_set
+from sing_monitor.observation import Observation
+from sing_monitor.space.text_embeddings import Texts, concept_set, text_set
 from tests.helpers import tiny
 from tests.helpers.finished_run import FinishedRun
 
@@ -59,7 +60,7 @@ def test_added_concepts_are_those_that_the_training_would_have_stored(
     }
     texts = Texts(text_set(space, tiny.CLASSES, "an image of a {}"), concept_set(space, concepts))
     ridge = float(before["translator/ridge"].iloc[-1])
-    whole = analyze_invariants(translate(run.reader.snapshot(), texts, ridge=ridge))
+    whole = analyze_vocabulary(Observation(run.reader.snapshot(), texts, ridge=ridge))
     for name, table in last_tables(run).items():
         assert_frame_equal(table, whole.tables[name], atol=1e-9)
     # The curves, and what the app knows of them, are as they were.

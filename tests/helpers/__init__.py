@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
+from operator import or_
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from sing_monitor.analyses import classes, concepts, head, images, invariants, readings, translator
+from sing_monitor.findings import Findings
+from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
+from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
 
 COLOURS = ("red", "green", "blue")
 
@@ -93,4 +100,49 @@ def reorder(snapshot: Snapshot, order: Tensor) -> Snapshot:
         attributes={
             name: (labels[order], values) for name, (labels, values) in snapshot.attributes.items()
         },
+    )
+
+
+def observe(snapshot: Snapshot, texts: Texts | None = None, **options: Any) -> Observation:
+    """The snapshot as it is, not in coordinates; with texts at the classes' own embeddings."""
+    return Observation(snapshot, make_texts(snapshot) if texts is None else texts, **options)
+
+
+def scored(observation: Observation) -> Findings:
+    """All that is said of scores, head and translators, without what is derived from it."""
+    asked = (invariants, readings, head, translator, classes, images, concepts)
+    return reduce(or_, (observation.once(module.ANALYSIS.run) for module in asked))
+
+
+def scored_of(snapshot: Snapshot, texts: Texts, **options: Any) -> Findings:
+    return scored(observe(snapshot, texts, **options))
+
+
+def direct(snapshot: Snapshot, ridge: float = 0.01) -> tuple[CrossFit, Tensor, TranslatedPairs]:
+    """Translators, mean feature and translations, without an observation."""
+    features = snapshot.features.double()
+    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
+    center = features.mean(dim=0)
+    return fit, center, fit.translate(features, snapshot.geometry, center)
+
+
+def planted(weight: Tensor, seen: float = 1.0) -> Snapshot:
+    """Three features that are translated as they are: class on two axes, 0.5 or 1.5 on the third.
+
+    Every combination stands once in each fold, so the translator is exact.
+    """
+    features, labels = [], []
+    for label in (0, 1):
+        for third in (0.5, 1.5):
+            for _ in range(2):
+                features.append([seen * (label == 0), seen * (label == 1), third])
+                labels.append(label)
+    return Snapshot(
+        weight=weight,
+        bias=None,
+        features=torch.tensor(features, dtype=torch.float64),
+        labels=torch.tensor(labels),
+        embeddings=torch.tensor(features, dtype=torch.float64),
+        class_names=("first", "second"),
+        image_ids=torch.arange(8),
     )

@@ -61,7 +61,7 @@ def said_by_the_monitor() -> Iterator[list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield said
-    said += [str(each.message) for each in caught if "SINGCallback" in str(each.message)]
+    said += [str(each.message) for each in caught if "sing-monitor" in str(each.message)]
 
 
 def assert_same_weights(one: Training, other: Training) -> None:

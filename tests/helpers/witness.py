@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sing_monitor.head.geometry import HeadGeometry
-from sing_monitor.head.layer import unwrapped
+from sing_monitor.head.torch_internals import unwrapped
 from tests.helpers import tiny
 
 Features = Callable[[Any, Tensor], Tensor]

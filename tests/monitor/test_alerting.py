@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sing_monitor import SINGCallback
 from sing_monitor.alerts import Alert, above, parse_fired, rises
-from sing_monitor.space.texts import fingerprint, to_uint8
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
 

@@ -14,7 +14,7 @@ from torch import nn
 
 import sing_monitor
 from sing_monitor.offline.analyze import AnalyzedModel
-from sing_monitor.space.texts import prototypes
+from sing_monitor.space.text_embeddings import prototypes
 from tests.callbacks.conftest import Run
 from tests.helpers import tiny
 

@@ -14,15 +14,16 @@ from omegaconf import OmegaConf
 from sing_monitor import SINGCallback
 from sing_monitor.alerts import DEFAULT_ALERTS
 from tests.helpers import configured
-from tests.project.readme_table import README, with_table
+from tests.project.readme_table import README, with_tables
 
 ROOT = README.parent
 
 
-def test_the_table_of_metrics_is_that_of_the_catalogue() -> None:
+def test_the_tables_of_metrics_and_tables_are_those_of_the_catalogue() -> None:
     text = README.read_text("utf-8")
     assert "`sing/image_score`" in text
-    assert with_table(text) == text, "run `make readme`"
+    assert "| `classes` |" in text
+    assert with_tables(text) == text, "run `make readme`"
 
 
 def test_every_make_target_it_names_exists() -> None:
@@ -60,7 +61,7 @@ def test_its_file_for_lightning_cli_makes_that_callback(
         configured.Network, configured.Data, args=["--config=config.yaml"], run=False
     )
     (settings,) = (
-        each.settings for each in made.trainer.callbacks if isinstance(each, SINGCallback)
+        each.options for each in made.trainer.callbacks if isinstance(each, SINGCallback)
     )
     given = yaml.safe_load(yaml_examples()["lightning"])["trainer"]["callbacks"][0]["init_args"]
     assert settings.class_names == given["class_names"]
@@ -69,7 +70,7 @@ def test_its_file_for_lightning_cli_makes_that_callback(
     assert settings.batch_adapter is configured.adapt
     assert isinstance(settings.space, configured.Space)
     assert len(settings.probe.dataset) == 8
-    assert settings.alerts == DEFAULT_ALERTS[:1]
+    assert settings.alert_rules == DEFAULT_ALERTS[:1]
     assert type(made.trainer.logger).__name__ == "MLFlowLogger"
 
 
@@ -78,8 +79,8 @@ def test_its_file_for_hydra_makes_that_callback() -> None:
     # hydra.utils.instantiate imports _target_ and hands over the rest as it is.
     module, _, name = config["_target_"].rpartition(".")
     target = getattr(importlib.import_module(module), name)
-    settings = target(**{key: config[key] for key in config if key != "_target_"}).settings
+    settings = target(**{key: config[key] for key in config if key != "_target_"}).options
     assert list(settings.class_names) == ["cat", "dog", "ship", "tree"]
     assert list(settings.prompts.classes) == ["a photo of a {}", "a drawing of a {}"]
     assert set(settings.prompts.concepts) == {"red", "striped"}
-    assert settings.alerts == DEFAULT_ALERTS[:2]
+    assert settings.alert_rules == DEFAULT_ALERTS[:2]

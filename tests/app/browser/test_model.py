@@ -58,7 +58,7 @@ def test_a_picture_is_uploaded_and_explained(url: str, picture: Path, open_tab: 
     assert len(marks) == 1 + len(MAPS)
     assert all(marks.values()), marks
     widths = tab.main.locator("img").evaluate_all("all => all.map(each => each.naturalWidth)")
-    assert len(widths) == 1 + 6 + 1  # the picture, its neighbours, and as the model sees it
+    assert len(widths) == 1 + 6 + 1  # the picture, its neighbors, and as the model sees it
     assert all(widths)
     tab.resize(800)
     assert tab.cut_off() == []

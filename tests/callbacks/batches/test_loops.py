@@ -114,7 +114,7 @@ def test_where_nothing_can_be_scored_one_warning_says_so(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer.fit(tiny.Classifier(), data, data)
-    ours = [str(warning.message) for warning in caught if "SINGCallback" in str(warning.message)]
+    ours = [str(warning.message) for warning in caught if "sing-monitor" in str(warning.message)]
     assert len(ours) == 1
     assert ("probe=DataLoader" in ours[0]) != ("barebones" in ours[0])
     assert trainer.current_epoch == 2

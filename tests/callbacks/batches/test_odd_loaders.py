@@ -20,7 +20,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 import sing_monitor
 from sing_monitor.capture.probe import hashes
-from sing_monitor.space.texts import fingerprint, to_uint8
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from sing_monitor.tracking import RunReader
 from tests.helpers import tiny
 from tests.helpers.disturbed import At

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from sing_monitor.capture.probe import probe_threshold
 from sing_monitor.extra_pass.collect import collect_probe, forward_images
 from sing_monitor.head.geometry import HeadGeometry
-from sing_monitor.monitor.model_capture import Watch
+from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.tracking import RunReader
 from tests.helpers import tiny
 from tests.helpers.disturbed import said_by_the_monitor
@@ -199,7 +199,7 @@ def test_a_pass_that_fails_leaves_nobody_listening() -> None:
         raise RuntimeError("out of memory")
 
     model, loader = tiny.Classifier().network, tiny.loader(tiny.Blobs())
-    watch = Watch(tiny.callback().settings, tiny.HashSpace(), None)
+    watch = ModelCapture(tiny.callback().options, tiny.HashSpace(), None)
     watch.start(model, loader, threshold=probe_threshold(48, 100), images=48)
     with pytest.raises(RuntimeError, match="out of memory"):
         collect_probe(watch, model, loader, forward=stumble)
@@ -214,7 +214,7 @@ def test_the_probe_of_a_plain_module_is_collected_without_a_trainer() -> None:
     model, loader = tiny.Classifier().network, tiny.loader(data)
     model[1].eval()
     modes = [module.training for module in model.modules()]
-    watch = Watch(callback.settings, tiny.HashSpace(), None)
+    watch = ModelCapture(callback.options, tiny.HashSpace(), None)
     watch.start(model, loader, threshold=probe_threshold(40, 100), images=40)
     with forward_images(model, None) as forward:
         collect_probe(watch, model, loader, forward=forward)

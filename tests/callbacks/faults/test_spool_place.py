@@ -38,7 +38,7 @@ def test_what_waits_lies_in_a_temporary_folder_and_sync_is_told_where(
     with said_by_the_monitor() as said:
         trainer.fit(tiny.Classifier(), *data)
     assert trainer.current_epoch == 2
-    (elsewhere,) = (each for each in said if "default_root_dir=" in each)
+    (elsewhere,) = (each for each in said if "not taken yet wait in" in each)
     assert root in elsewhere
     assert str(temporary) in elsewhere
     commands = {found for each in said for found in re.findall("`(sing-monitor sync [^`]+)`", each)}

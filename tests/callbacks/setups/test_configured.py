@@ -43,6 +43,7 @@ VALUES: dict[str, list[Any]] = {
     "allow_augmented": [True],
     "cache_dir": [None, "embeddings"],
     "save_snapshots": [True],
+    "tracking": ["runs"],
     "alerts": [None, [], ["ratio_falls"], [OWN, "leaking_class"]],
     "name": ["aux"],
     "on_error": ["raise"],
@@ -107,7 +108,7 @@ def test_what_is_in_the_file_reaches_the_callback(tmp_path: Path) -> None:
     given = {name: values[-1] for name, values in VALUES.items() if name != "dataloader_idx"}
     made = cli(f"--config={config(tmp_path, **given)}")
     (settings,) = (
-        each.settings for each in made.trainer.callbacks if isinstance(each, SINGCallback)
+        each.options for each in made.trainer.callbacks if isinstance(each, SINGCallback)
     )
     plain = set(given) - {"space", "concepts", "prompt", "attribute_prompts", "probe", "alerts"}
     for name in plain - {"pixel_stats", "batch_adapter", "cache_dir"}:
@@ -119,8 +120,8 @@ def test_what_is_in_the_file_reaches_the_callback(tmp_path: Path) -> None:
     assert len(settings.probe.dataset) == 12
     assert [list(part) for part in settings.pixel_stats] == given["pixel_stats"]
     assert settings.batch_adapter is configured.adapt
-    assert settings.cache_dir == Path("embeddings")
-    own, default = settings.alerts
+    assert settings.cache_folder == Path("embeddings")
+    own, default = settings.alert_rules
     assert own == Alert("mine", [Condition("head/null_dim", "above", 1.0)], "Look.", 0, 2)
     assert default is DEFAULT_ALERTS[0]
 

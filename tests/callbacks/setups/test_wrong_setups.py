@@ -173,7 +173,7 @@ SETUPS: dict[str, tuple[dict[str, Any], Any, Any, str]] = {
         {"space": "ViT-B-32//nowhere/weights.safetensors"},
         None,
         None,
-        "Two ways out",
+        "Three ways out",
     ),
     "space that gives NaN": ({"space": NoWeights()}, None, None, "NaN or infinite embeddings"),
     "loader that is not there": ({"dataloader_idx": 3}, None, None, "1 validation loader"),
