@@ -124,7 +124,7 @@ def serving(
             wait_for(health, process, log)
             yield log
         finally:
-            process.terminate()
+            process.kill()
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.app.browser.tab import Tab
+from tests.app.browser.tab import HEIGHT, LOOK, PATIENCE, WIDTH, Tab
 from tests.app.conftest import MAIN
 from tests.helpers.servers import free_port, serving
 
@@ -23,7 +23,7 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
-Open = Callable[..., Tab]
+Open = Callable[[str], Tab]
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +66,8 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def open_tab(browser: Browser) -> Open:
-    """Opens an address as somebody would who never saw the app before."""
-
-    def opened(url: str, *, width: int = 1400, dark: bool = False) -> Tab:
-        context = browser.new_context(
-            viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light"
-        )
-        return Tab.at(url, context)
-
-    return opened
+    """Opens an address in a tab of its own. What the browser has loaded serves the next one too."""
+    context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
+    context.set_default_timeout(PATIENCE)
+    context.add_init_script(path=LOOK)
+    return lambda url: Tab.at(url, context)

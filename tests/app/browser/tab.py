@@ -9,6 +9,7 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
 
 PATIENCE = 120_000  # ms
+WIDTH, HEIGHT = 1400, 1000  # pixels
 _SECONDS_TO_FIT = 10.0
 LOOK = Path(__file__).with_name("look.js")
 
@@ -26,8 +27,6 @@ class Tab:
     @classmethod
     def at(cls, url: str, context: BrowserContext) -> Tab:
         """A new tab that shows the address, once everything is drawn."""
-        context.set_default_timeout(PATIENCE)
-        context.add_init_script(path=LOOK)
         tab = cls(context.new_page())
         tab.page.on("console", tab._listen)
         tab.page.on("pageerror", lambda error: tab.problems.append(str(error)))
@@ -72,7 +71,7 @@ class Tab:
 
     def resize(self, width: int) -> None:
         """Make the window as wide, and wait until the page has adapted."""
-        self.page.set_viewport_size({"width": width, "height": 1000})
+        self.page.set_viewport_size({"width": width, "height": HEIGHT})
         self.page.wait_for_function("width => window.innerWidth === width", arg=width)
         self.settle()
 
@@ -86,5 +85,5 @@ class Tab:
             self.page.wait_for_timeout(200)
 
     def close(self) -> None:
-        """Close the tab with its cookies and caches."""
-        self.page.context.close()
+        """Close the tab."""
+        self.page.close()

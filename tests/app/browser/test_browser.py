@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.app.browser.conftest import Open
-from tests.app.browser.tab import Tab
-from tests.helpers.servers import free_port, serving
+from tests.app.browser.tab import WIDTH, Tab
 
 # The fewest charts that each page shows of two runs.
 CHARTS = {
@@ -27,16 +24,7 @@ CHARTS = {
     "geometry": 8,
     "guide": 0,
 }
-WITH_EPOCH = (
-    "evolution",
-    "tradeoff",
-    "classes",
-    "concepts",
-    "images",
-    "explain",
-    "steering",
-    "geometry",
-)
+WITHOUT_EPOCH = ("", "guide")
 
 
 @pytest.fixture(scope="module", params=CHARTS, ids=lambda page: page or "runs")
@@ -84,8 +72,25 @@ def test_a_narrow_window_cuts_nothing(shown: Tab) -> None:
     shown.resize(800)
     assert shown.cut_off() == []
     assert all(shown.marks().values())
-    shown.resize(1400)
+    shown.resize(WIDTH)
     assert shown.problems == []
+
+
+def test_the_slider_moves_the_page_and_the_link_remembers_it(
+    page: str, shown: Tab, open_tab: Open
+) -> None:
+    sliders = shown.main.get_by_test_id("stSlider")
+    if page in WITHOUT_EPOCH:
+        expect(sliders).to_have_count(0)
+        return
+    last = shown.content()
+    sliders.get_by_role("slider").first.press("ArrowLeft")
+    moved = shown.changed(last)
+    expect(shown.page).to_have_url(re.compile(r"[?&]epoch=3\b"))
+    again = open_tab(shown.page.url)
+    assert again.content() == moved
+    assert shown.problems == again.problems == []
+    again.close()
 
 
 def test_the_headline_figures_are_seen_without_scrolling(app_url: str, open_tab: Open) -> None:
@@ -105,23 +110,6 @@ def test_intervals_are_drawn_unless_the_link_says_no(app_url: str, open_tab: Ope
         assert bool(tab.main.locator(".mark-area path").count()) == are_drawn
         assert tab.problems == []
         tab.close()
-
-
-@pytest.mark.parametrize("name", WITH_EPOCH)
-def test_the_slider_moves_the_page_and_the_link_remembers_it(
-    name: str, app_url: str, open_tab: Open
-) -> None:
-    tab = open_tab(f"{app_url}/{name}")
-    last = tab.content()
-    thumb = tab.main.get_by_test_id("stSlider").get_by_role("slider").first
-    thumb.press("ArrowLeft")
-    moved = tab.changed(last)
-    expect(tab.page).to_have_url(re.compile(r"[?&]epoch=3\b"))
-    again = open_tab(tab.page.url)
-    assert again.content() == moved
-    assert tab.problems == again.problems == []
-    tab.close()
-    again.close()
 
 
 def test_runs_are_picked_in_the_table_and_followed_everywhere(app_url: str, open_tab: Open) -> None:
@@ -162,16 +150,3 @@ def tick(tab: Tab, run: str) -> None:
     assert place is not None
     # Rows are 35 pixels high, the first holds the names of the columns.
     tab.page.mouse.click(place["x"] + 20, place["y"] + 35 * (row + 0.5))
-
-
-def test_the_command_serves_the_same_app(store_uri: str, tmp_path: Path, open_tab: Open) -> None:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [Path(sys.executable).with_name("sing-monitor"), "app", "--port", str(port)]
-    command += ["--tracking-uri", store_uri]
-    environment = {"STREAMLIT_SERVER_HEADLESS": "true"}
-    with serving(command, f"{url}/_stcore/health", tmp_path, **environment):
-        tab = open_tab(f"{url}/geometry")
-        assert all(tab.marks().values())
-        assert tab.problems == []
-        tab.close()

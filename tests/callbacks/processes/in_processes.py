@@ -3,7 +3,7 @@
 Run by the tests: ``python -m tests.callbacks.processes.in_processes <processes> <folder>``. Each
 scenario is run on every rank; what the ranks found goes to ``<folder>/results.json``, by scenario,
 a list with an entry for each rank. A rank that waits for the others in vain ends the launch after
-a while.
+a while. What one process finds, :func:`run_alone` answers without a launch.
 """
 
 from __future__ import annotations
@@ -287,25 +287,33 @@ SCENARIOS: tuple[Callable[[Path], Any], ...] = (
     lame,
 )
 ALONE = (plain, own_probe, shuffled, streamed)
-PROCESSES = int(sys.argv[1])
+PROCESSES = int(sys.argv[1]) if __name__ == "__main__" else 1
+
+
+def run_alone(folder: Path) -> dict[str, Any]:
+    """What one process, this one, finds in the scenarios that do not need several."""
+    return {scenario.__name__: scenario(place_of(scenario, folder)) for scenario in ALONE}
+
+
+def place_of(scenario: Callable[[Path], Any], folder: Path) -> Path:
+    """A folder of a scenario's own."""
+    place = folder / scenario.__name__
+    place.mkdir(exist_ok=True)
+    return place
 
 
 def main() -> None:
     """Only rank 0 writes, what all have found."""
     torch.set_num_threads(1)
+    folder = Path(sys.argv[2])
     results = {}
-    for scenario in SCENARIOS if PROCESSES > 1 else ALONE:
-        place = Path(sys.argv[2]) / scenario.__name__
-        place.mkdir(exist_ok=True)
-        found = scenario(place)
+    for scenario in SCENARIOS:
         everyone: list[Any] = [None] * PROCESSES
-        if PROCESSES > 1:
-            dist.all_gather_object(everyone, found)
-        else:
-            everyone = [found]
+        found = scenario(place_of(scenario, folder))
+        dist.all_gather_object(everyone, found)
         results[scenario.__name__] = everyone
-    if PROCESSES == 1 or dist.get_rank() == 0:
-        (Path(sys.argv[2]) / "results.json").write_text(json.dumps(results))
+    if dist.get_rank() == 0:
+        (folder / "results.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

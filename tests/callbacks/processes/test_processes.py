@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from pandas.testing import assert_frame_equal
 
 from sing_monitor.tracking import RunReader
+from tests.callbacks.processes.in_processes import run_alone
 from tests.helpers import tiny
 from tests.helpers.devices import NEEDS_CUDA
 
@@ -22,15 +23,6 @@ ROOT = Path(__file__).parents[3]
 TABLES = ("classes", "images", "spectrum", "concepts", "class_concepts")
 # The sampler gives the repeated image to Lightning's own metric twice.
 OTHER = ("monitor/seconds", "val_loss")
-
-
-def launch(processes: int, folder: Path) -> dict[str, list[Any]]:
-    """What every rank found, by scenario; a rank that waits in vain ends it with an error."""
-    name = "tests.callbacks.processes.in_processes"
-    script = [sys.executable, "-m", name, str(processes), str(folder)]
-    subprocess.run(script, cwd=ROOT, check=True, timeout=300)
-    results: dict[str, list[Any]] = json.loads((folder / "results.json").read_text())
-    return results
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +38,16 @@ def two_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(one_folder: Path) -> dict[str, Any]:
     """What the only process found, by scenario."""
-    return {scenario: found for scenario, (found,) in launch(1, one_folder).items()}
+    return run_alone(one_folder)
 
 
 @pytest.fixture(scope="module")
 def together(two_folder: Path) -> dict[str, list[Any]]:
-    return launch(2, two_folder)
+    """What every rank of two found, by scenario; a rank that waits in vain ends it."""
+    script = [sys.executable, "-m", "tests.callbacks.processes.in_processes", "2", str(two_folder)]
+    subprocess.run(script, cwd=ROOT, check=True, timeout=300)
+    results: dict[str, list[Any]] = json.loads((two_folder / "results.json").read_text())
+    return results
 
 
 def reader_of(folder: Path) -> RunReader:
