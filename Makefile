@@ -7,12 +7,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TREE := .mypy_tree/sing_monitor
 EXAMPLES := $(wildcard examples/*.py)
+# Rooms whose tests neither train nor serve nor start processes.
+FAST := $(addprefix tests/,analyses app/charts app/wording head inputs scores translate) $(wildcard tests/test_*.py)
 BENCHMARKS := $(wildcard tests/benchmarks/bench_*.py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test sweep lint format mypy-tree readme bench app app-demo mlflow clean
+.PHONY: help install demo test test-fast sweep lint format mypy-tree readme bench app app-demo mlflow clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +32,9 @@ demo: $(STAMP) ## train two models on digits and compare what their heads ignore
 
 test: $(STAMP) ## run the whole test suite but for the slow sweep, in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: $(STAMP) ## run the tests of the method and of pure functions (under 3 minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(FAST)
 
 sweep: $(STAMP) ## find the heads of 270 public networks and write docs/heads.md (15 minutes)
 	$(BIN)/python -m pytest tests/sweep -m slow -v --tb=line --no-header --show-capture=no --disable-warnings
