@@ -113,7 +113,8 @@ def data_set_input(
     if model_input.image_id != image_id:
         raise ValueError(
             f"Image {index} of the data set (--data) is not the one that the run was validated on: "
-            "another data set or order, another transform, or random augmentation."
+            "another data set or order, another transform, or random augmentation. Start the app "
+            "with the validation data and the transform of the run."
         )
     return model_input
 
@@ -142,7 +143,7 @@ def _model_input(
     except SetupError as error:
         normalized = f"mean {stats[0]} and std {stats[1]}" if stats else "statistics not stored"
         raise ValueError(
-            f"The model's input is no image that was normalized as those of the run ({normalized}):"
+            f"The model's input was not normalized like the images of the run ({normalized}):"
             f" values from {float(shown.min()):.3g} to {float(shown.max()):.3g}. Start the app "
             "with the transform of the training: --transform module:name."
         ) from error

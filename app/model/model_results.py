@@ -179,13 +179,15 @@ def _probe_picture(
 def _probe_image(loaded: LoadedModel, fitted: FittedSnapshot, image: str) -> ModelInput:
     snapshot = fitted.snapshot
     if image not in fitted.ids:
-        raise ValueError(f"The snapshot of epoch {snapshot.epoch} does not hold the image.")
+        raise ValueError(
+            f"The snapshot of epoch {snapshot.epoch} does not hold the image. Choose another."
+        )
     row = fitted.ids.index(image)
     index = -1 if snapshot.sample_index is None else int(snapshot.sample_index[row])
     if snapshot.image_ids is None or index < 0:
         raise ValueError(
-            "The run does not know where in the data set its images are: the validation loader "
-            "does not go through it in order."
+            "The pixels of the image cannot be found: the run does not know where in the data set "
+            "its images are, since its validation loader does not go through it in order."
         )
     image_id = int(snapshot.image_ids[row])
     return model_images.data_set_input(loaded, index, image_id, fitted.config)
@@ -202,7 +204,8 @@ def _mapped(
     snapshot = fitted.snapshot
     if snapshot.texts is None:
         raise ValueError(
-            "The run stores no embeddings of its texts: an older version of sing-monitor wrote it."
+            "The run stores no embeddings of its texts: an older version of sing-monitor wrote it. "
+            "Train again to see maps."
         )
     weight = _head_weight(loaded, fitted)
     with loaded.lock, checkpoint.as_value_errors():

@@ -95,6 +95,6 @@ def tables_of_runs(
         if table is not None and states.has_columns(table, columns, name):
             parts.append(table[list(columns)].assign(series=run.run_id, label=run.label))
     if without:
-        st.caption(f"No {name} of {listed(without)} at epoch {epoch}.")
+        st.caption(f"{listed(without)} stored no table of {name} at epoch {epoch}.")
     empty = pd.DataFrame(columns=[*columns, "series", "label"])
     return pd.concat(parts, ignore_index=True) if parts else empty

@@ -111,8 +111,8 @@ def choose_curves(chosen: Selection) -> CurveView:
             value=True,
             key="interval",
             bind="query-params",
-            help=f"Of the headline scores, at up to {intervals.MOST_EPOCHS} epochs of each run; "
-            "not of differences, of averaged seeds, and of runs that an earlier version watched. "
+            help=f"Drawn for the headline scores, at up to {intervals.MOST_EPOCHS} epochs of each "
+            "run. Not drawn for differences, averaged seeds and runs of earlier versions. "
             f"{intervals.ABOUT}",
         )
         by_seeds = _seeds_toggle(chosen, axis or "Epoch")

@@ -72,7 +72,8 @@ def trust(found: Explanation, fitted: FittedSnapshot) -> None:
     else:
         st.caption(
             f"Translated, the image lies at cosine {found.cosine:.2f} to its own embedding (probe: "
-            f"{fitted.cosine:.2f} on average). Where it is much lower, trust no score of it."
+            f"{fitted.cosine:.2f} on average). Where it is much lower, do not trust "
+            "the scores of this image."
         )
 
 

@@ -28,7 +28,7 @@ def draw_image_history(view: ImageView, image: str, steps: Mapping[int, tuple[in
     Args:
         view: what is shown; its epoch is marked.
         image: its id.
-        steps: from `at_epoch.last_steps`.
+        steps: from `epoch_tables.last_validations`.
     """
     wanted = [*NEEDED, *charts.COLUMNS]
     tables = epoch_tables.tables_by_epoch(

@@ -29,9 +29,9 @@ NO_MODEL = (
     "start the app with `--checkpoint` and `--data` (see `sing-monitor app --help`)."
 )
 _NOT_AVERAGED = (
-    "No maps: the head of this model does not read a globally averaged feature map of several "
-    "locations (but class tokens, attention pooling, or a norm behind the pooling), so nothing "
-    "splits over locations."
+    "No maps: they need a head that reads the mean over the locations of a feature map. What "
+    "this one reads (class tokens, attention pooling, or a norm after the pooling) cannot be "
+    "split over locations."
 )
 
 
@@ -63,7 +63,8 @@ def draw_probe_maps(
     fitted = states.attempt(read, view.run)
     if fitted is not None and fitted.at != at:
         st.caption(
-            f"Maps of the image are known for epoch {fitted.at[0]} alone, that of the snapshot."
+            f"Maps of the image are known for epoch {fitted.at[0]} alone, that of the snapshot. "
+            "Move the slider there to see them."
         )
     elif fitted is not None:
         label = fitted.snapshot.labels[fitted.ids.index(image)] if image in fitted.ids else -1
@@ -76,7 +77,7 @@ def draw_maps(view: ImageView, read: Callable[[], MappedImage], toward: str) -> 
 
     Args:
         view: what is shown.
-        read: gives the maps, or raises as those of `looked_at`.
+        read: gives the maps, or raises as the functions of `model_results`.
         toward: the class that AS refers to.
     """
 

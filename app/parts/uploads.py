@@ -34,7 +34,7 @@ def upload_box() -> bytes | None:
         key="upload",
         max_upload_size=_MOST_MEGABYTES,
         help="It goes through the model's own transform, stays in the memory of this app, and is "
-        "not part of the link. Take it out to see images of the probe again.",
+        "not part of the link. Remove it to see images of the probe again.",
     )
     return None if file is None else file.getvalue()
 

@@ -83,7 +83,9 @@ def read(source: store.RunSource) -> FittedSnapshot:
     features = snapshot.features.double()
     fit = cross_fit(features, snapshot.known_embeddings, snapshot.folds, ridge)
     if fit.translators is None:
-        raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
+        raise ValueError(
+            "one fold of the snapshot is empty, so no translator can be fitted; watch more images."
+        )
     cosine = mean_cosine(fit.original(features, snapshot.center), snapshot.known_embeddings)
     ids = tuple(hex_ids(snapshot.ids))
     return FittedSnapshot(snapshot, fit, cosine, ids, config)

@@ -107,7 +107,7 @@ def read_histories(
     Args:
         runs: picked.
         keys: of the catalogue.
-        others: metrics that no monitor logged, from `data.other_metrics`.
+        others: metrics that no monitor logged, from `store.other_metrics`.
     """
     found = {}
     wanted = (*keys, curves.STAGE)

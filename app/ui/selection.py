@@ -31,7 +31,7 @@ class Run:
         run_id: the MLflow run.
         label: short, and different from every other run's label.
         series: how charts draw the run; its color is the same whatever else is picked.
-        source: what `store` reads.
+        source: where `store` reads it.
         row: of `list_runs`.
     """
 
@@ -243,7 +243,7 @@ def _drop_unknown(chosen: Picks, known: set[str]) -> None:
 
 
 def run_source(uri: str, row: pd.Series) -> store.RunSource:
-    """What `data` reads a run from: another one as soon as the run has changed.
+    """The address of a run for `store`: another one as soon as the run has changed.
 
     Args:
         uri: the tracking URI.

@@ -142,5 +142,5 @@ def _store() -> None:
         "Reload",
         icon=":material/refresh:",
         on_click=store.forget,
-        help="Read everything anew. Runs in progress refresh by themselves.",
+        help="Read everything again. Runs in progress refresh by themselves.",
     )

@@ -98,9 +98,9 @@ def different_yardsticks(unlike: Sequence[tuple[str, list[str]]]) -> None:
     """The picked runs were scored in ways that do not compare."""
     parts = [f"{noun} ({plain(listed([short(v) for v in values]))})" for noun, values in unlike]
     st.warning(
-        f"The picked runs stand on different {listed(parts)}. Their scores, attribute and "
-        "translator values are drawn together and marked, but do not compare; those of the head "
-        "and of neural collapse do.",
+        f"The picked runs were measured with different {listed(parts)}. What is measured in a "
+        "semantic space is drawn together and marked, but its values do not compare; those of the "
+        "head and of neural collapse do. To compare scores, pick runs that share all of these.",
         icon=":material/straighten:",
     )
 
@@ -170,7 +170,10 @@ def no_snapshot(label: str) -> None:
 def no_values(name: str) -> None:
     """A metric without a single number, in place of its chart."""
     st.markdown(f"**{plain(name)}**")
-    st.caption("No number so far: not logged by the picked runs, or undefined at every validation.")
+    st.caption(
+        "No number so far: the picked runs did not log it, or it was undefined at every "
+        "validation. Pick another run, or wait for the next validation."
+    )
 
 
 def problem(error: Exception, run: Run | None = None) -> None:
@@ -208,7 +211,8 @@ def has_columns(frame: pd.DataFrame, columns: Sequence[str], table: str) -> bool
     if missing:
         st.info(
             f"The table {plain(table)} of this run has no {plain(listed(missing))}: another "
-            "version of sing-monitor wrote it. Charts that need it are left out.",
+            "version of sing-monitor wrote it. Charts that need it are left out; train again, or "
+            "analyze the finished model with `sing-monitor analyze`, to see them.",
             icon=":material/history:",
         )
     return not missing

@@ -29,7 +29,7 @@ _LEAK = (
     f"{OUT_OF_LINE:g} robust standard deviations below the other classes."
 )
 
-_SPREAD = "Of the single images of the class: their spread, and no interval of the mean."
+_SPREAD = "Over the images of the class: their spread, not an interval of the mean."
 _OUTSIDE = (
     f"Share of the images of the class. {support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}"
 )

@@ -245,6 +245,6 @@ def _no_tables(run: Run) -> None:
 
 page.show_page(
     "Concepts",
-    "About what does the null space speak: which words do images move to when it is removed?",
+    "Which words does the null space speak of: toward which do images move when it is removed?",
     body,
 )

@@ -184,6 +184,7 @@ def _near(
 
 page.show_page(
     "Explain",
-    "One image: what the head takes it for, and what it means once what the head ignores is gone.",
+    "One image: the class that the head predicts, and what the image means without the part of its "
+    "features that the head ignores.",
     body,
 )

@@ -107,7 +107,7 @@ def _spectrum(chosen: Selection) -> None:
     )
     hidden = int((values["singular_value"] <= 0).sum()) if is_log else 0
     if hidden:
-        st.caption(f"{count(hidden, 'value')} at 0 left out: a logarithmic axis has no place.")
+        st.caption(f"{count(hidden, 'value')} at 0 left out: a logarithmic axis cannot show 0.")
     csv_button("Spectrum as CSV", "spectrum.csv", values.assign(epoch=epoch))
 
 

@@ -76,7 +76,7 @@ def _images(view: ImageView, table: pd.DataFrame, steps: Mapping[int, tuple[int,
     st.caption(
         f"{min(number, len(shown))} of {count(len(shown), 'image')} that match, of "
         f"{len(table):,} in the probe{f'; {without:,} have no score' if without else ''}. The row "
-        "*after* says what the head takes the image for, once what it ignores is gone."
+        "*after* shows what lies nearest to the image without the part that the head ignores."
     )
     if far := sum(map(view.is_outside, shown["image"])):
         st.caption(

@@ -199,7 +199,9 @@ def _columns(table: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
     for key in keys:
         name, tip = metrics.short_label(key), metrics.explanation(key)
         digits = f"%{metrics.number_format(key)}"
-        columns[f"{key} last"] = config.NumberColumn(name, width=92, format=digits, help=tip)
+        columns[f"{key} last"] = config.NumberColumn(
+            name, width=92 if len(name) < 14 else None, format=digits, help=tip
+        )
         if key in CURVES:
             columns[f"{key} curve"] = config.LineChartColumn(f"{name}: curve", width=130, help=tip)
         if has_best(key):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from sing_monitor.app.charts import evolution
@@ -14,7 +13,7 @@ from sing_monitor.app.ui.panels import panels
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.widgets import epoch_slider, run_box
 from sing_monitor.app.wording import metrics
-from sing_monitor.app.wording.text import plain
+from sing_monitor.app.wording.text import count, plain
 
 # Every other group has its curves here, so that a new analysis needs no page.
 _WITH_A_PAGE = frozenset(
@@ -55,9 +54,13 @@ def _table(run: Run, at: tuple[int, int]) -> None:
     table = states.attempt(lambda: stored_tables.table(run.source, name, *at), run)
     if table is None:
         return
-    st.markdown(f"{plain(spec.plain)} {len(table):,} rows.")
-    if len(table) > _MOST_ROWS:
-        st.caption(f"The first {_MOST_ROWS:,} rows are shown; the CSV file holds all of them.")
+    row = f"Each row is {spec.plain[0].lower()}{spec.plain[1:]}" if spec.columns else spec.plain
+    st.markdown(plain(row))
+    shown = f"the first {_MOST_ROWS:,} of " if len(table) > _MOST_ROWS else ""
+    st.caption(
+        f"{plain(run.label)} at epoch {at[0]}: {shown}{count(len(table), 'row')}. Point at the "
+        "name of a column to see what it holds; the CSV file has every row."
+    )
     st.dataframe(
         table.head(_MOST_ROWS),
         hide_index=True,
@@ -76,20 +79,21 @@ def _curves(chosen: Selection) -> None:
     logged = metrics.in_catalogue_order(key for key in chosen.listing.columns if "/" in key)
     keys = [key for key in logged if metrics.spec_of(key).group.name not in _WITH_A_PAGE]
     long = curves.long_table(page.read_histories(chosen.runs, keys), keys, labels=labels)
-    if long.empty or long["value"].isna().all():
+    long = long.groupby(["series", "metric"]).filter(lambda rows: rows["value"].notna().any())
+    if long.empty:
         return
-    page.legend(chosen.series)
+    page.legend([each for each in chosen.series if each.key in set(long["series"])])
     long = curves.add_difference(long, chosen.baseline.run_id if chosen.baseline else None)
     long = long.drop(columns=["timestamp", "global_step"])
     domain = evolution.x_domain(long["x"])
     for group in metrics.groups():
         mine = [key for key in keys if metrics.spec_of(key).group == group]
-        if not mine or long.loc[long["metric"].isin(mine), "value"].isna().all():
+        rows = long[long["metric"].isin(mine)]
+        if rows.empty:
             continue
         st.subheader(group.title, anchor=False)
         panels(chosen, long, mine, domain)
-        rows: pd.DataFrame = long[long["metric"].isin(mine)].drop(columns="x")
-        csv_button("These curves as CSV", f"{group.name}_curves.csv", rows)
+        csv_button("These curves as CSV", f"{group.name}_curves.csv", rows.drop(columns="x"))
 
 
 page.show_page(

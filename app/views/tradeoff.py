@@ -37,7 +37,7 @@ _SCORES = {
 }
 _HOW = (
     "**How to read it.** Each faint point is an image, each ellipse covers 95 % of a run's images, "
-    "and the line is the way of their mean over the epochs. Right of 0 the head's invisible "
+    "and the line is the path of their mean over the epochs. Right of 0 the head's invisible "
     "directions carry the image toward its class, left away from it; up, more of its meaning "
     "moves. Good is high and narrow around 0: the head ignores much, and none of it is the class."
 )

@@ -128,7 +128,7 @@ def narrow(folder: Path) -> Path:
         ((*MODEL, *TRANSFORM, "--timm", "resnet18"), "not allowed with argument"),
         (("--model", f"{HERE}:nothing", *TRANSFORM), "has no function"),
         (MODEL, "Classifier is no timm model, so the transform of its images is unknown"),
-        ((*MODEL, "--transform", f"{HERE}:not_scaled"), "is no image that was normalized as"),
+        ((*MODEL, "--transform", f"{HERE}:not_scaled"), "was not normalized like the images"),
         ((*MODEL, "--transform", f"{HERE}:narrow"), "The transform failed on the picture"),
         ((*MODEL, *TRANSFORM, "--space", "tests.app.given:OtherSpace"), "this one is"),
     ],

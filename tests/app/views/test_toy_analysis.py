@@ -42,7 +42,7 @@ ANALYSIS = Analysis(
         TableSpec(
             "toy",
             "Every feature's size",
-            "A row is an image.",
+            "An image of the probe.",
             (
                 ColumnSpec("row", "", "Where the image stands in the probe."),
                 ColumnSpec("size", "deg", "How long its feature is."),
@@ -93,7 +93,7 @@ def test_tables_shows_its_table_and_curves(toy_run: FinishedRun, open_page: Open
     app = open_page("tables", toy_run.uri, table="Every feature's size")
     assert not app.exception
     assert app.selectbox(key="table").value == "toy"
-    assert "A row is an image" in texts(app).replace("\\", "")
+    assert "Each row is an image of the probe" in texts(app)
     epoch, step = toy_run.reader.validations()[-1]
     pd.testing.assert_frame_equal(app.dataframe[0].value, toy_run.reader.table("toy", epoch, step))
     columns = json.loads(app.dataframe[0].proto.columns)

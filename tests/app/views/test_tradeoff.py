@@ -232,7 +232,7 @@ def test_the_page_draws_the_plane_and_the_bars(
     assert "many images (2,100)" in texts(app)
     assert "95 %" in texts(app)
     app.select_slider(key="epoch").set_value(2).run()
-    assert "No images of many images at epoch 2" in texts(app)
+    assert "many images stored no table of images at epoch 2" in texts(app)
     assert len(drawn(app, "AS and IS, centered", 1)) == 60
 
 
@@ -297,7 +297,7 @@ def test_runs_without_images_show_their_path(picked: str, open_page: Opened, run
     app = open_page("tradeoff", runs=[getattr(runs, name) for name in picked.split()])
     assert not app.exception
     assert not app.error
-    assert "No images of" in texts(app)
+    assert "stored no table of images" in texts(app)
     assert "AS and IS, centered" in specs(app)
 
 
