@@ -11,7 +11,12 @@ from torch import Tensor
 
 from sing_monitor.capture.device_rows import BatchRows, SeenRows, wanted
 from sing_monitor.capture.head_tap import HeadTap
-from sing_monitor.capture.matched_rows import batch_for_adapter, reorders_labels, rows_of_the_head
+from sing_monitor.capture.matched_rows import (
+    batch_for_adapter,
+    called_on_parts,
+    reorders_labels,
+    rows_of_the_head,
+)
 from sing_monitor.capture.ongoing_pass import KnownImages, OngoingPass
 from sing_monitor.capture.placement import Smallest
 from sing_monitor.capture.probe import (
@@ -171,7 +176,7 @@ class Collector:
             features, failure = None, error
         calls = self._tap.calls_per_batch
         if features is not None and calls > 1 and len(features) != len(rows):
-            failure = _called_on_parts(calls, len(features), len(rows))
+            failure = called_on_parts(calls, len(features), len(rows))
             features = None
         current.seen += len(rows)
         try:
@@ -390,13 +395,3 @@ def _copied(batch: Batch) -> Batch:
 def _as_setup_error(error: Exception | None) -> SetupError | None:
     """An error that keeps its options for whoever spells them."""
     return error if error is None or isinstance(error, SetupError) else SetupError(str(error))
-
-
-def _called_on_parts(calls: int, rows: int, images: int) -> SetupError:
-    return SetupError(
-        f"the head was called {calls} times for a batch of {images} images, with {rows} rows each, "
-        "so it is not clear which images they belong to. Call it once for each batch, or give a "
-        "loader on which forward does: ",
-        Option("probe", "DataLoader(...)"),
-        ".",
-    )

@@ -170,3 +170,14 @@ def _has_fields(value: Any) -> bool:
 def _same(one: Tensor, other: Tensor) -> bool:
     # NaN is what it was before.
     return bool(torch.equal(one.nan_to_num(), other.nan_to_num()))
+
+
+def called_on_parts(calls: int, rows: int, images: int) -> SetupError:
+    """Error for a head that was called several times, with other rows than the batch has images."""
+    return SetupError(
+        f"the head was called {calls} times for a batch of {images} images, with {rows} rows each, "
+        "so it is not clear which images they belong to. Call it once for each batch, or give a "
+        "loader on which forward does: ",
+        Option("probe", "DataLoader(...)"),
+        ".",
+    )
