@@ -113,7 +113,7 @@ def test_checkpoints_of_a_training_give_the_curves_that_its_callback_logged(
 def test_a_folder_of_runs_is_filled_and_gone_on_with(
     run_with_snapshot: FinishedRun, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--model", "tests.callbacks.tiny:Classifier", "--data", f"{HERE}:validation"]
+    options = ["--model", f"{tiny.__name__}:Classifier", "--data", f"{HERE}:validation"]
     options += ["--save-snapshots"]
     folder = place / "checkpoints"
     folder.mkdir()
