@@ -27,9 +27,10 @@ page = st.navigation(
         st.Page("views/explain.py", title="Explain", icon=":material/manage_search:"),
         st.Page("views/steering.py", title="Steering", icon=":material/swipe:"),
         st.Page("views/geometry.py", title="Geometry", icon=":material/straighten:"),
+        st.Page("views/tables.py", title="Tables", icon=":material/table_view:"),
         st.Page("views/guide.py", title="Guide", icon=":material/menu_book:"),
     ]
 )
-sidebar.draw()
+sidebar.draw_sidebar()
 selection.write_address()
 page.run()

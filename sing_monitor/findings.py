@@ -71,11 +71,13 @@ class ColumnSpec:
         name: as it stands in the file. It may hold the placeholder ``{attribute}``.
         unit: as of a metric; empty for names, ids and lists.
         plain: what it holds, in a sentence.
+        is_optional: whether a table may come without it.
     """
 
     name: str
     unit: str
     plain: str
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,72 +128,6 @@ class Findings:
         return Findings({**self.scalars, **other.scalars}, {**self.tables, **other.tables})
 
 
-MONITOR = MetricGroup("monitor", "Monitor")
-
-MONITOR_METRICS: tuple[MetricSpec, ...] = (
-    MetricSpec(
-        "monitor/seconds",
-        "Seconds spent by the monitor",
-        "s",
-        "lower",
-        "wall time inside the callback's hooks, from one logged validation to the next",
-        "ours",
-        "What the monitor cost this epoch. The first epoch also embeds the probe images, once.",
-        group=MONITOR,
-    ),
-    MetricSpec(
-        "monitor/samples",
-        "Samples in the probe",
-        "count",
-        "none",
-        "N",
-        "ours",
-        "How many validation images every score of this epoch stands on.",
-        group=MONITOR,
-    ),
-    MetricSpec(
-        "monitor/accuracy",
-        "Accuracy on the probe",
-        "share",
-        "higher",
-        "mean of [argmax(W f + b) = label]",
-        "ours",
-        "Share of probe images the model classifies correctly, from the same features.",
-        group=MONITOR,
-    ),
-    MetricSpec(
-        "monitor/global_step",
-        "Trainer's global step",
-        "count",
-        "none",
-        "trainer.global_step",
-        "Lightning",
-        "Joins a point of a curve to the tables of the same validation, together with the epoch.",
-        group=MONITOR,
-    ),
-    MetricSpec(
-        "monitor/stage",
-        "Stage",
-        "1",
-        "none",
-        "0 inside fit, 1 for a validation outside fit",
-        "ours",
-        "Tells points of the training history from a later call of trainer.validate.",
-        group=MONITOR,
-    ),
-    MetricSpec(
-        "monitor/skipped",
-        "Skipped images",
-        "count",
-        "lower",
-        "images that belong to the probe and could not be used",
-        "ours",
-        "Above 0 when an epoch was skipped or images were lost. The warning says why.",
-        group=MONITOR,
-    ),
-)
-
-
 def expand(specs: Iterable[MetricSpec], attributes: Sequence[str] = ()) -> dict[str, MetricSpec]:
     """The catalogue by key, each ``{attribute}`` placeholder filled with every attribute's name.
 
@@ -235,6 +171,38 @@ def complete(
     return {key: value if math.isfinite(value) else math.nan for key, value in values.items()}
 
 
+def check_tables(
+    tables: Mapping[str, DataFrame], specs: Iterable[TableSpec], attributes: Sequence[str] = ()
+) -> None:
+    """Refuse tables and columns without a spec; a table nobody explains is not stored.
+
+    Args:
+        tables: by name.
+        specs: of all tables that there may be.
+        attributes: in place of ``{attribute}``, in the order of their columns.
+
+    Raises:
+        ValueError: if a table has no spec, or other columns than its spec, or in another order.
+    """
+    known = {spec.name: spec for spec in specs}
+    unknown = sorted(tables.keys() - known.keys())
+    if unknown:
+        raise ValueError(f"tables without a spec: {', '.join(unknown)}; add a TableSpec.")
+    for name, table in tables.items():
+        found = [str(column) for column in table.columns]
+        expected = [
+            column.name.replace(ATTRIBUTE_PLACEHOLDER, attribute)
+            for column in known[name].columns
+            if not (column.is_optional and column.name not in found)
+            for attribute in (attributes if ATTRIBUTE_PLACEHOLDER in column.name else ("",))
+        ]
+        if found != expected:
+            raise ValueError(
+                f"table {name!r} has the columns {', '.join(found)}; its TableSpec says "
+                f"{', '.join(expected)}."
+            )
+
+
 def named_key(key: str, name: str | None) -> str:
     """The key as a callback called ``name`` logs it: the name joins the group, before the slash.
 
@@ -257,3 +225,9 @@ def markdown_table(specs: Iterable[MetricSpec]) -> str:
     ]
     head = "| metric | what it tells | unit | better | computed as | source |"
     return "\n".join([head, "|---|---|---|---|---|---|", *rows])
+
+
+def markdown_tables(specs: Iterable[TableSpec]) -> str:
+    """The tables as the README shows them: one row a table."""
+    rows = [f"| `{spec.name}` | {spec.plain} |" for spec in specs]
+    return "\n".join(["| table | what a row is |", "|---|---|", *rows])

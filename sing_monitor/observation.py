@@ -1,103 +1,86 @@
-"""One validation, translated: what all analyses stand on, worked out once."""
+"""One validation and everything derived from it, each worked out when it is first asked for."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from sing_monitor.head.geometry import HeadGeometry
-from sing_monitor.row_blocks import all_blocks, row_blocks, working
-from sing_monitor.scores.angles import (
-    PairScores,
-    Reading,
-    attribute_score,
-    score_pairs,
-    unit,
-    zero_shot_correct,
-)
+from sing_monitor.row_blocks import all_blocks, working
+from sing_monitor.scores.angles import PairScores, attribute_score, score_pairs
+from sing_monitor.scores.pairs import CENTERED, PAIRS, RANDOM, Pair
+from sing_monitor.scores.readings import Reading
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
-from sing_monitor.translate.random_subspaces import RANDOM_SEED, RandomRemoval, remove_at_random
+from sing_monitor.translate.random_subspaces import (
+    RANDOM_SEED,
+    RandomRemoval,
+    chosen_draw,
+    remove_at_random,
+)
 from sing_monitor.translate.reduced import ReducedSnapshot, feature_dim
 from sing_monitor.translate.ridge_sample import RidgeSample
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
-class Translation:
+
+@dataclass(frozen=True, eq=False)
+class Observation:
     """A snapshot with its features and their equivalents in the semantic space.
+
+    Every image is translated by a translator fitted on the other half of the probe.
 
     Args:
         snapshot: head, features (N, m), labels (N,) and embeddings (N, n) of one validation.
-        texts: embeddings of classes, concepts and attribute values.
-        fit: the cross-fitted translators.
-        pairs: ``T f`` and its equivalents under the head, each (N, n).
-        random: what is left when a random subspace as large as the null space is removed.
-        sample: images whose scores are derived along the ridge.
-        scores: by suffix of the pair (``""``, ``"_centered"``, ``"_random"``): AS toward the true
-            class and IS of every image.
+        texts: embeddings of the class texts, in the order of the head's rows, and optionally of
+            concepts and of the values of annotated attributes. None: nothing is translated.
+        ridge: rho of the translator, or ``"auto"`` to choose it by held-out R2.
+        previous_head: the last analyzed head, or None.
+        seed: of the random subspaces and of the random perturbations.
+        n_images: for how many images, those that moved most, neighbors are looked up.
+
+    Raises:
+        ValueError: if there is no image, if features or embeddings hold NaN or infinite values,
+            or if the texts do not fit the snapshot's classes, attributes or embeddings.
     """
 
     snapshot: Snapshot
-    texts: Texts
-    fit: CrossFit
-    pairs: TranslatedPairs
-    random: RandomRemoval
-    sample: RidgeSample
-    scores: Mapping[str, PairScores]
+    texts: Texts | None = None
+    ridge: float | Literal["auto"] = "auto"
+    previous_head: HeadGeometry | None = None
+    seed: int = RANDOM_SEED
+    n_images: int = 64
+    _results: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
-    @cached_property
-    def readings(self) -> Mapping[str, Reading]:
-        """Class and annotated attributes, read before and after; by prefix of their metrics."""
-        pairs, texts = self.pairs, self.texts
-        class_texts = texts.classes.embeddings
-        own = self.scores["_centered"].attribute
-        readings = {"sing/": self._read(own, class_texts, self.snapshot.labels)}
-        for name, (labels, _) in self.snapshot.attributes.items():
-            if name in texts.attributes:
-                values = texts.attributes[name].embeddings.to(pairs.original)
-                toward = attribute_score(pairs.original, pairs.centered, values[labels])
-                readings[f"attribute/{name}_"] = self._read(toward, values, labels)
-        return readings
+    def __post_init__(self) -> None:
+        _check_samples(self.snapshot)
+        if self.texts is not None:
+            _check_texts(self.snapshot, self.texts)
 
-    def _read(self, attribute: Tensor, texts: Tensor, labels: Tensor) -> Reading:
-        directions = unit(texts.to(self.pairs.original)).T
+    def once(self, derive: Callable[[Observation], T]) -> T:
+        """The result of a function of this observation, worked out at the first call.
 
-        def correct(embeddings: Tensor) -> Tensor:
-            # A block at a time: cosines with many texts are larger than the embeddings.
-            return torch.cat(
-                [
-                    zero_shot_correct(unit(embeddings[some]) @ directions, labels[some])
-                    for some in all_blocks(embeddings)
-                ]
-            )
+        With it one analysis stands on the findings of another.
+        """
+        if derive not in self._results:
+            self._results[derive] = derive(self)
+        found: T = self._results[derive]
+        return found
 
-        before, after = (
-            correct(each).double() for each in (self.pairs.original, self.pairs.centered)
-        )
-        choices = int((~texts.isnan().any(dim=1)).sum())
-        return Reading(attribute.double(), before, after, choices)
-
-    @cached_property
-    def held_out(self) -> tuple[Tensor, Tensor]:
-        """``cos(T f, z)`` and ``|z - T f|^2`` of every image, each (N,) float64."""
-        translated = self.pairs.original
-        cosine, error = torch.empty(2, len(translated), dtype=torch.float64)
-        for rows in all_blocks(translated):
-            found, true = translated[rows], self.snapshot.embeddings[rows].to(translated)
-            cosine[rows] = torch.cosine_similarity(found, true, dim=1).double()
-            error[rows] = (true - found).square().sum(dim=1).double()
-        return cosine, error
+    @property
+    def has_space(self) -> bool:
+        """Whether features can be translated: there are embeddings and texts of a space."""
+        return self.texts is not None
 
     @property
     def geometry(self) -> HeadGeometry:
-        """Row space and null space of the snapshot's head."""
+        """Row space and null space of the head."""
         return self.snapshot.geometry
 
     @property
@@ -106,84 +89,107 @@ class Translation:
         return self.snapshot.center
 
     @property
+    def embeddings(self) -> Tensor:
+        """Image embeddings z, (N, n); a ValueError where there are none."""
+        return self.snapshot.known_embeddings
+
+    @property
+    def class_texts(self) -> Tensor:
+        """Embeddings t of the class texts, (C, n)."""
+        return self._known_texts.classes.embeddings
+
+    @property
+    def concepts(self) -> TextSet | None:
+        """The vocabulary, if there is one."""
+        return self._known_texts.concepts
+
+    @property
+    def _known_texts(self) -> Texts:
+        if self.texts is None:
+            raise ValueError("an analysis that translates needs texts; this observation has none.")
+        return self.texts
+
+    @cached_property
+    def random(self) -> RandomRemoval:
+        """What is left of images without a random subspace of the null space's dimension."""
+        snapshot = self.snapshot
+        return remove_at_random(
+            snapshot.features,
+            snapshot.center,
+            snapshot.geometry.rank,
+            chosen_draw(snapshot.ids),
+            seed=self.seed,
+            span=snapshot.span if isinstance(snapshot, ReducedSnapshot) else None,
+        )
+
+    @property
     def varying(self) -> float:
         """``sum |f - mu|^2``."""
         return float(self.random.energies.sum())
 
+    @cached_property
+    def sample(self) -> RidgeSample:
+        """Images whose scores are derived along the ridge."""
+        return RidgeSample.of(self.snapshot, self.random)
 
-def translate(
-    snapshot: Snapshot,
-    texts: Texts,
-    *,
-    ridge: float | Literal["auto"] = "auto",
-    seed: int = RANDOM_SEED,
-) -> Translation:
-    """Translate a snapshot; every image by a translator fitted on the other half of the probe.
+    @cached_property
+    def fit(self) -> CrossFit:
+        """The cross-fitted translators T."""
+        return cross_fit(
+            self.snapshot.features,
+            self.embeddings,
+            self.snapshot.folds,
+            self.ridge,
+            self.geometry,
+            self.sample.vectors,
+            feature_dim=feature_dim(self.snapshot),
+        )
 
-    Args:
-        snapshot: of one validation.
-        texts: embeddings of the class texts, in the order of the head's rows, and optionally of
-            concepts and of the values of annotated attributes.
-        ridge: rho of the translator, or ``"auto"`` to choose it by held-out R2.
-        seed: of the random subspaces.
+    @cached_property
+    def translated(self) -> TranslatedPairs:
+        """``T f`` and its equivalents under the head, each (N, n)."""
+        snapshot = self.snapshot
+        return self.fit.translate(snapshot.features, self.geometry, self.center, snapshot.seen)
 
-    Raises:
-        ValueError: if there is no image, if features or embeddings hold NaN or infinite values,
-            or if the texts do not fit the snapshot's classes, attributes or embeddings.
-    """
-    _check_samples(snapshot)
-    _check_texts(snapshot, texts)
-    features, geometry = snapshot.features, snapshot.geometry
-    center = snapshot.center
-    random = remove_at_random(
-        features,
-        center,
-        geometry.rank,
-        snapshot.draws,
-        seed=seed,
-        span=snapshot.span if isinstance(snapshot, ReducedSnapshot) else None,
-    )
-    sample = RidgeSample.of(snapshot, random)
-    fit = cross_fit(
-        features,
-        snapshot.embeddings,
-        snapshot.folds,
-        ridge,
-        geometry,
-        sample.vectors,
-        feature_dim=feature_dim(snapshot),
-    )
-    pairs = fit.translate(features, geometry, center, snapshot.seen)
-    kinds = {
-        "": pairs.removed,
-        "_centered": pairs.centered,
-        "_random": _translated(random, fit, pairs.original, center),
-    }
-    scores = score_pairs(
-        pairs.original, tuple(kinds.values()), texts.classes.embeddings, snapshot.labels
-    )
-    by_kind = dict(zip(kinds, scores, strict=True))
-    return Translation(snapshot, texts, fit, pairs, random, sample, by_kind)
+    @cached_property
+    def scores(self) -> Mapping[Pair, PairScores]:
+        """AS toward the true class and IS of every image, by pair."""
+        translated = self.translated
+        # The baseline's embeddings are used here alone; they are not kept.
+        random = self.random.translated(self.fit, translated.original, self.center)
+        equivalents = {**translated.equivalents, RANDOM: random}
+        scores = score_pairs(
+            translated.original,
+            [equivalents[pair] for pair in PAIRS],
+            self.class_texts,
+            self.snapshot.labels,
+        )
+        return dict(zip(PAIRS, scores, strict=True))
 
+    @cached_property
+    def readings(self) -> Mapping[str, Reading]:
+        """Class and annotated attributes, read before and after; by prefix of their metrics."""
+        original, centered = self.translated.original, self.translated.centered
+        own, labels = self.scores[CENTERED].attribute, self.snapshot.labels
+        readings = {"sing/": Reading.of(own, original, centered, self.class_texts, labels)}
+        for name, (labels, _) in self.snapshot.attributes.items():
+            if name in self._known_texts.attributes:
+                values = self._known_texts.attributes[name].embeddings.to(original)
+                toward = attribute_score(original, centered, values[labels])
+                reading = Reading.of(toward, original, centered, values, labels)
+                readings[f"attribute/{name}_"] = reading
+        return readings
 
-def _translated(removal: RandomRemoval, fit: CrossFit, original: Tensor, center: Tensor) -> Tensor:
-    """``T mu + keep (T f - T mu) + add A g``, (N, n): only the few g are multiplied with A.
-
-    Args:
-        removal: of a random subspace from every image.
-        fit: the translators.
-        original: ``T f``, (N, n).
-        center: mu, (m,).
-    """
-    translated = torch.full_like(original, math.nan)
-    for translator, half in fit.halves(fit.folds):
-        base = translator(center).to(original)
-        steps = removal.directions.to(original) @ translator.weight.T.to(original)
-        for rows in row_blocks(half):
-            keep, add = (each[rows, None].to(original) for each in (removal.keep, removal.add))
-            kept = torch.lerp(base, original.index_select(0, rows), keep)
-            translated[rows] = kept.addcmul_(add, steps.index_select(0, removal.draws[rows]))
-    return translated
+    @cached_property
+    def held_out(self) -> tuple[Tensor, Tensor]:
+        """``cos(T f, z)`` and ``|z - T f|^2`` of every image, each (N,) float64."""
+        translated = self.translated.original
+        cosine, error = torch.empty(2, len(translated), dtype=torch.float64)
+        for rows in all_blocks(translated):
+            found, true = translated[rows], self.embeddings[rows].to(translated)
+            cosine[rows] = torch.cosine_similarity(found, true, dim=1).double()
+            error[rows] = (true - found).square().sum(dim=1).double()
+        return cosine, error
 
 
 def _check_samples(snapshot: Snapshot) -> None:
@@ -191,6 +197,8 @@ def _check_samples(snapshot: Snapshot) -> None:
         raise ValueError("the probe holds no image; validate on at least two.")
     for name in ("features", "embeddings"):
         values = getattr(snapshot, name)
+        if values is None:
+            continue
         # A finite sum has finite terms; these are looked at, at ten times the cost, if it is not.
         if all(working(values[some]).sum().isfinite() for some in all_blocks(values)):
             continue
@@ -217,6 +225,11 @@ def _why_not_finite(snapshot: Snapshot) -> str:
 
 
 def _check_texts(snapshot: Snapshot, texts: Texts) -> None:
+    if snapshot.embeddings is None:
+        raise ValueError(
+            "there are texts but no image embeddings: the snapshot was taken without a semantic "
+            "space. Leave the texts out, or take the snapshot with a space."
+        )
     expected = {"classes": (texts.classes, snapshot.class_names)} | {
         f"attribute {name!r}": (texts.attributes[name], values)
         for name, (_, values) in snapshot.attributes.items()

@@ -14,22 +14,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import linear
 
+from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import (
     HeadGeometry,
     Invariance,
     check_invariance,
-    coordinates,
     effective_weight,
 )
 from sing_monitor.row_blocks import all_blocks, all_rows, mean, working
 from sing_monitor.space.packed_texts import pack_texts, unpack_texts
-from sing_monitor.space.texts import Texts
-from sing_monitor.translate.random_subspaces import chosen_draw
+from sing_monitor.space.text_embeddings import Texts
 
 SCHEMA = "3"
+# Versions that know no higher schema cannot read a snapshot without embeddings.
+_WITHOUT_SPACE = "4"
 # Of schema 1 the invariance is that of the logits; 1 and 2 hold no texts.
-_READABLE = ("1", "2", "3")
-_OPTIONAL = ("bias", "image_ids", "sample_index", "thumbnails")
+_READABLE = ("1", "2", SCHEMA, _WITHOUT_SPACE)
+_OPTIONAL = ("bias", "embeddings", "image_ids", "sample_index", "thumbnails")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Snapshot:
         bias: the head's bias, (C,), or None.
         features: what entered the head, (N, m).
         labels: true classes, (N,) int64.
-        embeddings: raw image embeddings of the semantic space, (N, n), not normalised.
+        embeddings: raw image embeddings of the semantic space, (N, n), not normalized; None
+            without a space.
         class_names: C names.
         epoch: the trainer's current epoch.
         step: the trainer's global step.
@@ -62,7 +64,7 @@ class Snapshot:
     bias: Tensor | None
     features: Tensor
     labels: Tensor
-    embeddings: Tensor
+    embeddings: Tensor | None
     class_names: tuple[str, ...]
     epoch: int = 0
     step: int = 0
@@ -86,11 +88,12 @@ class Snapshot:
             "bias": (classes,),
             "features": (samples, feature_dim),
             "labels": (samples,),
-            "embeddings": (samples, self.embeddings.shape[-1]),
             "image_ids": (samples,),
             "sample_index": (samples,),
             "thumbnails": (samples, 64, 64, 3),
         }
+        if self.embeddings is not None:
+            expected["embeddings"] = (samples, self.embeddings.shape[-1])
         for name, shape in expected.items():
             _check_shape(name, getattr(self, name), shape)
         _check_labels("labels", self.labels, classes)
@@ -103,11 +106,30 @@ class Snapshot:
             )
         if self.texts is not None:
             found = self.texts.classes.embeddings
-            _check_shape("class texts", found, (classes, self.embeddings.shape[-1]))
+            _check_shape("class texts", found, (classes, self.known_embeddings.shape[-1]))
 
     def __len__(self) -> int:
         """Number of images N."""
         return len(self.features)
+
+    @property
+    def known_embeddings(self) -> Tensor:
+        """The image embeddings, (N, n).
+
+        Raises:
+            ValueError: if the snapshot was taken without a semantic space.
+        """
+        if self.embeddings is None:
+            raise ValueError(
+                "this snapshot holds no image embeddings: it was taken without a semantic space. "
+                "What translates features needs one that was taken with a space."
+            )
+        return self.embeddings
+
+    @property
+    def ids(self) -> Tensor:
+        """Content fingerprints of the images, (N,) int64; positions where there are none."""
+        return torch.arange(len(self)) if self.image_ids is None else self.image_ids
 
     @cached_property
     def geometry(self) -> HeadGeometry:
@@ -157,27 +179,20 @@ class Snapshot:
         The lowest bit of the content fingerprint: independent of order, and copies of one image
         never stand on both sides. Without fingerprints, by position.
         """
-        ids = torch.arange(len(self)) if self.image_ids is None else self.image_ids
-        return ids & 1
-
-    @cached_property
-    def draws(self) -> Tensor:
-        """From which random draw an image's random subspace is made, (N,): :func:`chosen_draw`."""
-        ids = torch.arange(len(self)) if self.image_ids is None else self.image_ids
-        return chosen_draw(ids)
+        return self.ids & 1
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write one safetensors file; text and numbers go into its metadata."""
         tensors = {
             name: getattr(self, name)
-            for name in ("weight", "features", "labels", "embeddings", *_OPTIONAL)
+            for name in ("weight", "features", "labels", *_OPTIONAL)
             if getattr(self, name) is not None
         }
         tensors |= {f"attribute/{name}": labels for name, (labels, _) in self.attributes.items()}
         texts, text_names = pack_texts(self.texts)
         tensors |= texts
         metadata = {
-            "schema": SCHEMA,
+            "schema": _WITHOUT_SPACE if self.embeddings is None else SCHEMA,
             "class_names": json.dumps(self.class_names),
             "epoch": str(self.epoch),
             "step": str(self.step),

@@ -7,12 +7,16 @@ import pytest
 
 from sing_monitor.analyses import CATALOGUE
 from sing_monitor.findings import (
+    ColumnSpec,
     Findings,
     MetricGroup,
     MetricSpec,
+    TableSpec,
+    check_tables,
     complete,
     expand,
     markdown_table,
+    markdown_tables,
     named_key,
 )
 
@@ -121,3 +125,68 @@ def test_the_catalogue_is_complete_and_every_entry_tells_what_it_is() -> None:
     }
     labels = [entry.label for entry in CATALOGUE]
     assert len(set(labels)) == len(labels)
+
+
+def test_what_a_metric_is_read_beside_is_in_the_catalogue_too() -> None:
+    catalogue = {entry.key: entry for entry in CATALOGUE}
+    compared = [entry for entry in CATALOGUE if entry.baseline is not None]
+    marked = [entry for entry in CATALOGUE if entry.support is not None]
+    assert {"sing/image_score_centered", "head/null_energy_centered"} <= {e.key for e in compared}
+    assert {"sing/image_score", "attribute/{attribute}_score"} <= {e.key for e in marked}
+    for entry in compared:
+        baseline = catalogue[entry.baseline]
+        assert (baseline.unit, baseline.group) == (entry.unit, entry.group)
+        assert baseline.baseline is None
+    for entry in marked:
+        assert catalogue[entry.support].group.name == "support"
+    shorts = [entry.short for entry in CATALOGUE if entry.short]
+    assert len(set(shorts)) == len(shorts)
+    assert all(len(entry.short) <= len(entry.label) for entry in CATALOGUE)
+
+
+TABLE = TableSpec(
+    "images",
+    "Images",
+    "An image.",
+    (
+        ColumnSpec("image", "", "Its name."),
+        ColumnSpec("place", "", "Where it is.", is_optional=True),
+        ColumnSpec("attribute:{attribute}", "", "Its value."),
+        ColumnSpec("score", "deg", "Its score."),
+    ),
+)
+
+
+def frame(*columns: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=list(columns))
+
+
+def test_a_table_of_the_columns_of_its_spec_is_let_through() -> None:
+    check_tables({}, [TABLE])
+    check_tables({"images": frame("image", "score")}, [TABLE])
+    check_tables({"images": frame("image", "place", "score")}, [TABLE])
+    two = frame("image", "attribute:ink", "attribute:back", "score")
+    check_tables({"images": two}, [TABLE], ["ink", "back"])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ("image",),
+        ("score", "image"),
+        ("image", "score", "other"),
+        ("image", "attribute:ink", "score"),
+    ],
+)
+def test_a_table_of_other_columns_is_refused(columns: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=r"'images' has the columns .*; its TableSpec says image"):
+        check_tables({"images": frame(*columns)}, [TABLE])
+
+
+def test_a_table_that_nobody_explains_is_refused() -> None:
+    with pytest.raises(ValueError, match="tables without a spec: others"):
+        check_tables({"others": frame("image")}, [TABLE])
+
+
+def test_the_tables_as_markdown() -> None:
+    assert markdown_tables([TABLE]).splitlines()[2:] == ["| `images` | An image. |"]

@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sing_monitor.snapshot import Snapshot, hex_id, hex_ids
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from tests.helpers import make_snapshot, normal
 
-FIELDS = ("weight", "features", "labels", "embeddings")
-OPTIONAL = ("bias", "image_ids", "sample_index", "thumbnails")
+FIELDS = ("weight", "features", "labels")
+OPTIONAL = ("bias", "embeddings", "image_ids", "sample_index", "thumbnails")
 
 
 def same(a: Tensor | None, b: Tensor | None) -> bool:
@@ -78,12 +78,40 @@ def bare() -> Snapshot:
     )
 
 
-@pytest.mark.parametrize("make", [full, bare])
+def spaceless() -> Snapshot:
+    return replace(full(), embeddings=None, texts=None)
+
+
+@pytest.mark.parametrize("make", [full, bare, spaceless])
 @pytest.mark.parametrize("as_text", [True, False])
 def test_a_snapshot_survives_its_file(make, as_text: bool, tmp_path) -> None:
     snapshot, path = make(), tmp_path / "snapshot.safetensors"
     snapshot.save(str(path) if as_text else path)
     assert_same(Snapshot.load(str(path) if as_text else path), snapshot)
+
+
+def test_only_a_file_without_embeddings_asks_for_a_newer_version(tmp_path) -> None:
+    path = tmp_path / "snapshot.safetensors"
+    for snapshot, schema in ((full(), "3"), (spaceless(), "4")):
+        snapshot.save(path)
+        with safe_open(path, framework="pt") as file:
+            assert file.metadata()["schema"] == schema
+            assert ("embeddings" in file.keys()) == (schema == "3")  # noqa: SIM118
+
+
+def test_a_snapshot_without_a_space_says_so_where_embeddings_are_needed() -> None:
+    snapshot = spaceless()
+    assert snapshot.geometry.rank == 4
+    assert 0 <= snapshot.accuracy <= 1
+    with pytest.raises(ValueError, match="holds no image embeddings"):
+        snapshot.known_embeddings  # noqa: B018
+    with pytest.raises(ValueError, match="holds no image embeddings"):
+        replace(snapshot, texts=full().texts)
+
+
+def test_images_without_fingerprints_are_numbered() -> None:
+    assert torch.equal(full().ids, full().image_ids)
+    assert bare().ids.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_views_and_shared_tensors_can_be_saved(tmp_path) -> None:

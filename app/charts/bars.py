@@ -11,20 +11,20 @@ import pandas as pd
 
 from sing_monitor.app.charts.common import (
     DASH,
-    RANDOM_COLOUR,
-    Series,
-    colour,
-    outside_mark,
-    title,
+    RANDOM_COLOR,
+    SeriesStyle,
+    chart_title,
+    color,
+    support_cross,
 )
-from sing_monitor.app.read.metrics import MISSING
-from sing_monitor.app.read.support_marks import said
+from sing_monitor.app.wording.metrics import MISSING
+from sing_monitor.app.wording.support_marks import support_text
 
 _STEP = 26
 
 
 @dataclass(frozen=True)
-class Bars:
+class BarLabels:
     """What a bar chart says around its bars.
 
     Args:
@@ -40,8 +40,8 @@ class Bars:
     caveat: str = ""
 
 
-def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.LayerChart:
-    """A bar for each run with its number; a grey tick where a random subspace would end.
+def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle]) -> alt.LayerChart:
+    """A bar for each run with its number; a gray tick where a random subspace would end.
 
     Args:
         values: columns series, label, value, random, text, low, high, outside; random may be NaN,
@@ -68,9 +68,9 @@ def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.La
             f"{low:.3g} to {high:.3g}" if isfinite(low) else MISSING
             for low, high in zip(values["low"], values["high"], strict=True)
         ],
-        support=said(values["outside"]),
+        support=support_text(values["outside"]),
     )
-    rim = alt.Scale(domain=keys, range=[each.colour for each in series])
+    rim = alt.Scale(domain=keys, range=[each.color for each in series])
     base = alt.Chart().encode(x=x, y=y)
     tooltip = [
         alt.Tooltip("label:N", title="run"),
@@ -80,7 +80,7 @@ def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.La
         alt.Tooltip("support:N", title="out of support"),
     ]
     bar = base.mark_bar(height={"band": 0.62}, strokeWidth=1.5, clip=True).encode(
-        color=colour(series),
+        color=color(series),
         stroke=alt.Stroke("series:N", scale=rim, legend=None),
         fillOpacity=alt.condition("datum.is_baseline", alt.value(0.3), alt.value(0.9)),
         strokeDash=alt.condition("datum.is_baseline", alt.value(DASH), alt.value([1, 0])),
@@ -92,7 +92,7 @@ def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.La
     behind = base.encode(x=alt.X("end:Q", title=None))
     number = behind.mark_text(align="left", dx=6, fontSize=12)
     # Behind the number.
-    far = outside_mark(behind.transform_filter("datum.support"), xOffset=52)
+    far = support_cross(behind.transform_filter("datum.support"), xOffset=52)
     return alt.LayerChart(
         data=drawn,
         layer=[
@@ -100,16 +100,18 @@ def bars(values: pd.DataFrame, around: Bars, series: Sequence[Series]) -> alt.La
             # Seen on the bar and on both backgrounds.
             sure.mark_rule(strokeWidth=4).encode(**ends, color=alt.ColorValue("white")),
             sure.mark_rule(strokeWidth=1.5).encode(**ends, color=alt.ColorValue("black")),
-            tick.encode(x=alt.X("random:Q"), color=alt.ColorValue(RANDOM_COLOUR)),
-            number.encode(text="text:N", color=alt.ColorValue(RANDOM_COLOUR)),
-            far.encode(color=alt.ColorValue(RANDOM_COLOUR)),
+            tick.encode(x=alt.X("random:Q"), color=alt.ColorValue(RANDOM_COLOR)),
+            number.encode(text="text:N", color=alt.ColorValue(RANDOM_COLOR)),
+            far.encode(color=alt.ColorValue(RANDOM_COLOR)),
         ],
-        title=title(around.title, around.about, f"⚠ {around.caveat}" if around.caveat else ""),
+        title=chart_title(
+            around.title, around.about, f"⚠ {around.caveat}" if around.caveat else ""
+        ),
         height={"step": _STEP},
     )
 
 
-def _names(series: Sequence[Series]) -> str:
+def _names(series: Sequence[SeriesStyle]) -> str:
     """An expression that gives a run's label for its id; labels may hold any signs."""
     names = ", ".join(f"{_quoted(each.key)}: {_quoted(each.label)}" for each in series)
     return f"({{{names}}})[datum.value]"

@@ -9,9 +9,15 @@ import altair as alt
 import pandas as pd
 import torch
 
-from sing_monitor.app.charts.common import PALETTE, RANDOM_COLOUR, Series, outside_mark, title
-from sing_monitor.app.read.support_marks import said
-from sing_monitor.app.ui.text import one_line
+from sing_monitor.app.charts.common import (
+    PALETTE,
+    RANDOM_COLOR,
+    SeriesStyle,
+    chart_title,
+    support_cross,
+)
+from sing_monitor.app.wording.support_marks import support_text
+from sing_monitor.app.wording.text import one_line
 from sing_monitor.scores.class_leaks import leaks
 
 MOST = 30
@@ -19,7 +25,7 @@ AWAY, TOWARD = PALETTE[1], PALETTE[0]
 _ROW = 22
 # What the tooltip says of rows from `with_support`.
 SUPPORT = (alt.Tooltip("support:N", title="out of support"),)
-_CROSS = alt.ColorValue(RANDOM_COLOUR)
+_CROSS = alt.ColorValue(RANDOM_COLOR)
 # Streamlit counts title and axis as part of the height.
 _AROUND = 105
 
@@ -72,7 +78,7 @@ def leaking(classes: pd.DataFrame) -> pd.Series:
     return pd.Series(leaks(*numbers).numpy(), classes.index)
 
 
-def distribution(rows: pd.DataFrame, what: str, series: Series) -> alt.LayerChart:
+def distribution(rows: pd.DataFrame, what: str, series: SeriesStyle) -> alt.LayerChart:
     """A box for each class: the middle half of its images, on a line from 5 to 95 %.
 
     Args:
@@ -82,7 +88,7 @@ def distribution(rows: pd.DataFrame, what: str, series: Series) -> alt.LayerChar
     """
     y = names_axis("name", rows["name"].tolist())
     base = alt.Chart().encode(y=y)
-    paint = alt.ColorValue(series.colour)
+    paint = alt.ColorValue(series.color)
     tooltip = [
         alt.Tooltip("name:N", title="class"),
         alt.Tooltip("n:Q", title="images"),
@@ -100,12 +106,12 @@ def distribution(rows: pd.DataFrame, what: str, series: Series) -> alt.LayerChar
         x=alt.X("mean:Q"), color=paint, tooltip=tooltip
     )
     # Behind the line: on the box it would hardly be seen.
-    cross = outside_mark(known.transform_filter("datum.support"), size=60, xOffset=10)
+    cross = support_cross(known.transform_filter("datum.support"), size=60, xOffset=10)
     return alt.LayerChart(
         data=with_support(rows),
         layer=[_zero(), line, box, mean, cross.encode(x=alt.X("high:Q"), color=_CROSS)],
         height=height_of(rows["name"].nunique()),
-        title=title(
+        title=chart_title(
             f"{what} by class",
             "tick: mean · box: middle half · line: 5 to 95 % of the images",
         ),
@@ -113,7 +119,7 @@ def distribution(rows: pd.DataFrame, what: str, series: Series) -> alt.LayerChar
 
 
 def paired(
-    both: pd.DataFrame, names: Sequence[str], what: str, pair: Sequence[Series], caveat: str
+    both: pd.DataFrame, names: Sequence[str], what: str, pair: Sequence[SeriesStyle], caveat: str
 ) -> alt.LayerChart:
     """Two points for each class, one a run, and the line between; the baseline's is hollow.
 
@@ -127,7 +133,7 @@ def paired(
     one, other = pair
     drawn = both[both["name"].isin(names)]
     for field in ("one", "other"):
-        drawn = drawn.assign(**{f"{field}_support": said(drawn[f"{field}_outside"])})
+        drawn = drawn.assign(**{f"{field}_support": support_text(drawn[f"{field}_outside"])})
     y = names_axis("name", names)
     tooltip = [
         alt.Tooltip("name:N", title="class"),
@@ -144,7 +150,7 @@ def paired(
     x = alt.X("one:Q", title=f"mean {what} (degrees)")
     layers = [
         _zero(),
-        line.encode(y=y, x=x, x2="other:Q", color=alt.ColorValue(RANDOM_COLOUR)),
+        line.encode(y=y, x=x, x2="other:Q", color=alt.ColorValue(RANDOM_COLOR)),
     ]
     for field, each in (("one", one), ("other", other)):
         points = base.mark_point(
@@ -153,20 +159,20 @@ def paired(
         place: dict[str, Any] = {
             "y": y,
             "x": alt.X(f"{field}:Q"),
-            "color": alt.ColorValue(each.colour),
+            "color": alt.ColorValue(each.color),
         }
         known = points.transform_filter(f"isValid(datum.{field})")
         far = base.transform_filter(f"datum.{field}_support")
         layers += [
             known.encode(**place, tooltip=tooltip),
-            outside_mark(far, size=190).encode(**place),
+            support_cross(far, size=190).encode(**place),
         ]
     hollow = "hollow: baseline" if one.is_baseline or other.is_baseline else ""
     return alt.LayerChart(
         data=drawn,
         layer=layers,
         height=height_of(len(names)),
-        title=title(f"Mean {what}, two runs", hollow, f"⚠ {caveat}" if caveat else ""),
+        title=chart_title(f"Mean {what}, two runs", hollow, f"⚠ {caveat}" if caveat else ""),
     )
 
 
@@ -199,7 +205,7 @@ def stacked(tables: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
 
 def with_support(rows: pd.DataFrame) -> pd.DataFrame:
     """With ``support``: what the tooltip says, empty where nothing is marked."""
-    return rows.assign(support=said(rows["outside"]) if "outside" in rows else "")
+    return rows.assign(support=support_text(rows["outside"]) if "outside" in rows else "")
 
 
 def names_axis(field: str, names: Sequence[str]) -> alt.Y:
@@ -215,7 +221,7 @@ def names_axis(field: str, names: Sequence[str]) -> alt.Y:
 
 def _zero() -> alt.Chart:
     rule = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeWidth=1, opacity=0.6)
-    return rule.encode(x=alt.X("zero:Q"), color=alt.ColorValue(RANDOM_COLOUR))
+    return rule.encode(x=alt.X("zero:Q"), color=alt.ColorValue(RANDOM_COLOR))
 
 
 def height_of(rows: int) -> int:

@@ -1,7 +1,7 @@
-"""What all charts share: colours, the dashed baseline, titles, and the words for those who listen.
+"""What all charts share: colors, the dashed baseline, titles, and the words for those who listen.
 
-Colours stand out on white and on the dark background (contrast at least 3) and differ for the three
-kinds of colour-blind eyes.
+Colors stand out on white and on the dark background (contrast at least 3) and differ for the three
+kinds of color-blind eyes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import altair as alt
 
-from sing_monitor.app.ui.text import count, listed
+from sing_monitor.app.wording.text import count, listed
 
 PALETTE = (
     "#0078b4",
@@ -25,10 +25,10 @@ PALETTE = (
     "#c300f0",
     "#875a87",
 )
-# Grey enough to stand back, and legible as text on both backgrounds.
-RANDOM_COLOUR = "#757b85"
+# Gray enough to stand back, and legible as text on both backgrounds.
+RANDOM_COLOR = "#757b85"
 DASH = [6, 4]
-# Where picked runs share a colour, the second and later ones look different in these.
+# Where picked runs share a color, the second and later ones look different in these.
 DASHES = ([1, 0], [2, 3], [9, 3, 2, 3])
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 _MARKS = {
@@ -46,20 +46,20 @@ PANEL_HEIGHT = 270
 
 
 @dataclass(frozen=True)
-class Series:
+class SeriesStyle:
     """One line of a chart and its entry in the legend.
 
     Args:
         key: the value of the data's column ``series``.
         label: for people.
-        colour: hexadecimal.
+        color: hexadecimal.
         is_baseline: drawn dashed.
-        variant: 0, or how many others in the chart that have its colour come before it.
+        variant: 0, or how many others in the chart that have its color come before it.
     """
 
     key: str
     label: str
-    colour: str
+    color: str
     is_baseline: bool = False
     variant: int = 0
 
@@ -74,25 +74,25 @@ class Series:
         return SHAPES[self.variant % len(SHAPES)]
 
 
-def colour(series: Sequence[Series]) -> alt.Color:
-    """Colour by the column ``series``; without a legend, which the page shows once."""
-    scale = alt.Scale(domain=[each.key for each in series], range=[each.colour for each in series])
+def color(series: Sequence[SeriesStyle]) -> alt.Color:
+    """Color by the column ``series``; without a legend, which the page shows once."""
+    scale = alt.Scale(domain=[each.key for each in series], range=[each.color for each in series])
     return alt.Color("series:N", scale=scale, legend=None)
 
 
-def dash(series: Sequence[Series]) -> alt.StrokeDash:
-    """Dashes for the baseline and for colours that repeat, by the column ``series``."""
+def dash(series: Sequence[SeriesStyle]) -> alt.StrokeDash:
+    """Dashes for the baseline and for colors that repeat, by the column ``series``."""
     scale = alt.Scale(domain=[each.key for each in series], range=[each.dashes for each in series])
     return alt.StrokeDash("series:N", scale=scale, legend=None)
 
 
-def shape(series: Sequence[Series]) -> alt.Shape:
-    """Circles, and other shapes where colours repeat, by the column ``series``."""
+def shape(series: Sequence[SeriesStyle]) -> alt.Shape:
+    """Circles, and other shapes where colors repeat, by the column ``series``."""
     scale = alt.Scale(domain=[each.key for each in series], range=[each.shape for each in series])
     return alt.Shape("series:N", scale=scale, legend=None)
 
 
-def title(text: str, *lines: str) -> alt.TitleParams:
+def chart_title(text: str, *lines: str) -> alt.TitleParams:
     """A title at the left with smaller lines below; empty lines are left out."""
     below = [line for line in lines if line]
     return alt.TitleParams(
@@ -104,19 +104,19 @@ def title(text: str, *lines: str) -> alt.TitleParams:
         fontWeight=600,
         subtitleFontSize=12,
         # Streamlit's theme leaves it black, also on the dark background.
-        subtitleColor=RANDOM_COLOUR,
+        subtitleColor=RANDOM_COLOR,
         offset=8,
     )
 
 
-def alt_text(what: str, series: Sequence[Series]) -> str:
+def alt_text(what: str, series: Sequence[SeriesStyle]) -> str:
     """The accessible text of a chart: what it shows, and of which runs."""
     names = [f"{each.label} (baseline)" if each.is_baseline else each.label for each in series]
     shown = listed(names) if len(names) <= 4 else f"{', '.join(names[:4])} and others"
     return f"{what}; {count(len(series), 'run')}: {shown}."
 
 
-def swatch(series: Series, height: int = 12) -> str:
+def swatch(series: SeriesStyle, height: int = 12) -> str:
     """A short stroke as it looks in the charts, as a data URI for Markdown and tables.
 
     Args:
@@ -124,16 +124,16 @@ def swatch(series: Series, height: int = 12) -> str:
         height: of the picture; tables scale it to the height of their rows.
     """
     path = _MARKS.get(series.shape, "")
-    mark = f'<path transform="translate(14 {height / 2})" fill="{series.colour}" d="{path}"/>'
-    return _stroke(series.colour, 3, series.dashes, height, mark if path else "")
+    mark = f'<path transform="translate(14 {height / 2})" fill="{series.color}" d="{path}"/>'
+    return _stroke(series.color, 3, series.dashes, height, mark if path else "")
 
 
 def random_swatch() -> str:
-    """The same for the random subspace, which is dotted in the colour of its run."""
-    return _stroke(RANDOM_COLOUR, 1.5, RANDOM_DASH, 12)
+    """The same for the random subspace, which is dotted in the color of its run."""
+    return _stroke(RANDOM_COLOR, 1.5, RANDOM_DASH, 12)
 
 
-def outside_mark(base: alt.Chart, size: int = 110, width: float = 1.6, **more: Any) -> alt.Chart:
+def support_cross(base: alt.Chart, size: int = 110, width: float = 1.6, **more: Any) -> alt.Chart:
     """A diagonal cross on each point of the chart: its score is out of support.
 
     Args:
@@ -146,16 +146,16 @@ def outside_mark(base: alt.Chart, size: int = 110, width: float = 1.6, **more: A
     return base.mark_point(strokeWidth=width, size=size, clip=True, **look)
 
 
-def outside_swatch() -> str:
+def cross_swatch() -> str:
     """The cross as a picture for the legend."""
     path = f'<path transform="translate(6 6) scale(4)" stroke-width="0.4" d="{_OUTSIDE}"/>'
-    return _picture(12, 12, f'<g stroke="{RANDOM_COLOUR}" fill="none">{path}</g>')
+    return _picture(12, 12, f'<g stroke="{RANDOM_COLOR}" fill="none">{path}</g>')
 
 
-def _stroke(colour: str, width: float, dashes: Sequence[int], height: int, mark: str = "") -> str:
+def _stroke(color: str, width: float, dashes: Sequence[int], height: int, mark: str = "") -> str:
     pattern = " ".join(map(str, dashes))
     line = (
-        f'<line x1="2" y1="{height / 2}" x2="26" y2="{height / 2}" stroke="{colour}"'
+        f'<line x1="2" y1="{height / 2}" x2="26" y2="{height / 2}" stroke="{color}"'
         f' stroke-width="{width}" stroke-dasharray="{pattern}"/>'
     )
     return _picture(28, height, line + mark)

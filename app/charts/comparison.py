@@ -9,37 +9,32 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from sing_monitor.app.charts.bars import Bars, bars
-from sing_monitor.app.charts.common import PALETTE, Series
+from sing_monitor.app.charts.bars import BarLabels, bars
+from sing_monitor.app.charts.common import PALETTE, SeriesStyle
 from sing_monitor.app.charts.tradeoff import (
     MOST_POINTS,
-    Plane,
+    PlaneLabels,
     ellipse,
     plane,
     ranges,
     sample,
 )
+from sing_monitor.app.wording import metrics
+from sing_monitor.scores.pairs import CENTERED, RANDOM, Pair
 
 _PLANE_SIDE = 400
 _BAR_WIDTH = 190
-_KINDS = {
-    "_centered": (
+_PLANES = {
+    CENTERED: (
         "What the head cannot see is removed",
         "each point an image, each ellipse 95 % of a model's images; good: high, narrow around 0",
     ),
-    "_random": (
+    RANDOM: (
         "A random subspace of the same size is removed",
         "what any subspace would show: a model says something only where it differs",
     ),
 }
-_BARS = {
-    "score_ratio": ("IS / |AS|", "higher is better; grey: random subspace"),
-    "image_score": ("IS, degrees", "grey: random subspace"),
-    "image_score_relative": (
-        "IS over that of a random subspace",
-        "1: it moves as much meaning as any",
-    ),
-}
+_BARS = ("sing/score_ratio_centered", "sing/image_score_centered", "sing/image_score_relative")
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
     Above, two planes with the same axes: a cloud of images for each model with the ellipse that
     covers 95 % of them (chi-squared, 2 degrees of freedom) and their mean. Below, a bar for each
     model with its ratio and its IS. All of the centered pair, whose baseline is known: left of it
-    the head's null space, right of it, and as grey ticks, random subspaces of the same size. A
+    the head's null space, right of it, and as gray ticks, random subspaces of the same size. A
     cross marks models of which more than a tenth of the images are out of support.
 
     Args:
@@ -80,33 +75,34 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
     if not models or len(set(labels)) < len(labels):
         raise ValueError(f"models need distinct labels, and there must be one; got {labels}.")
     series = [
-        Series(label, label, PALETTE[place % len(PALETTE)]) for place, label in enumerate(labels)
+        SeriesStyle(label, label, PALETTE[place % len(PALETTE)])
+        for place, label in enumerate(labels)
     ]
-    clouds = {suffix: _cloud(models, suffix) for suffix in _KINDS}
-    outlines = {suffix: _outlines(cloud) for suffix, cloud in clouds.items()}
-    means = {suffix: _means(models, cloud, suffix) for suffix, cloud in clouds.items()}
+    clouds = {pair: _cloud(models, pair) for pair in _PLANES}
+    outlines = {pair: _outlines(cloud) for pair, cloud in clouds.items()}
+    means = {pair: _means(models, cloud, pair) for pair, cloud in clouds.items()}
     # One pair of axes for both planes: that is what makes them comparable.
     attribute, image = ranges(pd.concat(means.values()), pd.concat(outlines.values()))
     planes = [
         plane(
-            sample(clouds[suffix], most_points),
-            outlines[suffix],
-            means[suffix],
-            Plane(title, about, attribute, image),
+            sample(clouds[pair], most_points),
+            outlines[pair],
+            means[pair],
+            PlaneLabels(title, about, attribute, image),
             series,
         ).properties(width=_PLANE_SIDE, height=_PLANE_SIDE)
-        for suffix, (title, about) in _KINDS.items()
+        for pair, (title, about) in _PLANES.items()
     ]
     columns = [
-        bars(_heights(models, name), _around(models, name), series).properties(width=_BAR_WIDTH)
-        for name in _BARS
+        bars(_heights(models, key), _around(models, key), series).properties(width=_BAR_WIDTH)
+        for key in _BARS
     ]
     return alt.vconcat(alt.hconcat(*planes), alt.hconcat(*columns))
 
 
-def _cloud(models: Sequence[ComparedModel], suffix: str) -> pd.DataFrame:
+def _cloud(models: Sequence[ComparedModel], pair: Pair) -> pd.DataFrame:
     """Columns series, attribute, image, outside; images without scores are left out."""
-    columns = {f"attribute_score{suffix}": "attribute", f"image_score{suffix}": "image"}
+    columns = {pair.named("attribute_score"): "attribute", pair.named("image_score"): "image"}
     parts = [
         model.images[list(columns)]
         .rename(columns=columns)
@@ -125,11 +121,13 @@ def _outlines(cloud: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else nothing
 
 
-def _means(models: Sequence[ComparedModel], cloud: pd.DataFrame, suffix: str) -> pd.DataFrame:
+def _means(models: Sequence[ComparedModel], cloud: pd.DataFrame, pair: Pair) -> pd.DataFrame:
     """A path of one point for each model."""
     means = cloud.groupby("series", sort=False)[["attribute", "image"]].mean().reset_index()
     about = {"label": means["series"], "epoch": 0, "order": 0, "is_chosen": True}
-    far = {model.label: model.scalars.get(f"support/outside{suffix}", np.nan) for model in models}
+    far = {
+        model.label: model.scalars.get(pair.named("support/outside"), np.nan) for model in models
+    }
     unknown = dict.fromkeys(
         (f"{name}_{what}" for name in ("attribute", "image") for what in ("std", "low", "high")),
         np.nan,
@@ -137,21 +135,23 @@ def _means(models: Sequence[ComparedModel], cloud: pd.DataFrame, suffix: str) ->
     return means.assign(**about, **unknown, outside=means["series"].map(far))
 
 
-def _heights(models: Sequence[ComparedModel], name: str) -> pd.DataFrame:
-    """The bars of one number: the centered pair's, and the random one's where there is one."""
+def _heights(models: Sequence[ComparedModel], key: str) -> pd.DataFrame:
+    """The bars of one number, and the same of a random subspace where there is one."""
+    beside = {"random": metrics.baseline_of(key), "outside": metrics.support_of(key)}
     rows = []
     for model in models:
-        key = f"sing/{name}"
-        value = model.scalars.get(f"{key}_centered", model.scalars.get(key, np.nan))
-        random = model.scalars.get(f"{key}_random", np.nan)
+        value = model.scalars.get(key, np.nan)
         text = f"{value:.2f}" if np.isfinite(value) else "-"
-        outside = model.scalars.get("support/outside_centered", np.nan)
-        rows.append((model.label, model.label, value, random, text, outside))
-    columns = ["series", "label", "value", "random", "text", "outside"]
-    return pd.DataFrame(rows, columns=columns).assign(low=np.nan, high=np.nan)
+        row = {"series": model.label, "label": model.label, "value": value, "text": text}
+        rows.append(
+            row | {name: model.scalars.get(other or "", np.nan) for name, other in beside.items()}
+        )
+    return pd.DataFrame(rows).assign(low=np.nan, high=np.nan)
 
 
-def _around(models: Sequence[ComparedModel], name: str) -> Bars:
-    title, about = _BARS[name]
-    longest = _heights(models, name)[["value", "random"]].max(axis=None)
-    return Bars(title, about, float(longest) if np.isfinite(longest) else 1.0)
+def _around(models: Sequence[ComparedModel], key: str) -> BarLabels:
+    about = [metrics.DIRECTIONS[metrics.better(key)] or metrics.unit(key)]
+    about += ["gray: random subspace"] if metrics.baseline_of(key) else []
+    longest = _heights(models, key)[["value", "random"]].max(axis=None)
+    length = float(longest) if np.isfinite(longest) else 1.0
+    return BarLabels(metrics.short_label(key), " · ".join(about), length)

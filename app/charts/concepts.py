@@ -8,8 +8,8 @@ import altair as alt
 import pandas as pd
 
 from sing_monitor.app.charts.classes import AWAY, TOWARD, height_of
-from sing_monitor.app.charts.common import RANDOM_COLOUR, title
-from sing_monitor.app.ui.text import one_line
+from sing_monitor.app.charts.common import RANDOM_COLOR, chart_title
+from sing_monitor.app.wording.text import one_line
 
 MOST = 30
 
@@ -72,7 +72,7 @@ def arrows(rows: pd.DataFrame, what: str, *lines: str) -> alt.LayerChart:
     x = alt.X("before:Q", title="angle to the concept (degrees)", scale=alt.Scale(zero=False))
     shaft = known.mark_rule(strokeWidth=2.5).encode(y=y, x=x, x2="after:Q", color=paint)
     start = known.mark_point(size=35, filled=True, opacity=1).encode(
-        y=y, x=x, color=alt.ColorValue(RANDOM_COLOUR), tooltip=tooltip
+        y=y, x=x, color=alt.ColorValue(RANDOM_COLOR), tooltip=tooltip
     )
     head = known.mark_point(size=110, filled=True, opacity=1).encode(
         y=y,
@@ -89,7 +89,7 @@ def arrows(rows: pd.DataFrame, what: str, *lines: str) -> alt.LayerChart:
         data=rows.assign(sign=(rows["value"] < 0).map({True: "away", False: "toward"})),
         layer=[shaft, start, head],
         height=height_of(len(names)),
-        title=title(
+        title=chart_title(
             what,
             "dot: before · head: after null removal · blue: nearer, orange: farther",
             *lines,

@@ -12,19 +12,18 @@ from sing_monitor.app.charts import marks
 from sing_monitor.app.charts.common import (
     LINE_WIDTH,
     PANEL_HEIGHT,
-    RANDOM_COLOUR,
-    Series,
-    colour,
+    RANDOM_COLOR,
+    SeriesStyle,
+    color,
     dash,
     shape,
 )
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.read.curves import isolated
-from sing_monitor.app.read.metrics import MISSING
-from sing_monitor.app.read.support_marks import is_marked, said
+from sing_monitor.app.wording.metrics import MISSING
+from sing_monitor.app.wording.support_marks import is_marked, support_text
 
 _MANY = 40
-# On long curves, the shapes that tell runs of one colour apart.
+# On long curves, the shapes that tell runs of one color apart.
 _MARKS = 8
 # What a tooltip may say beside the value: column and title.
 _NOTES = {
@@ -34,10 +33,10 @@ _NOTES = {
 }
 
 
-def curves(
+def curve_panel(
     values: pd.DataFrame,
     panel: Panel,
-    series: Sequence[Series],
+    series: Sequence[SeriesStyle],
     random: pd.DataFrame | None = None,
     alerts: pd.DataFrame | None = None,
 ) -> alt.LayerChart:
@@ -48,9 +47,9 @@ def curves(
             low and high, the ends of the interval, ``outside``, the share of images out of support,
             and ``spread``, the standard deviation over images; NaN where unknown.
         panel: what stands around them.
-        series: the runs; colours and dashes follow it.
+        series: the runs; colors and dashes follow it.
         random: the same columns for the random subspace, drawn thin and dotted behind.
-        alerts: the marks of alerts that fired, from `sing_monitor.app.read.alerts.marks`.
+        alerts: the marks of alerts that fired, from `sing_monitor.app.read.alerts.alert_marks`.
     """
     drawn = values.assign(
         has_point=_points_at(values, series),
@@ -84,30 +83,30 @@ def _notes(values: pd.DataFrame, panel: Panel) -> dict[str, pd.Series]:
     if "spread" in values and values["spread"].notna().any():
         found["deviation"] = values["spread"].map(shown)
     if "outside" in values and is_marked(values["outside"]).any():
-        found["support"] = said(values["outside"])
+        found["support"] = support_text(values["outside"])
     return found
 
 
-def bands(
+def band_panel(
     values: pd.DataFrame,
     panel: Panel,
-    series: Sequence[Series],
+    series: Sequence[SeriesStyle],
     random: pd.DataFrame | None = None,
 ) -> alt.LayerChart:
     """Mean of the runs of a configuration as a line, smallest to largest value as a band.
 
     Args:
-        values: from `over_seeds`, with the column ``label``; ``outside`` as for `curves`.
+        values: from `over_seeds`, with the column ``label``; ``outside`` as for `curve_panel`.
         panel: what stands around them.
         series: the configurations.
-        random: as for `curves`, a line for each run.
+        random: as for `curve_panel`, a line for each run.
     """
     notes = _notes(values.drop(columns=["low", "high"]), panel)
     drawn = values.assign(has_point=_points_at(values, series), **notes)
     band = (
         alt.Chart()
         .mark_area(opacity=0.18, line=False)
-        .encode(x=panel.x(), y=panel.y("low"), y2=alt.Y2("high:Q"), color=colour(series))
+        .encode(x=panel.x(), y=panel.y("low"), y2=alt.Y2("high:Q"), color=color(series))
     )
     more = [
         alt.Tooltip("low:Q", title="smallest", format=panel.number_format),
@@ -129,22 +128,26 @@ def x_domain(x: pd.Series) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _line(panel: Panel, series: Sequence[Series]) -> alt.Chart:
+def _line(panel: Panel, series: Sequence[SeriesStyle]) -> alt.Chart:
     line = alt.Chart().mark_line(strokeWidth=LINE_WIDTH, invalid="break-paths-show-domains")
-    return line.encode(x=panel.x(), y=panel.y(), color=colour(series), strokeDash=dash(series))
+    return line.encode(x=panel.x(), y=panel.y(), color=color(series), strokeDash=dash(series))
 
 
-def _points_at(values: pd.DataFrame, series: Sequence[Series]) -> pd.Series:
+def _points_at(values: pd.DataFrame, series: Sequence[SeriesStyle]) -> pd.Series:
     """Which values are marked by a point: all, unless they are many."""
     curves = values.groupby("series", sort=False)["value"]
     many = int(curves.size().max())
     if many <= _MANY:
         return pd.Series(True, values.index)
     repeats = values["series"].isin([each.key for each in series if each.variant])
-    return curves.transform(isolated) | (repeats & (curves.cumcount() % (many // _MARKS) == 0))
+    return curves.transform(marks.isolated) | (
+        repeats & (curves.cumcount() % (many // _MARKS) == 0)
+    )
 
 
-def _points(panel: Panel, series: Sequence[Series], more: Sequence[alt.Tooltip]) -> list[alt.Chart]:
+def _points(
+    panel: Panel, series: Sequence[SeriesStyle], more: Sequence[alt.Tooltip]
+) -> list[alt.Chart]:
     """Points on the curves, a rule under the pointer, and what it points at."""
     hover = alt.selection_point(
         name="hover", nearest=True, on="pointerover", clear="pointerout", fields=["x"], empty=False
@@ -153,13 +156,13 @@ def _points(panel: Panel, series: Sequence[Series], more: Sequence[alt.Tooltip])
     known = base.transform_filter("isValid(datum.value)")
     rule = known.mark_rule(strokeWidth=1).encode(
         x=panel.x(),
-        color=alt.ColorValue(RANDOM_COLOUR),
+        color=alt.ColorValue(RANDOM_COLOR),
         opacity=alt.condition(hover, alt.value(0.6), alt.value(0)),
     )
     near = known.mark_point(filled=True, size=90).encode(
         x=panel.x(),
         y=panel.y(),
-        color=colour(series),
+        color=color(series),
         shape=shape(series),
         opacity=alt.condition(hover, alt.value(1), alt.value(0)),
         tooltip=panel.tooltip(*more),
@@ -168,7 +171,7 @@ def _points(panel: Panel, series: Sequence[Series], more: Sequence[alt.Tooltip])
     dots = base.transform_filter("datum.has_point").mark_point(
         filled=True, size=50 if is_mixed else 26, opacity=1
     )
-    dots = dots.encode(x=panel.x(), y=panel.y(), color=colour(series), shape=shape(series))
+    dots = dots.encode(x=panel.x(), y=panel.y(), color=color(series), shape=shape(series))
     # A name of our own: Altair would count on, and every redrawing would look like a new chart.
     return [dots, rule, near.add_params(hover).properties(name="near")]
 

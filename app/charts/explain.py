@@ -8,8 +8,8 @@ import altair as alt
 import pandas as pd
 
 from sing_monitor.app.charts.classes import AWAY, TOWARD, height_of
-from sing_monitor.app.charts.common import title
-from sing_monitor.app.ui.text import one_line
+from sing_monitor.app.charts.common import chart_title
+from sing_monitor.app.wording.text import one_line
 
 
 def concepts(
@@ -39,7 +39,9 @@ def concepts(
     paint = alt.when(alt.datum.value > 0).then(alt.value(TOWARD)).otherwise(alt.value(AWAY))
     tooltip = [alt.Tooltip("concept:N"), alt.Tooltip("value:Q", title="AS", format="+.2f")]
     return (
-        alt.Chart(rows, height=height_of(len(rows)), title=title("Concepts gained and lost", about))
+        alt.Chart(
+            rows, height=height_of(len(rows)), title=chart_title("Concepts gained and lost", about)
+        )
         .mark_bar(height={"band": 0.7})
         .encode(x=x, y=y, color=paint, tooltip=tooltip)
     )

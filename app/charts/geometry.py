@@ -9,21 +9,21 @@ import pandas as pd
 
 from sing_monitor.app.charts.common import (
     LINE_WIDTH,
-    RANDOM_COLOUR,
-    Series,
-    colour,
+    RANDOM_COLOR,
+    SeriesStyle,
+    chart_title,
+    color,
     dash,
     shape,
-    title,
 )
 
 _HEIGHT = 340
 
 
 def spectrum(
-    values: pd.DataFrame, about: str, is_log: bool, series: Sequence[Series]
+    values: pd.DataFrame, about: str, is_log: bool, series: Sequence[SeriesStyle]
 ) -> alt.LayerChart:
-    """Singular values in falling order; those beyond the rank are hollow and grey.
+    """Singular values in falling order; those beyond the rank are hollow and gray.
 
     A logarithmic axis has no place for values that are not positive; they are left out.
 
@@ -31,7 +31,7 @@ def spectrum(
         values: columns series, label, index (from 0), singular_value, in_row_space.
         about: a line below the title.
         is_log: whether the values stand on a logarithmic axis.
-        series: the runs; colours and dashes follow it.
+        series: the runs; colors and dashes follow it.
     """
     known = values.dropna(subset="singular_value")
     drawn = known[known["singular_value"] > 0] if is_log else known
@@ -59,15 +59,15 @@ def spectrum(
     return alt.LayerChart(
         data=drawn,
         layer=[
-            line.encode(**place, color=colour(series), strokeDash=dash(series)),
-            dots.encode(**place, color=colour(series), shape=shape(series), tooltip=tooltip),
+            line.encode(**place, color=color(series), strokeDash=dash(series)),
+            dots.encode(**place, color=color(series), shape=shape(series), tooltip=tooltip),
             hollow.encode(
                 **place,
-                color=alt.ColorValue(RANDOM_COLOUR),
+                color=alt.ColorValue(RANDOM_COLOR),
                 detail=alt.Detail("series:N"),
                 tooltip=tooltip,
             ),
         ],
-        title=title("Singular values of the head", about),
+        title=chart_title("Singular values of the head", about),
         height=_HEIGHT,
     )

@@ -1,4 +1,4 @@
-"""A value of classes or concepts over training, as colours."""
+"""A value of classes or concepts over training, as colors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sing_monitor.app.charts.classes import (
     names_axis,
     with_support,
 )
-from sing_monitor.app.charts.common import outside_mark, title
+from sing_monitor.app.charts.common import chart_title, support_cross
 
 _NEUTRAL = "#e4e7ec"
 
@@ -54,7 +54,7 @@ def heat_map(
         *SUPPORT,
     ]
     cells = alt.Chart().mark_rect()
-    far = outside_mark(alt.Chart().transform_filter("datum.support"), size=40, width=1)
+    far = support_cross(alt.Chart().transform_filter("datum.support"), size=40, width=1)
     return alt.LayerChart(
         data=with_support(drawn.dropna(subset="value")),
         layer=[
@@ -65,5 +65,5 @@ def heat_map(
             far.encode(**place, color=alt.ColorValue("#1b2430")),
         ],
         height=height_of(len(names)),
-        title=title(f"{what}: {kind} by epoch", *lines),
+        title=chart_title(f"{what}: {kind} by epoch", *lines),
     )

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import altair as alt
 import pandas as pd
 
-from sing_monitor.app.charts.common import LINE_WIDTH, RANDOM_COLOUR, title
+from sing_monitor.app.charts.common import LINE_WIDTH, RANDOM_COLOR, chart_title
+from sing_monitor.app.wording.removals import Removal, suffix
 
 SCORES = {"AS": "attribute_score", "IS": "image_score"}
 RIGHT, WRONG = "right", "wrong"
 # Title, axis and legend, which Streamlit counts in, take more than half of it.
 _HEIGHT = 300
 
-Pair = Literal["centered", "raw"]
-
 
 @dataclass(frozen=True)
-class Score:
+class ScoreLabels:
     """A column of the table of images, and what a chart says around it.
 
     Args:
@@ -34,12 +33,7 @@ class Score:
     about: str
 
 
-def suffix(pair: Pair) -> str:
-    """What the names of a pair's columns end in."""
-    return "_centered" if pair == "centered" else ""
-
-
-def column(score: str, pair: Pair) -> str:
+def column(score: str, removal: Removal) -> str:
     """The column of a score.
 
     Example::
@@ -47,11 +41,11 @@ def column(score: str, pair: Pair) -> str:
         >>> column("AS", "centered"), column("IS", "raw")
         ('attribute_score_centered', 'image_score')
     """
-    return SCORES[score] + suffix(pair)
+    return SCORES[score] + suffix(removal)
 
 
-# Of both scores and both pairs.
-COLUMNS = tuple(column(score, pair) for score in SCORES for pair in get_args(Pair))
+# Of both scores and both removals.
+COLUMNS = tuple(column(score, removal) for score in SCORES for removal in get_args(Removal))
 
 
 def ranked(table: pd.DataFrame, score: str) -> pd.DataFrame:
@@ -87,13 +81,13 @@ def history_of(image: str, tables: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["epoch", "verdict", "prediction", *_present(COLUMNS, rows)])
 
 
-def history(values: pd.DataFrame, score: Score, colour: str, at_epoch: int) -> alt.LayerChart:
+def history(values: pd.DataFrame, score: ScoreLabels, color: str, at_epoch: int) -> alt.LayerChart:
     """The score of one image against the epoch; a cross where the prediction is wrong.
 
     Args:
         values: from `history_of`, with the class's name as ``prediction``.
         score: which one.
-        colour: of the run.
+        color: of the run.
         at_epoch: marked by a vertical line.
     """
     x = alt.X(
@@ -120,9 +114,9 @@ def history(values: pd.DataFrame, score: Score, colour: str, at_epoch: int) -> a
         alt.Tooltip("verdict:N", title="which is"),
     ]
     base = alt.Chart().encode(x=x, y=y)
-    line = base.mark_line(strokeWidth=LINE_WIDTH, color=colour, invalid="break-paths-show-domains")
+    line = base.mark_line(strokeWidth=LINE_WIDTH, color=color, invalid="break-paths-show-domains")
     points = base.transform_filter(f"isValid(datum.{score.column})").mark_point(
-        filled=True, size=70, opacity=1, color=colour
+        filled=True, size=70, opacity=1, color=color
     )
     rules = [_rule("epoch:Q", at_epoch, [3, 3])]
     if values[score.column].min() < 0 < values[score.column].max():
@@ -130,7 +124,7 @@ def history(values: pd.DataFrame, score: Score, colour: str, at_epoch: int) -> a
     return alt.LayerChart(
         data=values,
         layer=[*rules, line, points.encode(shape=shape, tooltip=tooltip)],
-        title=title(score.title, score.about),
+        title=chart_title(score.title, score.about),
         height=_HEIGHT,
     )
 
@@ -138,7 +132,7 @@ def history(values: pd.DataFrame, score: Score, colour: str, at_epoch: int) -> a
 def _rule(field: str, at: float, dash: list[int], *, is_level: bool = False) -> alt.Chart:
     name = field.partition(":")[0]
     rule = alt.Chart(pd.DataFrame({name: [at]})).mark_rule(
-        strokeWidth=1, strokeDash=dash, color=RANDOM_COLOUR
+        strokeWidth=1, strokeDash=dash, color=RANDOM_COLOR
     )
     return rule.encode(y=alt.Y(field)) if is_level else rule.encode(x=alt.X(field))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sing_monitor.app.charts.classes import AWAY, TOWARD
-from sing_monitor.app.charts.common import PALETTE, title
+from sing_monitor.app.charts.common import PALETTE, chart_title
 
 SIZE = 204
 _NEUTRAL = "#e4e7ec"
@@ -22,7 +22,7 @@ _MOST_PIXELS = 320
 
 
 @dataclass(frozen=True)
-class Map:
+class MapLabels:
     """What a map shows.
 
     Args:
@@ -38,8 +38,8 @@ class Map:
     is_signed: bool = False
 
 
-def grey(picture: NDArray[np.uint8]) -> str:
-    """A picture (H, W, 3) without colours, as a data URI: colour is the maps'."""
+def gray(picture: NDArray[np.uint8]) -> str:
+    """A picture (H, W, 3) without colors, as a data URI: color is the maps'."""
     image = Image.fromarray(picture).convert("L")
     image.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
     if max(image.size) < SIZE:
@@ -59,12 +59,12 @@ def locations(values: NDArray[np.float64]) -> pd.DataFrame:
     return pd.DataFrame({"column": columns.ravel(), "row": rows.ravel(), "value": values.ravel()})
 
 
-def overlay(values: pd.DataFrame, picture: str, about: Map) -> alt.LayerChart:
-    """A map over its picture: the stronger the colour, the farther from zero.
+def overlay(values: pd.DataFrame, picture: str, about: MapLabels) -> alt.LayerChart:
+    """A map over its picture: the stronger the color, the farther from zero.
 
     Args:
         values: from `locations`.
-        picture: from `grey`; its sides are as those of the map.
+        picture: from `gray`; its sides are as those of the map.
         about: what it shows.
     """
     most = float(values["value"].abs().max())
@@ -125,7 +125,7 @@ def overlay(values: pd.DataFrame, picture: str, about: Map) -> alt.LayerChart:
         ],
         width=width,
         height=height,
-        title=title(about.title, *about.lines),
+        title=chart_title(about.title, *about.lines),
         # Title and legend come on top: the picture keeps its sides.
         autosize=alt.AutoSizeParams(type="pad"),
     )

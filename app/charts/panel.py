@@ -7,8 +7,8 @@ from math import isfinite
 
 import altair as alt
 
-from sing_monitor.app.charts.common import title
-from sing_monitor.app.read.metrics import MISSING
+from sing_monitor.app.charts.common import chart_title
+from sing_monitor.app.wording.metrics import MISSING
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Panel:
     def heading(self) -> alt.TitleParams:
         """The metric, with its unit and direction below, and the caveat."""
         about = " · ".join(filter(None, (self.unit, self.direction)))
-        return title(self.title, about, f"⚠ {self.caveat}" if self.caveat else "")
+        return chart_title(self.title, about, f"⚠ {self.caveat}" if self.caveat else "")
 
     def x(self) -> alt.X:
         """The axis that all panels of a page share."""

@@ -8,8 +8,8 @@ import altair as alt
 import pandas as pd
 
 from sing_monitor.app.charts.classes import height_of
-from sing_monitor.app.charts.common import Series, title
-from sing_monitor.app.ui.text import one_line
+from sing_monitor.app.charts.common import SeriesStyle, chart_title
+from sing_monitor.app.wording.text import one_line
 
 MOST = 30
 _ROW = 14  # pixels that each run takes in a row
@@ -39,7 +39,7 @@ def ordered(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def pairs(
-    rows: pd.DataFrame, series: Sequence[Series], about: str, caveat: str = ""
+    rows: pd.DataFrame, series: Sequence[SeriesStyle], about: str, caveat: str = ""
 ) -> alt.LayerChart:
     """A point on a stalk for each pair and run, runs side by side; the baseline's is hollow.
 
@@ -79,7 +79,7 @@ def pairs(
         base = alt.Chart().transform_filter(
             (alt.datum.series == each.key) & alt.expr.isValid(alt.datum.attribute_score_abs)
         )
-        paint = alt.ColorValue(each.colour)
+        paint = alt.ColorValue(each.color)
         stalk = base.mark_rule(strokeWidth=2, opacity=0.5)
         point = base.mark_point(
             size=70, opacity=1, strokeWidth=2, filled=not each.is_baseline, shape=each.shape
@@ -94,7 +94,7 @@ def pairs(
         data=rows,
         layer=layers,
         height=height_of(len(names)) + extra,
-        title=title(
+        title=chart_title(
             "|AS| toward another class, when steered to IS = 40°",
             " · ".join(filter(None, (about, hollow))),
             f"⚠ {caveat}" if caveat else "",

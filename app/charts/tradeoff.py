@@ -12,15 +12,15 @@ import pandas as pd
 from scipy.stats import chi2
 
 from sing_monitor.app.charts.common import (
-    RANDOM_COLOUR,
-    Series,
-    colour,
+    RANDOM_COLOR,
+    SeriesStyle,
+    chart_title,
+    color,
     dash,
-    outside_mark,
     shape,
-    title,
+    support_cross,
 )
-from sing_monitor.app.read.support_marks import said
+from sing_monitor.app.wording.support_marks import support_text
 
 MOST_POINTS = 2000
 SHARE = 0.95
@@ -31,7 +31,7 @@ _SEED = 0
 
 
 @dataclass(frozen=True)
-class Plane:
+class PlaneLabels:
     """What the plane says around its points.
 
     Args:
@@ -118,8 +118,8 @@ def plane(
     points: pd.DataFrame,
     ellipses: pd.DataFrame,
     path: pd.DataFrame,
-    around: Plane,
-    series: Sequence[Series],
+    around: PlaneLabels,
+    series: Sequence[SeriesStyle],
 ) -> alt.LayerChart:
     """A cloud of images with its ellipse for each run, and the path of the mean over epochs.
 
@@ -131,9 +131,9 @@ def plane(
             of the images out of support, and the intervals' ends attribute_low, attribute_high,
             image_low and image_high; NaN where unknown.
         around: what stands around them.
-        series: the runs; colours and dashes follow it.
+        series: the runs; colors and dashes follow it.
     """
-    place: dict[str, Any] = {"x": around._x(), "y": around._y(), "color": colour(series)}
+    place: dict[str, Any] = {"x": around._x(), "y": around._y(), "color": color(series)}
     shown = _noted(path.dropna(subset=["attribute", "image"]))
     tooltip = [
         alt.Tooltip("label:N", title="run"),
@@ -158,25 +158,27 @@ def plane(
     order = alt.Order("order:Q")
     return alt.LayerChart(
         layer=[
-            zero.encode(x=alt.X("zero:Q"), color=alt.ColorValue(RANDOM_COLOUR)),
+            zero.encode(x=alt.X("zero:Q"), color=alt.ColorValue(RANDOM_COLOR)),
             cloud.transform_filter("!datum.outside").encode(**place),
-            outside_mark(far, size=16, width=0.9, opacity=0.6).encode(**place),
+            support_cross(far, size=16, width=0.9, opacity=0.6).encode(**place),
             outline.encode(**place, order=order, strokeDash=dash(series)),
             line.encode(**place, order=order, strokeDash=dash(series)),
             dots.encode(**place, shape=shape(series), tooltip=tooltip),
             *_whiskers(chosen, around, series),
-            outside_mark(marked.transform_filter("!datum.is_chosen")).encode(**place),
+            support_cross(marked.transform_filter("!datum.is_chosen")).encode(**place),
             mark.encode(**place, shape=shape(series), tooltip=tooltip),
-            outside_mark(marked.transform_filter("datum.is_chosen"), size=50).encode(**on_mark),
+            support_cross(marked.transform_filter("datum.is_chosen"), size=50).encode(**on_mark),
         ],
-        title=title(around.title, around.about, f"⚠ {around.caveat}" if around.caveat else ""),
+        title=chart_title(
+            around.title, around.about, f"⚠ {around.caveat}" if around.caveat else ""
+        ),
         height=_PLANE_HEIGHT,
     )
 
 
 def _noted(path: pd.DataFrame) -> pd.DataFrame:
     """With what the tooltip says of the means, empty where it is unknown."""
-    found = path.assign(support=said(path["outside"]))
+    found = path.assign(support=support_text(path["outside"]))
     for name in ("attribute", "image"):
         low, high = (
             path[f"{name}_{end}"].map("{:.2f}".format).astype(str) for end in ("low", "high")
@@ -186,7 +188,9 @@ def _noted(path: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _whiskers(chosen: alt.Chart, around: Plane, series: Sequence[Series]) -> list[alt.Chart]:
+def _whiskers(
+    chosen: alt.Chart, around: PlaneLabels, series: Sequence[SeriesStyle]
+) -> list[alt.Chart]:
     """Bars through the chosen mean, which they are seen behind where the interval is wide."""
     flat: dict[str, Any] = {
         "x": around._x("attribute_low"),
@@ -201,6 +205,6 @@ def _whiskers(chosen: alt.Chart, around: Plane, series: Sequence[Series]) -> lis
     return [
         chosen.transform_filter(f"isValid(datum.{name}_low)")
         .mark_rule(strokeWidth=3, clip=True)
-        .encode(**ends, color=colour(series))
+        .encode(**ends, color=color(series))
         for name, ends in (("attribute", flat), ("image", steep))
     ]

@@ -10,24 +10,19 @@ from threading import Lock
 from typing import Any
 
 import streamlit as st
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from PIL import Image
 from torch import nn
 
 from sing_monitor.commands.app_options import ModelSource
 from sing_monitor.commands.images import Images
 from sing_monitor.commands.loading import load_callable, load_space, model_builder
-from sing_monitor.inputs.batches import (
-    inner_datasets,
-    pretrained_configs,
-    read_attribute,
-)
+from sing_monitor.inputs.datasets import pretrained_configs, read_attribute, wrapped_datasets
 from sing_monitor.offline.checkpoints import read_checkpoint
 from sing_monitor.space.semantic_space import SemanticSpace
 
 
 @dataclass(frozen=True, eq=False)
-class GivenModel:
+class LoadedModel:
     """A model with what it needs to look at pictures.
 
     Args:
@@ -48,7 +43,7 @@ class GivenModel:
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model …")
-def load(source: ModelSource) -> GivenModel:
+def load(source: ModelSource) -> LoadedModel:
     """The model of a command line.
 
     Raises:
@@ -61,11 +56,11 @@ def load(source: ModelSource) -> GivenModel:
         loader = None if images is None else images.loader(model)
         space = None if source.space is None else load_space(source.space)
         if source.transform is not None:
-            return GivenModel(model, loader, load_callable(source.transform), False, space)
+            return LoadedModel(model, loader, load_callable(source.transform), False, space)
         # A folder of images has timm's transform, too.
         is_folder = source.data is not None and Path(source.data).expanduser().is_dir()
         own = None if is_folder else _transform(getattr(loader, "dataset", None))
-        return GivenModel(model, loader, own or _timm_transform(model), own is None, space)
+        return LoadedModel(model, loader, own or _timm_transform(model), own is None, space)
 
 
 @contextmanager
@@ -73,7 +68,7 @@ def as_value_errors() -> Iterator[None]:
     """One kind of error for what cannot be used, whoever says so: ValueError."""
     try:
         yield
-    except (ValueError, MisconfigurationException, OSError) as error:
+    except (ValueError, OSError) as error:
         raise error if isinstance(error, ValueError) else ValueError(str(error)) from error
     # Whatever the user's own code raises.
     except Exception as error:
@@ -99,7 +94,7 @@ def _transform(dataset: object) -> Callable[[Image.Image], Any] | None:
     own = read_attribute(dataset, "transform")
     if callable(own):
         return own
-    return next(filter(None, map(_transform, inner_datasets(dataset))), None)
+    return next(filter(None, map(_transform, wrapped_datasets(dataset))), None)
 
 
 def _timm_transform(model: nn.Module) -> Callable[[Image.Image], Any] | None:

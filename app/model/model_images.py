@@ -11,18 +11,19 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from sing_monitor.app.model.checkpoint import GivenModel, as_value_errors
+from sing_monitor.app.model.checkpoint import LoadedModel, as_value_errors
 from sing_monitor.errors import SetupError
-from sing_monitor.inputs.batches import pretrained_configs, unpack_batch
+from sing_monitor.inputs.batches import unpack_batch
+from sing_monitor.inputs.datasets import pretrained_configs
 from sing_monitor.inputs.pixels import find_pixel_scale
-from sing_monitor.inputs.resolved import OWN_PICTURES
-from sing_monitor.space.texts import fingerprint, to_uint8
+from sing_monitor.inputs.resolved_inputs import OWN_PICTURES
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 
 KINDS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 
 
 @dataclass(frozen=True, eq=False)
-class SeenImage:
+class ModelInput:
     """One image as a model takes it.
 
     Args:
@@ -41,22 +42,22 @@ class SeenImage:
         return int(fingerprint(to_uint8(self.pixels)))
 
 
-def uploaded(given: GivenModel, content: bytes, config: Mapping[str, Any]) -> SeenImage:
+def upload_input(loaded: LoadedModel, content: bytes, config: Mapping[str, Any]) -> ModelInput:
     """An uploaded picture as the model takes it.
 
     Args:
-        given: the model.
+        loaded: the model.
         content: of the file.
-        config: of the run, which tells how its images were normalised.
+        config: of the run, which tells how its images were normalized.
 
     Raises:
         ValueError: if the file is no picture, or the model's transform is not known or gives
             something else than an image.
     """
     picture = _read(content)
-    if given.transform is None:
+    if loaded.transform is None:
         raise ValueError(
-            f"{type(given.model).__name__} is no timm model, so the transform of its images is "
+            f"{type(loaded.model).__name__} is no timm model, so the transform of its images is "
             "unknown. Start the app with --transform module:name."
         )
     if str((config.get("pixels") or {}).get("source", "")).startswith(OWN_PICTURES):
@@ -64,12 +65,12 @@ def uploaded(given: GivenModel, content: bytes, config: Mapping[str, Any]) -> Se
             "The run's pictures are not what its model takes (Batch(pictures=...)), so an upload "
             "cannot stand for both. Choose an image of the data set."
         )
-    if given.is_timm:
-        _check_timm(given.model, config)
-    if _channels(given.model) == 1:
+    if loaded.is_timm:
+        _check_timm(loaded.model, config)
+    if _channels(loaded.model) == 1:
         picture = picture.convert("L")
     try:
-        image = given.transform(picture)
+        image = loaded.transform(picture)
     # Whatever the user's own code raises.
     except Exception as error:
         raise ValueError(
@@ -80,14 +81,16 @@ def uploaded(given: GivenModel, content: bytes, config: Mapping[str, Any]) -> Se
         raise ValueError(
             f"The transform gives a {type(image).__name__}{shape}; expected a tensor (c, H, W)."
         )
-    return _seen(image[None], config)
+    return _model_input(image[None], config)
 
 
-def of_data(given: GivenModel, index: int, image_id: int, config: Mapping[str, Any]) -> SeenImage:
+def data_set_input(
+    loaded: LoadedModel, index: int, image_id: int, config: Mapping[str, Any]
+) -> ModelInput:
     """A probe image as the run validated it, from the data set of the command line.
 
     Args:
-        given: the model with its loader.
+        loaded: the model with its loader.
         index: of the image in the data set.
         image_id: its content fingerprint.
         config: of the run.
@@ -95,24 +98,24 @@ def of_data(given: GivenModel, index: int, image_id: int, config: Mapping[str, A
     Raises:
         ValueError: if there is no data set, or its image is another one.
     """
-    if given.loader is None:
+    if loaded.loader is None:
         raise ValueError("There is no data set: start the app with --data.")
     with as_value_errors():
         try:
-            batch = given.loader.collate_fn([given.loader.dataset[index]])
+            batch = loaded.loader.collate_fn([loaded.loader.dataset[index]])
         # Whatever the user's own code raises.
         except Exception as error:
             raise ValueError(
                 f"The data set has no image {index}: {type(error).__name__}: {error}"
             ) from error
         found = unpack_batch(batch)
-        seen = _seen(found.images, config, found.pictures)
-    if seen.image_id != image_id:
+        model_input = _model_input(found.images, config, found.pictures)
+    if model_input.image_id != image_id:
         raise ValueError(
             f"Image {index} of the data set (--data) is not the one that the run was validated on: "
             "another data set or order, another transform, or random augmentation."
         )
-    return seen
+    return model_input
 
 
 def _read(content: bytes) -> Image.Image:
@@ -128,20 +131,22 @@ def _read(content: bytes) -> Image.Image:
         ) from error
 
 
-def _seen(images: Tensor, config: Mapping[str, Any], pictures: Tensor | None = None) -> SeenImage:
+def _model_input(
+    images: Tensor, config: Mapping[str, Any], pictures: Tensor | None = None
+) -> ModelInput:
     shown = images if pictures is None else pictures
     stored = config.get("pixels")
     stats = (stored["mean"], stored["std"]) if stored else None
     try:
         scale = find_pixel_scale(stats, None, shown, None)
     except SetupError as error:
-        normalised = f"mean {stats[0]} and std {stats[1]}" if stats else "statistics not stored"
+        normalized = f"mean {stats[0]} and std {stats[1]}" if stats else "statistics not stored"
         raise ValueError(
-            f"The model's input is no image that was normalised as those of the run ({normalised}):"
+            f"The model's input is no image that was normalized as those of the run ({normalized}):"
             f" values from {float(shown.min()):.3g} to {float(shown.max()):.3g}. Start the app "
             "with the transform of the training: --transform module:name."
         ) from error
-    return SeenImage(images, scale.restore(shown).cpu(), lambda _: scale.restore(shown))
+    return ModelInput(images, scale.restore(shown).cpu(), lambda _: scale.restore(shown))
 
 
 def _check_timm(model: nn.Module, config: Mapping[str, Any]) -> None:
@@ -153,7 +158,7 @@ def _check_timm(model: nn.Module, config: Mapping[str, Any]) -> None:
         theirs, ours = (torch.tensor(each[key], dtype=torch.float64) for each in (timm, stored))
         if not torch.allclose(theirs, ours, atol=1e-4):
             raise ValueError(
-                f"The images of the run were normalised with mean {stored['mean']} and std "
+                f"The images of the run were normalized with mean {stored['mean']} and std "
                 f"{stored['std']}, and timm's transform of {timm.get('architecture')} does it with "
                 f"{timm['mean']} and {timm['std']}. Start the app with the transform of the "
                 "training: --transform module:name."

@@ -11,15 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sing_monitor.app.charts.images import Pair
 from sing_monitor.app.model import checkpoint, model_images
-from sing_monitor.app.model.checkpoint import GivenModel
-from sing_monitor.app.model.model_images import SeenImage
+from sing_monitor.app.model.checkpoint import LoadedModel
+from sing_monitor.app.model.model_images import ModelInput
 from sing_monitor.app.read import snapshot_images, store
-from sing_monitor.app.read.snapshot_images import Stored
+from sing_monitor.app.read.snapshot_images import FittedSnapshot
+from sing_monitor.app.wording.removals import Removal
 from sing_monitor.commands.app_options import ModelSource
-from sing_monitor.explain.explanation import Explanation, Shift, explain
+from sing_monitor.explain.feature_explanation import Explanation, Shift
 from sing_monitor.explain.maps import AttributeMaps, attribute_maps, find_feature_maps
+from sing_monitor.explain.model_image import explain_model_image
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.head.layer import head_parameters
 from sing_monitor.head.search import find_head
@@ -29,7 +30,7 @@ from sing_monitor.translate.translator import LinearTranslator
 
 
 @dataclass(frozen=True, eq=False)
-class Upload:
+class ExplainedUpload:
     """An uploaded picture and what its run makes of it.
 
     Args:
@@ -37,14 +38,14 @@ class Upload:
         picture: as the model sees it, (H, W, 3) uint8.
         target: index of the class that AS refers to.
         is_of_snapshot: whether the model's head is that of the run's snapshot.
-        outside: whether the equivalents are out of support, by pair; a pair may be missing.
+        outside: whether the equivalents are out of support, by removal; a removal may be missing.
     """
 
     explanation: Explanation
     picture: NDArray[np.uint8]
     target: int
     is_of_snapshot: bool
-    outside: Mapping[Pair, bool]
+    outside: Mapping[Removal, bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,9 @@ class MappedImage:
 
 
 @st.cache_resource(ttl="1h", max_entries=16, show_spinner="Explaining the picture …")
-def upload(source: store.Source, model: ModelSource, content: bytes, label: int | None) -> Upload:
+def explain_upload(
+    source: store.RunSource, model: ModelSource, content: bytes, label: int | None
+) -> ExplainedUpload:
     """Explain a picture that the run never saw.
 
     Args:
@@ -73,79 +76,86 @@ def upload(source: store.Source, model: ModelSource, content: bytes, label: int 
     Raises:
         ValueError: if the picture, the model or the run cannot be used; the sentence says why.
     """
-    given, kept = checkpoint.load(model), snapshot_images.read(source)
-    seen = model_images.uploaded(given, content, kept.config)
-    weight = _head_weight(given, kept)
-    if given.space is not None:
-        check_space(kept.config, given.space)
-    elif kept.snapshot.texts is None:
+    loaded, fitted = checkpoint.load(model), snapshot_images.read(source)
+    model_input = model_images.upload_input(loaded, content, fitted.config)
+    weight = _head_weight(loaded, fitted)
+    if loaded.space is not None:
+        check_space(fitted.config, loaded.space)
+    elif fitted.snapshot.texts is None:
         raise ValueError(
             "The run stores no embeddings of its texts (an older version wrote it), and no "
             "semantic space is at hand. Start the app with --space, the space of the run: "
-            f"{kept.config.get('space', 'unknown')}."
+            f"{fitted.config.get('space', 'unknown')}."
         )
     # Without texts of its own the snapshot is of an older version; the config has the prompts.
-    is_old = kept.snapshot.texts is None
-    with given.lock, checkpoint.as_value_errors():
-        found = explain(
-            given.model,
-            seen.images,
-            given.space,
-            kept.translator_of(seen.image_id),
-            snapshot=kept.snapshot,
+    is_old = fitted.snapshot.texts is None
+    with loaded.lock, checkpoint.as_value_errors():
+        found = explain_model_image(
+            loaded.model,
+            model_input.images,
+            loaded.space,
+            fitted.translator_of(model_input.image_id),
+            snapshot=fitted.snapshot,
             label=label,
-            prompt=kept.config.get("prompt") if is_old else None,
-            concepts=kept.config.get("concept_prompts") if is_old else None,
-            head=checkpoint.head_name(given.model, kept.config),
-            restore=seen.restore,
+            prompt=fitted.config.get("prompt") if is_old else None,
+            concepts=fitted.config.get("concept_prompts") if is_old else None,
+            head=checkpoint.head_name(loaded.model, fitted.config),
+            restore=model_input.restore,
         )
     target = int(found.logits.argmax()) if label is None else label
-    shifts: dict[Pair, Shift | None] = {"raw": found.removed, "centered": found.centered}
+    shifts: dict[Removal, Shift | None] = {"raw": found.removed, "centered": found.centered}
     outside = {
-        pair: kept.is_outside(shift.embedding, seen.image_id)
-        for pair, shift in shifts.items()
+        removal: fitted.is_outside(shift.embedding, model_input.image_id)
+        for removal, shift in shifts.items()
         if shift is not None
     }
-    return Upload(found, _picture(seen), target, _is_same(weight, kept), outside)
+    return ExplainedUpload(found, _picture(model_input), target, _is_same(weight, fitted), outside)
 
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner="Looking at the image …")
-def maps_of_upload(
-    source: store.Source, model: ModelSource, content: bytes, target: int, pair: Pair
+def upload_maps(
+    source: store.RunSource, model: ModelSource, content: bytes, target: int, removal: Removal
 ) -> MappedImage:
     """Maps of a picture that the run never saw; AS toward the class ``target``.
 
     Raises:
         NotAveragedError: if the model's head reads no globally averaged map.
-        ValueError: as `upload`.
+        ValueError: as `explain_upload`.
     """
-    given, kept = checkpoint.load(model), snapshot_images.read(source)
-    seen = model_images.uploaded(given, content, kept.config)
-    return _mapped(given, kept, seen, kept.translator_of(seen.image_id), target, pair)
+    loaded, fitted = checkpoint.load(model), snapshot_images.read(source)
+    model_input = model_images.upload_input(loaded, content, fitted.config)
+    return _mapped(
+        loaded, fitted, model_input, fitted.translator_of(model_input.image_id), target, removal
+    )
 
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner="Looking at the image …")
-def maps_of_probe(source: store.Source, model: ModelSource, image: str, pair: Pair) -> MappedImage:
+def probe_maps(
+    source: store.RunSource, model: ModelSource, image: str, removal: Removal
+) -> MappedImage:
     """Maps of a probe image, whose pixels the data set of the command line has; AS as in the table.
 
     Raises:
         NotAveragedError: if the model's head reads no globally averaged map.
-        ValueError: if the model or the data set is not that of the run, or as `stored.read`.
+        ValueError: if the model or the data set is not that of the run, or as
+            `snapshot_images.read`.
     """
-    given, kept = checkpoint.load(model), snapshot_images.read(source)
-    snapshot = kept.snapshot
-    seen = _probe_image(given, kept, image)
-    if not _is_same(_head_weight(given, kept), kept):
+    loaded, fitted = checkpoint.load(model), snapshot_images.read(source)
+    snapshot = fitted.snapshot
+    model_input = _probe_image(loaded, fitted, image)
+    if not _is_same(_head_weight(loaded, fitted), fitted):
         raise ValueError(
             f"The checkpoint's head is not that of the run's snapshot: give the checkpoint of "
             f"epoch {snapshot.epoch}, step {snapshot.step}."
         )
-    target = int(snapshot.labels[kept.ids.index(image)])
-    return _mapped(given, kept, seen, kept.translator_of(seen.image_id), target, pair)
+    target = int(snapshot.labels[fitted.ids.index(image)])
+    return _mapped(
+        loaded, fitted, model_input, fitted.translator_of(model_input.image_id), target, removal
+    )
 
 
 def pictures(
-    source: store.Source, model: ModelSource | None, ids: Iterable[str]
+    source: store.RunSource, model: ModelSource | None, ids: Iterable[str]
 ) -> dict[str, NDArray[np.uint8]]:
     """Pictures of probe images that the run does not store, as far as the data set has them."""
     if model is None or model.data is None:
@@ -156,21 +166,21 @@ def pictures(
 
 @st.cache_resource(ttl="1h", max_entries=1024, show_spinner=False)
 def _probe_picture(
-    source: store.Source, model: ModelSource, image: str
+    source: store.RunSource, model: ModelSource, image: str
 ) -> NDArray[np.uint8] | None:
     """None where they cannot be had: the page can do without, and the maps say why."""
     try:
-        given, kept = checkpoint.load(model), snapshot_images.read(source)
-        return _picture(_probe_image(given, kept, image))
+        loaded, fitted = checkpoint.load(model), snapshot_images.read(source)
+        return _picture(_probe_image(loaded, fitted, image))
     except (NotFoundError, StoreError, ValueError):
         return None
 
 
-def _probe_image(given: GivenModel, kept: Stored, image: str) -> SeenImage:
-    snapshot = kept.snapshot
-    if image not in kept.ids:
+def _probe_image(loaded: LoadedModel, fitted: FittedSnapshot, image: str) -> ModelInput:
+    snapshot = fitted.snapshot
+    if image not in fitted.ids:
         raise ValueError(f"The snapshot of epoch {snapshot.epoch} does not hold the image.")
-    row = kept.ids.index(image)
+    row = fitted.ids.index(image)
     index = -1 if snapshot.sample_index is None else int(snapshot.sample_index[row])
     if snapshot.image_ids is None or index < 0:
         raise ValueError(
@@ -178,46 +188,46 @@ def _probe_image(given: GivenModel, kept: Stored, image: str) -> SeenImage:
             "does not go through it in order."
         )
     image_id = int(snapshot.image_ids[row])
-    return model_images.of_data(given, index, image_id, kept.config)
+    return model_images.data_set_input(loaded, index, image_id, fitted.config)
 
 
 def _mapped(
-    given: GivenModel,
-    kept: Stored,
-    seen: SeenImage,
+    loaded: LoadedModel,
+    fitted: FittedSnapshot,
+    model_input: ModelInput,
     translator: LinearTranslator,
     target: int,
-    pair: Pair,
+    removal: Removal,
 ) -> MappedImage:
-    snapshot = kept.snapshot
+    snapshot = fitted.snapshot
     if snapshot.texts is None:
         raise ValueError(
             "The run stores no embeddings of its texts: an older version of sing-monitor wrote it."
         )
-    weight = _head_weight(given, kept)
-    with given.lock, checkpoint.as_value_errors():
-        head = checkpoint.head_name(given.model, kept.config)
-        feature_maps = find_feature_maps(given.model, seen.images, head)
+    weight = _head_weight(loaded, fitted)
+    with loaded.lock, checkpoint.as_value_errors():
+        head = checkpoint.head_name(loaded.model, fitted.config)
+        feature_maps = find_feature_maps(loaded.model, model_input.images, head)
         maps = attribute_maps(
             feature_maps,
             HeadGeometry.from_weight(weight, invariance=snapshot.invariance),
             translator,
             snapshot.texts.classes.embeddings[target],
-            center=snapshot.center if pair == "centered" else None,
+            center=snapshot.center if removal == "centered" else None,
         )
-    return MappedImage(_picture(seen), maps)
+    return MappedImage(_picture(model_input), maps)
 
 
-def _head_weight(given: GivenModel, kept: Stored) -> Tensor:
+def _head_weight(loaded: LoadedModel, fitted: FittedSnapshot) -> Tensor:
     """The head of the model, if it can be that of the run.
 
     Raises:
         ValueError: if it is of another shape; the sentence has both.
     """
     with checkpoint.as_value_errors():
-        head = find_head(given.model, checkpoint.head_name(given.model, kept.config))
+        head = find_head(loaded.model, checkpoint.head_name(loaded.model, fitted.config))
         weight = head_parameters(head.module)[0].detach().cpu()
-    ours, theirs = tuple(kept.snapshot.weight.shape), tuple(weight.shape)
+    ours, theirs = tuple(fitted.snapshot.weight.shape), tuple(weight.shape)
     if ours != theirs:
         raise ValueError(
             f"The model's head {head.name!r} is {theirs} (classes, features), that of the run "
@@ -226,10 +236,12 @@ def _head_weight(given: GivenModel, kept: Stored) -> Tensor:
     return weight
 
 
-def _is_same(weight: Tensor, kept: Stored) -> bool:
-    return torch.equal(weight.double(), kept.snapshot.weight.double())
+def _is_same(weight: Tensor, fitted: FittedSnapshot) -> bool:
+    return torch.equal(weight.double(), fitted.snapshot.weight.double())
 
 
-def _picture(seen: SeenImage) -> NDArray[np.uint8]:
-    pixels: NDArray[np.uint8] = (255 * seen.pixels[0]).round().byte().permute(1, 2, 0).numpy()
+def _picture(model_input: ModelInput) -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8] = (
+        (255 * model_input.pixels[0]).round().byte().permute(1, 2, 0).numpy()
+    )
     return pixels

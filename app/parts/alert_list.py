@@ -11,10 +11,12 @@ import streamlit as st
 
 from sing_monitor.app.charts.classes import leaking, named
 from sing_monitor.app.charts.common import swatch
-from sing_monitor.app.read import alerts, epoch_tables, metrics, store
+from sing_monitor.app.parts import epoch_tables
+from sing_monitor.app.read import alerts, store
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.selection import Run
-from sing_monitor.app.ui.text import listed, plain
+from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording.text import listed, plain
 
 _LEAKS = "sing/leaking_classes"
 _EVIDENCE = ("attribute_score_centered", "attribute_q", "attribute_deviation")
@@ -27,20 +29,20 @@ def of_runs(runs: Sequence[Run]) -> pd.DataFrame:
         runs: picked.
 
     Returns:
-        The columns of `alerts.fired`, and series. Where the rule is about leaking classes, the
-        message names them.
+        The columns of `alerts.fired_alerts`, and series. Where the rule is about leaking
+        classes, the message names them.
     """
     parts = []
     for run in runs:
         tag = run.tag("alerts")
         config = (states.quietly(partial(store.config, run.source)) if tag else None) or {}
-        found = alerts.fired(tag, alerts.rules(config))
+        found = alerts.fired_alerts(tag, alerts.alert_rules(config))
         messages = [_with_classes(run, row) for row in found.to_dict("records")]
         parts.append(found.assign(series=run.run_id, message=messages))
     return pd.concat(parts, ignore_index=True)
 
 
-def say(runs: Sequence[Run], found: pd.DataFrame, marked: str = "") -> None:
+def show_alerts(runs: Sequence[Run], found: pd.DataFrame, marked: str = "") -> None:
     """One line with every alert; only charts of the metrics that it watches can mark it.
 
     Args:
@@ -65,7 +67,7 @@ def say(runs: Sequence[Run], found: pd.DataFrame, marked: str = "") -> None:
 
 def _with_classes(run: Run, row: Mapping[str, Any]) -> str:
     message = str(row["message"])
-    at = epoch_tables.last_steps(run).get(row["epoch"]) if _LEAKS in row["keys"] else None
+    at = epoch_tables.last_validations(run).get(row["epoch"]) if _LEAKS in row["keys"] else None
     if at is None:
         return message
     wanted = ("class_index", "class_name", *_EVIDENCE)

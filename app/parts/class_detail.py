@@ -15,21 +15,23 @@ from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.read import epoch_tables, store, support
+from sing_monitor.app.parts import epoch_tables, support_tables
+from sing_monitor.app.read import store
 from sing_monitor.app.ui import selection, states
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Run, Selection
-from sing_monitor.app.ui.text import plain, short
+from sing_monitor.app.wording.removals import WITH_RANDOM, suffix
+from sing_monitor.app.wording.text import plain, short
 
-PAIRS = {"Centered": "_centered", "Raw": "", "Random": "_random"}
 # The columns of the table of classes that the page shows.
 COLUMNS = (
     *("class_index", "class_name", "n", "accuracy", "attribute_q", "attribute_deviation"),
-    *support.COLUMNS,
+    *support_tables.COLUMNS,
     *(
-        f"{score}{pair}"
+        f"{score}{spread}{suffix(removal)}"
         for score in ("attribute_score", "image_score")
-        for pair in (*PAIRS.values(), *(f"_std{pair}" for pair in PAIRS.values()))
+        for spread in ("", "_std")
+        for removal in WITH_RANDOM
     ),
 )
 _MOST_IMAGES = 16
@@ -39,40 +41,40 @@ Tables = Mapping[int, pd.DataFrame]
 
 
 @dataclass(frozen=True)
-class View:
+class ClassView:
     """What the user asked to see.
 
     Args:
         run: whose classes.
         other: the run it stands beside; None with one run.
-        pair: of null removal, a key of `PAIRS`.
+        removal: of the null part, one of `WITH_RANDOM`.
         epoch: of the distribution, and of the comparison.
     """
 
     run: Run
     other: Run | None
-    pair: str
+    removal: str
     epoch: int
 
     @property
     def column(self) -> str:
         """AS in the tables ``classes`` and ``images``."""
-        return f"attribute_score{PAIRS[self.pair]}"
+        return f"attribute_score{suffix(self.removal)}"
 
     @property
     def moved(self) -> str:
         """IS in the same tables."""
-        return f"image_score{PAIRS[self.pair]}"
+        return f"image_score{suffix(self.removal)}"
 
     @property
     def what(self) -> str:
         """AS in words."""
-        return f"AS, {self.pair.lower()}"
+        return f"AS, {self.removal.lower()}"
 
 
 def draw_class(
     chosen: Selection,
-    view: View,
+    view: ClassView,
     names: list[str],
     by_run: Mapping[str, Tables],
     images: pd.DataFrame | None,
@@ -110,12 +112,16 @@ def draw_class(
     _links(view, name)
 
 
-def _curves(chosen: Selection, view: View, name: str, by_run: Mapping[str, Tables]) -> None:
+def _curves(chosen: Selection, view: ClassView, name: str, by_run: Mapping[str, Tables]) -> None:
     runs = [run for run in (view.run, view.other) if run is not None]
-    shown = {view.column: view.what, view.moved: f"IS, {view.pair.lower()}", "accuracy": "Accuracy"}
-    suffix = PAIRS[view.pair]
+    shown = {
+        view.column: view.what,
+        view.moved: f"IS, {view.removal.lower()}",
+        "accuracy": "Accuracy",
+    }
     spreads = {
-        f"{score}{suffix}": f"{score}_std{suffix}" for score in ("attribute_score", "image_score")
+        f"{score}{suffix(view.removal)}": f"{score}_std{suffix(view.removal)}"
+        for score in ("attribute_score", "image_score")
     }
     epochs = [float(epoch) for tables in by_run.values() for epoch in tables]
     x = evolution.x_domain(pd.Series(epochs))
@@ -143,7 +149,9 @@ def _curves(chosen: Selection, view: View, name: str, by_run: Mapping[str, Table
                 series = [run.series for run in runs]
                 said = alt_text(f"{title} of the chosen class against epoch", series)
                 values = pd.concat(parts, ignore_index=True)
-                draw(evolution.curves, values, panel, series, key=f"one {column}", alt_text=said)
+                show_chart(
+                    evolution.curve_panel, values, panel, series, key=f"one {column}", alt_text=said
+                )
 
 
 def _curve(tables: Tables, name: str, column: str, spread: str | None) -> pd.DataFrame:
@@ -156,12 +164,13 @@ def _curve(tables: Tables, name: str, column: str, spread: str | None) -> pd.Dat
     return rows.assign(x=rows["epoch"] * 1.0)
 
 
-def _concepts(view: View, index: int) -> None:
-    # Concepts are not measured for the random pair; the centered one stands in for it.
-    column = "attribute_score" if view.pair == "Raw" else "attribute_score_centered"
-    at = {view.epoch: epoch_tables.last_steps(view.run)[view.epoch]}
+def _concepts(view: ClassView, index: int) -> None:
+    # Concepts are not measured for a random subspace; the centered removal stands in for it.
+    kind = "raw" if view.removal == "Raw" else "centered"
+    column = f"attribute_score{suffix(kind)}"
+    at = {view.epoch: epoch_tables.last_validations(view.run)[view.epoch]}
     wanted = ("concept", column)
-    found = epoch_tables.history(
+    found = epoch_tables.tables_by_epoch(
         view.run, "class_concepts", at, columns=wanted, where=("class_index", index)
     )
     table = found.get(view.epoch)
@@ -172,11 +181,10 @@ def _concepts(view: View, index: int) -> None:
     rows = top.head(_TOP).to_dict("records")
     if rows:
         said = [f"{plain(short(str(row['concept']), 40))} {row[column]:+.2f}°" for row in rows]
-        kind = "raw" if view.pair == "Raw" else "centered"
         st.markdown(f"**Concepts that moved most** ({kind} AS toward each): {' · '.join(said)}")
 
 
-def _movers(view: View, images: pd.DataFrame, index: int, names: Mapping[int, str]) -> None:
+def _movers(view: ClassView, images: pd.DataFrame, index: int, names: Mapping[int, str]) -> None:
     rows = images[images["mover"].astype(bool) & (images["label"] == index)]
     rows = rows.loc[rows[view.column].abs().sort_values(ascending=False).index]
     if rows.empty:
@@ -197,14 +205,14 @@ def _movers(view: View, images: pd.DataFrame, index: int, names: Mapping[int, st
                 st.caption(f"AS {row[view.column]:+.1f}°  \n{said}")
 
 
-def _links(view: View, name: str) -> None:
+def _links(view: ClassView, name: str) -> None:
     """To the pages that show the class at greater length.
 
     They open as any shared link does: on a change of page Streamlit drops the parameters that both
     pages know.
     """
     link = {"class": name, "epoch": view.epoch, "of": view.run.label}
-    if view.pair == "Raw":
+    if view.removal == "Raw":
         link["removal"] = "Raw"
     with st.container(horizontal=True, gap="small"):
         for page, label, icon in (

@@ -6,18 +6,20 @@ import pandas as pd
 import streamlit as st
 
 from sing_monitor.app.charts.common import swatch
-from sing_monitor.app.read import curves, intervals, metrics, support_marks
+from sing_monitor.app.parts import intervals
+from sing_monitor.app.read import curves
 from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.selection import Selection
 from sing_monitor.app.ui.widgets import epoch_slider, mark_column
+from sing_monitor.app.wording import metrics, support_marks
 
 _ORDER = (
-    *("metric", "colour", "label", "last", "last_mark", "last_interval", "difference", "best"),
+    *("metric", "color", "label", "last", "last_mark", "last_interval", "difference", "best"),
     *("at_epoch", "at_epoch_mark", "at_epoch_interval", "last_epoch", "best_epoch"),
 )
 
 
-def draw(chosen: Selection, long: pd.DataFrame, *, with_intervals: bool) -> None:
+def draw_numbers(chosen: Selection, long: pd.DataFrame, *, with_intervals: bool) -> None:
     """Last, best and at a chosen epoch, with intervals and marks where the runs hold them.
 
     Args:
@@ -28,12 +30,15 @@ def draw(chosen: Selection, long: pd.DataFrame, *, with_intervals: bool) -> None
     st.subheader("Numbers", anchor=False)
     epoch = epoch_slider(sorted(long["epoch"].unique().tolist()))
     baseline = chosen.baseline.run_id if chosen.baseline else None
-    table = curves.summary(long, epoch, baseline)
+    table = curves.last_and_best(long, epoch, baseline)
     epochs = {"last": table["last_epoch"], "at_epoch": pd.Series(epoch, table.index)}
     for name, at in epochs.items():
         table[f"{name}_mark"] = _marks(long, table, at)
     if with_intervals:
-        known = {"last": intervals.last(chosen.runs), "at_epoch": intervals.at(chosen.runs, epoch)}
+        known = {
+            "last": intervals.at_last_validation(chosen.runs),
+            "at_epoch": intervals.at_epoch(chosen.runs, epoch),
+        }
         for name, at in epochs.items():
             table[f"{name}_interval"] = _intervals(known[name], table, at)
     _table(chosen, table, epoch)
@@ -59,14 +64,14 @@ def _marks(long: pd.DataFrame, table: pd.DataFrame, epochs: pd.Series) -> pd.Ser
 def _intervals(known: pd.DataFrame, table: pd.DataFrame, epochs: pd.Series) -> pd.Series:
     found = _at(known, table, epochs)
     rows = zip(found["metric"], found["low"], found["high"], strict=True)
-    return pd.Series([intervals.said(*row) for row in rows], table.index)
+    return pd.Series([intervals.in_words(*row) for row in rows], table.index)
 
 
 def _table(chosen: Selection, table: pd.DataFrame, epoch: int) -> None:
-    colours = {run.run_id: swatch(run.series, height=28) for run in chosen.runs}
+    colors = {run.run_id: swatch(run.series, height=28) for run in chosen.runs}
     known = set(metrics.in_catalogue_order(chosen.listing.columns))
     shown = table.assign(
-        colour=table["series"].map(colours),
+        color=table["series"].map(colors),
         metric=[metrics.label(key) if key in known else key for key in table["metric"]],
     )
     # Columns without a single entry would only push the others out of the window.
@@ -81,7 +86,7 @@ def _table(chosen: Selection, table: pd.DataFrame, epoch: int) -> None:
         placeholder=metrics.MISSING,
         alt="Last and best values of each metric and run",
         column_config={
-            "colour": config.ImageColumn("", width=44),
+            "color": config.ImageColumn("", width=44),
             "label": config.TextColumn("Run", width=120),
             "metric": config.TextColumn("Metric", width=200),
             "last": config.NumberColumn("Last", format="%.4g"),

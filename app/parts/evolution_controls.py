@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.read import curves, intervals, metrics, store, support_marks
+from sing_monitor.app.parts import intervals
+from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.selection import Run, Selection
+from sing_monitor.app.wording import metrics
 
 DEFAULT = (
     "sing/attribute_score_centered",
@@ -22,6 +24,14 @@ DEFAULT = (
     "translator/cosine",
     "monitor/accuracy",
 )
+DEFAULT_WITHOUT_SPACE = (
+    "head/null_energy_centered",
+    "head/drift",
+    "head/condition",
+    "collapse/nc1",
+    "collapse/null_share_between",
+    "monitor/accuracy",
+)
 _OWN = re.compile(r"(?=.*(?:val|valid|test))(?=.*(?:acc|loss))", re.I)
 # The monitor measures it too, on the same images or a sample of them.
 _OWN_ACCURACY = re.compile(r"(?:val|valid|validation)[\W_]*acc(?:uracy)?(?:[\W_]epoch)?", re.I)
@@ -30,12 +40,13 @@ _VALUES, _DIFFERENCE = "Values", "Difference to the baseline"
 
 
 @dataclass(frozen=True)
-class View:
+class CurveView:
     """What the user asked to see.
 
     Args:
         keys: of the catalogue.
         own: metrics that no monitor logged.
+        groups: further keys of the catalogue, by the title of the group that was chosen whole.
         axis: what the curves stand on.
         is_difference: show differences to the baseline.
         with_random: show the random subspace behind the centered scores.
@@ -45,6 +56,7 @@ class View:
 
     keys: list[str]
     own: list[str]
+    groups: dict[str, list[str]]
     axis: curves.Axis
     is_difference: bool
     with_random: bool
@@ -54,16 +66,21 @@ class View:
     @property
     def shown(self) -> list[str]:
         """The metrics that have a panel."""
-        return [*self.keys, *self.own]
+        return [key for _, keys in self.sections for key in keys]
+
+    @property
+    def sections(self) -> list[tuple[str, list[str]]]:
+        """The panels in their order, by the heading above them; the first have none."""
+        return [("", [*self.keys, *self.own]), *self.groups.items()]
 
     @property
     def read(self) -> list[str]:
         """All keys of the catalogue that the charts need."""
-        beside = (*map(metrics.random_of, self.keys), *map(support_marks.metric_of, self.keys))
-        return list(dict.fromkeys([*self.keys, *filter(None, beside)]))
+        keys = [key for key in self.shown if key not in self.own]
+        return list(dict.fromkeys([*keys, *metrics.companions(keys)]))
 
 
-def draw(chosen: Selection) -> View:
+def choose_curves(chosen: Selection) -> CurveView:
     """One row of controls above the charts."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         axis = st.segmented_control(
@@ -80,13 +97,13 @@ def draw(chosen: Selection) -> View:
             help="Choose a baseline in the sidebar to see differences.",
         )
         with st.popover("Metrics", icon=":material/tune:", width="content"):
-            keys, own = _metrics(chosen)
+            keys, own, groups = _metrics(chosen)
         with_random = st.toggle(
             "Random subspace",
             value=True,
             key="random",
             bind="query-params",
-            help="A dotted line behind the centered scores, in the colour of the run: the same "
+            help="A dotted line behind the centered scores, in the color of the run: the same "
             "score after removing a random subspace of the same size.",
         )
         with_intervals = st.toggle(
@@ -94,25 +111,32 @@ def draw(chosen: Selection) -> View:
             value=True,
             key="interval",
             bind="query-params",
-            help=f"Of the headline scores, at up to {intervals.MOST} epochs of each run; not of "
-            "differences, of averaged seeds, and of runs that an earlier version watched. "
+            help=f"Of the headline scores, at up to {intervals.MOST_EPOCHS} epochs of each run; "
+            "not of differences, of averaged seeds, and of runs that an earlier version watched. "
             f"{intervals.ABOUT}",
         )
         by_seeds = _seeds_toggle(chosen, axis or "Epoch")
     is_difference = shown == _DIFFERENCE and chosen.baseline is not None and not by_seeds
     with_intervals = bool(with_intervals) and not (is_difference or by_seeds)
-    return View(
-        keys, own, axis or "Epoch", is_difference, bool(with_random), by_seeds, with_intervals
+    return CurveView(
+        keys,
+        own,
+        groups,
+        axis or "Epoch",
+        is_difference,
+        bool(with_random),
+        by_seeds,
+        with_intervals,
     )
 
 
-def _metrics(chosen: Selection) -> tuple[list[str], list[str]]:
-    """The chosen keys of the catalogue, and of the runs' own metrics."""
+def _metrics(chosen: Selection) -> tuple[list[str], list[str], dict[str, list[str]]]:
+    """The chosen keys of the catalogue, of the runs' own metrics, and of whole groups by title."""
     available = metrics.in_catalogue_order(key for key in chosen.listing.columns if "/" in key)
     keys = st.multiselect(
         "What the monitor measured",
         available,
-        default=[key for key in DEFAULT if key in available],
+        default=[key for key in _default(chosen) if key in available],
         format_func=metrics.label,
         key="metrics",
         bind="query-params",
@@ -127,7 +151,29 @@ def _metrics(chosen: Selection) -> tuple[list[str], list[str]]:
         bind="query-params",
         placeholder="Choose metrics" if offered else "Nothing",
     )
-    return keys, own
+    return keys, own, _whole_groups(available, keys)
+
+
+def _default(chosen: Selection) -> tuple[str, ...]:
+    """The metrics shown at first; without a semantic space there are none of the scores."""
+    return DEFAULT if any(run.has_space for run in chosen.runs) else DEFAULT_WITHOUT_SPACE
+
+
+def _whole_groups(available: Sequence[str], shown: Sequence[str]) -> dict[str, list[str]]:
+    """The metrics of the chosen groups that are not shown already, by the group's title."""
+    groups: dict[str, list[str]] = {}
+    for key in available:
+        groups.setdefault(metrics.spec_of(key).group.title, []).append(key)
+    chosen = st.pills(
+        "All metrics of a group",
+        list(groups),
+        selection_mode="multi",
+        key="groups",
+        bind="query-params",
+        help="They get a section of their own below the metrics chosen above.",
+    )
+    found = {title: [key for key in groups[title] if key not in shown] for title in chosen}
+    return {title: keys for title, keys in found.items() if keys}
 
 
 def _is_shown(name: str, available: Sequence[str]) -> bool:

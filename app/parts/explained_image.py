@@ -9,32 +9,32 @@ import pandas as pd
 import streamlit as st
 
 from sing_monitor.app.charts import explain as charts
-from sing_monitor.app.parts.image_cards import View
-from sing_monitor.app.read import metrics
-from sing_monitor.app.read.snapshot_images import Stored
+from sing_monitor.app.parts.image_cards import ImageView
+from sing_monitor.app.read.snapshot_images import FittedSnapshot
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.downloads import csv_button
-from sing_monitor.app.ui.drawing import draw
-from sing_monitor.app.ui.text import plain
-from sing_monitor.explain.feature import Explanation, Shift
+from sing_monitor.app.ui.drawing import show_chart
+from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording.text import plain
+from sing_monitor.explain.feature_explanation import Explanation, Shift
 
 CENTERED, RAW, RANDOM = "Null part, centered", "Null part, raw", "Random subspace"
-Pairs = Mapping[str, tuple[float | None, float | None]]
+ScoresByRemoval = Mapping[str, tuple[float | None, float | None]]
 
 
-def shift_of(view: View, found: Explanation) -> Shift:
+def shift_of(view: ImageView, found: Explanation) -> Shift:
     """What the null removal that the page shows changes."""
-    is_centered = view.pair == "centered" and found.centered is not None
+    is_centered = view.removal == "centered" and found.centered is not None
     return found.centered if is_centered and found.centered is not None else found.removed
 
 
-def scores(pairs: Pairs) -> None:
-    """AS and IS of every pair beside those of a random subspace.
+def scores(by_removal: ScoresByRemoval) -> None:
+    """AS and IS of every removal beside those of a random subspace.
 
     Args:
-        pairs: AS and IS, degrees, by what is removed.
+        by_removal: AS and IS, degrees, by what is removed.
     """
-    rows = [{"kind": kind, "AS": each[0], "IS": each[1]} for kind, each in pairs.items()]
+    rows = [{"kind": kind, "AS": each[0], "IS": each[1]} for kind, each in by_removal.items()]
     config = st.column_config
     st.dataframe(
         pd.DataFrame(rows),
@@ -62,7 +62,7 @@ def reading(toward: str) -> None:
     )
 
 
-def trust(found: Explanation, stored: Stored) -> None:
+def trust(found: Explanation, fitted: FittedSnapshot) -> None:
     """How well the translator does on this image."""
     if math.isnan(found.cosine):
         st.caption(
@@ -72,30 +72,30 @@ def trust(found: Explanation, stored: Stored) -> None:
     else:
         st.caption(
             f"Translated, the image lies at cosine {found.cosine:.2f} to its own embedding (probe: "
-            f"{stored.cosine:.2f} on average). Where it is much lower, trust no score of it."
+            f"{fitted.cosine:.2f} on average). Where it is much lower, trust no score of it."
         )
 
 
-def concepts_and_logits(view: View, found: Explanation, stored: Stored) -> None:
+def concepts_and_logits(view: ImageView, found: Explanation, fitted: FittedSnapshot) -> None:
     """Concepts gained and lost beside the logits before and after."""
     shift = shift_of(view, found)
     st.subheader("What its null part says", anchor=False)
     with st.grid(min_column_width=360, gap="medium") as grid:
         with grid.cell():
             if shift.gained or shift.lost:
-                about = f"{view.pair} · blue: nearer once the null part is gone, orange: farther"
+                about = f"{view.removal} · blue: nearer once the null part is gone, orange: farther"
                 said = f"AS of the image toward concepts; run {view.run.label}"
-                draw(
+                show_chart(
                     charts.concepts, shift.gained, shift.lost, about, key="concepts", alt_text=said
                 )
             else:
-                _no_concepts(stored)
+                _no_concepts(fitted)
         with grid.cell():
             _logits(view, found.logits.tolist(), shift.logits.tolist())
 
 
-def _no_concepts(stored: Stored) -> None:
-    texts = stored.snapshot.texts
+def _no_concepts(fitted: FittedSnapshot) -> None:
+    texts = fitted.snapshot.texts
     if texts is not None and texts.concepts is not None:
         states.no_values("Concepts gained and lost")
         return
@@ -111,7 +111,7 @@ def _no_concepts(stored: Stored) -> None:
     )
 
 
-def _logits(view: View, before: Sequence[float], after: Sequence[float]) -> None:
+def _logits(view: ImageView, before: Sequence[float], after: Sequence[float]) -> None:
     rows = charts.logits(before, after, view.names)
     config = st.column_config
     st.markdown("**Logits before and after**")
@@ -138,12 +138,12 @@ def _logits(view: View, before: Sequence[float], after: Sequence[float]) -> None
     csv_button("Logits as CSV", "logits.csv", rows)
 
 
-def at_snapshot(view: View, stored: Stored, at: tuple[int, int], what: str) -> bool:
+def at_snapshot(view: ImageView, fitted: FittedSnapshot, at: tuple[int, int], what: str) -> bool:
     """Whether the page stands at the validation of the snapshot; if not, it has said so."""
-    if stored.at == at:
+    if fitted.at == at:
         return True
     st.info(
-        f"{what} for epoch {stored.snapshot.epoch} alone: the snapshot of {plain(view.run.label)} "
+        f"{what} for epoch {fitted.snapshot.epoch} alone: the snapshot of {plain(view.run.label)} "
         "is of the last validation. Move the slider there to see them.",
         icon=":material/inventory_2:",
     )

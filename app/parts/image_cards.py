@@ -14,11 +14,12 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from sing_monitor.app.charts import images as charts
-from sing_monitor.app.charts.images import Pair
-from sing_monitor.app.read import metrics, store, support_marks
+from sing_monitor.app.read import store
 from sing_monitor.app.ui import selection, states
 from sing_monitor.app.ui.selection import Run
-from sing_monitor.app.ui.text import one_line, plain, short
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.removals import Removal, suffix
+from sing_monitor.app.wording.text import one_line, plain, short
 
 # Browsers blur what they enlarge; these pixels are repeated before.
 _SIDE, TEXT, _SMALL = 120, 120, 56
@@ -29,14 +30,14 @@ Thumbnails = Mapping[str, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class View:
+class ImageView:
     """What the user asked to see of one validation.
 
     Args:
         run: which one.
         epoch: of the validation.
         score: AS or IS.
-        pair: raw or centered.
+        removal: raw or centered.
         names: class names by index.
         outside: which images are out of support, by id; None where the run does not tell.
     """
@@ -44,24 +45,24 @@ class View:
     run: Run
     epoch: int
     score: str
-    pair: Pair
+    removal: Removal
     names: Mapping[int, str]
     outside: pd.Series[float] | None = None
 
     @property
     def column(self) -> str:
         """What the images are ranked by."""
-        return charts.column(self.score, self.pair)
+        return charts.column(self.score, self.removal)
 
     @property
     def columns(self) -> dict[str, str]:
         """The columns of both scores."""
-        return {score: charts.column(score, self.pair) for score in charts.SCORES}
+        return {score: charts.column(score, self.removal) for score in charts.SCORES}
 
     @property
-    def neighbours(self) -> dict[str, str]:
+    def neighbors(self) -> dict[str, str]:
         """The columns of the nearest images, before and after null removal."""
-        after = f"neighbours_after{charts.suffix(self.pair)}"
+        after = f"neighbours_after{suffix(self.removal)}"
         return {"before": "neighbours_before", "after": after}
 
     def is_outside(self, image: str) -> bool:
@@ -73,17 +74,17 @@ class View:
         return self.names.get(index, f"class {index}")
 
 
-def draw(view: View, top: pd.DataFrame, table: pd.DataFrame) -> None:
+def draw_cards(view: ImageView, top: pd.DataFrame, table: pd.DataFrame) -> None:
     """One card for each row of ``top``.
 
     Args:
         view: what is shown.
         top: rows of the table ``images``.
-        table: all of it, for the classes of the neighbours.
+        table: all of it, for the classes of the neighbors.
     """
     rows = top.to_dict("records")
     near = [
-        image for row in rows for name in view.neighbours.values() for image in ids_of(row, name)
+        image for row in rows for name in view.neighbors.values() for image in ids_of(row, name)
     ]
     read = partial(store.thumbnails, view.run.source, [*top["image"], *near])
     pictures = states.attempt(read, view.run) or {}
@@ -92,21 +93,21 @@ def draw(view: View, top: pd.DataFrame, table: pd.DataFrame) -> None:
         for row in rows:
             with grid.cell(), st.container(border=True, gap="xsmall"):
                 head(view, row, pictures)
-                for when, name in view.neighbours.items():
-                    neighbours(view, f"Nearest {when}", ids_of(row, name), pictures, labels)
+                for when, name in view.neighbors.items():
+                    neighbors(view, f"Nearest {when}", ids_of(row, name), pictures, labels)
                 _link(view, str(row["image"]))
 
 
-def _link(view: View, image: str) -> None:
+def _link(view: ImageView, image: str) -> None:
     """Opens as any shared link does: `st.page_link` would lose what both pages keep in it."""
     link = {"of": view.run.label, "epoch": view.epoch, "image": image}
-    if view.pair == "raw":
+    if view.removal == "raw":
         link["removal"] = "Raw"
     address = f"explain?{urlencode({**selection.shared(), **link}, doseq=True)}"
     st.link_button("Explain", address, icon=":material/manage_search:", type="tertiary")
 
 
-def head(view: View, row: Mapping[str, Any], pictures: Thumbnails) -> None:
+def head(view: ImageView, row: Mapping[str, Any], pictures: Thumbnails) -> None:
     """Picture, label, prediction and scores of one row of the table ``images``."""
     label, predicted = (plain(short(view.name(row[key]), 30)) for key in ("label", "prediction"))
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
@@ -130,8 +131,8 @@ def picture(pixels: NDArray[np.uint8], alt: str) -> None:
     st.image(large, width=_SIDE, output_format="PNG", alt=alt)
 
 
-def neighbours(
-    view: View, what: str, ids: Sequence[str], pictures: Thumbnails, labels: pd.Series
+def neighbors(
+    view: ImageView, what: str, ids: Sequence[str], pictures: Thumbnails, labels: pd.Series
 ) -> None:
     """Small pictures of images with the classes that ``labels`` gives by id.
 
@@ -160,10 +161,12 @@ def neighbours(
 
 def degrees(score: str, value: float) -> str:
     """A score of an image in Markdown, in degrees."""
-    return plain(metrics.show(f"sing/{charts.SCORES[score]}_centered", value, sign=score == "AS"))
+    return plain(
+        metrics.value_text(f"sing/{charts.SCORES[score]}_centered", value, sign=score == "AS")
+    )
 
 
 def ids_of(row: Mapping[str, Any], name: str) -> list[str]:
-    """The ids in a column of neighbours."""
+    """The ids in a column of neighbors."""
     found = row.get(name)
     return [] if found is None else [str(image) for image in found]

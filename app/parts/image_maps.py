@@ -10,16 +10,16 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from sing_monitor.app.charts import maps as charts
-from sing_monitor.app.charts.images import Pair
-from sing_monitor.app.charts.maps import Map
+from sing_monitor.app.charts.maps import MapLabels
 from sing_monitor.app.model import model_results
 from sing_monitor.app.model.model_results import MappedImage
-from sing_monitor.app.parts.image_cards import View
+from sing_monitor.app.parts.image_cards import ImageView
 from sing_monitor.app.read import snapshot_images
-from sing_monitor.app.read.snapshot_images import Stored
+from sing_monitor.app.read.snapshot_images import FittedSnapshot
 from sing_monitor.app.ui import states
-from sing_monitor.app.ui.drawing import draw as draw_chart
-from sing_monitor.app.ui.text import plain
+from sing_monitor.app.ui.drawing import show_chart
+from sing_monitor.app.wording.removals import Removal
+from sing_monitor.app.wording.text import plain
 from sing_monitor.commands.app_options import ModelSource
 from sing_monitor.explain.maps import NotAveragedError
 from sing_monitor.tracking import ArtifactNotFoundError
@@ -35,7 +35,9 @@ _NOT_AVERAGED = (
 )
 
 
-def of_probe(view: View, model: ModelSource | None, image: str, at: tuple[int, int]) -> None:
+def draw_probe_maps(
+    view: ImageView, model: ModelSource | None, image: str, at: tuple[int, int]
+) -> None:
     """The maps of a probe image, or one line that says why there are none.
 
     Args:
@@ -48,7 +50,7 @@ def of_probe(view: View, model: ModelSource | None, image: str, at: tuple[int, i
         st.caption(NO_MODEL)
         return
 
-    def read() -> Stored | None:
+    def read() -> FittedSnapshot | None:
         try:
             return snapshot_images.read(view.run.source)
         except ArtifactNotFoundError:
@@ -58,18 +60,18 @@ def of_probe(view: View, model: ModelSource | None, image: str, at: tuple[int, i
             )
             return None
 
-    kept = states.attempt(read, view.run)
-    if kept is not None and kept.at != at:
+    fitted = states.attempt(read, view.run)
+    if fitted is not None and fitted.at != at:
         st.caption(
-            f"Maps of the image are known for epoch {kept.at[0]} alone, that of the snapshot."
+            f"Maps of the image are known for epoch {fitted.at[0]} alone, that of the snapshot."
         )
-    elif kept is not None:
-        label = kept.snapshot.labels[kept.ids.index(image)] if image in kept.ids else -1
-        maps = partial(model_results.maps_of_probe, view.run.source, model, image, view.pair)
-        draw(view, maps, view.name(int(label)))
+    elif fitted is not None:
+        label = fitted.snapshot.labels[fitted.ids.index(image)] if image in fitted.ids else -1
+        maps = partial(model_results.probe_maps, view.run.source, model, image, view.removal)
+        draw_maps(view, maps, view.name(int(label)))
 
 
-def draw(view: View, read: Callable[[], MappedImage], toward: str) -> None:
+def draw_maps(view: ImageView, read: Callable[[], MappedImage], toward: str) -> None:
     """An image and three maps of it, or one line that says why there are none.
 
     Args:
@@ -101,10 +103,10 @@ def draw(view: View, read: Callable[[], MappedImage], toward: str) -> None:
     st.caption(
         f"Exact for this head, which reads the mean over {len(score)} by {len(score[0])} "
         f"locations. The contributions add up to the AS of the image, {float(score.sum()):+.2f}°, "
-        f"toward {plain(toward)}; {view.pair} null removal. The head cannot see {share:.0%} of the "
-        "energy; each map has its own scale."
+        f"toward {plain(toward)}; {view.removal} null removal. The head cannot see {share:.0%} of "
+        "the energy; each map has its own scale."
     )
-    under = charts.grey(found.picture)
+    under = charts.gray(found.picture)
     with st.grid(min_column_width=charts.SIZE + 8, gap="small") as grid:
         with grid.cell(), st.container(gap=None):
             st.markdown("**The image**")
@@ -112,9 +114,9 @@ def draw(view: View, read: Callable[[], MappedImage], toward: str) -> None:
             large = _enlarged(found.picture)
             said = "The image as the model sees it"
             st.image(large, width=charts.SIZE, output_format="PNG", alt=said)
-        for values, about in zip((score, null, principal), _maps(view.pair), strict=True):
+        for values, about in zip((score, null, principal), _maps(view.removal), strict=True):
             with grid.cell():
-                draw_chart(
+                show_chart(
                     charts.overlay,
                     charts.locations(values.numpy()),
                     under,
@@ -125,14 +127,14 @@ def draw(view: View, read: Callable[[], MappedImage], toward: str) -> None:
                 )
 
 
-def _maps(pair: Pair) -> tuple[Map, Map, Map]:
-    center = " - μ" if pair == "centered" else ""
+def _maps(removal: Removal) -> tuple[MapLabels, MapLabels, MapLabels]:
+    center = " - μ" if removal == "centered" else ""
     about = "blue: toward the class", "once the null part is gone"
     unit = "squared feature units"
     return (
-        Map("Contribution to AS", about, "degrees", is_signed=True),
-        Map("Null energy", ("what the head cannot see", f"|P_n (F{center})|²"), unit),
-        Map("Principal energy", ("what the head sees", f"|P_p (F{center})|²"), unit),
+        MapLabels("Contribution to AS", about, "degrees", is_signed=True),
+        MapLabels("Null energy", ("what the head cannot see", f"|P_n (F{center})|²"), unit),
+        MapLabels("Principal energy", ("what the head sees", f"|P_p (F{center})|²"), unit),
     )
 
 

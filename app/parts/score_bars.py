@@ -9,21 +9,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.charts.bars import Bars, bars
+from sing_monitor.app.charts.bars import BarLabels, bars
 from sing_monitor.app.charts.common import alt_text
-from sing_monitor.app.read import intervals, metrics, support_marks
+from sing_monitor.app.parts import intervals
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.downloads import csv_button
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
+from sing_monitor.app.wording import metrics
 
-# Each number, and the same of a random subspace.
-_BARS = {
-    "sing/score_ratio": None,
-    "sing/score_ratio_centered": "sing/score_ratio_random",
-    "sing/image_score_relative": None,
-}
-KEYS = (*_BARS, *filter(None, _BARS.values()), *support_marks.METRICS)
+_BARS = ("sing/score_ratio", "sing/score_ratio_centered", "sing/image_score_relative")
+KEYS = (*_BARS, *metrics.companions(_BARS))
 
 
 def draw_bars(
@@ -33,22 +29,23 @@ def draw_bars(
 
     Args:
         chosen: whose.
-        histories: by run id, from `page.histories`, with `KEYS`.
+        histories: by run id, from `page.read_histories`, with `KEYS`.
         epoch: of the bars.
-        sure: the intervals at the epoch, from `intervals.at`.
+        sure: the intervals at the epoch, from `intervals.at_epoch`.
     """
     tables = []
     runs = [run for run in chosen.runs if run.run_id in histories]
-    for key, random in _BARS.items():
-        values, longest = _heights(chosen, histories, key, random, epoch)
+    for key in _BARS:
+        random = metrics.baseline_of(key)
+        values, longest = _heights(chosen, histories, key, epoch)
         if longest is None:
             states.no_values(metrics.label(key))
             continue
         bounds = sure.loc[sure["metric"] == key, ["series", "low", "high"]]
         values = values.merge(bounds, on="series", how="left")
         spec = metrics.spec_of(key)
-        about = [metrics.DIRECTIONS[spec.better], "grey: random subspace" if random else ""]
-        around = Bars(
+        about = [metrics.DIRECTIONS[spec.better], "gray: random subspace" if random else ""]
+        around = BarLabels(
             title=metrics.label(key),
             about=" · ".join(filter(None, [f"epoch {epoch}", *about])),
             longest=float(np.nanmax([longest, *values["high"].astype(float)])),
@@ -57,12 +54,12 @@ def draw_bars(
         series = [run.series for run in runs]
         what = alt_text(f"{metrics.label(key)} at epoch {epoch}", series)
         with st.container(gap="xxsmall"):
-            place = partial(draw, key=f"bars {key}", alt_text=what)
+            place = partial(show_chart, key=f"bars {key}", alt_text=what)
             place(bars, values, around, series)
             st.caption("How to read this", help=metrics.explanation(key))
         tables.append(values.assign(metric=key, epoch=epoch).drop(columns="text"))
     if len(sure):
-        intervals.say()
+        intervals.show_note()
     if tables:
         csv_button("Bars as CSV", "bars.csv", pd.concat(tables, ignore_index=True))
 
@@ -71,7 +68,6 @@ def _heights(
     chosen: Selection,
     histories: Mapping[str, pd.DataFrame],
     key: str,
-    random: str | None,
     epoch: int,
 ) -> tuple[pd.DataFrame, float | None]:
     """The value of each run at the epoch, and the largest of all epochs; None: there is none."""
@@ -83,13 +79,17 @@ def _heights(
         history = histories[run.run_id]
         last = history[history["epoch"] == epoch].tail(1)
         heights = {}
-        far = support_marks.metric_of(key)
-        for name, column in (("value", key), ("random", random), ("outside", far)):
+        columns = {
+            "value": key,
+            "random": metrics.baseline_of(key),
+            "outside": metrics.support_of(key),
+        }
+        for name, column in columns.items():
             known = column is not None and column in history
             heights[name] = float(last[column].iloc[0]) if known and len(last) else np.nan
             is_height = known and name != "outside"
             seen += history[column].dropna().tolist() if is_height else []
-        text = metrics.show(key, heights["value"])
+        text = metrics.value_text(key, heights["value"])
         rows.append({"series": run.run_id, "label": run.label, **heights, "text": text})
     longest = max(seen, default=0.0)
     return pd.DataFrame(rows), longest if longest > 0 else None

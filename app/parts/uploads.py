@@ -9,14 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from sing_monitor.app.model import model_images, model_results
-from sing_monitor.app.model.model_results import Upload
+from sing_monitor.app.model.model_results import ExplainedUpload
 from sing_monitor.app.parts import explained_image, image_cards, image_maps
 from sing_monitor.app.parts.explained_image import CENTERED, RANDOM, RAW
-from sing_monitor.app.parts.image_cards import View
+from sing_monitor.app.parts.image_cards import ImageView
 from sing_monitor.app.read import store
-from sing_monitor.app.read.snapshot_images import Stored
+from sing_monitor.app.read.snapshot_images import FittedSnapshot
 from sing_monitor.app.ui import states
-from sing_monitor.app.ui.text import plain, short
+from sing_monitor.app.wording.text import plain, short
 from sing_monitor.commands.app_options import ModelSource
 
 _MOST_MEGABYTES = 20
@@ -26,7 +26,7 @@ NO_MODEL = (
 )
 
 
-def box() -> bytes | None:
+def upload_box() -> bytes | None:
     """Where a picture is uploaded; the content of its file."""
     file = st.file_uploader(
         "Or a picture of your own",
@@ -39,46 +39,48 @@ def box() -> bytes | None:
     return None if file is None else file.getvalue()
 
 
-def draw(view: View, model: ModelSource, content: bytes, stored: Stored, labels: pd.Series) -> None:
+def draw_upload(
+    view: ImageView, model: ModelSource, content: bytes, fitted: FittedSnapshot, labels: pd.Series
+) -> None:
     """All that is known of an uploaded picture.
 
     Args:
         view: what is shown.
         model: of the command line.
         content: of the picture's file.
-        stored: the run's snapshot.
+        fitted: the run's snapshot.
         labels: classes of the probe images, by id.
     """
     label = _target(view)
-    read = partial(model_results.upload, view.run.source, model, content, label)
+    read = partial(model_results.explain_upload, view.run.source, model, content, label)
     found = states.attempt(read, view.run)
     if found is None:
         return
     if not found.is_of_snapshot:
         st.warning(
-            f"The checkpoint's head is not that of the run's snapshot (epoch {stored.at[0]}, step "
-            f"{stored.at[1]}): translator and neighbours belong to another state of the training. "
+            f"The checkpoint's head is not that of the run's snapshot (epoch {fitted.at[0]}, step "
+            f"{fitted.at[1]}): translator and neighbors belong to another state of the training. "
             "Start the app with the checkpoint of that epoch.",
             icon=":material/difference:",
         )
     explanation, toward = found.explanation, view.name(found.target)
     with st.grid(min_column_width=330, gap="medium") as grid:
         with grid.cell(), st.container(border=True, gap="xsmall"):
-            _card(view, model, found, stored, labels)
+            _card(view, model, found, fitted, labels)
         with grid.cell():
-            explained_image.scores(_pairs(found))
+            explained_image.scores(_scores(found))
             explained_image.reading(plain(toward))
-            explained_image.trust(explanation, stored)
-    explained_image.concepts_and_logits(view, explanation, stored)
+            explained_image.trust(explanation, fitted)
+    explained_image.concepts_and_logits(view, explanation, fitted)
     source = view.run.source
-    image_maps.draw(
+    image_maps.draw_maps(
         view,
-        partial(model_results.maps_of_upload, source, model, content, found.target, view.pair),
+        partial(model_results.upload_maps, source, model, content, found.target, view.removal),
         toward,
     )
 
 
-def _target(view: View) -> int | None:
+def _target(view: ImageView) -> int | None:
     names: Mapping[int, str] = view.names
     return st.selectbox(
         "Scores toward",
@@ -91,22 +93,30 @@ def _target(view: View) -> int | None:
     )
 
 
-def _pairs(found: Upload) -> explained_image.Pairs:
+def _scores(found: ExplainedUpload) -> explained_image.ScoresByRemoval:
     explanation = found.explanation
     shifts = {CENTERED: explanation.centered, RAW: explanation.removed}
-    pairs: dict[str, tuple[float | None, float | None]] = {
+    found_scores: dict[str, tuple[float | None, float | None]] = {
         kind: (each.attribute_score, each.image_score)
         for kind, each in shifts.items()
         if each is not None
     }
-    return pairs if explanation.random is None else {**pairs, RANDOM: explanation.random}
+    return (
+        found_scores if explanation.random is None else {**found_scores, RANDOM: explanation.random}
+    )
 
 
-def _card(view: View, model: ModelSource, found: Upload, stored: Stored, labels: pd.Series) -> None:
+def _card(
+    view: ImageView,
+    model: ModelSource,
+    found: ExplainedUpload,
+    fitted: FittedSnapshot,
+    labels: pd.Series,
+) -> None:
     explanation = found.explanation
     shift = explained_image.shift_of(view, explanation)
     near = {
-        when: [stored.ids[row] for row in rows]
+        when: [fitted.ids[row] for row in rows]
         for when, rows in (("before", explanation.nearest), ("after", shift.nearest))
     }
     wanted = [image for ids in near.values() for image in ids]
@@ -120,9 +130,9 @@ def _card(view: View, model: ModelSource, found: Upload, stored: Stored, labels:
             f"AS {image_cards.degrees('AS', shift.attribute_score)}",
             f"IS {image_cards.degrees('IS', shift.image_score)}",
         ]
-        lines += [image_cards.OUTSIDE] if found.outside.get(view.pair) else []
+        lines += [image_cards.OUTSIDE] if found.outside.get(view.removal) else []
         with st.container(gap=None, width=image_cards.TEXT):
             st.markdown("  \n".join(lines))
             st.caption("Uploaded")
     for when, ids in near.items():
-        image_cards.neighbours(view, f"Nearest {when}", ids, kept, labels)
+        image_cards.neighbors(view, f"Nearest {when}", ids, kept, labels)

@@ -37,7 +37,7 @@ _DEFAULT = {
 }
 
 
-def rules(config: Mapping[str, Any]) -> dict[str, Rule]:
+def alert_rules(config: Mapping[str, Any]) -> dict[str, Rule]:
     """The alerts of a run by name, its own among them.
 
     Args:
@@ -54,12 +54,12 @@ def rules(config: Mapping[str, Any]) -> dict[str, Rule]:
     return {**_DEFAULT, **own}
 
 
-def fired(tag: object, known: Mapping[str, Rule]) -> pd.DataFrame:
+def fired_alerts(tag: object, known: Mapping[str, Rule]) -> pd.DataFrame:
     """One row for each alert of a run.
 
     Args:
         tag: its ``sing.alerts``; empty where no alert fired.
-        known: from `rules`.
+        known: from `alert_rules`.
 
     Returns:
         Columns alert, epoch, message and keys, the metrics that it watches.
@@ -71,11 +71,11 @@ def fired(tag: object, known: Mapping[str, Rule]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["alert", "epoch", "message", "keys"])
 
 
-def marks(alerts: pd.DataFrame, key: str, values: pd.DataFrame) -> pd.DataFrame:
+def alert_marks(alerts: pd.DataFrame, key: str, values: pd.DataFrame) -> pd.DataFrame:
     """Where on the curves of a metric its alerts fired; one mark for those at one place.
 
     Args:
-        alerts: of all runs, from `fired`, with their ``series``.
+        alerts: of all runs, from `fired_alerts`, with their ``series``.
         key: the metric.
         values: the curves: series, label, epoch, x, value.
 
@@ -114,12 +114,12 @@ def _one_mark(at_place: pd.DataFrame) -> pd.Series:
     return first
 
 
-def summary(tag: object) -> str:
+def alert_summary(tag: object) -> str:
     """How many alerts fired in a run, and which.
 
     Example::
 
-        >>> summary("ratio_falls@7,hidden_class_means@12")
+        >>> alert_summary("ratio_falls@7,hidden_class_means@12")
         '2: ratio_falls, hidden_class_means'
     """
     names = list(parse_fired(tag))

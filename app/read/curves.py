@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from sing_monitor.app.read.metrics import better
+from sing_monitor.app.wording.metrics import better
 
 Axis = Literal["Epoch", "Step", "Time"]
 AXES: tuple[Axis, ...] = ("Epoch", "Step", "Time")
@@ -54,7 +54,7 @@ def training_history(scalars: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def place(history: pd.DataFrame, axis: Axis, started: pd.Timestamp | None) -> pd.Series:
+def x_positions(history: pd.DataFrame, axis: Axis, started: pd.Timestamp | None) -> pd.Series:
     """Where each validation stands on the axis.
 
     Several validations of one epoch are spread over it, the last of them at its number. Time is in
@@ -91,7 +91,7 @@ def long_table(
     about = ["series", "label", "epoch", "global_step", "timestamp", "x"]
     parts = []
     for run, history in histories.items():
-        x = place(history, axis, (started or {}).get(run))
+        x = x_positions(history, axis, (started or {}).get(run))
         parts.append(history.assign(series=run, label=labels[run], x=x))
     names = [*about[:2], "metric", *about[2:], "value"]
     if not parts:
@@ -112,7 +112,7 @@ def add_difference(long: pd.DataFrame, baseline: str | None) -> pd.DataFrame:
     return long.assign(difference=difference)
 
 
-def summary(
+def last_and_best(
     long: pd.DataFrame, at_epoch: int | None = None, baseline: str | None = None
 ) -> pd.DataFrame:
     """One row for each metric and run: last, best, and at an epoch, each with its difference.
@@ -222,10 +222,3 @@ def time_unit(seconds: Iterable[float]) -> tuple[str, float]:
     longest = max((value for value in seconds if np.isfinite(value)), default=0.0)
     units = (("hours", 3600.0), ("minutes", 60.0))
     return next(((name, size) for name, size in units if longest > 2 * size), ("seconds", 1.0))
-
-
-def isolated(values: Sequence[float] | pd.Series) -> np.ndarray:
-    """Which values have no neighbour to draw a line to."""
-    known = np.isfinite(np.asarray(values, dtype=np.float64))
-    padded = np.concatenate([[False], known, [False]])
-    return known & ~padded[:-2] & ~padded[2:]

@@ -9,13 +9,12 @@ from typing import Any
 import streamlit as st
 from torch import Tensor
 
-from sing_monitor.analyses.invariants_tables import image_ids
 from sing_monitor.app.read import store
-from sing_monitor.explain.feature import Explanation
-from sing_monitor.explain.stored_image import explain_stored
+from sing_monitor.explain.feature_explanation import Explanation
+from sing_monitor.explain.stored_image import explain_stored_image
 from sing_monitor.offline.add_concepts import stored_ridge
 from sing_monitor.scores.support import OUTSIDE, place_among
-from sing_monitor.snapshot import Snapshot
+from sing_monitor.snapshot import Snapshot, hex_ids
 from sing_monitor.tracking import ArtifactNotFoundError
 from sing_monitor.translate.cross_fit import CrossFit, cross_fit, mean_cosine
 from sing_monitor.translate.ridge import fit_translator
@@ -23,7 +22,7 @@ from sing_monitor.translate.translator import LinearTranslator
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class FittedSnapshot:
     """A run's last snapshot with the translators fitted on it.
 
     Args:
@@ -49,11 +48,11 @@ class Stored:
     def translator(self) -> LinearTranslator:
         """Fitted on all images, for others; worked out when a picture is uploaded."""
         snapshot = self.snapshot
-        return fit_translator(snapshot.features.double(), snapshot.embeddings, self.fit.ridge)
+        return fit_translator(snapshot.features.double(), snapshot.known_embeddings, self.fit.ridge)
 
     def is_outside(self, embedding: Tensor, image_id: int) -> bool:
         """Whether a translated equivalent (n,) lies farther out than nearly all real images."""
-        real, folds = self.snapshot.embeddings.double(), self.snapshot.folds
+        real, folds = self.snapshot.known_embeddings.double(), self.snapshot.folds
         return bool(place_among(embedding.double()[None], real, folds, image_id & 1) > OUTSIDE)
 
     def translator_of(self, image_id: int) -> LinearTranslator:
@@ -66,7 +65,7 @@ class Stored:
 
 # Features of a whole probe: few are kept.
 @st.cache_resource(ttl="1h", max_entries=2, show_spinner="Reading the snapshot …")
-def read(source: store.Source) -> Stored:
+def read(source: store.RunSource) -> FittedSnapshot:
     """The run's last snapshot.
 
     Raises:
@@ -82,20 +81,20 @@ def read(source: store.Source) -> Stored:
         config = {}
     ridge = stored_ridge(source.reader, config, snapshot)
     features = snapshot.features.double()
-    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
+    fit = cross_fit(features, snapshot.known_embeddings, snapshot.folds, ridge)
     if fit.translators is None:
         raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
-    cosine = mean_cosine(fit.original(features, snapshot.center), snapshot.embeddings)
-    ids = tuple(image_ids(snapshot))
-    return Stored(snapshot, fit, cosine, ids, config)
+    cosine = mean_cosine(fit.original(features, snapshot.center), snapshot.known_embeddings)
+    ids = tuple(hex_ids(snapshot.ids))
+    return FittedSnapshot(snapshot, fit, cosine, ids, config)
 
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner=False)
-def explanation(source: store.Source, image: str) -> Explanation:
+def explanation(source: store.RunSource, image: str) -> Explanation:
     """One image of the run's last snapshot.
 
     Raises:
         ValueError: if the snapshot does not hold the image, or as `read`, like all others.
     """
-    stored = read(source)
-    return explain_stored(stored.snapshot, stored.fit, image)
+    fitted = read(source)
+    return explain_stored_image(fitted.snapshot, fitted.fit, image)

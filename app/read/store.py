@@ -23,7 +23,7 @@ _MEMORY = "512MB"
 
 
 @dataclass(frozen=True)
-class Source:
+class RunSource:
     """One monitor of one run, as it stands: the key under which reads are kept.
 
     Args:
@@ -67,7 +67,7 @@ def _listing(uri: str) -> pd.DataFrame | str:
         return str(error)
 
 
-def scalars(source: Source, keys: Iterable[str], others: Iterable[str] = ()) -> pd.DataFrame:
+def scalars(source: RunSource, keys: Iterable[str], others: Iterable[str] = ()) -> pd.DataFrame:
     """Curves of one run, as `RunReader.scalars` gives them.
 
     Raises:
@@ -78,19 +78,19 @@ def scalars(source: Source, keys: Iterable[str], others: Iterable[str] = ()) -> 
 
 
 @st.cache_data(ttl=_KEEP, max_entries=_CURVES, show_spinner=False)
-def _scalars(source: Source, keys: tuple[str, ...], others: tuple[str, ...]) -> pd.DataFrame:
+def _scalars(source: RunSource, keys: tuple[str, ...], others: tuple[str, ...]) -> pd.DataFrame:
     return source.reader.scalars(keys, others)
 
 
 @st.cache_data(ttl=_KEEP, max_entries=_CURVES, show_spinner=False)
-def other_metrics(source: Source) -> list[str]:
+def other_metrics(source: RunSource) -> list[str]:
     """Metrics of the run that no monitor logged. Raises as `scalars` does."""
     return source.reader.other_metrics()
 
 
 # Tables may arrive later than the scalars of their validation.
 @st.cache_data(ttl=60, max_entries=_CURVES, show_spinner=False)
-def validations(source: Source) -> list[tuple[int, int]]:
+def validations(source: RunSource) -> list[tuple[int, int]]:
     """Epoch and global step of each validation with tables, in order. Raises as `scalars` does."""
     return source.reader.validations()
 
@@ -100,7 +100,7 @@ Where = tuple[str, object] | None
 
 
 def table(
-    source: Source, name: str, epoch: int, step: int, columns: Columns = None
+    source: RunSource, name: str, epoch: int, step: int, columns: Columns = None
 ) -> pd.DataFrame:
     """One table of one validation; written once, so a growing run need not be asked again.
 
@@ -121,7 +121,7 @@ def table(
 
 
 def tables(
-    source: Source,
+    source: RunSource,
     name: str,
     validations: Iterable[tuple[int, int]],
     columns: Columns = None,
@@ -163,7 +163,7 @@ class _Asked:
     where: Where = None
 
 
-def _held(source: Source, asked: _Asked) -> pd.DataFrame:
+def _held(source: RunSource, asked: _Asked) -> pd.DataFrame:
     missing = _absence(source, asked)
     if missing is not None:
         raise ArtifactNotFoundError(missing)
@@ -173,7 +173,7 @@ def _held(source: Source, asked: _Asked) -> pd.DataFrame:
 # Streamlit keeps no exceptions, and runs of earlier versions lack the same tables at every epoch.
 # Not for long, and anew after every validation: what is missing may be on its way.
 @st.cache_data(ttl=_ABSENT, max_entries=_TABLES, show_spinner=False)
-def _absence(source: Source, asked: _Asked) -> str | None:
+def _absence(source: RunSource, asked: _Asked) -> str | None:
     """Why there is no such table; None: there is one."""
     try:
         _table(replace(source, progress=""), asked)
@@ -183,7 +183,7 @@ def _absence(source: Source, asked: _Asked) -> str | None:
 
 
 @st.cache_data(ttl=_KEEP, max_entries=_TABLES, max_size=_MEMORY, show_spinner=False)
-def _table(source: Source, asked: _Asked) -> pd.DataFrame:
+def _table(source: RunSource, asked: _Asked) -> pd.DataFrame:
     return source.reader.table(asked.table, asked.epoch, asked.step, asked.columns, asked.where)
 
 
@@ -191,23 +191,23 @@ def _key(columns: Columns) -> tuple[str, ...] | None:
     return None if columns is None else tuple(columns)
 
 
-def config(source: Source) -> dict[str, Any]:
+def config(source: RunSource) -> dict[str, Any]:
     """The settings of the monitor. Raises as `table` does."""
     return _config(replace(source, progress=""))
 
 
 @st.cache_data(ttl=_KEEP, max_entries=_CURVES, show_spinner=False)
-def _config(source: Source) -> dict[str, Any]:
+def _config(source: RunSource) -> dict[str, Any]:
     return source.reader.config()
 
 
-def thumbnails(source: Source, ids: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
+def thumbnails(source: RunSource, ids: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
     """Images (64, 64, 3) by id; those that the run does not hold are absent. Raises as `table`."""
     return _thumbnails(source, tuple(sorted(set(ids))))
 
 
 @st.cache_data(ttl=_KEEP, max_entries=_TABLES, max_size=_MEMORY, show_spinner=False)
-def _thumbnails(source: Source, ids: tuple[str, ...]) -> dict[str, NDArray[np.uint8]]:
+def _thumbnails(source: RunSource, ids: tuple[str, ...]) -> dict[str, NDArray[np.uint8]]:
     return source.reader.thumbnails(ids)
 
 

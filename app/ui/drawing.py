@@ -17,7 +17,7 @@ _MOST_ROWS = 50_000
 _lock = Lock()
 
 
-def draw(
+def show_chart(
     build: Callable[..., alt.TopLevelMixin],
     *arguments: Any,
     key: str,

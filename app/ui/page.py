@@ -8,18 +8,19 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.charts.common import Series, outside_swatch, random_swatch, swatch
-from sing_monitor.app.read import curves, store, support, support_marks
+from sing_monitor.app.charts.common import SeriesStyle, cross_swatch, random_swatch, swatch
+from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import selection, states
 from sing_monitor.app.ui.selection import RUNNING, Run, Selection, differences
 from sing_monitor.app.ui.settings import tracking_uri
-from sing_monitor.app.ui.text import plain
+from sing_monitor.app.wording import support_marks
+from sing_monitor.app.wording.text import plain
 from sing_monitor.tracking import StoreError
 
 Body = Callable[[Selection], None]
 
 
-def show(title: str, about: str, body: Body, *, needs_picks: bool = True) -> None:
+def show_page(title: str, about: str, body: Body, *, needs_picks: bool = True) -> None:
     """Run a page: its head, then its body, or what stands in the body's place.
 
     The body is a fragment: its widgets run it again without the rest of the page, and it must not
@@ -65,14 +66,14 @@ def show(title: str, about: str, body: Body, *, needs_picks: bool = True) -> Non
 
 
 def legend(
-    series: Sequence[Series], *, with_random: bool = False, with_outside: bool = False
+    series: Sequence[SeriesStyle], *, with_random: bool = False, with_crosses: bool = False
 ) -> None:
     """One entry for each series, as its lines look; names wrap with the width of the page.
 
     Args:
         series: what the charts of the page show.
         with_random: also explain the dotted lines.
-        with_outside: also explain the cross.
+        with_crosses: also explain the cross.
     """
     with st.container(horizontal=True, gap="medium"):
         for each in series:
@@ -88,15 +89,15 @@ def legend(
                 help="What happens when a random subspace as large as the null space is removed. "
                 "A score says something about the head only where it leaves this line.",
             )
-        if with_outside:
+        if with_crosses:
             st.markdown(
-                f"![]({outside_swatch()}) out of support",
+                f"![]({cross_swatch()}) out of support",
                 width="content",
-                help=f"{support.ABOUT} {support_marks.ABOUT}",
+                help=f"{support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}",
             )
 
 
-def histories(
+def read_histories(
     runs: Sequence[Run], keys: Sequence[str], others: Sequence[str] = ()
 ) -> dict[str, pd.DataFrame]:
     """Curves of the picked runs by run id, from `training_history`.

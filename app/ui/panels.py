@@ -10,11 +10,11 @@ import streamlit as st
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text, swatch
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.read import metrics
 from sing_monitor.app.ui import states
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
-from sing_monitor.app.ui.text import plain
+from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording.text import plain
 
 
 def panels(
@@ -63,11 +63,12 @@ def _figure(chosen: Selection, values: pd.DataFrame, key: str) -> None:
     about = f"{metrics.explanation(key)}\n\nThe same at every epoch."
     with st.container(width="content", gap="xxsmall"):
         if known.nunique() == 1:
-            st.metric(metrics.label(key), metrics.show(key, known.iloc[0]), help=about)
+            st.metric(metrics.label(key), metrics.value_text(key, known.iloc[0]), help=about)
             return
         st.caption(metrics.label(key), help=about)
         parts = [
-            f"![{plain(run.label)}]({swatch(run.series)}) {metrics.show(key, known[run.run_id])}"
+            f"![{plain(run.label)}]({swatch(run.series)}) "
+            f"{metrics.value_text(key, known[run.run_id])}"
             for run in chosen.runs
             if run.run_id in known
         ]
@@ -95,8 +96,8 @@ def _panel(
         x_domain=domain,
         caveat=chosen.caveat(key),
     )
-    draw(
-        evolution.curves,
+    show_chart(
+        evolution.curve_panel,
         values,
         said,
         chosen.series,

@@ -19,7 +19,7 @@ def is_playing() -> bool:
     return bool(st.session_state.get(_PLAYING))
 
 
-def choose(epochs: Sequence[int]) -> int:
+def choose_epoch(epochs: Sequence[int]) -> int:
     """The slider with the button that plays; while it plays, the next epoch after a while.
 
     Args:

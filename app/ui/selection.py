@@ -1,4 +1,4 @@
-"""Which runs are looked at: picked runs and baseline, in the page's address, in fixed colours."""
+"""Which runs are looked at: picked runs and baseline, in the page's address, in fixed colors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.charts.common import Series
-from sing_monitor.app.read import metrics, store
-from sing_monitor.app.read.run_names import colours, one_row_a_run, variants
+from sing_monitor.app.charts.common import SeriesStyle
+from sing_monitor.app.read import store
+from sing_monitor.app.ui.run_names import colors, one_row_a_run, variants
 from sing_monitor.app.ui.settings import tracking_uri
-from sing_monitor.app.ui.text import listed
+from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording.run_reading import NO_REFERENCE
+from sing_monitor.app.wording.text import listed
 
 MAX_RUNS = 20
 RUNNING = "RUNNING"
@@ -28,15 +30,15 @@ class Run:
     Args:
         run_id: the MLflow run.
         label: short, and different from every other run's label.
-        series: how charts draw the run; its colour is the same whatever else is picked.
-        source: what `data` reads from.
+        series: how charts draw the run; its color is the same whatever else is picked.
+        source: what `store` reads.
         row: of `list_runs`.
     """
 
     run_id: str
     label: str
-    series: Series
-    source: store.Source
+    series: SeriesStyle
+    source: store.RunSource
     row: pd.Series
 
     @property
@@ -48,6 +50,11 @@ class Run:
     def is_running(self) -> bool:
         """Whether more is to come."""
         return bool(self.row["status"] == RUNNING)
+
+    @property
+    def has_space(self) -> bool:
+        """Whether it was watched with a semantic space, without which there are no scores."""
+        return self.tag("reference") != NO_REFERENCE
 
     def tag(self, key: str) -> str:
         """The monitor's tag ``sing.<key>``, empty where there is none."""
@@ -84,18 +91,18 @@ class Selection:
         return any(run.is_running for run in self.runs)
 
     @property
-    def pulse(self) -> frozenset[store.Source]:
+    def pulse(self) -> frozenset[store.RunSource]:
         """Differs as soon as any run of the store begins, validates or ends."""
-        return frozenset(source(self.uri, row) for _, row in self.listing.iterrows())
+        return frozenset(run_source(self.uri, row) for _, row in self.listing.iterrows())
 
     @property
-    def series(self) -> list[Series]:
+    def series(self) -> list[SeriesStyle]:
         """How charts draw the runs."""
         return [run.series for run in self.runs]
 
     def caveat(self, key: str) -> str:
         """Why the runs' values of a metric do not compare, for the chart itself; else empty."""
-        if key.partition("/")[0] not in metrics.IN_SPACE:
+        if not metrics.needs_space(key):
             return ""
         unlike = listed([noun for noun, _ in differences(self.runs)])
         return f"different {unlike}: these curves do not compare" if unlike else ""
@@ -110,10 +117,14 @@ _YARDSTICKS = {
 
 
 def differences(runs: Iterable[Run]) -> list[tuple[str, list[str]]]:
-    """In what the yardsticks of the runs differ, and their values; empty if scores compare."""
+    """In what the yardsticks of the runs differ, and their values; empty if scores compare.
+
+    Runs without a semantic space have no scores that could be compared.
+    """
+    scored = [run for run in runs if run.has_space]
     found = []
     for key, (noun, unsaid) in _YARDSTICKS.items():
-        values = sorted({run.tag(key) or unsaid for run in runs})
+        values = sorted({run.tag(key) or unsaid for run in scored})
         if len(values) > 1:
             found.append((noun, values))
     return found
@@ -161,15 +172,15 @@ def current() -> Selection:
     listing = one_row_a_run(found, _first_value("monitor"))
     chosen = picks(listing)
     _drop_unknown(chosen, set(listing["run_id"]))
-    painted = colours(listing["run_id"].tolist())
+    painted = colors(listing["run_id"].tolist())
     variant = variants(chosen.runs, painted)
     rows = listing.set_index("run_id", drop=False)
     runs = []
     for run in chosen.runs:
         row = rows.loc[run]
         is_baseline = run == chosen.baseline
-        series = Series(run, row["label"], painted[run], is_baseline, variant[run])
-        runs.append(Run(run, row["label"], series, source(uri, row), row))
+        series = SeriesStyle(run, row["label"], painted[run], is_baseline, variant[run])
+        runs.append(Run(run, row["label"], series, run_source(uri, row), row))
     return Selection(uri, listing, tuple(runs), tuple(chosen.unknown), chosen.left_out)
 
 
@@ -231,7 +242,7 @@ def _drop_unknown(chosen: Picks, known: set[str]) -> None:
         chosen.baseline = None
 
 
-def source(uri: str, row: pd.Series) -> store.Source:
+def run_source(uri: str, row: pd.Series) -> store.RunSource:
     """What `data` reads a run from: another one as soon as the run has changed.
 
     Args:
@@ -239,4 +250,6 @@ def source(uri: str, row: pd.Series) -> store.Source:
         row: of `list_runs`.
     """
     state = f"{row['status']} {row['end_time']}"
-    return store.Source(uri, str(row["run_id"]), row["name"], state, progress=f"{row.get(_STEP)}")
+    return store.RunSource(
+        uri, str(row["run_id"]), row["name"], state, progress=f"{row.get(_STEP)}"
+    )

@@ -11,13 +11,13 @@ from sing_monitor.app.read import store
 from sing_monitor.app.ui import selection
 from sing_monitor.app.ui.selection import MAX_RUNS, Picks, Selection
 from sing_monitor.app.ui.settings import tracking_uri
-from sing_monitor.app.ui.text import code, short
+from sing_monitor.app.wording.text import code, short
 from sing_monitor.tracking import StoreError, redact
 
 _UNNAMED = "(unnamed)"
 
 
-def draw() -> None:
+def draw_sidebar() -> None:
     """Draw the sidebar. Without a readable store or without runs it only says which store."""
     with st.sidebar:
         try:
@@ -84,7 +84,7 @@ def _runs(chosen: Selection, picks: Picks) -> None:
         on_change=lambda: picks.pick(st.session_state["sidebar_runs"]),
         max_selections=MAX_RUNS,
         placeholder="Pick the runs to look at",
-        help=f"Shown on every page, in fixed colours; at most {MAX_RUNS}. "
+        help=f"Shown on every page, in fixed colors; at most {MAX_RUNS}. "
         "The page's address remembers them: copy it to share this view.",
     )
 

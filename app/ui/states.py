@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.ui.selection import Run
+from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.settings import DEFAULT_URI
-from sing_monitor.app.ui.text import code, count, listed, plain, short
+from sing_monitor.app.wording.text import code, count, listed, plain, short
 from sing_monitor.tracking import (
     ArtifactNotFoundError,
     FolderStore,
@@ -104,6 +105,31 @@ def different_yardsticks(unlike: Sequence[tuple[str, list[str]]]) -> None:
     )
 
 
+def has_space(run: Run) -> bool:
+    """Whether a run has what is measured in a semantic space; if not, the page has said so."""
+    if not run.has_space:
+        _without_space([run])
+    return run.has_space
+
+
+def with_space_only(chosen: Selection) -> Selection:
+    """The selection without the runs that have no semantic space; the page has named them."""
+    without = [run for run in chosen.runs if not run.has_space]
+    if without:
+        _without_space(without)
+    return replace(chosen, runs=tuple(run for run in chosen.runs if run.has_space))
+
+
+def _without_space(runs: Sequence[Run]) -> None:
+    names = listed([plain(run.label) for run in runs])
+    st.info(
+        f"{names} {'were' if len(runs) > 1 else 'was'} made without a semantic space "
+        "(`space=None`), and this page shows what is measured in one: train again with a space to "
+        "see it, and look at the pages Geometry and Evolution for what was measured of the head.",
+        icon=":material/translate:",
+    )
+
+
 def no_validation() -> None:
     """The picked runs exist, and nothing was validated so far."""
     st.info(
@@ -125,7 +151,7 @@ def no_steering(labels: Sequence[str]) -> None:
         st.subheader(":material/history: No steering in older runs", anchor=False)
         st.markdown(
             f"An older version of sing-monitor wrote {plain(listed(list(labels)))}: this "
-            "validation has no table of steering. Train again, or analyse a finished model:"
+            "validation has no table of steering. Train again, or analyze a finished model:"
         )
         st.code("sing-monitor analyze --help", language="bash")
 

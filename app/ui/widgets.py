@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from sing_monitor.app.read import support, support_marks
 from sing_monitor.app.ui.selection import Run, Selection
+from sing_monitor.app.wording import support_marks
 
 
 def epoch_slider(epochs: Sequence[int], *, label: str = "At epoch", key: str = "epoch") -> int:
@@ -63,7 +63,7 @@ def removal_box(kinds: Sequence[str], about: str) -> str:
 
 def mark_column() -> Any:
     """A narrow column of crosses, beside the scores that they are about."""
-    about = f"{support_marks.MARK}: out of support. {support.ABOUT} {support_marks.ABOUT}"
+    about = f"{support_marks.MARK}: {support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}"
     return st.column_config.TextColumn(support_marks.MARK, width=36, help=about)
 
 

@@ -10,14 +10,17 @@ import streamlit as st
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.heat import heat_map
-from sing_monitor.app.parts.class_detail import COLUMNS, PAIRS, Tables, View, draw_class
-from sing_monitor.app.read import epoch_tables, metrics, store, support, support_marks
+from sing_monitor.app.parts import epoch_tables, support_tables
+from sing_monitor.app.parts.class_detail import COLUMNS, ClassView, Tables, draw_class
+from sing_monitor.app.read import store
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Run, Selection
-from sing_monitor.app.ui.text import plain, short
 from sing_monitor.app.ui.widgets import REMOVED, epoch_slider, mark_column, removal_box, run_box
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.removals import WITH_RANDOM, suffix
+from sing_monitor.app.wording.text import plain, short
 from sing_monitor.scores.class_leaks import FALSE_DISCOVERIES, OUT_OF_LINE
 
 _LEAK = (
@@ -27,24 +30,28 @@ _LEAK = (
 )
 
 _SPREAD = "Of the single images of the class: their spread, and no interval of the mean."
-_OUTSIDE = f"Share of the images of the class. {support.ABOUT} {support_marks.ABOUT}"
+_OUTSIDE = (
+    f"Share of the images of the class. {support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}"
+)
 
 
 def body(chosen: Selection) -> None:
     """Controls, distribution and heat map, the comparison, one class, the table."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
-        pair = removal_box(list(PAIRS), REMOVED)
+        if not states.has_space(run):
+            return
+        removal = removal_box(WITH_RANDOM, REMOVED)
         words = st.text_input("Find classes", key="find_class", bind="query-params")
-        suffix = PAIRS[pair]
-        tables = _tables(run, suffix)
+        ending = suffix(removal)
+        tables = _tables(run, ending)
         if tables:
             epoch = epoch_slider(sorted(tables))
     if not tables:
         _no_tables(run)
         return
-    tables = _with_support(run, tables, epoch, suffix)
-    view = View(run, _other(chosen, run), pair or "Centered", epoch)
+    tables = _with_support(run, tables, epoch, ending)
+    view = ClassView(run, _other(chosen, run), removal, epoch)
     if not states.has_columns(tables[epoch], [view.column, "accuracy", "n"], "classes"):
         return
     if len(tables) == 1:
@@ -63,10 +70,10 @@ def body(chosen: Selection) -> None:
         )
     by_run: dict[str, Tables] = {run.run_id: tables}
     if view.other is not None:
-        others = _tables(view.other, suffix)
+        others = _tables(view.other, ending)
         # It may have ended before.
         last = max((each for each in others if each <= epoch), default=epoch)
-        by_run[view.other.run_id] = _with_support(view.other, others, last, suffix)
+        by_run[view.other.run_id] = _with_support(view.other, others, last, ending)
     _charts(chosen, view, shown, by_run)
     draw_class(chosen, view, found, by_run, images)
     spread = _trust(view, spread, tables[epoch])
@@ -75,17 +82,17 @@ def body(chosen: Selection) -> None:
 
 def _other(chosen: Selection, run: Run) -> Run | None:
     """The baseline, or the first other pick."""
-    others = [each for each in chosen.runs if each is not run]
+    others = [each for each in chosen.runs if each is not run and each.has_space]
     return next((each for each in others if each.is_baseline), next(iter(others), None))
 
 
 def _tables(run: Run, suffix: str) -> Tables:
-    """The table of classes of every epoch, with ``outside`` where it tells that of the pair."""
-    steps = epoch_tables.last_steps(run)
-    found = epoch_tables.history(run, "classes", steps, columns=COLUMNS)
+    """The table of classes of every epoch, with ``outside`` where it tells that of the removal."""
+    steps = epoch_tables.last_validations(run)
+    found = epoch_tables.tables_by_epoch(run, "classes", steps, columns=COLUMNS)
     is_named = {"class_index", "class_name"}
     return {
-        epoch: support.beside(charts.named(table), suffix)
+        epoch: support_tables.with_shares(charts.named(table), suffix)
         for epoch, table in found.items()
         if is_named <= set(table.columns)
     }
@@ -97,17 +104,17 @@ def _with_support(run: Run, tables: Tables, epoch: int, suffix: str) -> Tables:
     A table for each epoch would be read for a mark; those of other epochs stay unknown.
     """
     table = tables.get(epoch)
-    if table is None or support.is_told(table):
+    if table is None or support_tables.has_shares(table):
         return tables
-    shares = support.of_classes(run, epoch_tables.last_steps(run)[epoch], suffix)
+    shares = support_tables.class_shares(run, epoch_tables.last_validations(run)[epoch], suffix)
     if shares is None:
         return tables
     return {**tables, epoch: table.assign(outside=table["class_index"].map(shares))}
 
 
-def _images(view: View) -> pd.DataFrame | None:
+def _images(view: ClassView) -> pd.DataFrame | None:
     """The images of the epoch, if they can be read and hold the score."""
-    at = epoch_tables.last_steps(view.run)[view.epoch]
+    at = epoch_tables.last_validations(view.run)[view.epoch]
     wanted = ["image", "label", "prediction", "mover", view.column]
     images = states.attempt(partial(store.table, view.run.source, "images", *at, wanted), view.run)
     if images is None or not states.has_columns(images, wanted, "images"):
@@ -115,7 +122,7 @@ def _images(view: View) -> pd.DataFrame | None:
     return images
 
 
-def _spread(view: View, images: pd.DataFrame | None, classes: pd.DataFrame) -> pd.DataFrame:
+def _spread(view: ClassView, images: pd.DataFrame | None, classes: pd.DataFrame) -> pd.DataFrame:
     if images is None:
         images = pd.DataFrame({"label": pd.Series(dtype=int), view.column: pd.Series(dtype=float)})
     spread = charts.spread(images, classes, view.column)
@@ -125,12 +132,14 @@ def _spread(view: View, images: pd.DataFrame | None, classes: pd.DataFrame) -> p
     return spread.sort_values("mean", kind="stable").reset_index(drop=True)
 
 
-def _charts(chosen: Selection, view: View, shown: pd.DataFrame, by_run: dict[str, Tables]) -> None:
+def _charts(
+    chosen: Selection, view: ClassView, shown: pd.DataFrame, by_run: dict[str, Tables]
+) -> None:
     names = shown["name"].tolist()
     shares = [table["outside"] for tables in by_run.values() for table in tables.values()]
     page.legend(
         [run.series for run in (view.run, view.other) if run is not None],
-        with_outside=any(support_marks.is_marked(share).any() for share in shares),
+        with_crosses=any(support_marks.is_marked(share).any() for share in shares),
     )
     with st.grid(min_column_width=360, gap="medium") as grid:
         with grid.cell():
@@ -145,25 +154,25 @@ def _charts(chosen: Selection, view: View, shown: pd.DataFrame, by_run: dict[str
         _heat_map(view, names, by_run)
 
 
-def _distribution(view: View, shown: pd.DataFrame) -> None:
+def _distribution(view: ClassView, shown: pd.DataFrame) -> None:
     if shown["mean"].isna().all():
         states.no_values(view.what)
         return
     series = view.run.series
     said = alt_text(f"{view.what} by class at epoch {view.epoch}", [series])
-    draw(charts.distribution, shown, view.what, series, key="spread", alt_text=said)
+    show_chart(charts.distribution, shown, view.what, series, key="spread", alt_text=said)
 
 
-def _heat_map(view: View, names: list[str], by_run: dict[str, Tables]) -> None:
+def _heat_map(view: ClassView, names: list[str], by_run: dict[str, Tables]) -> None:
     history = charts.stacked(by_run[view.run.run_id]).rename(columns={view.column: "value"})
     cells = history[["name", "epoch", "value", "outside"]]
     said = alt_text(f"Mean {view.what}, class by epoch", [view.run.series])
     about = f"{short(view.run.label)} · blue: toward the class, orange: away from it"
-    draw(heat_map, cells, names, f"Mean {view.what}", about, key="heat", alt_text=said)
+    show_chart(heat_map, cells, names, f"Mean {view.what}", about, key="heat", alt_text=said)
 
 
 def _paired(
-    chosen: Selection, view: View, other: Run, names: list[str], by_run: dict[str, Tables]
+    chosen: Selection, view: ClassView, other: Run, names: list[str], by_run: dict[str, Tables]
 ) -> tuple[int, pd.DataFrame] | None:
     """The other run's epoch, and what is drawn; None if it has no such table."""
     here, there = by_run[view.run.run_id][view.epoch], by_run[other.run_id]
@@ -176,11 +185,11 @@ def _paired(
     pair = [view.run.series, other.series]
     caveat = chosen.caveat(f"sing/{view.column}")
     said = alt_text(f"Mean {view.what} by class", pair)
-    draw(charts.paired, both, names, view.what, pair, caveat, key="paired", alt_text=said)
+    show_chart(charts.paired, both, names, view.what, pair, caveat, key="paired", alt_text=said)
     return epoch, both
 
 
-def _below(view: View, other: Run, paired: tuple[int, pd.DataFrame] | None) -> None:
+def _below(view: ClassView, other: Run, paired: tuple[int, pd.DataFrame] | None) -> None:
     """Below both charts, so that neither is higher than the other."""
     if paired is None:
         return
@@ -195,7 +204,7 @@ def _below(view: View, other: Run, paired: tuple[int, pd.DataFrame] | None) -> N
         st.caption(f"At epoch {view.epoch}.{late}", width="content")
 
 
-def _trust(view: View, spread: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFrame:
+def _trust(view: ClassView, spread: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFrame:
     """With the columns q, leak and outside, as far as the run tells them."""
     if {"attribute_q", "attribute_deviation"} <= set(classes.columns):
         known = classes.set_index("class_index")
@@ -210,7 +219,7 @@ def _trust(view: View, spread: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFr
     return spread.assign(mark=mark)
 
 
-def _table(view: View, spread: pd.DataFrame) -> None:
+def _table(view: ClassView, spread: pd.DataFrame) -> None:
     st.subheader(f"All classes at epoch {view.epoch}", anchor=False)
     config = st.column_config
     score = partial(config.NumberColumn, format="%.2f")
@@ -254,7 +263,7 @@ def _no_tables(run: Run) -> None:
         )
 
 
-page.show(
+page.show_page(
     "Classes",
     "Which classes lose their meaning without the null space, and which keep it?",
     body,

@@ -11,15 +11,18 @@ import streamlit as st
 from sing_monitor.app.charts import concepts as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.heat import heat_map
-from sing_monitor.app.read import epoch_tables, metrics, store, support, support_marks
+from sing_monitor.app.parts import epoch_tables, support_tables
+from sing_monitor.app.read import store
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Run, Selection
-from sing_monitor.app.ui.text import plain
 from sing_monitor.app.ui.widgets import REMOVED, epoch_slider, removal_box, run_box
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.removals import EQUIVALENTS
+from sing_monitor.app.wording.removals import suffix as suffix_of
+from sing_monitor.app.wording.text import plain
 
-_PAIRS = {"Centered": "_centered", "Raw": ""}
 _SPREAD = "Standard deviation over the images; no interval of the mean."
 _EPOCHS, _RUNS = "Two epochs", "Two runs"
 Steps = dict[int, tuple[int, int]]
@@ -30,16 +33,18 @@ def body(chosen: Selection) -> None:
     """Controls, arrows and heat map, then what moved most."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
-        steps = epoch_tables.last_steps(run)
+        if not states.has_space(run):
+            return
+        steps = epoch_tables.last_validations(run)
         name = _class(run, steps)
-        pair = removal_box(list(_PAIRS), REMOVED)
+        removal = removal_box(EQUIVALENTS, REMOVED)
         tables = _tables(run, steps, name)
         if tables:
             epoch = epoch_slider(sorted(tables))
     if not tables:
         _no_tables(run)
         return
-    suffix = _PAIRS[pair]
+    suffix = suffix_of(removal)
     wanted = ["concept", "n", "angle_before", f"angle_after{suffix}", f"attribute_score{suffix}"]
     if not states.has_columns(tables[epoch], wanted, "concepts"):
         return
@@ -87,12 +92,12 @@ def _class(run: Run, steps: Steps) -> str | None:
 def _tables(run: Run, steps: Steps, name: str | None) -> Tables:
     """The concepts of one class, or of all images, at every epoch."""
     if name is None:
-        return epoch_tables.history(run, "concepts", steps)
+        return epoch_tables.tables_by_epoch(run, "concepts", steps)
     names = epoch_tables.class_names(run, steps[max(steps)]) if steps else {}
     index = next((index for index, each in names.items() if each == name), None)
     if index is None:
         return {}
-    return epoch_tables.history(run, "class_concepts", steps, where=("class_index", index))
+    return epoch_tables.tables_by_epoch(run, "class_concepts", steps, where=("class_index", index))
 
 
 def _readable(tables: Tables, wanted: list[str]) -> list[tuple[int, pd.DataFrame]]:
@@ -102,14 +107,14 @@ def _readable(tables: Tables, wanted: list[str]) -> list[tuple[int, pd.DataFrame
 def _outside(run: Run, at: tuple[int, int], name: str | None, suffix: str) -> str:
     """What share of the images that the concepts are about is out of support; mostly empty."""
     if name is None:
-        shares = support.outside(run, at, "support", "image", suffix)
+        shares = support_tables.shares(run, at, "support", "image", suffix)
     else:
-        shares = support.outside(run, at, "class_support", "class_index", suffix)
+        shares = support_tables.shares(run, at, "class_support", "class_index", suffix)
         indices = [
             index for index, each in epoch_tables.class_names(run, at).items() if each == name
         ]
         shares = None if shares is None else shares.reindex(indices)
-    return "" if shares is None else support_marks.said(pd.Series([shares.mean()]))[0]
+    return "" if shares is None else support_marks.support_text(pd.Series([shares.mean()]))[0]
 
 
 def _charts(
@@ -117,16 +122,18 @@ def _charts(
 ) -> None:
     whose = name or "all classes"
     if far:
-        page.legend([], with_outside=True)
+        page.legend([], with_crosses=True)
     line = f"{far} are out of support" if far else ""
     with st.grid(min_column_width=400, gap="medium") as grid:
         with grid.cell():
             said = alt_text("Angle to each concept before and after null removal", [run.series])
-            draw(charts.arrows, shown, f"Concepts of {whose}", line, key="arrows", alt_text=said)
+            show_chart(
+                charts.arrows, shown, f"Concepts of {whose}", line, key="arrows", alt_text=said
+            )
         with grid.cell():
             said = alt_text("AS toward each concept, concept by epoch", [run.series])
             cells, names = history[["name", "epoch", "value"]], shown["name"].tolist()
-            draw(_heat_map, cells, names, key="heat", alt_text=said)
+            show_chart(_heat_map, cells, names, key="heat", alt_text=said)
 
 
 def _heat_map(cells: pd.DataFrame, names: list[str]) -> alt.LayerChart:
@@ -146,7 +153,7 @@ def _movers(
     """What changed most, between two epochs or two runs."""
     st.subheader("Biggest movers", anchor=False)
     by_epoch = dict(tables)
-    others = [each for each in chosen.runs if each is not run]
+    others = [each for each in chosen.runs if each is not run and each.has_space]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         between = _EPOCHS
         if others:
@@ -174,7 +181,7 @@ def _movers(
             here = f"epoch {epoch}"
         else:
             other = next((each for each in others if each.is_baseline), others[0])
-            there = _tables(other, epoch_tables.last_steps(other), name)
+            there = _tables(other, epoch_tables.last_validations(other), name)
             if epoch not in there or f"attribute_score{suffix}" not in there[epoch]:
                 st.caption(f"{plain(other.label)} has no concepts at epoch {epoch}.")
                 return
@@ -236,7 +243,7 @@ def _no_tables(run: Run) -> None:
         st.code('SINGCallback(concepts=["red", "striped", "in the snow"])', language="python")
 
 
-page.show(
+page.show_page(
     "Concepts",
     "About what does the null space speak: which words do images move to when it is removed?",
     body,

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from sing_monitor.app.charts import evolution as charts
-from sing_monitor.app.charts.common import Series, alt_text, swatch
+from sing_monitor.app.charts.common import SeriesStyle, alt_text, swatch
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.parts import alert_list, curve_numbers, evolution_controls
-from sing_monitor.app.parts.evolution_controls import View
-from sing_monitor.app.read import alerts, curves, intervals, metrics, support_marks
+from sing_monitor.app.parts import alert_list, curve_numbers, evolution_controls, intervals
+from sing_monitor.app.parts.evolution_controls import CurveView
+from sing_monitor.app.read import alerts, curves
 from sing_monitor.app.ui import page, states
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
-from sing_monitor.app.ui.text import count, plain
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.text import count, plain
 
 # What tells the values of a table of curves apart.
 _PLACE = ["series", "metric", "epoch", "x"]
@@ -26,8 +26,8 @@ _X_TITLES = {"Epoch": "epoch", "Step": "global step"}
 
 def body(chosen: Selection) -> None:
     """Controls, legend, one panel for each metric, then the table."""
-    view = evolution_controls.draw(chosen)
-    histories = page.histories(chosen.runs, view.read, view.own)
+    view = evolution_controls.choose_curves(chosen)
+    histories = page.read_histories(chosen.runs, view.read, view.own)
     long = curves.long_table(
         histories,
         [*view.read, *view.own],
@@ -45,75 +45,105 @@ def body(chosen: Selection) -> None:
     if view.axis == "Time":
         unit, seconds = curves.time_unit(long["x"])
         long, x_title = long.assign(x=long["x"] / seconds), f"{unit} since the start"
-    long = _with_outside(long)
+    long = _with_support_shares(long)
     _panels(chosen, view, long.drop(columns=["timestamp", "global_step"]), x_title)
     # A fragment of its own: moving the slider redraws no chart.
     shown = long[long["metric"].isin(view.shown)]
-    st.fragment(curve_numbers.draw)(chosen, shown, with_intervals=view.with_intervals)
+    st.fragment(curve_numbers.draw_numbers)(chosen, shown, with_intervals=view.with_intervals)
 
 
-def _panels(chosen: Selection, view: View, long: pd.DataFrame, x_title: str) -> None:
+def _panels(chosen: Selection, view: CurveView, long: pd.DataFrame, x_title: str) -> None:
     groups, series = _configurations(chosen) if view.by_seeds else ({}, chosen.series)
     has_random = view.with_random and not view.is_difference
     page.legend(
         series,
-        with_random=has_random and any(map(metrics.random_of, view.keys)),
-        with_outside=bool(support_marks.is_marked(long["outside"]).any()),
+        with_random=has_random and any(map(metrics.baseline_of, view.shown)),
+        with_crosses=bool(support_marks.is_marked(long["outside"]).any()),
     )
     alerted = alert_list.of_runs(chosen.runs)
-    alert_list.say(chosen.runs, alerted, "" if view.by_seeds else " below")
+    alert_list.show_alerts(chosen.runs, alerted, "" if view.by_seeds else " below")
     long = long.merge(_intervals(chosen, view, long), on=_PLACE, how="left")
     domain = charts.x_domain(long["x"])
-    with st.grid(min_column_width=360, gap="medium") as grid:
-        for key in view.shown:
-            values = long[long["metric"] == key]
-            with grid.cell(), st.container(gap="xxsmall"):
-                if values["value"].isna().all():
-                    states.no_values(_label(key, view))
-                    continue
-                random = long[long["metric"] == metrics.random_of(key)] if has_random else None
-                panel = _panel(chosen, view, key, x_title, domain)
-                what = f"{panel.title} against {x_title}"
-                place = partial(draw, key=f"panel {key}", alt_text=alt_text(what, series))
-                if view.by_seeds:
-                    names = {each.key: each.label for each in series}
-                    bands = curves.over_seeds(values, groups)
-                    bands = bands.assign(label=bands["series"].map(names))
-                    if random is not None:
-                        random = random.assign(series=random["series"].map(groups))
-                    place(charts.bands, bands, panel, series, random)
-                else:
-                    changes = values.assign(value=values["difference"])
-                    drawn = changes if view.is_difference else values
-                    marks = alerts.marks(alerted, key, drawn)
-                    place(charts.curves, drawn, panel, series, random, marks)
-                _below(chosen, view, key, values)
+    for heading, keys in view.sections:
+        if heading:
+            st.subheader(heading, anchor=False)
+        with st.grid(min_column_width=360, gap="medium") as grid:
+            for key in keys:
+                values = long[long["metric"] == key]
+                with grid.cell(), st.container(gap="xxsmall"):
+                    if values["value"].isna().all():
+                        states.no_values(_label(key, view))
+                        continue
+                    beside = metrics.baseline_of(key) if has_random else None
+                    random = long[long["metric"] == beside] if beside else None
+                    panel = _panel(chosen, view, key, x_title, domain)
+                    if view.by_seeds:
+                        _seeds(key, values, random, panel, series, groups)
+                    else:
+                        changes = values.assign(value=values["difference"])
+                        drawn = changes if view.is_difference else values
+                        marks = alerts.alert_marks(alerted, key, drawn)
+                        _runs(key, drawn, random, panel, series, marks)
+                    _below(chosen, view, key, values)
 
 
-def _with_outside(long: pd.DataFrame) -> pd.DataFrame:
+def _runs(
+    key: str,
+    values: pd.DataFrame,
+    random: pd.DataFrame | None,
+    panel: Panel,
+    series: list[SeriesStyle],
+    marks: pd.DataFrame,
+) -> None:
+    """A line for each run."""
+    what = alt_text(f"{panel.title} against {panel.x_title}", series)
+    arguments = (values, panel, series, random, marks)
+    show_chart(charts.curve_panel, *arguments, key=f"panel {key}", alt_text=what)
+
+
+def _seeds(
+    key: str,
+    values: pd.DataFrame,
+    random: pd.DataFrame | None,
+    panel: Panel,
+    series: list[SeriesStyle],
+    groups: dict[str, str],
+) -> None:
+    """A line in a band for each configuration; ``groups`` has that of each run."""
+    labels = {each.key: each.label for each in series}
+    bands = curves.over_seeds(values, groups)
+    bands = bands.assign(label=bands["series"].map(labels))
+    if random is not None:
+        random = random.assign(series=random["series"].map(groups))
+    what = alt_text(f"{panel.title} against {panel.x_title}", series)
+    show_chart(charts.band_panel, bands, panel, series, random, key=f"panel {key}", alt_text=what)
+
+
+def _with_support_shares(long: pd.DataFrame) -> pd.DataFrame:
     """With the share of images out of support behind each score, NaN where unknown."""
-    shares = long[long["metric"].isin(support_marks.METRICS)]
+    supports = {key: metrics.support_of(key) for key in long["metric"].unique()}
+    shares = long[long["metric"].isin(set(supports.values()))]
     shares = shares[[*_PLACE, "value"]].rename(columns={"metric": "of", "value": "outside"})
     on = ["of" if column == "metric" else column for column in _PLACE]
-    asked = long.assign(of=long["metric"].map(support_marks.metric_of))
+    asked = long.assign(of=long["metric"].map(supports))
     return asked.merge(shares.drop_duplicates(on), on=on, how="left").drop(columns="of")
 
 
-def _intervals(chosen: Selection, view: View, long: pd.DataFrame) -> pd.DataFrame:
+def _intervals(chosen: Selection, view: CurveView, long: pd.DataFrame) -> pd.DataFrame:
     """Low and high of the values that have an interval; it says what they cover."""
     nothing = pd.DataFrame(columns=[*_PLACE, "low", "high"])
     if not view.with_intervals:
         return nothing
-    found = intervals.of_training(chosen.runs, sorted(long["epoch"].unique().tolist()))
+    found = intervals.during_training(chosen.runs, sorted(long["epoch"].unique().tolist()))
     if found.empty:
         return nothing
-    intervals.say()
+    intervals.show_note()
     ends = long.drop_duplicates(["series", "metric", "epoch"], keep="last")
     return ends[_PLACE].merge(found, on=["series", "metric", "epoch"])
 
 
 def _panel(
-    chosen: Selection, view: View, key: str, x_title: str, domain: tuple[float, float]
+    chosen: Selection, view: CurveView, key: str, x_title: str, domain: tuple[float, float]
 ) -> Panel:
     is_own = key in view.own
     return Panel(
@@ -128,11 +158,11 @@ def _panel(
     )
 
 
-def _label(key: str, view: View) -> str:
+def _label(key: str, view: CurveView) -> str:
     return key if key in view.own else metrics.label(key)
 
 
-def _below(chosen: Selection, view: View, key: str, values: pd.DataFrame) -> None:
+def _below(chosen: Selection, view: CurveView, key: str, values: pd.DataFrame) -> None:
     """Under a panel: the last differences to the baseline, and the catalogue's explanation."""
     is_own = key in view.own
     known = values.dropna(subset="difference").drop_duplicates("series", keep="last")
@@ -142,7 +172,7 @@ def _below(chosen: Selection, view: View, key: str, values: pd.DataFrame) -> Non
         last = changes.get(run.run_id)
         if last is not None and not run.is_baseline:
             value = last["difference"]
-            change = format(value, "+.4g") if is_own else metrics.show(key, value, sign=True)
+            change = format(value, "+.4g") if is_own else metrics.value_text(key, value, sign=True)
             stroke = f"![{plain(run.label)}]({swatch(run.series)})"
             parts.append(f"{stroke} {plain(change)} at epoch {last['epoch']}")
     text = f"To the baseline: {' · '.join(parts)}" if parts else "How to read this"
@@ -150,7 +180,7 @@ def _below(chosen: Selection, view: View, key: str, values: pd.DataFrame) -> Non
         st.caption(text, help=None if is_own else metrics.explanation(key))
 
 
-def _configurations(chosen: Selection) -> tuple[dict[str, str], list[Series]]:
+def _configurations(chosen: Selection) -> tuple[dict[str, str], list[SeriesStyle]]:
     """Run id -> configuration, and how charts draw the configurations."""
     groups = curves.configurations(pd.DataFrame([run.row for run in chosen.runs]))
     series = []
@@ -164,7 +194,7 @@ def _configurations(chosen: Selection) -> tuple[dict[str, str], list[Series]]:
     return groups, series
 
 
-page.show(
+page.show_page(
     "Evolution",
     "Is class meaning hidden from the head, since when, and is one run better than another?",
     body,

@@ -7,14 +7,16 @@ import streamlit as st
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts import geometry as charts
 from sing_monitor.app.charts.common import alt_text
-from sing_monitor.app.read import curves, epoch_tables, metrics
+from sing_monitor.app.parts import epoch_tables
+from sing_monitor.app.read import curves
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.panels import panels
 from sing_monitor.app.ui.selection import Selection
-from sing_monitor.app.ui.text import count
 from sing_monitor.app.ui.widgets import epoch_slider
+from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording.text import count
 
 _SECTIONS = {
     "Head and null space": (
@@ -53,8 +55,8 @@ _COLUMNS = ("index", "singular_value", "in_row_space")
 def body(chosen: Selection) -> None:
     """Curves in three sections, and the spectrum of the head."""
     keys = [key for section in _SECTIONS.values() for key in section]
-    randoms = {key: random for key in keys if (random := metrics.random_of(key))}
-    histories = page.histories(chosen.runs, [*keys, *randoms.values()])
+    randoms = {key: random for key in keys if (random := metrics.baseline_of(key))}
+    histories = page.read_histories(chosen.runs, [*keys, *randoms.values()])
     labels = {run.run_id: run.label for run in chosen.runs}
     long = curves.long_table(histories, [*keys, *randoms.values()], labels=labels)
     if long.empty:
@@ -88,13 +90,13 @@ def _spectrum(chosen: Selection) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         epoch = epoch_slider(epochs, label="Singular values at epoch")
         is_log = st.toggle("Logarithmic", value=False, key="log", bind="query-params")
-    values = epoch_tables.tables(chosen.runs, "spectrum", _COLUMNS, epoch, known)
+    values = epoch_tables.tables_of_runs(chosen.runs, "spectrum", _COLUMNS, epoch, known)
     if not values["singular_value"].notna().any():
         states.no_values("Singular values of the head")
         return
-    about = f"epoch {epoch} · hollow and grey: beyond the rank, of no use to the head"
+    about = f"epoch {epoch} · hollow and gray: beyond the rank, of no use to the head"
     what = f"Singular values of the head at epoch {epoch}"
-    draw(
+    show_chart(
         charts.spectrum,
         values,
         about,
@@ -109,7 +111,7 @@ def _spectrum(chosen: Selection) -> None:
     csv_button("Spectrum as CSV", "spectrum.csv", values.assign(epoch=epoch))
 
 
-page.show(
+page.show_page(
     "Geometry",
     "What the head reads of the features, what it cannot see, and how that changes.",
     body,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sing_monitor.analyses import CATALOGUE
-from sing_monitor.app.read import alerts, support, support_marks
-from sing_monitor.app.read.metrics import DIRECTIONS, GROUPS, UNITS
-from sing_monitor.app.ui.text import count, plain
+from sing_monitor import analyses
+from sing_monitor.app.read import alerts
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.text import count, plain
 from sing_monitor.findings import MetricSpec
 
 INTRODUCTION = """\
@@ -40,7 +40,7 @@ TABLE = """\
 ADVICE = """\
 **Read every score against the random subspace.** A null space of 500 directions moves the meaning
 farther than one of 10, whatever is in it. So the same measurement is made with a random subspace
-of the same size, the dotted line in the colour of the run. An IS *below* it: the null space moves
+of the same size, the dotted line in the color of the run. An IS *below* it: the null space moves
 the meaning less than any subspace of its size would. An AS *on* it: removing any subspace would
 have done the same to the class. How much of the features' variance each holds is the null energy.
 
@@ -64,7 +64,7 @@ MARKS = f"""\
 - A faint band, or a thin bar: a **95 % interval**. So far could the number have differed on other
   images of the same classes. Of classes and concepts the spread over single images is shown, and
   called so: it is no interval.
-- A cross ({support_marks.MARK}): {support.ABOUT} {support_marks.ABOUT}
+- A cross ({support_marks.MARK}): {support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}
 - A triangle ({alerts.SIGN}): an **alert** fired. A number in it: so many fired here."""
 
 
@@ -92,10 +92,11 @@ def body() -> None:
         label_visibility="collapsed",
         icon=":material/search:",
     )
-    group = st.pills(
+    titles = [group.title for group in metrics.groups()]
+    title = st.pills(
         "Group",
-        list(GROUPS.values()),
-        default=GROUPS["sing"],
+        titles,
+        default=titles[0],
         key="group",
         bind="query-params",
         required=True,
@@ -104,13 +105,13 @@ def body() -> None:
     )
     found = [
         spec
-        for spec in CATALOGUE
-        if (matches(spec, words) if words else GROUPS[spec.key.partition("/")[0]] == group)
+        for spec in analyses.CATALOGUE
+        if (matches(spec, words) if words else spec.group.title == title)
     ]
     if not found:
         st.info(f"No metric matches {plain(words or '')}.", icon=":material/search_off:")
         return
-    st.caption(f"{count(len(found), 'metric')} of {len(CATALOGUE)}")
+    st.caption(f"{count(len(found), 'metric')} of {len(analyses.CATALOGUE)}")
     with st.grid(min_column_width=380, border=True) as grid:
         for spec in found:
             with grid.cell():
@@ -120,11 +121,11 @@ def body() -> None:
 def _card(spec: MetricSpec) -> None:
     st.markdown(f"**{plain(spec.label)}**")
     with st.container(horizontal=True, gap="xsmall"):
-        if UNITS[spec.unit]:
-            st.badge(UNITS[spec.unit], color="gray")
+        if unit := metrics.unit_in_words(spec.unit):
+            st.badge(unit, color="gray")
         if spec.better != "none":
             arrow = "arrow_upward" if spec.better == "higher" else "arrow_downward"
-            st.badge(DIRECTIONS[spec.better], icon=f":material/{arrow}:", color="green")
+            st.badge(metrics.DIRECTIONS[spec.better], icon=f":material/{arrow}:", color="green")
     st.markdown(plain(spec.plain))
     st.code(spec.formula, language=None, wrap_lines=True)
     st.caption(f"`{spec.key}` · {plain(spec.source)}")

@@ -8,16 +8,22 @@ import pandas as pd
 import streamlit as st
 
 from sing_monitor.app.charts import images as charts
-from sing_monitor.app.parts import image_cards, image_maps, image_page
-from sing_monitor.app.parts.image_cards import View
-from sing_monitor.app.read import epoch_tables, image_history, metrics, support
-from sing_monitor.app.read.image_history import NEEDED
+from sing_monitor.app.parts import (
+    epoch_tables,
+    image_cards,
+    image_history,
+    image_maps,
+    image_page,
+)
+from sing_monitor.app.parts.image_cards import ImageView
+from sing_monitor.app.parts.image_history import NEEDED
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.selection import Selection
 from sing_monitor.app.ui.settings import model_source
-from sing_monitor.app.ui.text import count, plain, short
 from sing_monitor.app.ui.widgets import epoch_slider, run_box
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.text import count, plain, short
 
 _ALL, _RIGHT, _WRONG = "All", "Right", "Wrong"
 _COUNTS = (12, 24, 48)
@@ -27,6 +33,8 @@ def body(chosen: Selection) -> None:
     """Controls, the cards, one image in detail, the table."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
+        if not states.has_space(run):
+            return
         score = st.segmented_control(
             "Largest",
             list(charts.SCORES),
@@ -37,9 +45,9 @@ def body(chosen: Selection) -> None:
             required=True,
             help=metrics.explanation("sing/attribute_score_centered"),
         )
-        pair = image_page.pair_box()
+        removal = image_page.removal_choice()
     # After a resume the newest of the validations of an epoch counts.
-    steps = epoch_tables.last_steps(run)
+    steps = epoch_tables.last_validations(run)
     if not steps:
         st.info(
             f"{plain(run.label)} holds no tables of images so far. They are written after each "
@@ -48,12 +56,12 @@ def body(chosen: Selection) -> None:
         )
         return
     epoch = epoch_slider(sorted(steps))
-    opened = image_page.opened(run, steps[epoch], score or "AS", pair)
+    opened = image_page.opened(run, steps[epoch], score or "AS", removal)
     if opened is not None:
         _images(*opened, steps)
 
 
-def _images(view: View, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]]) -> None:
+def _images(view: ImageView, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]]) -> None:
     found = charts.ranked(table, view.column)
     if found.empty:
         st.info(
@@ -71,12 +79,15 @@ def _images(view: View, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]
         "*after* says what the head takes the image for, once what it ignores is gone."
     )
     if far := sum(map(view.is_outside, shown["image"])):
-        st.caption(f"{far:,} of the {len(shown):,} that match are out of support. {support.ABOUT}")
+        st.caption(
+            f"{far:,} of the {len(shown):,} that match are out of support. "
+            f"{support_marks.OUT_OF_SUPPORT}"
+        )
     top = shown.head(number)
     if shown.empty:
         st.info("No image matches; choose another class or show all.", icon=":material/filter_alt:")
     elif movers.any():
-        image_cards.draw(view, top, table)
+        image_cards.draw_cards(view, top, table)
     else:
         st.info(
             "No pictures are stored for this validation: the run was monitored with n_images=0. "
@@ -89,7 +100,7 @@ def _images(view: View, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]
         _table(view, shown)
 
 
-def _filtered(view: View, found: pd.DataFrame, movers: pd.Series) -> tuple[pd.DataFrame, int]:
+def _filtered(view: ImageView, found: pd.DataFrame, movers: pd.Series) -> tuple[pd.DataFrame, int]:
     """The rows that the user asked for, and how many of them to draw."""
     options = [view.name(index) for index in sorted(found["label"].unique().tolist())]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -125,7 +136,7 @@ def _filtered(view: View, found: pd.DataFrame, movers: pd.Series) -> tuple[pd.Da
 
 
 def _one_image(
-    view: View, top: pd.DataFrame, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]]
+    view: ImageView, top: pd.DataFrame, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]]
 ) -> None:
     """Maps and history of one image; the shown ones and the one of the link are offered."""
     asked = st.session_state.get("image") or st.query_params.get("image")
@@ -153,11 +164,11 @@ def _one_image(
         return
     names = (plain(short(view.name(rows[key].get(image, -1)), 40)) for key in NEEDED[1:])
     st.caption("Class {}, taken for {} at epoch {}.".format(*names, view.epoch))
-    image_maps.of_probe(view, states.attempt(model_source), image, steps[view.epoch])
-    image_history.draw(view, image, steps)
+    image_maps.draw_probe_maps(view, states.attempt(model_source), image, steps[view.epoch])
+    image_history.draw_image_history(view, image, steps)
 
 
-def _table(view: View, shown: pd.DataFrame) -> None:
+def _table(view: ImageView, shown: pd.DataFrame) -> None:
     st.subheader("Numbers", anchor=False)
     numbers = shown[list(NEEDED)].assign(
         label=shown["label"].map(view.name),
@@ -178,7 +189,7 @@ def _table(view: View, shown: pd.DataFrame) -> None:
             "label": config.TextColumn("Class"),
             "prediction": config.TextColumn("Prediction"),
             "right": config.CheckboxColumn("Right"),
-            "outside": config.CheckboxColumn("Out of support", help=support.ABOUT),
+            "outside": config.CheckboxColumn("Out of support", help=support_marks.OUT_OF_SUPPORT),
             "AS": config.NumberColumn("AS in degrees", format="%+.2f"),
             "IS": config.NumberColumn("IS in degrees", format="%.2f"),
         },
@@ -186,7 +197,7 @@ def _table(view: View, shown: pd.DataFrame) -> None:
     csv_button("These images as CSV", "images.csv", numbers.rename(columns={"label": "class"}))
 
 
-page.show(
+page.show_page(
     "Images",
     "Which images carry the most meaning that the head ignores, and what remains without it?",
     body,

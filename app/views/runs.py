@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.parts import alert_list
-from sing_monitor.app.read import curves, intervals, metrics, store, support, support_marks
-from sing_monitor.app.read.overview import (
-    BEST,
+from sing_monitor.app.parts import alert_list, intervals
+from sing_monitor.app.parts.runs_table import (
     CURVES,
     HEADLINE,
-    KEY_METRICS,
-    SURE,
+    HEADLINE_WITHOUT_SPACE,
+    has_best,
+    has_interval,
     matching,
     mlflow_links,
-    reading,
     runs_table,
+    table_metrics,
 )
+from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import page, selection, states
 from sing_monitor.app.ui.selection import Picks, Run, Selection
 from sing_monitor.app.ui.sidebar import offered_runs
-from sing_monitor.app.ui.text import count, plain
 from sing_monitor.app.ui.widgets import mark_column
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.run_reading import reading
+from sing_monitor.app.wording.text import count, plain
 from sing_monitor.tracking import NotFoundError, StoreError
 
 # Each of them costs the store a handful of questions when it is first seen.
 _WITH_CURVES = 20
 _CARDS = 6
-_ABOUT_OUTSIDE = f"Share of the images, centered. {support.ABOUT} {support_marks.ABOUT}"
+_ABOUT_OUTSIDE = (
+    f"Share of the images, centered. {support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}"
+)
 _TABLE = "runs_table"
 _CHANGED = "runs_table_changed"
 
@@ -65,7 +70,7 @@ def _cards(chosen: Selection) -> None:
     st.subheader("Picked runs", anchor=False)
     links = mlflow_links(chosen.uri, chosen.listing)
     shown = chosen.runs[:_CARDS]
-    sure, alerted = intervals.of_logged(shown), alert_list.of_runs(shown)
+    sure, alerted = intervals.of_last_values(shown), alert_list.of_runs(shown)
     for run in shown:
         with st.container(border=True):
             with st.container(horizontal=True, horizontal_alignment="distribute"):
@@ -79,13 +84,13 @@ def _cards(chosen: Selection) -> None:
                     )
             against = None if run.is_baseline else chosen.baseline
             with st.grid(4, min_column_width=150):
-                for key in HEADLINE:
+                for key in HEADLINE if run.has_space else HEADLINE_WITHOUT_SPACE:
                     with st.container(gap="xxsmall"):
                         _card(key, run, against, comparable=not chosen.caveat(key))
                         if interval := sure.get((run.run_id, key)):
                             st.caption(f"95 %: {interval}", help=intervals.ABOUT)
             st.caption(plain(reading(run.row.to_dict())))
-            alert_list.say(
+            alert_list.show_alerts(
                 [run], alerted[alerted["series"] == run.run_id], " on the page Evolution"
             )
     if len(chosen.runs) > _CARDS:
@@ -97,18 +102,18 @@ def _card(key: str, run: Run, against: Run | None, *, comparable: bool) -> None:
     delta = None
     if against is not None and comparable:
         difference = value - against.row.get(key, float("nan"))
-        delta = metrics.show(key, difference, sign=True) if pd.notna(difference) else None
+        delta = metrics.value_text(key, difference, sign=True) if pd.notna(difference) else None
     better = metrics.better(key)
-    colours: dict[str, Literal["normal", "inverse", "off"]] = {
+    colors: dict[str, Literal["normal", "inverse", "off"]] = {
         "higher": "normal",
         "lower": "inverse",
         "none": "off",
     }
     st.metric(
         metrics.short_label(key),
-        metrics.show(key, value),
+        metrics.value_text(key, value),
         delta,
-        delta_color=colours[better],
+        delta_color=colors[better],
         delta_arrow="off" if better == "none" else "auto",
         delta_description="to the baseline" if delta else None,
         help=metrics.explanation(key),
@@ -119,7 +124,7 @@ def _table(chosen: Selection, shown: pd.DataFrame) -> None:
     wanted = [*shown["run_id"].head(_WITH_CURVES), *(run.run_id for run in chosen.runs)]
     histories = _histories(chosen, shown[shown["run_id"].isin(wanted)])
     links = mlflow_links(chosen.uri, shown)
-    sure = intervals.of_logged(chosen.runs)
+    sure = intervals.of_last_values(chosen.runs)
     table = runs_table(shown, histories, chosen.series, links, sure)
     order = shown["run_id"].tolist()
     picked = {run.run_id for run in chosen.runs}
@@ -131,7 +136,7 @@ def _table(chosen: Selection, shown: pd.DataFrame) -> None:
         hide_index=True,
         on_select=lambda: _pick(selection.picks(chosen.listing), order),
         selection_mode="multi-row",
-        column_config=_columns(table),
+        column_config=_columns(table, table_metrics(shown)),
         placeholder=metrics.MISSING,
         alt=f"Table of {count(len(shown), 'run')}",
     )
@@ -155,10 +160,10 @@ def _pick(picks: Picks, shown: list[str]) -> None:
 def _histories(chosen: Selection, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Curves of the key metrics. A run that cannot be read just now has none in the table."""
     found: dict[str, pd.DataFrame] = {}
-    keys = (*KEY_METRICS, curves.STAGE)
+    keys = (*table_metrics(rows), curves.STAGE)
     with st.spinner("Reading curves …"):
         for _, row in rows.iterrows():
-            source = selection.source(chosen.uri, row)
+            source = selection.run_source(chosen.uri, row)
             try:
                 found[source.run_id] = curves.training_history(store.scalars(source, keys))
             except NotFoundError:
@@ -169,15 +174,17 @@ def _histories(chosen: Selection, rows: pd.DataFrame) -> dict[str, pd.DataFrame]
     return found
 
 
-def _columns(table: pd.DataFrame) -> dict[str, Any]:
+def _columns(table: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
     config = st.column_config
     columns: dict[str, Any] = {
-        "colour": config.ImageColumn("", width=40, pinned=True, help="Colour in all charts"),
+        "color": config.ImageColumn("", width=40, pinned=True, help="Color in all charts"),
         "run": config.TextColumn("Run", width=150, pinned=True),
         "mark": mark_column() if table["mark"].any() else None,
         "outside": config.NumberColumn(
             "Out of support", width=112, format="percent", help=_ABOUT_OUTSIDE
-        ),
+        )
+        if any(map(metrics.needs_space, keys))
+        else None,
         "alerts": config.TextColumn(
             "Alerts", width=112, help="Rules that fired, each once in a run"
         )
@@ -185,19 +192,19 @@ def _columns(table: pd.DataFrame) -> dict[str, Any]:
         else None,
         "status": config.TextColumn("Status", width=75),
         "started": config.DatetimeColumn("Started", format="YYYY-MM-DD HH:mm", help="UTC"),
-        "epochs": config.NumberColumn("Epochs", width=70, help="Epochs that were analysed"),
+        "epochs": config.NumberColumn("Epochs", width=70, help="Epochs that were analyzed"),
         "mlflow": config.LinkColumn("MLflow", display_text="open", width="small"),
         "monitor": config.TextColumn("Monitor") if table["monitor"].any() else None,
     }
-    for key in KEY_METRICS:
+    for key in keys:
         name, tip = metrics.short_label(key), metrics.explanation(key)
         digits = f"%{metrics.number_format(key)}"
         columns[f"{key} last"] = config.NumberColumn(name, width=92, format=digits, help=tip)
         if key in CURVES:
             columns[f"{key} curve"] = config.LineChartColumn(f"{name}: curve", width=130, help=tip)
-        if key in BEST:
+        if has_best(key):
             columns[f"{key} best"] = config.NumberColumn(f"{name}: best", format=digits, help=tip)
-        if key in SURE:
+        if has_interval(key):
             about = f"Of the last value, for the picked runs. {intervals.ABOUT}"
             has_any = table[f"{key} interval"].any()
             columns[f"{key} interval"] = (
@@ -208,7 +215,7 @@ def _columns(table: pd.DataFrame) -> dict[str, Any]:
     return columns
 
 
-page.show(
+page.show_page(
     "Runs",
     "Every run that a monitor watched. What does its classifier head ignore, and does that carry "
     "meaning it should not ignore?",

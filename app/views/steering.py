@@ -10,14 +10,16 @@ import streamlit as st
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts import steering as charts
 from sing_monitor.app.charts.common import alt_text
-from sing_monitor.app.read import curves, epoch_tables, metrics, store
+from sing_monitor.app.parts import epoch_tables
+from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.panels import panels
 from sing_monitor.app.ui.selection import Run, Selection
-from sing_monitor.app.ui.text import count
 from sing_monitor.app.ui.widgets import epoch_slider
+from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording.text import count
 from sing_monitor.tracking import ArtifactNotFoundError
 
 _CURVES = ("steer/attribute_score_abs", "steer/limit", "steer/reachable")
@@ -40,6 +42,9 @@ _READING = (
 
 def body(chosen: Selection) -> None:
     """Pairs at an epoch, their numbers, and the curves."""
+    chosen = states.with_space_only(chosen)
+    if not chosen.runs:
+        return
     known = epoch_tables.validations(chosen.runs)
     epochs = sorted({epoch for steps in known.values() for epoch, _ in steps})
     if not epochs:
@@ -84,7 +89,7 @@ def _pairs(chosen: Selection, rows: pd.DataFrame, epoch: int) -> None:
         states.no_values("|AS| toward another class")
     else:
         held = set(shown["series"])
-        draw(
+        show_chart(
             charts.pairs,
             shown,
             [each for each in chosen.series if each.key in held],
@@ -128,7 +133,7 @@ def _pairs(chosen: Selection, rows: pd.DataFrame, epoch: int) -> None:
 
 def _curves(chosen: Selection) -> None:
     labels = {run.run_id: run.label for run in chosen.runs}
-    long = curves.long_table(page.histories(chosen.runs, _CURVES), _CURVES, labels=labels)
+    long = curves.long_table(page.read_histories(chosen.runs, _CURVES), _CURVES, labels=labels)
     if long.empty or long["value"].isna().all():
         return
     st.subheader("Over training", anchor=False)
@@ -141,7 +146,7 @@ def _curves(chosen: Selection) -> None:
     csv_button("These curves as CSV", "steering_curves.csv", long.drop(columns="x"))
 
 
-page.show(
+page.show_page(
     "Steering",
     "Can the head be fooled: how near to another class does an image come while no logit moves?",
     body,

@@ -8,15 +8,16 @@ import streamlit as st
 
 from sing_monitor.app.charts import tradeoff as charts
 from sing_monitor.app.charts.common import alt_text
-from sing_monitor.app.parts import score_bars
-from sing_monitor.app.read import epoch_tables, intervals, support, support_marks
+from sing_monitor.app.parts import epoch_tables, intervals, score_bars, support_tables
 from sing_monitor.app.ui import page, player, states
 from sing_monitor.app.ui.downloads import csv_button
-from sing_monitor.app.ui.drawing import draw
+from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
-from sing_monitor.app.ui.text import listed, plain
+from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording.removals import suffix
+from sing_monitor.app.wording.text import listed, plain
 
-_KINDS = {"Raw": "", "Centered": "_centered", "Random pair": "_random"}
+_KINDS = {"Raw": suffix("raw"), "Centered": suffix("centered"), "Random pair": suffix("random")}
 _TITLES = {
     "Raw": "AS and IS, raw",
     "Centered": "AS and IS, centered",
@@ -44,8 +45,11 @@ _HOW = (
 
 def body(chosen: Selection) -> None:
     """Controls, then the plane with the bars beside it, redrawn for every epoch."""
-    keys = [f"{key}{suffix}" for suffix in _KINDS.values() for key in _SCORES.values()]
-    histories = page.histories(chosen.runs, [*keys, *score_bars.KEYS])
+    chosen = states.with_space_only(chosen)
+    if not chosen.runs:
+        return
+    keys = [f"{key}{ending}" for ending in _KINDS.values() for key in _SCORES.values()]
+    histories = page.read_histories(chosen.runs, [*keys, *score_bars.KEYS])
     histories = {run: history for run, history in histories.items() if len(history)}
     if not histories:
         states.no_validation()
@@ -65,11 +69,11 @@ def body(chosen: Selection) -> None:
     far = [
         history[key]
         for history in histories.values()
-        for key in support_marks.METRICS
+        for key in map(metrics.support_of, keys)
         if key in history
     ]
     page.legend(
-        chosen.series, with_outside=any(support_marks.is_marked(share).any() for share in far)
+        chosen.series, with_crosses=any(support_marks.is_marked(share).any() for share in far)
     )
     plays = len(epochs) > 1 and player.is_playing()
     # A fragment of its own: playing redraws nothing else.
@@ -81,8 +85,8 @@ def body(chosen: Selection) -> None:
 def _at_epoch(
     chosen: Selection, histories: dict[str, pd.DataFrame], epochs: list[int], kind: str
 ) -> None:
-    epoch = player.choose(epochs)
-    sure = intervals.at([run for run in chosen.runs if run.run_id in histories], epoch)
+    epoch = player.choose_epoch(epochs)
+    sure = intervals.at_epoch([run for run in chosen.runs if run.run_id in histories], epoch)
     path = _with_intervals(_path(chosen, histories, kind, epoch), sure, kind)
     with st.grid(2, min_column_width=420, gap="medium") as grid:
         with grid.cell():
@@ -119,12 +123,12 @@ def _with_intervals(path: pd.DataFrame, sure: pd.DataFrame, kind: str) -> pd.Dat
 
 
 def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None:
-    suffix = _KINDS[kind]
-    columns = ["image", f"attribute_score{suffix}", f"image_score{suffix}"]
+    ending = _KINDS[kind]
+    columns = ["image", f"attribute_score{ending}", f"image_score{ending}"]
     known = epoch_tables.validations(chosen.runs)
-    images = epoch_tables.tables(chosen.runs, "images", columns, epoch, known)
+    images = epoch_tables.tables_of_runs(chosen.runs, "images", columns, epoch, known)
     images = images.rename(columns=dict(zip(columns, ("id", "attribute", "image"), strict=True)))
-    images = _with_outside(chosen, images, suffix, epoch, known)
+    images = _with_support_shares(chosen, images, ending, epoch, known)
     images = images.dropna(subset=["attribute", "image"]).reset_index(drop=True)
     if images.empty and path[["attribute", "image"]].isna().any(axis=1).all():
         states.no_values(_TITLES[kind])
@@ -137,15 +141,15 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
     ellipses = pd.concat(outlines, ignore_index=True) if outlines else nothing
     drawn = charts.sample(images)
     attribute, image = charts.ranges(path, pd.concat([drawn, ellipses]))
-    around = charts.Plane(
+    around = charts.PlaneLabels(
         title=_TITLES[kind],
         about=f"epoch {epoch} · degrees · good: high and narrow around 0",
         attribute=attribute,
         image=image,
-        caveat=chosen.caveat(f"sing/attribute_score{suffix}"),
+        caveat=chosen.caveat(f"sing/attribute_score{ending}"),
     )
     what = f"{_TITLES[kind]} of every image at epoch {epoch}, with the path of their mean"
-    draw(
+    show_chart(
         charts.plane,
         drawn[["series", "attribute", "image", "outside"]],
         ellipses,
@@ -157,7 +161,9 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
     )
     if far := int(images["outside"].sum()):
         of_all = f"{far:,} of {len(images):,} images"
-        st.caption(f"{support_marks.MARK} Out of support: {of_all}.", help=support.ABOUT)
+        st.caption(
+            f"{support_marks.MARK} Out of support: {of_all}.", help=support_marks.OUT_OF_SUPPORT
+        )
     counts = images.groupby("label", sort=False).size()
     if (many := counts[counts > charts.MOST_POINTS]).size:
         total = listed([f"{plain(name)} ({size:,})" for name, size in many.items()])
@@ -171,10 +177,10 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
         csv_button("Paths as CSV", "paths.csv", path.drop(columns=["order", "is_chosen"]))
 
 
-def _with_outside(
+def _with_support_shares(
     chosen: Selection,
     images: pd.DataFrame,
-    suffix: str,
+    ending: str,
     epoch: int,
     known: epoch_tables.Validations,
 ) -> pd.DataFrame:
@@ -184,13 +190,13 @@ def _with_outside(
         rows = images["series"] == run.run_id
         if rows.any():
             at = [pair for pair in known[run.run_id] if pair[0] == epoch][-1]
-            marked_images = support.outside(run, at, "support", "image", suffix)
+            marked_images = support_tables.shares(run, at, "support", "image", ending)
             if marked_images is not None:
                 marked |= rows & images["id"].map(marked_images).eq(1)
     return images.assign(outside=marked)
 
 
-page.show(
+page.show_page(
     "Trade-off",
     "How much meaning is invisible to the head, and how much of it belongs to the class?",
     body,

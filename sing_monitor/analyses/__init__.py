@@ -1,94 +1,135 @@
-"""The analyses: each is one function from a translated snapshot to findings, listed here."""
+"""The analyses: each is one function of an observation with its specs, listed here."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from typing import Literal
 
 import torch
 
-from sing_monitor.analyses.classes import CLASS_METRICS, add_support
-from sing_monitor.analyses.collapse import COLLAPSE_METRICS, analyze_collapse
-from sing_monitor.analyses.intervals import analyze_intervals
-from sing_monitor.analyses.invariants import analyze_invariants
-from sing_monitor.analyses.invariants_metrics import INVARIANTS_METRICS
-from sing_monitor.analyses.perturbation import PERTURBATION_METRICS, analyze_perturbations
-from sing_monitor.analyses.ridge import analyze_ridge
-from sing_monitor.analyses.steering import STEERING_METRICS, analyze_steering
-from sing_monitor.analyses.support import SUPPORT_METRICS, analyze_support
-from sing_monitor.findings import MONITOR_METRICS, Findings, MetricSpec
+from sing_monitor.analyses import (
+    classes,
+    collapse,
+    concepts,
+    head,
+    images,
+    intervals,
+    invariants,
+    perturbation,
+    readings,
+    ridge_slopes,
+    steering,
+    support,
+    translator,
+)
+from sing_monitor.analyses.analysis import Analysis, Need
+from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
+from sing_monitor.findings import (
+    Findings,
+    MetricGroup,
+    MetricSpec,
+    TableSpec,
+    check_tables,
+)
 from sing_monitor.head.geometry import HeadGeometry
-from sing_monitor.observation import Translation, translate
+from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts
+from sing_monitor.space.text_embeddings import Texts
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 from sing_monitor.translate.reduced import reduced
 
 __all__ = [
+    "ANALYSES",
     "CATALOGUE",
-    "Translation",
+    "GROUPS",
+    "TABLES",
+    "Analysis",
+    "Need",
+    "Observation",
     "analyze",
-    "analyze_collapse",
-    "analyze_intervals",
-    "analyze_invariants",
-    "analyze_perturbations",
-    "analyze_ridge",
-    "analyze_steering",
-    "analyze_support",
-    "translate",
+    "catalogue_of",
 ]
 
 # Features between these have squares, and squares of squares, that single precision holds.
 _SMALL, _LARGE = 1e-6, 1e8
 
+# In the order in which readers list the metrics.
+ANALYSES: tuple[Analysis, ...] = (
+    invariants.ANALYSIS,
+    readings.ANALYSIS,
+    head.ANALYSIS,
+    translator.ANALYSIS,
+    classes.ANALYSIS,
+    images.ANALYSIS,
+    concepts.ANALYSIS,
+    intervals.ANALYSIS,
+    ridge_slopes.ANALYSIS,
+    support.ANALYSIS,
+    collapse.ANALYSIS,
+    steering.ANALYSIS,
+    perturbation.ANALYSIS,
+)
+
 CATALOGUE: tuple[MetricSpec, ...] = (
-    *INVARIANTS_METRICS,
-    *CLASS_METRICS,
-    *SUPPORT_METRICS,
-    *COLLAPSE_METRICS,
-    *STEERING_METRICS,
-    *PERTURBATION_METRICS,
+    *(spec for analysis in ANALYSES for spec in analysis.metrics),
     *MONITOR_METRICS,
 )
+TABLES: Mapping[str, TableSpec] = {
+    spec.name: spec for analysis in ANALYSES for spec in analysis.tables
+}
+GROUPS: Mapping[str, MetricGroup] = {spec.group.name: spec.group for spec in CATALOGUE}
+
+
+def catalogue_of(has_embeddings: bool) -> tuple[MetricSpec, ...]:
+    """The metrics that a run logs, the same at every validation.
+
+    Args:
+        has_embeddings: whether images and texts are embedded in a semantic space.
+    """
+    met = [spec for analysis in _possible(has_embeddings) for spec in analysis.metrics]
+    return (*met, *MONITOR_METRICS)
 
 
 def analyze(
     snapshot: Snapshot,
-    texts: Texts,
+    texts: Texts | None,
     *,
     ridge: float | Literal["auto"] = "auto",
     previous_head: HeadGeometry | None = None,
     seed: int = RANDOM_SEED,
     n_images: int = 64,
 ) -> Findings:
-    """Every analysis of one snapshot, on one translation of it.
+    """Run the analyses of one snapshot whose needs are met, on one observation of it.
 
     Args:
         snapshot: of one validation.
-        texts: as for :func:`translate`.
-        ridge: as for :func:`translate`.
-        previous_head: as for :func:`analyze_invariants`.
-        seed: as for :func:`translate`.
-        n_images: as for :func:`analyze_invariants`.
+        texts: as for :class:`~sing_monitor.observation.Observation`; None: the analyses that need
+            a semantic space are left out.
+        ridge: as for the observation.
+        previous_head: as for the observation.
+        seed: as for the observation.
+        n_images: as for the observation.
 
     Raises:
-        ValueError: as :func:`translate` does.
+        ValueError: as the observation does; and if an analysis returns a table that is not as its
+            spec says.
     """
-    snapshot = reduced(_in_range(snapshot))
-    translation = translate(snapshot, texts, ridge=ridge, seed=seed)
-    invariants = analyze_invariants(translation, previous_head=previous_head, n_images=n_images)
-    support = analyze_support(translation)
-    classes = add_support(invariants.tables["classes"], support.tables["class_support"])
-    return (
-        Findings(invariants.scalars, {**invariants.tables, "classes": classes})
-        | analyze_intervals(translation, invariants.scalars)
-        | support
-        | analyze_ridge(translation)
-        | analyze_collapse(snapshot)
-        | analyze_steering(translation)
-        | analyze_perturbations(translation, seed=seed)
+    observation = Observation(
+        reduced(_in_range(snapshot)), texts, ridge, previous_head, seed, n_images
     )
+    found = (observation.once(analysis.run) for analysis in _possible(observation.has_space))
+    findings = reduce(or_, found, Findings())
+    check_tables(findings.tables, TABLES.values(), tuple(snapshot.attributes))
+    return findings
+
+
+def _possible(has_embeddings: bool) -> list[Analysis]:
+    captured: set[Need] = {"labels", "embeddings"} if has_embeddings else {"labels"}
+    return [analysis for analysis in ANALYSES if analysis.needs <= captured]
 
 
 def _in_range(snapshot: Snapshot) -> Snapshot:

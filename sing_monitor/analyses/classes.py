@@ -1,6 +1,7 @@
-"""What a class's scores stand on: the random baseline, a test against the others, its translation.
+"""The classes one by one: scores, and what they stand on.
 
-All columns are about the centered pair, as the derived scores of the whole model are.
+The random baseline, a test against the other classes and the quality of the translation; like the
+derived scores of the whole model, they are about the centered pair.
 """
 
 from __future__ import annotations
@@ -11,11 +12,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sing_monitor.analyses.invariants_metrics import SING, TRANSLATOR
-from sing_monitor.findings import MetricSpec
-from sing_monitor.observation import Translation
+from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.analyses.columns import CLASS, COUNT, columns_of
+from sing_monitor.analyses.invariants import RELATIVE_METRICS, SING
+from sing_monitor.analyses.support import analyze_support
+from sing_monitor.analyses.translator import TRANSLATOR
+from sing_monitor.findings import ColumnSpec, Findings, MetricSpec, TableSpec
+from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import all_blocks
+from sing_monitor.scores.angles import PairScores
 from sing_monitor.scores.class_leaks import MIN_IMAGES, deviations, leaks, p_values, q_values
+from sing_monitor.scores.derived import relative_scores
+from sing_monitor.scores.moments import group_mean, group_moments
+from sing_monitor.scores.pairs import CENTERED, EQUIVALENTS, PAIRS, Pair
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -57,53 +66,119 @@ CLASS_METRICS: tuple[MetricSpec, ...] = (
 )
 
 
-def add_evidence(classes: DataFrame, translation: Translation) -> DataFrame:
-    """The table of classes with what its scores stand on.
-
-    Columns, NaN where undefined: ``image_score_relative``, ``attribute_share`` and
-    ``attribute_share_random`` as for the whole model; ``attribute_p``, ``attribute_q`` and
-    ``attribute_deviation`` as in :mod:`sing_monitor.scores.class_leaks`; ``translator_cosine`` and
-    ``translator_r2``, held out.
-
-    Args:
-        classes: one row a class, with the scores of every kind of pair.
-        translation: one validation, translated.
-    """
-    labels, count = translation.snapshot.labels, len(classes)
-    means = classes["attribute_score_centered"].where(classes["n"] >= MIN_IMAGES)
-    p = p_values(translation.scores["_centered"].attribute, labels, count)
-    cosine, r2 = _translated(translation, count)
-    return classes.assign(
-        image_score_relative=classes["image_score_centered"] / classes["image_score_random"],
-        attribute_share=classes["attribute_score_centered"] / classes["image_score_centered"],
-        attribute_share_random=classes["attribute_score_random"] / classes["image_score_random"],
-        attribute_p=p.numpy(),
-        attribute_q=q_values(p).numpy(),
-        attribute_deviation=deviations(_tensor(means)).numpy(),
-        translator_cosine=cosine.numpy(),
-        translator_r2=r2.numpy(),
+def _score_columns(pair: Pair) -> tuple[ColumnSpec, ...]:
+    meaning = {
+        "attribute_score": "Mean AS toward the class",
+        "attribute_score_std": "Standard deviation of AS over the images",
+        "attribute_score_abs": "Mean |AS|",
+        "image_score": "Mean IS",
+        "image_score_std": "Standard deviation of IS over the images",
+    }
+    return tuple(
+        ColumnSpec(pair.named(name), "deg", f"{plain} when {pair.removal}.")
+        for name, plain in meaning.items()
     )
 
 
-def add_support(classes: DataFrame, class_support: DataFrame) -> DataFrame:
-    """The table of classes with the shares of images out of support, for a reader's mark.
+CLASSES = TableSpec(
+    "classes",
+    "Classes",
+    "A class of the head: means over its images, NaN without any.",
+    (
+        *CLASS,
+        COUNT,
+        ColumnSpec("accuracy", "share", "Share of the images that are classified correctly."),
+        *(column for pair in PAIRS for column in _score_columns(pair)),
+        *columns_of(RELATIVE_METRICS),
+        ColumnSpec("attribute_p", "share", "p-value of the centered AS against all other images."),
+        ColumnSpec("attribute_q", "share", "The p-value adjusted for the number of classes."),
+        ColumnSpec(
+            "attribute_deviation",
+            "1",
+            "Robust standard deviations between the centered AS and the median of the classes.",
+        ),
+        ColumnSpec("translator_cosine", "cosine", "Mean cosine of the translation, held out."),
+        ColumnSpec("translator_r2", "share", "R2 of the translation, held out."),
+        *(
+            ColumnSpec(
+                pair.named("outside"),
+                "share",
+                f"Share of T f~ out of support, f~ = {pair.formula}.",
+            )
+            for pair in EQUIVALENTS
+        ),
+    ),
+)
 
-    Columns ``outside`` (of the paper's equivalent) and ``outside_centered``, 0 to 1, NaN where
-    undefined: with them a reader of all epochs needs no second table of each.
 
-    Args:
-        classes: one row a class.
-        class_support: the same rows, as :func:`analyze_support` gives them.
+def analyze_classes(observation: Observation) -> Findings:
+    """Scores of every class, and which of them stand out.
+
+    Returns:
+        Scalars ``sing/leaking_classes``, ``sing/class_deviation`` and ``translator/poor_classes``;
+        table ``classes``, whose tests are those of :mod:`sing_monitor.scores.class_leaks`.
     """
-    columns = {name: class_support[name].to_numpy() for name in ("outside", "outside_centered")}
-    return classes.assign(**columns)
+    classes = _table(observation)
+    return Findings(evidence_scalars(classes), {"classes": classes})
+
+
+def _table(observation: Observation) -> DataFrame:
+    from pandas import DataFrame
+
+    snapshot, labels = observation.snapshot, observation.snapshot.labels
+    names, count = snapshot.class_names, len(snapshot.class_names)
+    n = labels.bincount(minlength=count)
+    correct = (snapshot.predictions == labels).double()
+    scores = {
+        pair: _class_scores(found, labels, count) for pair, found in observation.scores.items()
+    }
+    attribute, image = (
+        {pair: found[name] for pair, found in scores.items()}
+        for name in ("attribute_score", "image_score")
+    )
+    p = p_values(observation.scores[CENTERED].attribute, labels, count)
+    cosine, r2 = _translated(observation, count)
+    support = observation.once(analyze_support).tables["class_support"]
+    columns: dict[str, Tensor] = {
+        "n": n,
+        "accuracy": group_mean(correct, labels, count),
+        **{
+            pair.named(name): values
+            for pair, found in scores.items()
+            for name, values in found.items()
+        },
+        **relative_scores(attribute, image),
+        "attribute_p": p,
+        "attribute_q": q_values(p),
+        "attribute_deviation": deviations(attribute[CENTERED].where(n >= MIN_IMAGES, torch.nan)),
+        "translator_cosine": cosine,
+        "translator_r2": r2,
+        # With these a reader of all epochs needs no second table of each.
+        **{
+            name: _tensor(support[name]) for name in (pair.named("outside") for pair in EQUIVALENTS)
+        },
+    }
+    first = {"class_index": range(count), "class_name": list(names)}
+    return DataFrame({**first, **{name: values.numpy() for name, values in columns.items()}})
+
+
+def _class_scores(scores: PairScores, labels: Tensor, classes: int) -> dict[str, Tensor]:
+    attribute_mean, attribute_std = group_moments(scores.attribute, labels, classes)
+    image_mean, image_std = group_moments(scores.image, labels, classes)
+    return {
+        "attribute_score": attribute_mean,
+        "attribute_score_std": attribute_std,
+        "attribute_score_abs": group_mean(scores.attribute.abs(), labels, classes),
+        "image_score": image_mean,
+        "image_score_std": image_std,
+    }
 
 
 def evidence_scalars(classes: DataFrame) -> dict[str, float]:
     """What the model's curves show of the table of classes."""
     mean, q, deviation = (
         _tensor(classes[column])
-        for column in ("attribute_score_centered", "attribute_q", "attribute_deviation")
+        for column in (CENTERED.named("attribute_score"), "attribute_q", "attribute_deviation")
     )
     is_tested = bool((~(q + deviation).isnan()).any())
     lowest = float(deviation.nan_to_num(nan=math.inf).min())
@@ -125,20 +200,32 @@ def _tensor(column: Series) -> Tensor:
     return torch.tensor(column.to_numpy(), dtype=torch.float64)
 
 
-def _translated(translation: Translation, classes: int) -> tuple[Tensor, Tensor]:
+def _translated(observation: Observation, classes: int) -> tuple[Tensor, Tensor]:
     """Held-out cosine and R2 of every class, each (C,).
 
     The R2 is about the mean embedding of *all* images that the translator was fitted on, so what
     tells the class from the others counts as explained.
     """
-    embeddings, labels = translation.snapshot.embeddings, translation.snapshot.labels
-    cosines, error = translation.held_out
-    centers, total = translation.fit.means.to(translation.pairs.original), torch.zeros_like(error)
+    embeddings, labels = observation.embeddings, observation.snapshot.labels
+    cosines, error = observation.held_out
+    centers, total = (
+        observation.fit.means.to(observation.translated.original),
+        torch.zeros_like(error),
+    )
     for rows in all_blocks(embeddings):
-        about = embeddings[rows].to(centers) - centers[translation.snapshot.folds[rows]]
+        about = embeddings[rows].to(centers) - centers[observation.snapshot.folds[rows]]
         total[rows] = about.square().sum(dim=1).double()
     cosine, error, total, n = (
         total.new_zeros(classes).index_add(0, labels, values)
         for values in (cosines, error, total, torch.ones_like(total))
     )
     return cosine / n, 1 - error / total.where(total > 0, torch.nan)
+
+
+ANALYSIS = Analysis(
+    "classes",
+    analyze_classes,
+    CLASS_METRICS,
+    (CLASSES,),
+    needs=frozenset({"labels", "embeddings"}),
+)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sing_monitor.analyses.analysis import Analysis
 from sing_monitor.findings import Findings, MetricGroup, MetricSpec
-from sing_monitor.head.geometry import split_energy
+from sing_monitor.head.feature_split import split_energy
+from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import all_blocks, deviations, energy, gram, squared_norms, working
+from sing_monitor.scores.derived import ratio
 from sing_monitor.snapshot import Snapshot
 
 _SOURCE = "Papyan, Han, Donoho 2020"
@@ -37,7 +40,7 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "lower",
         "std / mean over classes of |u_c - mean u|",
         _SOURCE,
-        "0: all class means are equally far from their centre.",
+        "0: all class means are equally far from their center.",
         group=COLLAPSE,
     ),
     MetricSpec(
@@ -55,7 +58,7 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "NC3 head against means",
         "1",
         "lower",
-        "|W/|W|_F - M/|M|_F|_F^2, M the centred class means",
+        "|W/|W|_F - M/|M|_F|_F^2, M the centered class means",
         _SOURCE,
         "0: the head's rows point at the class means. At most 4.",
         group=COLLAPSE,
@@ -93,30 +96,28 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
 )
 
 
-def analyze_collapse(snapshot: Snapshot) -> Findings:
+def analyze_collapse(observation: Observation) -> Findings:
     """Neural collapse of the probe's features, and the null share of class means.
 
     Class means u_c are taken over the classes present, unweighted; Sigma_B is the covariance of
     the means, Sigma_W the mean over images of the deviation from the own class's mean.
 
-    Args:
-        snapshot: features (N, m), labels (N,) and the head's weight (C, m).
-
     Returns:
         Scalars ``collapse/*``; NaN where fewer than two classes are present or the means coincide.
     """
+    snapshot = observation.snapshot
     undefined = dict.fromkeys((spec.key for spec in COLLAPSE_METRICS), math.nan)
     present, labels = snapshot.labels.unique(return_inverse=True)
     means = _group_means(snapshot.features, labels, len(present))
     center = means.mean(dim=0)
-    centred = means - center
+    centered = means - center
     # Means that coincide differ by their rounding.
-    if not centred.norm() > 1e-12 * means.norm():
+    if not centered.norm() > 1e-12 * means.norm():
         return Findings(undefined)
     # The products of many more class means than features would take more memory than the features.
-    products = gram(centred.T) if len(centred) <= centred.shape[1] else None
-    energies = squared_norms(centred)
-    spread = _Span.of(centred, products).spread(snapshot.features, centred, center, labels)
+    products = gram(centered.T) if len(centered) <= centered.shape[1] else None
+    energies = squared_norms(centered)
+    spread = _Span.of(centered, products).spread(snapshot.features, centered, center, labels)
     seen_means = _group_means(snapshot.seen, labels, len(present))
     invisible, _ = split_energy(
         means, energies, seen_means, snapshot.geometry, snapshot.center, about=center
@@ -124,10 +125,10 @@ def analyze_collapse(snapshot: Snapshot) -> Findings:
     scalars = {
         "collapse/nc1": spread.over_between,
         "collapse/nc2_equinorm": _equinorm(energies.sqrt()),
-        "collapse/nc2_equiangle": _equiangle(centred, energies.sqrt(), products),
-        "collapse/nc3": _self_duality(snapshot.weight.double()[present], centred),
+        "collapse/nc2_equiangle": _equiangle(centered, energies.sqrt(), products),
+        "collapse/nc3": _self_duality(snapshot.weight.double()[present], centered),
         "collapse/nc4": float((present[spread.nearest] != snapshot.predictions).double().mean()),
-        "collapse/null_share_between": _share(float(invisible.sum()), float(energies.sum())),
+        "collapse/null_share_between": ratio(float(invisible.sum()), float(energies.sum())),
         "collapse/null_share_within": _null_share_within(
             snapshot, labels, seen_means, spread.energy
         ),
@@ -152,7 +153,7 @@ class _Spread:
 
 @dataclass(frozen=True)
 class _Span:
-    """The directions that the centred class means M, (C, m), span; k = min(C, m) of them.
+    """The directions that the centered class means M, (C, m), span; k = min(C, m) of them.
 
     Args:
         directions: R, (m, k), with ``R R' = (M' M)^+``. Since ``Sigma_B = M' M / C``, NC1 is the
@@ -166,35 +167,35 @@ class _Span:
     products: Tensor
 
     @classmethod
-    def of(cls, centred: Tensor, products: Tensor | None) -> _Span:
+    def of(cls, centered: Tensor, products: Tensor | None) -> _Span:
         """From M and, unless there are more classes than features, ``M M'``."""
         if products is not None and (inverse := _inverse(products)) is not None:
-            return cls(centred.T @ inverse, torch.eye(len(products)), products)
-        scatter = gram(centred) if products is None else products
+            return cls(centered.T @ inverse, torch.eye(len(products)), products)
+        scatter = gram(centered) if products is None else products
         eigenvalues, vectors = torch.linalg.eigh(scatter)
-        keep = eigenvalues > eigenvalues[-1] * len(centred) * torch.finfo(eigenvalues.dtype).eps
+        keep = eigenvalues > eigenvalues[-1] * len(centered) * torch.finfo(eigenvalues.dtype).eps
         # What does not vary stays in as zeros: products of 999 columns take longer than of 1,000.
         vectors, variances = vectors * keep, eigenvalues.where(keep, 1)
         if products is None:
-            places, roots = centred @ vectors, variances.sqrt()
+            places, roots = centered @ vectors, variances.sqrt()
             return cls(vectors / roots, places / roots, places * roots)
-        return cls(centred.T @ (vectors / variances), vectors, vectors * variances)
+        return cls(centered.T @ (vectors / variances), vectors, vectors * variances)
 
-    def spread(self, features: Tensor, centred: Tensor, center: Tensor, labels: Tensor) -> _Spread:
+    def spread(self, features: Tensor, centered: Tensor, center: Tensor, labels: Tensor) -> _Spread:
         """What one pass over the features tells.
 
         Each feature is taken from its own class's mean before it is multiplied: where features
         have collapsed, that is little against the means, and would drown in their rounding.
         """
         kind = working(features[:0])
-        centred, directions, places, products = (
-            x.to(kind) for x in (centred, self.directions, self.places, self.products)
+        centered, directions, places, products = (
+            x.to(kind) for x in (centered, self.directions, self.places, self.products)
         )
-        lengths = centred.square().sum(dim=1)
+        lengths = centered.square().sum(dim=1)
         within, nearest, total = 0.0, torch.empty_like(labels), 0.0
         for rows in all_blocks(features):
             own = labels[rows]
-            away = deviations(features[rows], center).sub_(centred.index_select(0, own))
+            away = deviations(features[rows], center).sub_(centered.index_select(0, own))
             total += energy(away)
             away = away @ directions
             within += energy(away)
@@ -207,7 +208,7 @@ def _inverse(products: Tensor) -> Tensor | None:
     """Inverse of ``M M'`` on what it spans, in a third of the time of its eigenvectors.
 
     It differs from the pseudo-inverse by a multiple of ``1 1'``, which M' takes to 0. None unless
-    that one direction, along which centred means never vary, is the only one.
+    that one direction, along which centered means never vary, is the only one.
     """
     shifted = products + products.trace() / len(products) ** 2
     factor, failed = torch.linalg.cholesky_ex(shifted)
@@ -228,7 +229,7 @@ def _null_share_within(
         energy(snapshot.seen[rows] - seen_means.index_select(0, labels[rows]))
         for rows in all_blocks(labels)
     )
-    return _share(max(whole - visible, 0.0), whole)
+    return ratio(max(whole - visible, 0.0), whole)
 
 
 def _group_means(features: Tensor, groups: Tensor, count: int) -> Tensor:
@@ -243,11 +244,11 @@ def _equinorm(norms: Tensor) -> float:
     return float(norms.std(correction=0) / norms.mean())
 
 
-def _equiangle(centred: Tensor, norms: Tensor, products: Tensor | None) -> float:
-    classes, total = len(centred), 0.0
+def _equiangle(centered: Tensor, norms: Tensor, products: Tensor | None) -> float:
+    classes, total = len(centered), 0.0
     norms = norms.clamp(min=1e-12)
-    for rows in all_blocks(centred):
-        among = centred[rows] @ centred.T if products is None else products[rows]
+    for rows in all_blocks(centered):
+        among = centered[rows] @ centered.T if products is None else products[rows]
         distances = (among / norms[rows, None] / norms + 1 / (classes - 1)).abs_()
         # A class makes no pair with itself.
         distances.diagonal(rows.start).zero_()
@@ -255,11 +256,10 @@ def _equiangle(centred: Tensor, norms: Tensor, products: Tensor | None) -> float
     return total / (classes * (classes - 1))
 
 
-def _self_duality(weight: Tensor, centred: Tensor) -> float:
-    lengths = torch.linalg.matrix_norm(weight) * torch.linalg.matrix_norm(centred)
+def _self_duality(weight: Tensor, centered: Tensor) -> float:
+    lengths = torch.linalg.matrix_norm(weight) * torch.linalg.matrix_norm(centered)
     # A head or means of zeros have no direction: 0 / 0 is NaN, as it should be.
-    return float((2 - 2 * (weight * centred).sum() / lengths).clamp(min=0))
+    return float((2 - 2 * (weight * centered).sum() / lengths).clamp(min=0))
 
 
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else math.nan
+ANALYSIS = Analysis("collapse", analyze_collapse, COLLAPSE_METRICS, needs=frozenset({"labels"}))

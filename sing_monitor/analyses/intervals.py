@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sing_monitor.findings import Findings
-from sing_monitor.observation import Translation
+from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.analyses.columns import COUNT
+from sing_monitor.analyses.invariants import analyze_invariants
+from sing_monitor.analyses.readings import analyze_readings
+from sing_monitor.findings import ColumnSpec, Findings, TableSpec
+from sing_monitor.observation import Observation
 from sing_monitor.scores.bootstrap import LEVEL, bootstrap_means, percentile_interval
+from sing_monitor.scores.derived import above_chance, ratio, relative_scores
+from sing_monitor.scores.pairs import CENTERED
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 
 if TYPE_CHECKING:
@@ -18,8 +24,22 @@ if TYPE_CHECKING:
 
 _MEANS = ("attribute_score", "attribute_score_abs", "image_score")
 
+INTERVALS = TableSpec(
+    "intervals",
+    "Intervals",
+    "A headline metric with its interval.",
+    (
+        ColumnSpec("key", "", "The metric."),
+        ColumnSpec("value", "", "Its value, in its own unit."),
+        ColumnSpec("low", "", "Lower bound of the interval."),
+        ColumnSpec("high", "", "Upper bound of the interval."),
+        COUNT,
+        ColumnSpec("level", "share", "How often such an interval covers the value."),
+    ),
+)
 
-def analyze_intervals(translation: Translation, scalars: Mapping[str, float]) -> Findings:
+
+def analyze_intervals(observation: Observation) -> Findings:
     """95 % percentile intervals of the headline scalars, from the scores of single images.
 
     What they cover is the choice of images: how far the scalar could have differed, had other
@@ -27,65 +47,63 @@ def analyze_intervals(translation: Translation, scalars: Mapping[str, float]) ->
     feature are held as they are; so another training, or a translator fitted on other images, may
     well lead outside. Images are drawn within their class, 1,000 times, from a fixed seed.
 
-    Args:
-        translation: one validation, translated.
-        scalars: the values that the intervals are about.
-
     Returns:
         Table ``intervals``: key, value, low, high, n (images) and level. Bounds are NaN where the
         value is.
     """
-    columns = image_columns(translation)
+    columns, snapshot = image_columns(observation), observation.snapshot
     means = bootstrap_means(
-        torch.stack(list(columns.values()), dim=1), translation.snapshot.labels, seed=RANDOM_SEED
+        torch.stack(list(columns.values()), dim=1), snapshot.labels, seed=RANDOM_SEED
     )
-    replicates = headline(dict(zip(columns, means.T, strict=True)), translation)
-    return Findings(tables={"intervals": _table(replicates, scalars, len(translation.snapshot))})
+    replicates = headline(dict(zip(columns, means.T, strict=True)), observation)
+    scores, readings = observation.once(analyze_invariants), observation.once(analyze_readings)
+    scalars = {**scores.scalars, **readings.scalars}
+    return Findings(tables={"intervals": _table(replicates, scalars, len(snapshot))})
 
 
-def headline(means: Mapping[str, Tensor], translation: Translation) -> dict[str, Tensor]:
+def headline(means: Mapping[str, Tensor], observation: Observation) -> dict[str, Tensor]:
     """The headline scalars as functions of means over images.
 
     Args:
         means: of the columns, each of any one shape: of the probe, or of its replicates, (B,).
-        translation: says which columns there are.
+        observation: says which columns there are.
 
     Returns:
         By key of the catalogue, of the same shape.
     """
     found: dict[str, Tensor] = {}
-    for suffix in translation.scores:
-        names = [f"sing/{name}{suffix}" for name in _MEANS]
+    attribute, image = {}, {}
+    for pair in observation.scores:
+        names = [pair.named(f"sing/{name}") for name in _MEANS]
         found |= {name: means[name] for name in names}
-        _, magnitude, distance = (means[name] for name in names)
-        found[f"sing/score_ratio{suffix}"] = distance / magnitude
-    centered, random = found["sing/image_score_centered"], found["sing/image_score_random"]
-    found["sing/image_score_relative"] = centered / random
-    found["sing/attribute_share"] = found["sing/attribute_score_centered"] / centered
-    found["sing/attribute_share_random"] = found["sing/attribute_score_random"] / random
-    for prefix, reading in translation.readings.items():
-        before, after = means[f"{prefix}zero_shot"], means[f"{prefix}zero_shot_centered"]
-        chance = 1 / max(reading.choices, 1)
+        attribute[pair], magnitude, image[pair] = (means[name] for name in names)
+        found[pair.named("sing/score_ratio")] = ratio(image[pair], magnitude)
+    relative = relative_scores(attribute, image)
+    found |= {f"sing/{name}": values for name, values in relative.items()}
+    for prefix, reading in observation.readings.items():
+        after_key = CENTERED.named(f"{prefix}zero_shot")
+        before, after = means[f"{prefix}zero_shot"], means[after_key]
         found |= {
             f"{prefix}zero_shot": before,
-            f"{prefix}zero_shot_centered": after,
-            f"{prefix}retention": (after - chance) / (before - chance),
+            after_key: after,
+            f"{prefix}retention": above_chance(before, after, reading.choices),
         }
         if prefix.startswith("attribute/"):
             found[f"{prefix}score"] = means[f"{prefix}score"]
     return found
 
 
-def image_columns(translation: Translation) -> dict[str, Tensor]:
+def image_columns(observation: Observation) -> dict[str, Tensor]:
     """Everything that is averaged over images, each (N,)."""
     columns: dict[str, Tensor] = {}
-    for suffix, pair in translation.scores.items():
-        values = (pair.attribute, pair.attribute.abs(), pair.image)
-        columns |= {f"sing/{name}{suffix}": each for name, each in zip(_MEANS, values, strict=True)}
-    for prefix, reading in translation.readings.items():
+    for pair, scores in observation.scores.items():
+        values = (scores.attribute, scores.attribute.abs(), scores.image)
+        names = [pair.named(f"sing/{name}") for name in _MEANS]
+        columns |= dict(zip(names, values, strict=True))
+    for prefix, reading in observation.readings.items():
         columns |= {
             f"{prefix}zero_shot": reading.before,
-            f"{prefix}zero_shot_centered": reading.after,
+            CENTERED.named(f"{prefix}zero_shot"): reading.after,
             f"{prefix}score": reading.attribute,
         }
     return columns
@@ -109,3 +127,8 @@ def _table(
             "level": LEVEL,
         }
     )
+
+
+ANALYSIS = Analysis(
+    "intervals", analyze_intervals, tables=(INTERVALS,), needs=frozenset({"labels", "embeddings"})
+)

@@ -10,12 +10,13 @@ import math
 import torch
 from torch import Tensor
 
+from sing_monitor.analyses.analysis import Analysis
 from sing_monitor.findings import Findings, MetricGroup, MetricSpec
 from sing_monitor.head.geometry import effective_weight
-from sing_monitor.observation import Translation
+from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import NOISE
+from sing_monitor.scores.derived import ratio
 from sing_monitor.translate.cross_fit import CrossFit
-from sing_monitor.translate.random_subspaces import RANDOM_SEED
 from sing_monitor.translate.reduced import feature_dim, in_its_coordinates
 
 DRAWS = 8
@@ -71,48 +72,45 @@ PERTURBATION_METRICS: tuple[MetricSpec, ...] = (
 )
 
 
-def analyze_perturbations(translation: Translation, *, seed: int = RANDOM_SEED) -> Findings:
+def analyze_perturbations(observation: Observation) -> Findings:
     """Logit change and Image Score of null, random and principal perturbations of equal norm.
 
     The directions are the parts of the same few Gaussian draws, brought to the length by which
     features differ from their mean. The logits are linear, so their change ``|W d|`` is the same
-    for every image (under ``"softmax"``, that of the class-centred head).
+    for every image (under ``"softmax"``, that of the class-centered head).
 
-    Args:
-        translation: one validation, translated.
-        seed: of the draws, from a CPU generator of their own.
+    The seed is the observation's, of a CPU generator of their own.
 
     Returns:
         Scalars ``perturb/*``; NaN where there is no such direction, where features do not vary, or
         where an image has no translation.
     """
-    snapshot, geometry = translation.snapshot, translation.geometry
-    generator = torch.Generator().manual_seed(seed)
+    snapshot, geometry = observation.snapshot, observation.geometry
+    generator = torch.Generator().manual_seed(observation.seed)
     shape = DRAWS, feature_dim(snapshot)
     draws = torch.randn(shape, generator=generator, dtype=torch.float64)
     draws = in_its_coordinates(snapshot, draws)
-    size = _spread(translation)
+    size = _spread(observation)
     weight = effective_weight(snapshot.weight.double(), snapshot.invariance)
     # In the order of _DIRECTIONS. The part in an empty space is exactly 0, and 0 / 0 is NaN.
     parts = torch.stack((geometry.null(draws), draws, geometry.principal(draws)))
     steps = size * parts / torch.linalg.vector_norm(parts, dim=2, keepdim=True)
     changes = torch.linalg.vector_norm(steps @ weight.T, dim=2).mean(dim=1)
-    scores = _image_scores(translation.pairs.original, translation.fit, steps.flatten(0, 1))
+    scores = _image_scores(observation.translated.original, observation.fit, steps.flatten(0, 1))
     moved = scores.unflatten(1, (len(steps), DRAWS)).mean(dim=(0, 2))
     scalars = {
         f"perturb/{quantity}_{name}": float(value)
         for quantity, values in (("logits", changes), ("image_score", moved))
         for name, value in zip(_DIRECTIONS, values, strict=True)
     }
-    random = scalars["perturb/logits_random"]
-    ratio = scalars["perturb/logits_null"] / random if random > 0 else math.nan
-    return Findings({"perturb/logits_ratio": ratio, **scalars})
+    change = ratio(scalars["perturb/logits_null"], scalars["perturb/logits_random"])
+    return Findings({"perturb/logits_ratio": change, **scalars})
 
 
-def _spread(translation: Translation) -> float:
+def _spread(observation: Observation) -> float:
     """Root of the mean of ``|f - mu|^2``; NaN where it is rounding."""
-    variance = translation.varying / len(translation.snapshot)
-    energy = variance + float(translation.center.square().sum())
+    variance = observation.varying / len(observation.snapshot)
+    energy = variance + float(observation.center.square().sum())
     return math.sqrt(variance) if variance > NOISE * energy else math.nan
 
 
@@ -130,3 +128,11 @@ def _image_scores(original: Tensor, fit: CrossFit, steps: Tensor) -> Tensor:
         across = (squared * moves.square().sum(dim=1) - along.square()).clamp(min=0).sqrt()
         scores[rows] = torch.rad2deg(torch.atan2(across, squared + along))
     return scores
+
+
+ANALYSIS = Analysis(
+    "perturbation",
+    analyze_perturbations,
+    PERTURBATION_METRICS,
+    needs=frozenset({"labels", "embeddings"}),
+)

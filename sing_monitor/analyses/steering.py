@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sing_monitor.findings import Findings, MetricGroup, MetricSpec
-from sing_monitor.observation import Translation
+from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.analyses.columns import COUNT, columns_of
+from sing_monitor.findings import ColumnSpec, Findings, MetricGroup, MetricSpec, TableSpec
+from sing_monitor.observation import Observation
 from sing_monitor.scores.angles import text_cosines
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translate.steering import TABLE_IMAGE_SCORE, steer
@@ -80,9 +82,23 @@ STEERING_METRICS: tuple[MetricSpec, ...] = (
     ),
 )
 
+STEERING = TableSpec(
+    "steering",
+    "Steering",
+    "A class and the class that its images are steered toward.",
+    (
+        ColumnSpec("source_index", "", "Index of the class of the images."),
+        ColumnSpec("source", "", "Its name."),
+        ColumnSpec("target_index", "", "Index of the class they are steered toward."),
+        ColumnSpec("target", "", "Its name."),
+        COUNT,
+        *columns_of(STEERING_METRICS),
+    ),
+)
+
 
 def analyze_steering(
-    translation: Translation,
+    observation: Observation,
     *,
     pairs: Sequence[tuple[int, int]] | None = None,
     wanted: float = TABLE_IMAGE_SCORE,
@@ -90,7 +106,7 @@ def analyze_steering(
     """AS toward a target class at a given IS, for images of some classes.
 
     Args:
-        translation: one validation, translated.
+        observation: one validation.
         pairs: (source class, target class); by default :func:`nearest_pairs`. Of each source at
             most 8 images are steered: those with the lowest fingerprints, always the same ones.
         wanted: IS in degrees. The catalogue's scalars are those of 40.
@@ -102,8 +118,8 @@ def analyze_steering(
     Raises:
         ValueError: if a pair names no class, or ``wanted`` is outside 0 to 180.
     """
-    snapshot, fit = translation.snapshot, translation.fit
-    texts = translation.texts.classes.embeddings.double()
+    snapshot, fit = observation.snapshot, observation.fit
+    texts = observation.class_texts.double()
     if pairs is None:
         pairs = nearest_pairs(texts, snapshot.labels)
     _check_pairs(pairs, len(texts))
@@ -115,7 +131,7 @@ def analyze_steering(
         moved = steer(
             snapshot.features[rows[own]],
             translator,
-            translation.geometry,
+            observation.geometry,
             targets[own],
             wanted=wanted,
         )
@@ -157,8 +173,7 @@ def _check_pairs(pairs: Sequence[tuple[int, int]], classes: int) -> None:
 
 def _steered_rows(snapshot: Snapshot, sources: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Rows of the steered images, and the pair of each."""
-    ids = torch.arange(len(snapshot)) if snapshot.image_ids is None else snapshot.image_ids
-    order = ids.argsort(stable=True)
+    order = snapshot.ids.argsort(stable=True)
     found = [order[snapshot.labels[order] == source][:IMAGES_PER_PAIR] for source in sources]
     sizes = torch.tensor([len(each) for each in found], dtype=torch.long)
     rows = torch.cat(found) if found else sizes
@@ -197,6 +212,13 @@ def _table(
         }
         for index, (source, target) in enumerate(pairs)
     ]
-    columns = ["source_index", "source", "target_index", "target", "n"]
-    empty = torch.zeros(0)
-    return DataFrame(rows, columns=[*columns, *_summary(empty, empty, is_fitted)])
+    return DataFrame(rows, columns=[column.name for column in STEERING.columns])
+
+
+ANALYSIS = Analysis(
+    "steering",
+    analyze_steering,
+    STEERING_METRICS,
+    (STEERING,),
+    needs=frozenset({"labels", "embeddings"}),
+)

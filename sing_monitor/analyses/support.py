@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sing_monitor.analyses.invariants_tables import image_ids
-from sing_monitor.findings import Findings, MetricGroup, MetricSpec
-from sing_monitor.observation import Translation
+from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.analyses.columns import CLASS, COUNT, IMAGE, LABEL, columns_of
+from sing_monitor.findings import Findings, MetricGroup, MetricSpec, TableSpec
+from sing_monitor.observation import Observation
 from sing_monitor.scores.angles import text_cosines, to_degrees
+from sing_monitor.scores.pairs import CENTERED, EQUIVALENTS, PLAIN, Pair
 from sing_monitor.scores.support import (
     OUTSIDE,
     Whitening,
@@ -20,17 +22,24 @@ from sing_monitor.scores.support import (
     split_movement,
     whitened_by_the_others,
 )
-from sing_monitor.snapshot import Snapshot
+from sing_monitor.snapshot import Snapshot, hex_ids
+from sing_monitor.translate.cross_fit import TranslatedPairs
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 _WHITENING = "Betser, Levi, Gilboa 2025; truncation and percentile ours"
 _CONFORMITY = "Levi, Gilboa 2025"
+SUPPORT = MetricGroup("support", "Support", in_space=True)
+
+_REAL, _TRANSLATED = "_real", "_translated"
+# By suffix of the metrics: label, vector and subject.
 _KINDS = {
-    "_translated": (", translated", "T f", "A translated feature"),
-    "": ("", "T f~, f~ = f - P_n f", "The paper's equivalent"),
-    "_centered": (", centered", "T f~, f~ = f - P_n (f - mu)", "The centered equivalent"),
+    _TRANSLATED: (", translated", "T f", "A translated feature"),
+    **{
+        pair.suffix: (pair.label, f"T f~, f~ = {pair.formula}", f"The {whose} equivalent")
+        for pair, whose in ((PLAIN, "paper's"), (CENTERED, "centered"))
+    },
 }
 
 
@@ -74,11 +83,11 @@ def _support_metrics(suffix: str) -> tuple[MetricSpec, ...]:
     )
 
 
-def _movement_metrics(suffix: str) -> tuple[MetricSpec, ...]:
-    label, equivalent = _KINDS[suffix][:2]
+def _movement_metrics(pair: Pair) -> tuple[MetricSpec, ...]:
+    label, equivalent, _ = _KINDS[pair.suffix]
     return (
         MetricSpec(
-            f"support/radial{suffix}",
+            pair.named("support/radial"),
             f"Radial part of IS{label}",
             "deg",
             "none",
@@ -89,7 +98,7 @@ def _movement_metrics(suffix: str) -> tuple[MetricSpec, ...]:
             group=SUPPORT,
         ),
         MetricSpec(
-            f"support/rotation{suffix}",
+            pair.named("support/rotation"),
             f"Rotation part of IS{label}",
             "deg",
             "none",
@@ -101,8 +110,6 @@ def _movement_metrics(suffix: str) -> tuple[MetricSpec, ...]:
         ),
     )
 
-
-SUPPORT = MetricGroup("support", "Support", in_space=True)
 
 SUPPORT_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
@@ -126,41 +133,60 @@ SUPPORT_METRICS: tuple[MetricSpec, ...] = (
         group=SUPPORT,
     ),
     *(spec for suffix in _KINDS for spec in _support_metrics(suffix)),
-    *(spec for suffix in ("", "_centered") for spec in _movement_metrics(suffix)),
+    *(spec for pair in EQUIVALENTS for spec in _movement_metrics(pair)),
+)
+
+# Of single images and classes there is no number of dimensions.
+_OF_IMAGES = SUPPORT_METRICS[1:]
+SUPPORT_TABLE = TableSpec(
+    "support",
+    "Support",
+    "An image of the probe, placed among real images.",
+    (IMAGE, LABEL, *columns_of(_OF_IMAGES)),
+)
+CLASS_SUPPORT = TableSpec(
+    "class_support",
+    "Support by class",
+    "A class of the head: means over its images, NaN without any.",
+    (*CLASS, COUNT, *columns_of(_OF_IMAGES)),
 )
 
 
-def analyze_support(translation: Translation) -> Findings:
+def analyze_support(observation: Observation) -> Findings:
     """Where ``T f`` and its two equivalents lie among real image embeddings.
 
     Every image is compared with the real images of its own fold, in directions and about a mean
     that come from the other fold: reference and scored images are distinct.
-
-    Args:
-        translation: one validation, translated.
 
     Returns:
         Scalars ``support/*``: means over the images. Table ``support``: the same of every image.
         Table ``class_support``: of every class. NaN for the images of a fold where the other holds
         no two different ones.
     """
-    snapshot, pairs = translation.snapshot, translation.pairs
+    distances = {pair: observation.scores[pair].image for pair in EQUIVALENTS}
+    return support_of(observation.snapshot, observation.translated, distances)
+
+
+def support_of(
+    snapshot: Snapshot, translated: TranslatedPairs, distances: Mapping[Pair, Tensor]
+) -> Findings:
+    """The same of any vectors in the place of ``T f`` and its equivalents.
+
+    Args:
+        snapshot: N real images.
+        translated: the vectors.
+        distances: IS of both equivalents, degrees, each (N,).
+    """
     embeddings = {
-        "_real": snapshot.embeddings.to(pairs.original),
-        "_translated": pairs.original,
-        "": pairs.removed,
-        "_centered": pairs.centered,
+        _REAL: snapshot.known_embeddings.to(translated.original),
+        _TRANSLATED: translated.original,
+        **{pair.suffix: vectors for pair, vectors in translated.equivalents.items()},
     }
-    distances = {suffix: translation.scores[suffix].image for suffix in ("", "_centered")}
     unknown = torch.full((len(snapshot),), math.nan, dtype=torch.float64)
-    columns = {
-        spec.key.removeprefix("support/"): unknown.clone()
-        for spec in SUPPORT_METRICS
-        if spec.key != "support/dimensions"
-    }
+    columns = {column.name: unknown.clone() for column in columns_of(_OF_IMAGES)}
     dimensions = []
     for fold in (0, 1):
-        whitening = whitened_by_the_others(embeddings["_real"], snapshot.folds, fold)
+        whitening = whitened_by_the_others(embeddings[_REAL], snapshot.folds, fold)
         if whitening is None:
             continue
         own = snapshot.folds == fold
@@ -176,7 +202,7 @@ def analyze_support(translation: Translation) -> Findings:
 
 def _of_images(
     embeddings: Mapping[str, Tensor],
-    distances: Mapping[str, Tensor],
+    distances: Mapping[Pair, Tensor],
     own: Tensor,
     whitening: Whitening,
 ) -> Iterator[tuple[str, Tensor]]:
@@ -189,12 +215,12 @@ def _of_images(
         angles[suffix] = to_degrees(cosines)
         yield f"conformity{suffix}", cosines
     for suffix in _KINDS:
-        place = percentiles(norms[suffix], norms["_real"])
+        place = percentiles(norms[suffix], norms[_REAL])
         yield f"percentile{suffix}", place
         yield f"outside{suffix}", (place > OUTSIDE).double().where(~place.isnan(), math.nan)
-    for suffix, distance in distances.items():
-        parts = split_movement(angles["_translated"], angles[suffix], distance[own])
-        yield from zip((f"radial{suffix}", f"rotation{suffix}"), parts, strict=True)
+    for pair, distance in distances.items():
+        parts = split_movement(angles[_TRANSLATED], angles[pair.suffix], distance[own])
+        yield from zip((pair.named("radial"), pair.named("rotation")), parts, strict=True)
 
 
 def _tables(snapshot: Snapshot, columns: Mapping[str, Tensor]) -> dict[str, DataFrame]:
@@ -207,6 +233,15 @@ def _tables(snapshot: Snapshot, columns: Mapping[str, Tensor]) -> dict[str, Data
     by_class.insert(0, "class_index", classes)
     by_class.insert(1, "class_name", list(snapshot.class_names))
     by_class.insert(2, "n", snapshot.labels.bincount(minlength=len(classes)).numpy())
-    quantities.insert(0, "image", image_ids(snapshot))
+    quantities.insert(0, "image", hex_ids(snapshot.ids))
     quantities.insert(1, "label", labels)
     return {"support": quantities, "class_support": by_class}
+
+
+ANALYSIS = Analysis(
+    "support",
+    analyze_support,
+    SUPPORT_METRICS,
+    (SUPPORT_TABLE, CLASS_SUPPORT),
+    needs=frozenset({"labels", "embeddings"}),
+)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sing_monitor.commands.analysis_options import add_plain_options, given_options
 from sing_monitor.commands.images import Images
 from sing_monitor.commands.loading import add_model, add_space, load_space, model_builder
 from sing_monitor.commands.options import (
@@ -20,6 +21,7 @@ from sing_monitor.commands.spelling import spelled
 if TYPE_CHECKING:
     from sing_monitor.offline.checkpoints import Checkpoint
     from sing_monitor.offline.series import Series
+    from sing_monitor.space.semantic_space import SemanticSpace
 
 _DESCRIPTION = """\
 Analyzes checkpoints of Lightning, timm or plain PyTorch, and logs what the callback
@@ -51,6 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="analyze checkpoints after the training",
         description=_DESCRIPTION,
         epilog=_EPILOG,
+        late=add_plain_options,
     )
     add = parser.add_argument
     add("checkpoints", metavar="FOLDER", type=Path, help="checkpoints, also in folders below")
@@ -79,11 +82,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="epoch",
         help="what a checkpoint is: an epoch of one training (default), or a model of its own",
     )
-    add_space(parser, "the semantic space (default: ViT-B-32/laion2b_s34b_b79k)")
+    add_space(
+        parser,
+        "the semantic space (default: ViT-B-32/laion2b_s34b_b79k), or none to do without",
+    )
     add("--concepts", metavar="FILE", type=Path, help="vocabulary, as sing-monitor concepts reads")
     add("--prompt", nargs="+", metavar="TEXT", help='for classes (default: "an image of a {}")')
-    add("--head", metavar="NAME", help="dotted name of the head, where it is not found")
-    add("--probe-size", type=int, default=10_000, metavar="N", help="most images (default: 10000)")
     add("--batch-size", type=int, default=64, metavar="N", help="default: 64")
     add("--workers", type=int, default=2, metavar="N", help="that load images (default: 2)")
     add("--device", metavar="DEVICE", help="default: cuda where there is one, else cpu")
@@ -111,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _analyze(arguments: argparse.Namespace) -> int:
     from tqdm.auto import tqdm
 
-    from sing_monitor.monitor.publishing import summary
+    from sing_monitor.monitor.summary import summary
     from sing_monitor.offline.analyzed_run import History
     from sing_monitor.tracking import open_store
 
@@ -155,15 +159,13 @@ def _analyze(arguments: argparse.Namespace) -> int:
 
 def _series(arguments: argparse.Namespace) -> Series:
     from sing_monitor.offline.series import Series
-    from sing_monitor.space.semantic_space import DEFAULT_SPACE
     from sing_monitor.space.vocabulary import read_class_names, read_vocabulary
 
     stats = _pixel_stats(arguments)
     images = Images(arguments.data, arguments.batch_size, arguments.workers, stats)
     settings = {
-        "space": load_space(arguments.space or DEFAULT_SPACE),
-        "head": arguments.head,
-        "probe_size": arguments.probe_size,
+        "space": _space(arguments.space),
+        **given_options(arguments),
         "pixel_stats": stats,
     }
     if arguments.class_names is not None:
@@ -180,6 +182,12 @@ def _series(arguments: argparse.Namespace) -> Series:
         arguments.save_snapshots,
         spelled,
     )
+
+
+def _space(given: str | None) -> SemanticSpace | None:
+    from sing_monitor.space.semantic_space import DEFAULT_SPACE
+
+    return None if given == "none" else load_space(given or DEFAULT_SPACE)
 
 
 def _pixel_stats(arguments: argparse.Namespace) -> tuple[list[float], list[float]] | None:

@@ -5,22 +5,34 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sing_monitor.tracking import Store, default_uri
 from sing_monitor.tracking.spool import spool_place
 
 
 def add_command(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    subparsers: argparse._SubParsersAction[Any],
     name: str,
     *,
     help: str,
     description: str,
     epilog: str,
+    late: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> argparse.ArgumentParser:
-    """A parser for one command, which keeps the line breaks of its texts."""
-    return subparsers.add_parser(
+    """A parser for one command, which keeps the line breaks of its texts.
+
+    Args:
+        subparsers: of the console command.
+        name: of the command.
+        help: one line.
+        description: of the command.
+        epilog: examples.
+        late: adds options whose definition takes seconds to import; called when the command is.
+    """
+    parser: CommandParser = subparsers.add_parser(
         name,
         help=help,
         description=description,
@@ -28,6 +40,21 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.late = late
+    return parser
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parser that takes its last options when it is used."""
+
+    late: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Add the last options, then parse."""
+        late, self.late = self.late, None
+        if late is not None:
+            late(self)
+        return super().parse_known_args(args, namespace)
 
 
 def add_tracking_uri(parser: argparse.ArgumentParser, help: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sing_monitor.analyses import CATALOGUE
+from sing_monitor.analyses import catalogue_of
 from sing_monitor.findings import Findings, complete
 from sing_monitor.tracking import (
     ArtifactNotFoundError,
@@ -111,7 +111,8 @@ class History:
             # Weights of a training stand in its history, whenever they are analysed.
             "monitor/stage": 0.0,
         }
-        values = complete({**findings.scalars, **own}, CATALOGUE, attributes)
+        specs = catalogue_of(has_embeddings=tags.get("reference") != "none")
+        values = complete({**findings.scalars, **own}, specs, attributes)
         logged = {"epoch": float(epoch), **values}
         try:
             self._run.put_scalars(logged, step, round(1000 * time.time()))

@@ -47,23 +47,6 @@ def score_pairs(
     return scores
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A question with one true answer for every image, before and after centered removal.
-
-    Args:
-        attribute: AS toward the true answer, degrees, (N,).
-        before: whether the text of the true answer is the nearest to ``T f``, (N,) of 1 and 0.
-        after: the same for the centered equivalent.
-        choices: how many answers there are to choose from.
-    """
-
-    attribute: Tensor
-    before: Tensor
-    after: Tensor
-    choices: int
-
-
 def angle(x: Tensor, y: Tensor) -> Tensor:
     """Angle between vectors, ``arccos(x.y / |x||y|)``, in degrees, 0 to 180 (SING, eq. 5).
 
@@ -146,28 +129,6 @@ def zero_shot_correct(cosines: Tensor, labels: Tensor) -> Tensor:
     """
     highest, nearest = cosines.nan_to_num(nan=-math.inf).max(dim=1)
     return (nearest == labels).to(cosines).where(highest > -math.inf, math.nan)
-
-
-def retention(before: float, after: float, *, choices: int, samples: int) -> float:
-    """What is left of a zero-shot accuracy, chance apart: ``(after - 1/K) / (before - 1/K)``.
-
-    Args:
-        before: accuracy on the translated features.
-        after: accuracy on their equivalents.
-        choices: K, the number of texts.
-        samples: N.
-
-    Returns:
-        1: nothing was lost; 0: down to chance. NaN when ``before`` is not above chance by two
-        standard errors: there was nothing to retain.
-    """
-    if choices < 2 or samples < 1:
-        return math.nan
-    chance = 1 / choices
-    margin = 2 * math.sqrt(chance * (1 - chance) / samples)
-    if not before > chance + margin:
-        return math.nan
-    return (after - chance) / (before - chance)
 
 
 def _between(u: Tensor, v: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class Delivery:
         self._spool.put(_TAGS, lambda path: path.write_text(text, "utf-8"))
         self._tags = {}
 
-    def put_scalars(self, name: str, scalars: KeptScalars) -> None:
+    def put_scalars(self, name: str, scalars: KeptScalars, *, by_logger: bool = True) -> None:
         """Keep what a logger of this process is about to log.
 
         Raises:
@@ -78,7 +78,8 @@ class Delivery:
         """
         name = f"{_SCALARS}/{name}.json"
         self._spool.put(name, scalars.save)
-        self._in_flight.add(self._spool.folder / name)
+        if by_logger:
+            self._in_flight.add(self._spool.folder / name)
 
     def keep(self, what: str, put: Callable[[], None]) -> None:
         """Put files into the spool, and deliver.

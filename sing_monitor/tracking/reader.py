@@ -68,6 +68,11 @@ class RunReader:
         found = (parse_validation(path) for path in self._files(self.layout.folder))
         return sorted(pair for pair in found if pair)
 
+    def tables(self, epoch: int, step: int) -> list[str]:
+        """Names of the tables that one validation left, sorted."""
+        found = map(Path, self._files(self.layout.validation(epoch, step)))
+        return [path.stem for path in found if path.suffix == ".parquet"]
+
     def table(
         self,
         table: str,

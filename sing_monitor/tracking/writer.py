@@ -167,6 +167,7 @@ class RunWriter:
         step: int,
         tracker_step: int,
         metric_prefix: str = "",
+        by_logger: bool = True,
     ) -> None:
         """Keep what a logger is about to log, until a delivery finds it in the run.
 
@@ -180,6 +181,7 @@ class RunWriter:
             step: the trainer's global step.
             tracker_step: the step that the logger gives to the tracker.
             metric_prefix: the ``prefix`` of the logger.
+            by_logger: whether a logger of this process brings them; else the next delivery does.
 
         Raises:
             OSError: if the disk refuses.
@@ -189,7 +191,8 @@ class RunWriter:
         metrics = {prefix + self.layout.metric(key): value for key, value in scalars.items()}
         metrics |= {f"{prefix}epoch": float(epoch), witness: float(step)}
         kept = KeptScalars(metrics, tracker_step, int(time.time() * 1000), witness)
-        self._delivery.put_scalars(f"epoch={epoch:04d}-step={step:08d}", kept)
+        name = f"epoch={epoch:04d}-step={step:08d}"
+        self._delivery.put_scalars(name, kept, by_logger=by_logger)
 
     def together(self) -> AbstractContextManager[None]:
         """Write several things in a block and deliver at its end: a server is asked only once."""

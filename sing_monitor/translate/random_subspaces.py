@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -9,9 +10,18 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from sing_monitor.row_blocks import NOISE, all_blocks, all_rows, deviations, squared_norms, working
+from sing_monitor.row_blocks import (
+    NOISE,
+    all_blocks,
+    all_rows,
+    deviations,
+    row_blocks,
+    squared_norms,
+    working,
+)
 
 if TYPE_CHECKING:
+    from sing_monitor.translate.cross_fit import CrossFit
     from sing_monitor.translate.reduced import Span
 
 # How many random draws the images share. Of 1,436 images the mean is as certain as if each had one
@@ -68,6 +78,24 @@ class RandomRemoval:
         rows = all_rows(features) if rows is None else rows
         kept = torch.lerp(center, features[rows].double(), self.keep[rows, None])
         return kept + self.add[rows, None] * self.directions[self.draws[rows]]
+
+    def translated(self, fit: CrossFit, original: Tensor, center: Tensor) -> Tensor:
+        """``T mu + keep (T f - T mu) + add A g``, (N, n): only the few g are multiplied with A.
+
+        Args:
+            fit: the translators T.
+            original: ``T f``, (N, n).
+            center: mu, (m,).
+        """
+        translated = torch.full_like(original, math.nan)
+        for translator, half in fit.halves(fit.folds):
+            base = translator(center).to(original)
+            steps = self.directions.to(original) @ translator.weight.T.to(original)
+            for rows in row_blocks(half):
+                keep, add = (each[rows, None].to(original) for each in (self.keep, self.add))
+                kept = torch.lerp(base, original.index_select(0, rows), keep)
+                translated[rows] = kept.addcmul_(add, steps.index_select(0, self.draws[rows]))
+        return translated
 
 
 def remove_at_random(

@@ -8,18 +8,25 @@ import pandas as pd
 import pytest
 import torch
 
-from sing_monitor.analyses import analyze_invariants, translate
 from sing_monitor.analyses.classes import evidence_scalars, poor_classes
 from sing_monitor.findings import Findings
 from sing_monitor.scores.class_leaks import deviations, p_values, q_values
 from sing_monitor.snapshot import Snapshot
-from tests.helpers import make_snapshot, make_texts, reorder
+from tests.helpers import (
+    make_snapshot,
+    make_texts,
+    observe,
+    reorder,
+    scored,
+    scored_of,
+)
 
 RIDGE = 0.01
+SUFFIXES = ("", "_centered", "_random")
 
 
 def analyzed(snapshot: Snapshot) -> Findings:
-    return analyze_invariants(translate(snapshot, make_texts(snapshot), ridge=RIDGE))
+    return scored(observe(snapshot, ridge=RIDGE))
 
 
 def blind_to(snapshot: Snapshot, label: int) -> Snapshot:
@@ -93,9 +100,9 @@ def test_two_classes_cannot_say_which_is_out_of_line() -> None:
 def test_the_translation_of_a_class_is_measured_on_images_it_was_not_fitted_on(
     seeing: Snapshot,
 ) -> None:
-    translation = translate(seeing, make_texts(seeing), ridge=RIDGE)
-    classes = analyze_invariants(translation).tables["classes"]
-    translated, z = translation.pairs.original, seeing.embeddings
+    observation = observe(seeing, ridge=RIDGE)
+    classes = scored(observation).tables["classes"]
+    translated, z = observation.translated.original, seeing.embeddings
     for label in range(12):
         errors = deviation = 0.0
         for row in (seeing.labels == label).nonzero().flatten().tolist():
@@ -140,3 +147,41 @@ def test_poor_classes_stand_worst_first_and_small_ones_are_left_out() -> None:
     )
     assert poor_classes(classes) == ["b", "a"]
     assert evidence_scalars(classes)["translator/poor_classes"] == 2
+
+
+def test_the_class_table_groups_the_images() -> None:
+    snapshot = make_snapshot(samples=50, classes=4)
+    keep = (snapshot.labels != 2) | (torch.arange(50) == 2)  # one image of class 2
+    snapshot = reorder(snapshot, keep.nonzero().squeeze(1))
+    findings = scored_of(snapshot, make_texts(snapshot), ridge=RIDGE)
+    classes = findings.tables["classes"].set_index("class_index")
+    images = findings.tables["images"]
+    groups = images.groupby("label")
+    assert classes["class_name"].tolist() == list(snapshot.class_names)
+    assert classes["n"].tolist() == groups.size().tolist()
+    correct = (images["label"] == images["prediction"]).groupby(images["label"]).mean()
+    np.testing.assert_allclose(classes["accuracy"], correct)
+    for suffix in SUFFIXES:
+        for name in (f"attribute_score{suffix}", f"image_score{suffix}"):
+            np.testing.assert_allclose(classes[name], groups[name].mean(), atol=1e-9)
+    for suffix in ("", "_centered"):
+        toward, moved = f"attribute_score{suffix}", f"image_score{suffix}"
+        magnitude = images[toward].abs().groupby(images["label"]).mean()
+        np.testing.assert_allclose(classes[f"attribute_score_abs{suffix}"], magnitude, atol=1e-9)
+        np.testing.assert_allclose(
+            classes[f"attribute_score_std{suffix}"], groups[toward].std(), atol=1e-9
+        )
+        np.testing.assert_allclose(
+            classes[f"image_score_std{suffix}"], groups[moved].std(), atol=1e-9
+        )
+    assert math.isnan(classes.loc[2, "image_score_std"])
+
+
+def test_the_classes_average_to_the_model_for_every_pair() -> None:
+    snapshot = make_snapshot(samples=60, classes=4)
+    findings = scored_of(snapshot, make_texts(snapshot), ridge=RIDGE)
+    classes = findings.tables["classes"]
+    for suffix in SUFFIXES:
+        for name in ("attribute_score", "attribute_score_abs", "image_score"):
+            value = findings.scalars[f"sing/{name}{suffix}"]
+            assert classes[f"{name}{suffix}"].mean() == pytest.approx(value, abs=1e-9)

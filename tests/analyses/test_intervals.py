@@ -7,29 +7,28 @@ import pandas as pd
 import pytest
 import torch
 
-from sing_monitor.analyses import analyze_invariants, translate
 from sing_monitor.analyses.intervals import analyze_intervals, headline, image_columns
-from sing_monitor.observation import Translation
+from sing_monitor.observation import Observation
+from sing_monitor.scores.pairs import CENTERED, RANDOM
 from sing_monitor.snapshot import Snapshot
-from tests.helpers import make_snapshot, make_texts
+from tests.helpers import make_snapshot, observe, scored
 
 
-def translated(snapshot: Snapshot) -> Translation:
-    return translate(snapshot, make_texts(snapshot), ridge=0.01)
+def observed(snapshot: Snapshot) -> Observation:
+    return observe(snapshot, ridge=0.01)
 
 
-def intervals(translation: Translation) -> pd.DataFrame:
-    scalars = analyze_invariants(translation).scalars
-    return analyze_intervals(translation, scalars).tables["intervals"].set_index("key")
+def intervals(observation: Observation) -> pd.DataFrame:
+    return analyze_intervals(observation).tables["intervals"].set_index("key")
 
 
 @pytest.fixture(scope="module")
-def big() -> Translation:
-    return translated(make_snapshot(samples=800, noise=3.0))
+def big() -> Observation:
+    return observed(make_snapshot(samples=800, noise=3.0))
 
 
-def test_the_intervals_are_about_the_scalars_themselves(big: Translation) -> None:
-    scalars = analyze_invariants(big).scalars
+def test_the_intervals_are_about_the_scalars_themselves(big: Observation) -> None:
+    scalars = scored(big).scalars
     means = {name: values.mean() for name, values in image_columns(big).items()}
     found = {key: float(value) for key, value in headline(means, big).items()}
     assert found.pop("attribute/colour_retention") > 0  # a ratio that the scalar says to be noise
@@ -39,7 +38,7 @@ def test_the_intervals_are_about_the_scalars_themselves(big: Translation) -> Non
     assert {"sing/retention", "sing/image_score_relative", "attribute/colour_score"} <= {*found}
 
 
-def test_every_interval_holds_its_value_and_says_on_what_it_stands(big: Translation) -> None:
+def test_every_interval_holds_its_value_and_says_on_what_it_stands(big: Observation) -> None:
     table = intervals(big).dropna()
     assert len(table) > 15
     assert (table["low"] < table["value"]).all()
@@ -48,8 +47,8 @@ def test_every_interval_holds_its_value_and_says_on_what_it_stands(big: Translat
     assert set(table["level"]) == {0.95}
 
 
-def test_the_interval_of_a_mean_is_two_standard_errors_wide(big: Translation) -> None:
-    images, labels = big.scores["_centered"].image, big.snapshot.labels
+def test_the_interval_of_a_mean_is_two_standard_errors_wide(big: Observation) -> None:
+    images, labels = big.scores[CENTERED].image, big.snapshot.labels
     variance = sum(
         (labels == c).double().mean() ** 2 * images[labels == c].var() / (labels == c).sum()
         for c in range(4)
@@ -58,9 +57,9 @@ def test_the_interval_of_a_mean_is_two_standard_errors_wide(big: Translation) ->
     assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * float(variance) ** 0.5, rel=0.1)
 
 
-def test_the_interval_of_a_ratio_is_that_of_images_drawn_anew(big: Translation) -> None:
-    centered = big.scores["_centered"].image.numpy()
-    random = big.scores["_random"].image.numpy()
+def test_the_interval_of_a_ratio_is_that_of_images_drawn_anew(big: Observation) -> None:
+    centered = big.scores[CENTERED].image.numpy()
+    random = big.scores[RANDOM].image.numpy()
     rng = np.random.default_rng(0)
     classes = [np.flatnonzero(big.snapshot.labels == c) for c in range(4)]
     ratios = []
@@ -73,8 +72,8 @@ def test_the_interval_of_a_ratio_is_that_of_images_drawn_anew(big: Translation) 
     assert row["high"] == pytest.approx(high, abs=0.15 * (high - low))
 
 
-def test_four_times_the_images_halve_the_interval(big: Translation) -> None:
-    few = translated(make_snapshot(samples=200, noise=3.0))
+def test_four_times_the_images_halve_the_interval(big: Observation) -> None:
+    few = observed(make_snapshot(samples=200, noise=3.0))
     widths = [
         row["high"] - row["low"]
         for row in (intervals(each).loc["sing/image_score_centered"] for each in (few, big))
@@ -82,12 +81,12 @@ def test_four_times_the_images_halve_the_interval(big: Translation) -> None:
     assert 1.4 < widths[0] / widths[1] < 2.8
 
 
-def test_the_same_probe_gives_the_same_intervals(big: Translation) -> None:
+def test_the_same_probe_gives_the_same_intervals(big: Observation) -> None:
     pd.testing.assert_frame_equal(intervals(big), intervals(big))
 
 
 def test_without_a_null_space_scores_are_zero_and_certain() -> None:
-    table = intervals(translated(make_snapshot(classes=12, feature_dim=5)))
+    table = intervals(observed(make_snapshot(classes=12, feature_dim=5)))
     for key in ("sing/attribute_score", "sing/image_score_centered"):
         assert table.loc[key, ["value", "low", "high"]].tolist() == [0, 0, 0]
     assert table.loc["sing/score_ratio", ["value", "low", "high"]].isna().all()
@@ -96,8 +95,8 @@ def test_without_a_null_space_scores_are_zero_and_certain() -> None:
 def test_an_undefined_scalar_has_no_interval() -> None:
     snapshot = make_snapshot()
     one_fold = replace(snapshot, image_ids=2 * torch.arange(60))
-    table = intervals(translated(one_fold))
+    table = intervals(observed(one_fold))
     assert table[["value", "low", "high"]].isna().all(axis=None)
     # At chance there is nothing to retain, though the ratio of the replicates is a number.
-    at_chance = intervals(translated(snapshot)).loc["attribute/colour_retention"]
+    at_chance = intervals(observed(snapshot)).loc["attribute/colour_retention"]
     assert at_chance[["value", "low", "high"]].isna().all()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import replace
-from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,23 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sing_monitor.analyses import CATALOGUE, analyze, analyze_invariants
+from sing_monitor.analyses import CATALOGUE, TABLES, analyze
 from sing_monitor.findings import Findings, complete, expand
 from sing_monitor.head.geometry import HeadGeometry
-from sing_monitor.observation import translate
-from sing_monitor.scores.angles import angle, attribute_score, image_score, retention
-from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, TextSet
-from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
-from sing_monitor.translate.random_subspaces import RANDOM_SEED, remove_at_random
+from sing_monitor.scores.angles import attribute_score, image_score
+from sing_monitor.scores.derived import retention
+from sing_monitor.space.text_embeddings import TextSet
+from sing_monitor.translate.random_subspaces import remove_at_random
 from tests.helpers import (
     class_texts,
+    direct,
     generator,
     make_snapshot,
     make_texts,
     normal,
     orthogonal,
+    planted,
     reorder,
+    scored_of,
 )
 
 RIDGE = 0.01
@@ -38,46 +38,6 @@ SUFFIXES = ("", "_centered", "_random")
 BASELINE = ("_random", "sing/image_score_relative", "perturb/")
 # Logits themselves, in the head's own unit.
 LOGITS = ("perturb/logits_random", "perturb/logits_principal")
-
-
-def planted(weight: Tensor, seen: float = 1.0) -> Snapshot:
-    """Three features that are translated as they are: class on two axes, 0.5 or 1.5 on the third.
-
-    Every combination stands once in each fold, so the translator is exact.
-    """
-    features, labels = [], []
-    for label in (0, 1):
-        for third in (0.5, 1.5):
-            for _ in range(2):
-                features.append([seen * (label == 0), seen * (label == 1), third])
-                labels.append(label)
-    return Snapshot(
-        weight=weight,
-        bias=None,
-        features=torch.tensor(features, dtype=torch.float64),
-        labels=torch.tensor(labels),
-        embeddings=torch.tensor(features, dtype=torch.float64),
-        class_names=("first", "second"),
-        image_ids=torch.arange(8),
-    )
-
-
-def invariants(
-    snapshot: Snapshot,
-    texts: Texts,
-    *,
-    ridge: float | Literal["auto"] = "auto",
-    seed: int = RANDOM_SEED,
-    **options: Any,
-) -> Findings:
-    return analyze_invariants(translate(snapshot, texts, ridge=ridge, seed=seed), **options)
-
-
-def direct(snapshot: Snapshot, ridge: float = RIDGE) -> tuple[CrossFit, Tensor, TranslatedPairs]:
-    features = snapshot.features.double()
-    fit = cross_fit(features, snapshot.embeddings, snapshot.folds, ridge)
-    center = features.mean(dim=0)
-    return fit, center, fit.translate(features, snapshot.geometry, center)
 
 
 def assert_scalars_agree(
@@ -98,7 +58,7 @@ def by_image(findings: Findings) -> pd.DataFrame:
 def test_class_on_seen_axes_by_hand() -> None:
     weight = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
     texts = class_texts(torch.eye(3)[:2])
-    findings = invariants(planted(weight), texts, ridge=1e-11)
+    findings = scored_of(planted(weight), texts, ridge=1e-11)
     low, high = math.degrees(math.atan(0.5)), math.degrees(math.atan(1.5))
     expected = {
         # The third feature is deleted, and nothing but the class is left.
@@ -131,13 +91,13 @@ def test_class_on_seen_axes_by_hand() -> None:
     assert math.isnan(findings.scalars["head/drift"])
     # The third feature explains itself, a quarter of three quarters. The refit's rounding grows as
     # the ridge falls: at 1e-11 it is 4e-6 on some processors.
-    refit = invariants(planted(weight), texts, ridge=1e-8).scalars["translator/r2_null"]
+    refit = scored_of(planted(weight), texts, ridge=1e-8).scalars["translator/r2_null"]
     assert refit == pytest.approx(1 / 3, abs=1e-6)
 
 
 def test_class_hidden_from_the_head_by_hand() -> None:
     snapshot = planted(torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]))
-    findings = invariants(snapshot, class_texts(torch.eye(3)[:2]), ridge=1e-11)
+    findings = scored_of(snapshot, class_texts(torch.eye(3)[:2]), ridge=1e-11)
     # The class goes to the middle of both, (0.5, 0.5, third): every image moves away from its own.
     score = distance = 0.0
     for third in (0.5, 1.5):
@@ -157,7 +117,7 @@ def test_class_hidden_from_the_head_by_hand() -> None:
 def test_scalars_of_the_scores_equal_direct_ones(dimensions: tuple[int, int]) -> None:
     snapshot = make_snapshot(classes=dimensions[0], feature_dim=dimensions[1])
     texts = make_texts(snapshot)
-    findings = invariants(snapshot, texts, ridge=RIDGE, seed=5)
+    findings = scored_of(snapshot, texts, ridge=RIDGE, seed=5)
     fit, center, pairs = direct(snapshot)
     geometry = snapshot.geometry
     text = texts.classes.embeddings[snapshot.labels]
@@ -189,12 +149,12 @@ def test_the_random_baseline_follows_the_seed_and_nothing_else() -> None:
     snapshot = make_snapshot()
     texts = make_texts(snapshot)
     state = torch.get_rng_state()
-    first = invariants(snapshot, texts, ridge=RIDGE, seed=0)
+    first = scored_of(snapshot, texts, ridge=RIDGE, seed=0)
     torch.rand(3)
-    again = invariants(snapshot, texts, ridge=RIDGE, seed=0)
-    other = invariants(snapshot, texts, ridge=RIDGE, seed=1)
+    again = scored_of(snapshot, texts, ridge=RIDGE, seed=0)
+    other = scored_of(snapshot, texts, ridge=RIDGE, seed=1)
     torch.set_rng_state(state)
-    invariants(snapshot, texts, ridge="auto")
+    scored_of(snapshot, texts, ridge="auto")
     assert torch.equal(torch.get_rng_state(), state)
     assert first.scalars == pytest.approx(again.scalars, nan_ok=True, rel=0, abs=0)
     assert first.scalars["sing/image_score_random"] != other.scalars["sing/image_score_random"]
@@ -211,25 +171,17 @@ def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
     assert values.keys() == keys
     assert all(math.isnan(values[key]) for key in keys if key.startswith("monitor/"))
     assert all(math.isfinite(values[key]) for key in expected - {"attribute/colour_retention"})
-    assert findings.tables.keys() == {
-        "classes",
-        "images",
-        "spectrum",
-        "concepts",
-        "class_concepts",
-        "intervals",
-        "ridge",
-        "support",
-        "class_support",
-        "steering",
-    }
+    assert findings.tables.keys() == TABLES.keys()
+    for name, table in findings.tables.items():
+        expected = [column.name.format(attribute="colour") for column in TABLES[name].columns]
+        assert list(table.columns) == expected, name
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**20))
 def test_attribute_score_never_exceeds_image_score(seed: int) -> None:
     snapshot = make_snapshot(seed=seed, samples=30)
-    images = invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["images"]
+    images = scored_of(snapshot, make_texts(snapshot), ridge=RIDGE).tables["images"]
     for suffix in SUFFIXES:
         toward, moved = images[f"attribute_score{suffix}"], images[f"image_score{suffix}"]
         assert (toward.abs() <= moved + 1e-9).all()
@@ -320,202 +272,10 @@ def test_scores_do_not_depend_on_the_order_of_the_images(seed: int, ridge) -> No
         pd.testing.assert_frame_equal(before.tables[name], after.tables[name], atol=1e-7)
 
 
-def test_the_class_table_groups_the_images() -> None:
-    snapshot = make_snapshot(samples=50, classes=4)
-    keep = (snapshot.labels != 2) | (torch.arange(50) == 2)  # one image of class 2
-    snapshot = reorder(snapshot, keep.nonzero().squeeze(1))
-    findings = invariants(snapshot, make_texts(snapshot), ridge=RIDGE)
-    classes = findings.tables["classes"].set_index("class_index")
-    images = findings.tables["images"]
-    groups = images.groupby("label")
-    assert classes["class_name"].tolist() == list(snapshot.class_names)
-    assert classes["n"].tolist() == groups.size().tolist()
-    correct = (images["label"] == images["prediction"]).groupby(images["label"]).mean()
-    np.testing.assert_allclose(classes["accuracy"], correct)
-    for suffix in SUFFIXES:
-        for name in (f"attribute_score{suffix}", f"image_score{suffix}"):
-            np.testing.assert_allclose(classes[name], groups[name].mean(), atol=1e-9)
-    for suffix in ("", "_centered"):
-        toward, moved = f"attribute_score{suffix}", f"image_score{suffix}"
-        magnitude = images[toward].abs().groupby(images["label"]).mean()
-        np.testing.assert_allclose(classes[f"attribute_score_abs{suffix}"], magnitude, atol=1e-9)
-        np.testing.assert_allclose(
-            classes[f"attribute_score_std{suffix}"], groups[toward].std(), atol=1e-9
-        )
-        np.testing.assert_allclose(
-            classes[f"image_score_std{suffix}"], groups[moved].std(), atol=1e-9
-        )
-    assert math.isnan(classes.loc[2, "image_score_std"])
-
-
-def test_the_classes_average_to_the_model_for_every_pair() -> None:
-    snapshot = make_snapshot(samples=60, classes=4)
-    findings = invariants(snapshot, make_texts(snapshot), ridge=RIDGE)
-    classes = findings.tables["classes"]
-    for suffix in SUFFIXES:
-        for name in ("attribute_score", "attribute_score_abs", "image_score"):
-            value = findings.scalars[f"sing/{name}{suffix}"]
-            assert classes[f"{name}{suffix}"].mean() == pytest.approx(value, abs=1e-9)
-
-
-def test_concept_tables_equal_direct_scores() -> None:
-    snapshot = make_snapshot(samples=40, classes=5)
-    snapshot = reorder(snapshot, (snapshot.labels != 3).nonzero().squeeze(1))
-    texts = make_texts(snapshot, concepts=4)
-    assert texts.concepts is not None
-    findings = invariants(snapshot, texts, ridge=RIDGE)
-    _, _, pairs = direct(snapshot)
-    groups: dict[int | None, Tensor] = {None: torch.arange(len(snapshot))}
-    groups |= {c: (snapshot.labels == c).nonzero().squeeze(1) for c in (0, 1, 2, 4)}
-    by_class = findings.tables["class_concepts"]
-    assert len(by_class) == 4 * 4
-    for c, rows in groups.items():
-        table = findings.tables["concepts"]
-        if c is not None:
-            table = by_class[by_class["class_index"] == c]
-            assert set(table["class_name"]) == {snapshot.class_names[c]}
-        table = table.set_index("concept")
-        assert table.index.tolist() == list(texts.concepts.names)
-        assert set(table["n"]) == {len(rows)}
-        for name, text in zip(texts.concepts.names, texts.concepts.embeddings, strict=True):
-            before, after = pairs.original[rows], pairs.removed[rows]
-            centered = pairs.centered[rows]
-            quantities = {
-                "angle_before": angle(before, text),
-                "angle_after": angle(after, text),
-                "attribute_score": attribute_score(before, after, text),
-                "angle_after_centered": angle(centered, text),
-                "attribute_score_centered": attribute_score(before, centered, text),
-            }
-            expected = {column: values.mean() for column, values in quantities.items()} | {
-                "angle_before_std": quantities["angle_before"].std(),
-                "angle_after_std": quantities["angle_after"].std(),
-                "attribute_score_std": quantities["attribute_score"].std(),
-                "angle_after_std_centered": quantities["angle_after_centered"].std(),
-                "attribute_score_std_centered": quantities["attribute_score_centered"].std(),
-            }
-            for column, value in expected.items():
-                assert table.loc[name, column] == pytest.approx(float(value), abs=1e-7), column
-
-
-def test_without_concepts_there_are_no_concept_tables() -> None:
-    snapshot = make_snapshot()
-    texts = replace(make_texts(snapshot), concepts=None)
-    tables = invariants(snapshot, texts, ridge=RIDGE).tables
-    assert tables.keys() == {"classes", "images", "spectrum"}
-
-
-def test_neighbours_are_the_nearest_other_images() -> None:
-    snapshot = make_snapshot()
-    findings = invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=12)
-    images = findings.tables["images"]
-    _, _, pairs = direct(snapshot)
-    unit = torch.nn.functional.normalize(snapshot.embeddings, dim=1)
-    queries = {
-        "before": pairs.original,
-        "after": pairs.removed,
-        "after_centered": pairs.centered,
-    }
-    assert images["mover"].sum() == 12
-    for row, mover in enumerate(images["mover"]):
-        for name, query in queries.items():
-            others = (unit @ query[row]).argsort(descending=True).tolist()
-            others.remove(row)
-            expected = [images["image"][other] for other in others[:3]] if mover else []
-            assert images[f"neighbours_{name}"][row] == expected
-
-
-def test_a_copy_of_an_image_is_not_its_neighbour() -> None:
-    snapshot = make_snapshot(samples=20)
-    twice = reorder(snapshot, torch.arange(20).repeat(2))
-    images = invariants(twice, make_texts(twice), ridge=RIDGE, n_images=40).tables["images"]
-    for own, found in zip(images["image"], images["neighbours_before"], strict=True):
-        assert len(found) == 3
-        assert own not in found
-
-
-def test_movers_are_half_by_attribute_and_half_by_image_score() -> None:
-    snapshot = make_snapshot()
-    images = invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=9).tables["images"]
-    by_attribute = images["attribute_score_centered"].abs().nlargest(4).index
-    by_image = images["image_score_centered"].drop(by_attribute).nlargest(5).index
-    assert set(images.index[images["mover"]]) == {*by_attribute, *by_image}
-
-
-@pytest.mark.parametrize(("n_images", "movers"), [(0, 0), (1, 1), (7, 7), (60, 60), (1000, 60)])
-def test_there_are_as_many_movers_as_asked_for(n_images: int, movers: int) -> None:
-    snapshot = make_snapshot()
-    findings = invariants(snapshot, make_texts(snapshot), ridge=RIDGE, n_images=n_images)
-    assert findings.tables["images"]["mover"].sum() == movers
-
-
-def test_the_image_table_says_what_is_known_of_an_image() -> None:
-    snapshot = make_snapshot()
-    images = invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["images"]
-    assert snapshot.image_ids is not None
-    assert snapshot.sample_index is not None
-    colours, names = snapshot.attributes["colour"]
-    # Two's complement, sixteen digits.
-    assert [int(each, 16) for each in images["image"]] == [
-        each % 2**64 for each in snapshot.image_ids.tolist()
-    ]
-    assert set(images["image"].str.len()) == {16}
-    assert images["label"].tolist() == snapshot.labels.tolist()
-    assert images["prediction"].tolist() == snapshot.predictions.tolist()
-    assert images["fold"].tolist() == snapshot.folds.tolist()
-    assert images["sample_index"].tolist() == snapshot.sample_index.tolist()
-    assert images["attribute:colour"].tolist() == [names[c] for c in colours.tolist()]
-
-
-def test_the_spectrum_tells_what_counts_toward_the_rank() -> None:
-    snapshot = replace(make_snapshot(), weight=normal(4, 2, seed=0) @ normal(2, 12, seed=1))
-    spectrum = invariants(snapshot, make_texts(snapshot), ridge=RIDGE).tables["spectrum"]
-    assert spectrum["in_row_space"].tolist() == [True, True, False, False]
-    np.testing.assert_allclose(
-        spectrum["singular_value"], torch.linalg.svdvals(snapshot.weight), atol=1e-12
-    )
-
-
-def test_attributes_by_hand() -> None:
-    # The head reads the class; the colour, on the third feature, is all in the null space.
-    snapshot = planted(torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
-    snapshot = replace(
-        snapshot,
-        features=snapshot.features.repeat(5, 1),
-        embeddings=snapshot.embeddings.repeat(5, 1),
-        labels=snapshot.labels.repeat(5),
-        image_ids=torch.arange(40),
-    )
-    bright = (snapshot.features[:, 2] > 1).long()
-    snapshot = replace(snapshot, attributes={"ink": (bright, ("dark", "bright"))})
-    values = torch.tensor([[1.0, 1.0, 0.9], [0.1, 0.1, 2.0]])
-    texts = Texts(
-        TextSet(snapshot.class_names, torch.eye(3)[:2]),
-        attributes={"ink": TextSet(("dark", "bright"), values)},
-    )
-    scalars = invariants(snapshot, texts, ridge=1e-11).scalars
-    before = snapshot.features
-    after = torch.cat([before[:, :2], torch.ones(40, 1)], dim=1)
-    expected = attribute_score(before, after, values.double()[bright])
-    assert scalars["attribute/ink_score"] == pytest.approx(float(expected.mean()), abs=1e-6)
-    assert float(expected.mean()) < -4
-    assert scalars["attribute/ink_zero_shot"] == 1
-    # With the third feature at 1, every image looks alike: one of the two values is right.
-    assert scalars["attribute/ink_zero_shot_centered"] == 0.5
-    assert scalars["attribute/ink_retention"] == pytest.approx(0)
-
-
-def test_an_attribute_without_texts_is_left_to_the_catalogue() -> None:
-    snapshot = make_snapshot()
-    texts = replace(make_texts(snapshot), attributes={})
-    scalars = invariants(snapshot, texts, ridge=RIDGE).scalars
-    assert not any(key.startswith("attribute/") for key in scalars)
-
-
 @pytest.mark.parametrize("classes", [12, 30])
 def test_without_a_null_space_scores_are_exactly_0(classes: int) -> None:
     snapshot = make_snapshot(samples=90, classes=classes, feature_dim=12)
-    scalars = invariants(snapshot, make_texts(snapshot), ridge=RIDGE).scalars
+    scalars = scored_of(snapshot, make_texts(snapshot), ridge=RIDGE).scalars
     assert scalars["head/null_dim"] == 0
     for suffix in SUFFIXES:
         for name in ("attribute_score", "attribute_score_abs", "image_score", "image_score_std"):
@@ -533,7 +293,7 @@ def test_without_a_null_space_scores_are_exactly_0(classes: int) -> None:
 def test_a_head_of_zeros_hides_everything() -> None:
     snapshot = make_snapshot()
     snapshot = replace(snapshot, weight=torch.zeros_like(snapshot.weight))
-    scalars = invariants(snapshot, make_texts(snapshot), ridge=RIDGE).scalars
+    scalars = scored_of(snapshot, make_texts(snapshot), ridge=RIDGE).scalars
     assert scalars["head/rank"] == 0
     assert scalars["head/null_energy"] == pytest.approx(1)
     assert scalars["head/null_angle"] == 90
@@ -593,43 +353,16 @@ def test_an_empty_fold_has_no_scores() -> None:
     assert findings.tables["classes"]["n"].tolist() == [15] * 4
 
 
-def test_drift_is_that_of_the_heads() -> None:
-    snapshot = make_snapshot()
-    texts = make_texts(snapshot)
-    previous = HeadGeometry.from_weight(normal(4, 12, seed=9))
-    findings = invariants(snapshot, texts, ridge=RIDGE, previous_head=previous)
-    assert findings.scalars["head/drift"] == snapshot.geometry.drift_from(previous) > 0.1
-    other = HeadGeometry.from_weight(normal(4, 13, seed=9))
-    findings = invariants(snapshot, texts, ridge=RIDGE, previous_head=other)
-    assert math.isnan(findings.scalars["head/drift"])
-
-
-def test_a_zero_feature_has_no_null_angle() -> None:
-    snapshot = planted(torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]]))
-    texts = class_texts(torch.eye(3)[:2])
-    expected = invariants(snapshot, texts, ridge=RIDGE).scalars["head/null_angle"]
-    more = Snapshot(
-        weight=snapshot.weight,
-        bias=None,
-        features=torch.cat([snapshot.features, torch.zeros(2, 3)]),
-        labels=torch.cat([snapshot.labels, torch.tensor([0, 1])]),
-        embeddings=torch.cat([snapshot.embeddings, torch.ones(2, 3)]),
-        class_names=snapshot.class_names,
-    )
-    scalars = invariants(more, texts, ridge=RIDGE).scalars
-    assert scalars["head/null_angle"] == pytest.approx(expected)
-
-
 def test_auto_picks_a_ridge_and_warns_at_the_edge(caplog) -> None:
     snapshot = make_snapshot(noise=9)
     texts = make_texts(snapshot)
     with caplog.at_level(logging.WARNING, "sing_monitor"):
-        scalars = invariants(snapshot, texts).scalars
+        scalars = scored_of(snapshot, texts).scalars
         assert caplog.text == ""
-        again = invariants(snapshot, texts, ridge=scalars["translator/ridge"])
+        again = scored_of(snapshot, texts, ridge=scalars["translator/ridge"])
         assert_scalars_agree(again, Findings(scalars), tolerance=0)
         noise = replace(snapshot, embeddings=normal(60, 8, seed=5))
-        assert invariants(noise, texts).scalars["translator/ridge"] == 10
+        assert scored_of(noise, texts).scalars["translator/ridge"] == 10
     assert "at the edge of the grid" in caplog.text
 
 
@@ -687,51 +420,6 @@ def test_fewer_images_than_features_are_analysed(samples: int) -> None:
     assert math.isfinite(scalars["translator/r2_null"])
 
 
-@pytest.mark.parametrize("name", ["features", "embeddings"])
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_values_that_are_not_finite_are_counted(name: str, value: float) -> None:
-    snapshot = make_snapshot()
-    texts = make_texts(snapshot)
-    broken = getattr(snapshot, name).clone()
-    broken[[3, 3, 50], [0, 1, 2]] = value
-    with pytest.raises(ValueError, match=f"{name} of 2 of 60 images hold NaN or infinite"):
-        invariants(replace(snapshot, **{name: broken}), texts)
-
-
-def test_a_probe_without_images_is_refused() -> None:
-    snapshot = make_snapshot()
-    texts = make_texts(snapshot)
-    with pytest.raises(ValueError, match="the probe holds no image"):
-        invariants(reorder(snapshot, torch.zeros(0).long()), texts)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"classes": TextSet(tuple("abc"), torch.ones(3, 8))},
-            "classes: the snapshot names 4, but there are 3 texts",
-        ),
-        (
-            {"attributes": {"colour": TextSet(tuple("ab"), torch.ones(2, 8))}},
-            "attribute 'colour': the snapshot names 3, but there are 2 texts",
-        ),
-        (
-            {
-                "classes": TextSet(tuple("abcd"), torch.ones(4, 7)),
-                "concepts": None,
-                "attributes": {},
-            },
-            "texts have 7 dimensions, image embeddings 8",
-        ),
-    ],
-)
-def test_texts_that_do_not_fit_are_refused(change, message: str) -> None:
-    snapshot = make_snapshot()
-    with pytest.raises(ValueError, match=message):
-        invariants(snapshot, replace(make_texts(snapshot), **change))
-
-
 @pytest.mark.parametrize(("ridge", "apart"), [(1e-6, 1e-3), (1e-2, 1e-3)])
 def test_a_small_ridge_makes_little_of_single_precision(ridge: float, apart: float) -> None:
     # Features of unequal scale, as trained ones are: the ridge divides by small eigenvalues.
@@ -744,7 +432,7 @@ def test_a_small_ridge_makes_little_of_single_precision(ridge: float, apart: flo
     )
     wide = replace(narrow, features=narrow.features.double(), embeddings=narrow.embeddings.double())
     texts = make_texts(snapshot)
-    single, double = (invariants(each, texts, ridge=ridge).scalars for each in (narrow, wide))
+    single, double = (scored_of(each, texts, ridge=ridge).scalars for each in (narrow, wide))
     for suffix in SUFFIXES:
         for name in ("attribute_score", "image_score"):
             key = f"sing/{name}{suffix}"

@@ -7,15 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from sing_monitor.analyses import analyze_perturbations, translate
-from sing_monitor.analyses.perturbation import DRAWS, PERTURBATION_METRICS
+from sing_monitor.analyses.perturbation import (
+    DRAWS,
+    PERTURBATION_METRICS,
+    analyze_perturbations,
+)
 from sing_monitor.scores.angles import angle
 from sing_monitor.snapshot import Snapshot
-from tests.helpers import make_snapshot, make_texts, normal
+from tests.helpers import make_snapshot, normal, observe
 
 
 def scalars(snapshot: Snapshot, seed: int = 0) -> dict[str, float]:
-    found = analyze_perturbations(translate(snapshot, make_texts(snapshot), ridge=0.01), seed=seed)
+    found = analyze_perturbations(observe(snapshot, ridge=0.01, seed=seed))
     assert not found.tables
     assert set(found.scalars) == {spec.key for spec in PERTURBATION_METRICS}
     return {key.partition("/")[2]: value for key, value in found.scalars.items()}
@@ -31,16 +34,16 @@ def test_only_null_perturbations_leave_the_logits() -> None:
 def test_against_logits_and_angles_of_perturbed_features() -> None:
     """The short cuts, a linear head and one product a fold, against the definition."""
     snapshot = make_snapshot()
-    translation = translate(snapshot, make_texts(snapshot), ridge=0.01)
+    observation = observe(snapshot, ridge=0.01)
     draws = torch.randn(DRAWS, 12, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    features, geometry = snapshot.features, translation.geometry
+    features, geometry = snapshot.features, observation.geometry
     size = (features - features.mean(dim=0)).square().sum(dim=1).mean().sqrt()
     found = scalars(snapshot, seed=3)
 
     def logits(each: Tensor) -> Tensor:
         return each @ snapshot.weight.T
 
-    assert translation.fit.translators is not None
+    assert observation.fit.translators is not None
     for name, parts in (
         ("null", geometry.null(draws)),
         ("random", draws),
@@ -50,11 +53,11 @@ def test_against_logits_and_angles_of_perturbed_features() -> None:
         changes, scores = [], []
         for step in steps:
             changes.append((logits(features + step) - logits(features)).norm(dim=1))
-            moved = torch.empty_like(translation.pairs.original)
-            for fold, translator in enumerate(translation.fit.translators):
+            moved = torch.empty_like(observation.translated.original)
+            for fold, translator in enumerate(observation.fit.translators):
                 rows = snapshot.folds == fold
                 moved[rows] = translator(features[rows] + step)
-            scores.append(angle(translation.pairs.original, moved))
+            scores.append(angle(observation.translated.original, moved))
         assert found[f"logits_{name}"] == pytest.approx(
             float(torch.stack(changes).mean()), abs=1e-12
         )

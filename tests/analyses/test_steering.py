@@ -6,24 +6,24 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sing_monitor.analyses import analyze_steering, translate
 from sing_monitor.analyses.steering import (
     IMAGES_PER_PAIR,
     MAX_PAIRS,
     STEERING_METRICS,
+    analyze_steering,
     nearest_pairs,
 )
 from sing_monitor.findings import Findings
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translate.steering import steer
-from tests.helpers import generator, make_snapshot, make_texts, normal, reorder
+from tests.helpers import generator, make_snapshot, make_texts, normal, observe, reorder
 
 ARGUMENTS = {"samples": 120, "feature_dim": 24, "noise": 0.1}
 
 
 def steering(snapshot: Snapshot, **changes: object) -> Findings:
     texts = make_texts(snapshot)
-    return analyze_steering(translate(snapshot, texts, ridge=0.01), **changes)  # type: ignore[arg-type]
+    return analyze_steering(observe(snapshot, texts, ridge=0.01), **changes)  # type: ignore[arg-type]
 
 
 def test_each_class_goes_to_the_class_of_the_nearest_text() -> None:
@@ -43,18 +43,18 @@ def test_pairs_of_many_classes_are_few_and_spread_out() -> None:
 
 def test_the_table_holds_what_each_translator_says_of_the_other_fold() -> None:
     snapshot = make_snapshot(**ARGUMENTS)
-    translation = translate(snapshot, make_texts(snapshot), ridge=0.01)
-    table = analyze_steering(translation, pairs=[(2, 0), (2, 3)]).tables["steering"]
+    observation = observe(snapshot, ridge=0.01)
+    table = analyze_steering(observation, pairs=[(2, 0), (2, 3)]).tables["steering"]
     assert table["source"].tolist() == ["class 2", "class 2"]
     assert table["target"].tolist() == ["class 0", "class 3"]
     assert table["n"].tolist() == [IMAGES_PER_PAIR] * 2
     own = (snapshot.labels == 2).nonzero().flatten()
     own = own[snapshot.image_ids[own].argsort()][:IMAGES_PER_PAIR]
     scores = []
-    assert translation.fit.translators is not None
+    assert observation.fit.translators is not None
     for row in own.tolist():
-        translator = translation.fit.translators[int(snapshot.folds[row])]
-        text = translation.texts.classes.embeddings[3]
+        translator = observation.fit.translators[int(snapshot.folds[row])]
+        text = observation.class_texts[3]
         moved = steer(snapshot.features[row : row + 1], translator, snapshot.geometry, text)
         scores.append(float(moved.attribute_score))
     finite = [score for score in scores if not math.isnan(score)]
@@ -83,7 +83,7 @@ def test_the_same_images_are_steered_whatever_their_order() -> None:
     texts = make_texts(snapshot)
     shuffled = reorder(snapshot, torch.randperm(len(snapshot), generator=generator(1)))
     first, second = (
-        analyze_steering(translate(each, texts, ridge=0.01)) for each in (snapshot, shuffled)
+        analyze_steering(observe(each, texts, ridge=0.01)) for each in (snapshot, shuffled)
     )
     assert second.scalars == pytest.approx(first.scalars, rel=1e-9)
 
@@ -114,8 +114,8 @@ def test_a_class_without_images_is_a_row_of_undefined_scores() -> None:
     snapshot = make_snapshot(**ARGUMENTS)
     texts = make_texts(snapshot)
     rest = reorder(snapshot, (snapshot.labels != 1).nonzero().flatten())
-    translation = translate(rest, texts, ridge=0.01)
-    table = analyze_steering(translation, pairs=[(1, 0), (0, 1)]).tables["steering"]
+    observation = observe(rest, texts, ridge=0.01)
+    table = analyze_steering(observation, pairs=[(1, 0), (0, 1)]).tables["steering"]
     assert table["n"].tolist() == [0, IMAGES_PER_PAIR]
     assert table["attribute_score"].isna().tolist() == [True, False]
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sing_monitor.analyses.support import SUPPORT_METRICS, analyze_support
+from sing_monitor.analyses.support import SUPPORT_METRICS, support_of
 from sing_monitor.findings import Findings
-from sing_monitor.observation import translate
 from sing_monitor.scores.angles import score_pairs
+from sing_monitor.scores.pairs import EQUIVALENTS
 from sing_monitor.snapshot import Snapshot
+from sing_monitor.translate.cross_fit import TranslatedPairs
 from tests.helpers import make_snapshot, make_texts, normal, orthogonal, reorder
 
 
@@ -24,12 +25,11 @@ def real(samples: int = 400, seed: int = 0) -> Snapshot:
 
 def support(snapshot: Snapshot, original: Tensor, removed: Tensor, centered: Tensor) -> Findings:
     """The analysis of any vectors in the place of ``T f`` and its two equivalents."""
-    translation = translate(snapshot, make_texts(snapshot), ridge=0.1)
-    pairs = replace(translation.pairs, original=original, removed=removed, centered=centered)
-    texts = translation.texts.classes.embeddings
-    scored = score_pairs(original, [removed, centered], texts, snapshot.labels)
-    scores = dict(zip(("", "_centered"), scored, strict=True))
-    return analyze_support(replace(translation, pairs=pairs, scores=scores))
+    texts = make_texts(snapshot).classes.embeddings
+    scores = score_pairs(original, [removed, centered], texts, snapshot.labels)
+    distances = {pair: found.image for pair, found in zip(EQUIVALENTS, scores, strict=True)}
+    pairs = TranslatedPairs(original, removed, centered, snapshot.seen)
+    return support_of(snapshot, pairs, distances)
 
 
 def test_other_real_images_are_in_support_as_often_as_real_images_are() -> None:

@@ -8,11 +8,11 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from sing_monitor.app.read import store as data
-from sing_monitor.app.ui.selection import source
+from sing_monitor.app.ui.selection import run_source
 from sing_monitor.findings import Findings
 from tests.app.conftest import Opened
 from tests.app.stores import Store, history
-from tests.servers import MlflowServer
+from tests.helpers.servers import MlflowServer
 
 
 def test_runs_curves_and_tables_of_a_server(
@@ -33,7 +33,7 @@ def test_runs_curves_and_tables_of_a_server(
     assert not app.exception
     assert app.get("vega_lite_chart")
     listing = data.listing(server)
-    served = source(server, listing[listing["run_id"] == run].iloc[0])
+    served = run_source(server, listing[listing["run_id"] == run].iloc[0])
     validations = data.validations(served)
     read = data.tables(served, "classes", validations, where=("class_name", "b"))
     assert validations == [(0, 100), (1, 200), (2, 300)] == list(read)

@@ -17,11 +17,14 @@ import time
 import torch
 from sklearn.linear_model import Ridge
 
-from sing_monitor.analyses import analyze, analyze_collapse, analyze_invariants, translate
+from sing_monitor.analyses import analyze
+from sing_monitor.analyses.collapse import analyze_collapse
+from sing_monitor.observation import Observation
 from sing_monitor.scores.angles import attribute_score, image_score
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from tests.benchmarks.machine import alternating, describe
+from tests.helpers import scored
 
 RIDGE = 1e-3
 SHAPES = {  # samples N, features m, classes C, embedding n, concepts K
@@ -89,9 +92,9 @@ def main() -> None:
             analyze(fresh(snapshot), texts, ridge=arguments.ridge)
 
         def core(snapshot: Snapshot = snapshot, texts: Texts = texts) -> None:
-            translation = translate(fresh(snapshot), texts, ridge=arguments.ridge)
-            analyze_invariants(translation)
-            analyze_collapse(translation.snapshot)
+            observation = Observation(fresh(snapshot), texts, ridge=arguments.ridge)
+            scored(observation)
+            analyze_collapse(observation)
 
         def plain(snapshot: Snapshot = snapshot, texts: Texts = texts) -> None:
             plain_recipe(fresh(snapshot), texts, arguments.ridge)

@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader
 from sing_monitor.commands.cli import main
 from sing_monitor.commands.options import spool_folder
 from sing_monitor.tracking import RunReader, list_runs, open_store
-from tests.callbacks import tiny
-from tests.finished_run import FinishedRun
+from tests.helpers import tiny
+from tests.helpers.finished_run import FinishedRun
 
 HERE = "tests.commands.test_analyze"
-SPACE = ["--space", "tests.callbacks.tiny:HashSpace"]
+SPACE = ["--space", "tests.helpers.tiny:HashSpace"]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_checkpoints_of_a_training_give_the_curves_that_its_callback_logged(
 ) -> None:
     words = tmp_path / "words.txt"
     words.write_text("red\nstriped\n")
-    options = ["--model", "tests.callbacks.tiny:Classifier", "--data", f"{HERE}:validation"]
+    options = ["--model", "tests.helpers.tiny:Classifier", "--data", f"{HERE}:validation"]
     options += ["--concepts", str(words), "--save-snapshots"]
     # Interrupted after the first epoch: the second call goes on with its ridge and its head.
     folder = tmp_path / "checkpoints"
@@ -113,7 +113,7 @@ def test_checkpoints_of_a_training_give_the_curves_that_its_callback_logged(
 def test_a_folder_of_runs_is_filled_and_gone_on_with(
     run_with_snapshot: FinishedRun, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--model", f"{tiny.__name__}:Classifier", "--data", f"{HERE}:validation"]
+    options = ["--model", "tests.helpers.tiny:Classifier", "--data", f"{HERE}:validation"]
     options += ["--save-snapshots"]
     folder = place / "checkpoints"
     folder.mkdir()
@@ -228,11 +228,11 @@ def save_as_timm_does(
         (["--data", "nowhere"], "there is no folder 'nowhere'"),
         (["--data", f"{HERE}:nothing"], "has no function 'nothing'"),
         (["--model", "no_such:Model"], "cannot be imported"),
-        (["--model", "tests.callbacks.tiny:timm_classifier"], "it lacks network."),
+        (["--model", "tests.helpers.tiny:timm_classifier"], "it lacks network."),
         (["--timm", "resnet999"], "timm cannot build 'resnet999' (close names: resnet"),
         ([], "does not say which model it belongs to"),
         (
-            ["--model", "tests.callbacks.tiny:Classifier", "--probe-size", "1"],
+            ["--model", "tests.helpers.tiny:Classifier", "--probe-size", "1"],
             "expected an integer of at least 2",
         ),
         (["--mean", "0.5"], "--mean and --std belong together"),
@@ -307,7 +307,7 @@ def test_ctrl_c_leaves_a_run_that_the_same_command_takes_up(
     assert "Stopped. The same command goes on" in capsys.readouterr().err
     (run,) = MlflowClient(uri).search_runs(["1"])
     assert run.info.status == "KILLED"
-    assert analyze(uri, checkpoint, "--model", "tests.callbacks.tiny:Classifier", *data) == 0
+    assert analyze(uri, checkpoint, "--model", "tests.helpers.tiny:Classifier", *data) == 0
     (row,) = list_runs(uri).to_dict("records")
     assert (row["run_id"], row["status"]) == (run.info.run_id, "FINISHED")
     assert RunReader(uri, row["run_id"]).scalars()["epoch"].tolist() == [1]

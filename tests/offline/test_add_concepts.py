@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from sing_monitor.offline.add_concepts import add_concepts, check_space
 from sing_monitor.tracking import ArtifactNotFoundError, MlflowRun, RunReader, RunWriter
 from tests.app.stores import Store, history
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 
 def named(name: str) -> tiny.HashSpace:

@@ -12,7 +12,6 @@ from sing_monitor.scores.angles import (
     angle,
     attribute_score,
     image_score,
-    retention,
     text_cosines,
     to_degrees,
     zero_shot_correct,
@@ -106,17 +105,3 @@ def test_zero_shot_takes_the_nearest_text() -> None:
     correct = zero_shot_correct(cosines, torch.tensor([1, 1, 1, 0, 0]))
     assert correct[:4].tolist() == [1, 0, 1, 0]
     assert correct[4].isnan()
-
-
-@pytest.mark.parametrize(("after", "kept"), [(0.9, 1.0), (0.55, 0.5), (0.2, 0.0), (0.1, -1 / 7)])
-def test_retention_is_what_is_left_above_chance(after: float, kept: float) -> None:
-    assert retention(0.9, after, choices=5, samples=1000) == pytest.approx(kept)
-
-
-def test_retention_needs_two_standard_errors_above_chance() -> None:
-    # Chance 0.5 on 100 images has a standard error of 0.05.
-    assert math.isnan(retention(0.6, 0.5, choices=2, samples=100))
-    assert retention(0.61, 0.5, choices=2, samples=100) == 0
-    assert math.isnan(retention(math.nan, 0.5, choices=2, samples=100))
-    assert math.isnan(retention(1.0, 1.0, choices=1, samples=100))
-    assert math.isnan(retention(1.0, 1.0, choices=2, samples=0))

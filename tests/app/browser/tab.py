@@ -65,7 +65,7 @@ class Tab:
         return found
 
     def darken(self, is_dark: bool = True) -> None:
-        """Make the system's colours dark or light, and wait until the page follows."""
+        """Make the system's colors dark or light, and wait until the page follows."""
         self.page.emulate_media(color_scheme="dark" if is_dark else "light")
         self.page.wait_for_function("dark => looking.isDark() === dark", arg=is_dark)
         self.settle()

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from sing_monitor.app.charts.common import (
     PALETTE,
-    RANDOM_COLOUR,
-    Series,
+    RANDOM_COLOR,
+    SeriesStyle,
     alt_text,
-    colour,
+    chart_title,
+    color,
     dash,
     swatch,
-    title,
 )
 
 CONFIG = Path(__file__).resolve().parents[3] / "app" / ".streamlit" / "config.toml"
@@ -36,13 +36,13 @@ EYES = {
 }
 
 
-def linear(colour: str) -> NDArray[np.float64]:
-    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+def linear(color: str) -> NDArray[np.float64]:
+    rgb = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
 
 
-def luminance(colour: str) -> float:
-    return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
+def luminance(color: str) -> float:
+    return float(linear(color) @ [0.2126, 0.7152, 0.0722])
 
 
 def contrast(one: str, other: str) -> float:
@@ -57,19 +57,19 @@ def oklab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_colour_stands_out_on_the_background(theme: str) -> None:
+def test_every_color_stands_out_on_the_background(theme: str) -> None:
     background = tomllib.loads(CONFIG.read_text())["theme"][theme]["backgroundColor"]
     assert min(contrast(each, background) for each in PALETTE) >= 2.95
-    assert contrast(RANDOM_COLOUR, background) >= 4
+    assert contrast(RANDOM_COLOR, background) >= 4
 
 
 @pytest.mark.parametrize("eyes", EYES)
-def test_colours_differ_for_all_eyes(eyes: str) -> None:
+def test_colors_differ_for_all_eyes(eyes: str) -> None:
     seen = [oklab(EYES[eyes] @ linear(each)) for each in PALETTE]
     assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 0.07
 
 
-def test_the_theme_has_the_same_colours() -> None:
+def test_the_theme_has_the_same_colors() -> None:
     config = tomllib.loads(CONFIG.read_text())
     assert tuple(config["theme"]["chartCategoricalColors"]) == PALETTE
 
@@ -80,19 +80,22 @@ def test_the_app_is_private() -> None:
     assert config["browser"]["gatherUsageStats"] is False
 
 
-SERIES = [Series("a", "run a", "#111111"), Series("b", "run b", "#222222", is_baseline=True)]
+SERIES = [
+    SeriesStyle("a", "run a", "#111111"),
+    SeriesStyle("b", "run b", "#222222", is_baseline=True),
+]
 
 
-def test_colour_and_dash_follow_the_series() -> None:
-    found = colour(SERIES).to_dict()
+def test_color_and_dash_follow_the_series() -> None:
+    found = color(SERIES).to_dict()
     assert found["scale"] == {"domain": ["a", "b"], "range": ["#111111", "#222222"]}
     assert found["legend"] is None
     assert dash(SERIES).to_dict()["scale"]["range"] == [[1, 0], [6, 4]]
 
 
 def test_empty_lines_of_a_title_are_left_out() -> None:
-    assert "subtitle" not in title("x", "", "").to_dict()
-    assert title("x", "", "y").to_dict()["subtitle"] == ["y"]
+    assert "subtitle" not in chart_title("x", "", "").to_dict()
+    assert chart_title("x", "", "y").to_dict()["subtitle"] == ["y"]
 
 
 def test_alt_text_names_the_runs() -> None:
@@ -102,12 +105,12 @@ def test_alt_text_names_the_runs() -> None:
     )
 
 
-def test_a_swatch_is_a_picture_with_the_colour() -> None:
-    def svg(series: Series) -> str:
+def test_a_swatch_is_a_picture_with_the_color() -> None:
+    def svg(series: SeriesStyle) -> str:
         return base64.b64decode(swatch(series).partition(",")[2]).decode()
 
     run, baseline, repeat = (
-        svg(Series("a", "", "#123456", **look))
+        svg(SeriesStyle("a", "", "#123456", **look))
         for look in ({}, {"is_baseline": True}, {"variant": 1})
     )
     assert run.startswith("<svg")

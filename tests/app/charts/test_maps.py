@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sing_monitor.app.charts.classes import AWAY, TOWARD
-from sing_monitor.app.charts.maps import SIZE, Map, grey, locations, overlay
+from sing_monitor.app.charts.maps import SIZE, MapLabels, gray, locations, overlay
 
 VALUES = np.array([[1.0, -4.0, 0.5], [0.0, 2.0, 3.0]])
 
@@ -31,9 +31,9 @@ def test_every_location_keeps_its_place() -> None:
 
 @pytest.mark.parametrize("side", [12, 204, 900])
 def test_the_picture_below_is_grey_and_of_a_fitting_size(side: int) -> None:
-    coloured = np.zeros((side, side, 3), np.uint8)
-    coloured[..., 0] = 200
-    found = decoded(grey(coloured))
+    colored = np.zeros((side, side, 3), np.uint8)
+    colored[..., 0] = 200
+    found = decoded(gray(colored))
     assert found.mode == "L"
     assert SIZE <= found.width == found.height <= 2 * SIZE
 
@@ -44,8 +44,8 @@ def test_the_picture_below_is_grey_and_of_a_fitting_size(side: int) -> None:
 def test_map_and_picture_share_their_sides(
     is_signed: bool, domain: list[float], last: str | None
 ) -> None:
-    about = Map("Title", ("a line",), "degrees", is_signed)
-    spec = overlay(locations(VALUES), grey(np.zeros((8, 12, 3), np.uint8)), about).to_dict()
+    about = MapLabels("Title", ("a line",), "degrees", is_signed)
+    spec = overlay(locations(VALUES), gray(np.zeros((8, 12, 3), np.uint8)), about).to_dict()
     picture, cells = spec["layer"]
     assert (spec["width"], spec["height"]) == (SIZE, SIZE * 2 // 3)
     assert [picture["encoding"][each]["value"] for each in ("x2", "y2")] == [SIZE, SIZE * 2 // 3]
@@ -58,8 +58,8 @@ def test_map_and_picture_share_their_sides(
 
 @pytest.mark.parametrize("value", [0.0, math.nan])
 def test_a_map_without_values_has_a_scale(value: float) -> None:
-    about = Map("Title", (), "degrees", is_signed=True)
+    about = MapLabels("Title", (), "degrees", is_signed=True)
     spec = overlay(
-        locations(np.full((2, 3), value)), grey(np.zeros((8, 8, 3), np.uint8)), about
+        locations(np.full((2, 3), value)), gray(np.zeros((8, 8, 3), np.uint8)), about
     ).to_dict()
     assert spec["layer"][1]["encoding"]["color"]["scale"]["domain"] == [-1, 0, 1]

@@ -6,10 +6,13 @@ import math
 
 import pandas as pd
 
-from sing_monitor.app.charts.common import Series
+from sing_monitor.app.charts.common import SeriesStyle
 from sing_monitor.app.charts.steering import ordered, pairs
 
-SERIES = [Series("a", "run a", "#111111"), Series("b", "run b", "#222222", is_baseline=True)]
+SERIES = [
+    SeriesStyle("a", "run a", "#111111"),
+    SeriesStyle("b", "run b", "#222222", is_baseline=True),
+]
 
 
 def table(*scores: float, targets: tuple[str, ...] = ("dog", "cat", "owl")) -> pd.DataFrame:

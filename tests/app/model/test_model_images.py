@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from sing_monitor.app.model import checkpoint
-from sing_monitor.app.model.checkpoint import GivenModel, head_name
-from sing_monitor.app.model.model_images import of_data, uploaded
+from sing_monitor.app.model.checkpoint import LoadedModel, head_name
+from sing_monitor.app.model.model_images import data_set_input, upload_input
 from sing_monitor.commands.app_options import ModelSource
 from sing_monitor.inputs.batches import Batch
-from sing_monitor.space.texts import fingerprint, to_uint8
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from tests.app import given
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
@@ -45,44 +45,44 @@ def timm_source(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
 
 
 @pytest.fixture
-def timm_model(timm_source: ModelSource) -> GivenModel:
+def timm_model(timm_source: ModelSource) -> LoadedModel:
     return checkpoint.load(timm_source)
 
 
-def plain_model(transform: Any, channels: int = 3) -> GivenModel:
-    return GivenModel(nn.Sequential(nn.Conv2d(channels, 2, 3)), None, transform, False, None)
+def plain_model(transform: Any, channels: int = 3) -> LoadedModel:
+    return LoadedModel(nn.Sequential(nn.Conv2d(channels, 2, 3)), None, transform, False, None)
 
 
-def test_a_timm_model_brings_its_transform(timm_model: GivenModel) -> None:
+def test_a_timm_model_brings_its_transform(timm_model: LoadedModel) -> None:
     config = timm_model.model.pretrained_cfg
     stats = {"mean": list(config["mean"]), "std": list(config["std"])}
-    seen = uploaded(timm_model, file_of(Image.new("RGB", (300, 200), "red")), {"pixels": stats})
+    seen = upload_input(timm_model, file_of(Image.new("RGB", (300, 200), "red")), {"pixels": stats})
     assert seen.images.shape == (1, *config["input_size"])
     torch.testing.assert_close(
         seen.pixels[0, :, 5, 5], torch.tensor([1.0, 0, 0]), atol=1e-5, rtol=0
     )
 
 
-def test_a_run_of_another_normalisation_refuses_timm_s_transform(timm_model: GivenModel) -> None:
+def test_a_run_of_another_normalization_refuses_timm_s_transform(timm_model: LoadedModel) -> None:
     content = file_of(Image.new("RGB", (30, 30)))
     with pytest.raises(ValueError, match=r"mean \[0.1, 0.1, 0.1\].*--transform module:name"):
-        uploaded(timm_model, content, {"pixels": {"mean": [0.1] * 3, "std": [0.1] * 3}})
+        upload_input(timm_model, content, {"pixels": {"mean": [0.1] * 3, "std": [0.1] * 3}})
 
 
-def test_a_folder_of_images_has_timm_s_transform(timm_model: GivenModel) -> None:
+def test_a_folder_of_images_has_timm_s_transform(timm_model: LoadedModel) -> None:
     assert timm_model.is_timm
     config = {"pixels": {key: list(timm_model.model.pretrained_cfg[key]) for key in IMAGENET}}
     with pytest.raises(ValueError, match="is not the one that the run was validated on"):
-        of_data(timm_model, 3, 0, config)
-    wanted = uploaded(
+        data_set_input(timm_model, 3, 0, config)
+    wanted = upload_input(
         timm_model, Path(timm_model.loader.dataset.samples[3][0]).read_bytes(), config
     )
-    seen = of_data(timm_model, 3, wanted.image_id, config)
+    seen = data_set_input(timm_model, 3, wanted.image_id, config)
     torch.testing.assert_close(seen.images, wanted.images)
     with pytest.raises(ValueError, match="has no image 99"):
-        of_data(timm_model, 99, 0, config)
+        data_set_input(timm_model, 99, 0, config)
     with pytest.raises(ValueError, match="There is no data set"):
-        of_data(replace(timm_model, loader=None), 3, 0, config)
+        data_set_input(replace(timm_model, loader=None), 3, 0, config)
 
 
 def test_a_picture_gets_upright_and_loses_its_transparency() -> None:
@@ -95,8 +95,8 @@ def test_a_picture_gets_upright_and_loses_its_transparency() -> None:
         shapes.append((image.mode, image.size))
         return given.to_input(image)
 
-    uploaded(plain_model(look), file_of(picture, exif=exif), {})
-    uploaded(plain_model(look, channels=1), file_of(Image.new("P", (4, 4))), {})
+    upload_input(plain_model(look), file_of(picture, exif=exif), {})
+    upload_input(plain_model(look, channels=1), file_of(Image.new("P", (4, 4))), {})
     assert shapes == [("RGB", (10, 20)), ("L", (4, 4))]
 
 
@@ -112,7 +112,7 @@ def test_a_picture_gets_upright_and_loses_its_transparency() -> None:
 def test_a_transform_that_gives_no_image_is_said_to(transform: Any, said: str) -> None:
     content = file_of(Image.new("RGB", (8, 8)))
     with pytest.raises(ValueError, match=said):
-        uploaded(plain_model(transform), content, {"pixels": IMAGENET})
+        upload_input(plain_model(transform), content, {"pixels": IMAGENET})
 
 
 def test_the_head_of_a_run_is_found_in_the_whole_and_in_its_part() -> None:
@@ -148,9 +148,9 @@ def test_pictures_beside_what_the_model_takes() -> None:
     loader = DataLoader(TensorDataset(bands, torch.arange(4)), collate_fn=collate)
     model = replace(plain_model(lambda _: bands[0], 5), loader=loader)
     image_id = int(fingerprint(to_uint8(bands[2:3, :3])))
-    seen = of_data(model, 2, image_id, config)
+    seen = data_set_input(model, 2, image_id, config)
     assert torch.equal(seen.images, bands[2:3])
     assert torch.equal(seen.pixels, bands[2:3, :3])
     assert torch.equal(seen.restore(seen.images), seen.pixels)
     with pytest.raises(ValueError, match="Choose an image of the data set"):
-        uploaded(model, file_of(Image.new("RGB", (12, 12))), config)
+        upload_input(model, file_of(Image.new("RGB", (12, 12))), config)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sing_monitor.app.charts.common import Series
-from sing_monitor.app.charts.evolution import curves
+from sing_monitor.app.charts.common import SeriesStyle
+from sing_monitor.app.charts.evolution import curve_panel
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.read.alerts import Rule, fired, marks, rules
+from sing_monitor.app.read.alerts import Rule, alert_marks, alert_rules, fired_alerts
 from sing_monitor.findings import Findings
 from tests.app.conftest import Opened, Runs, copy_of
 from tests.app.stores import Store, history
@@ -36,24 +36,24 @@ def values() -> pd.DataFrame:
 
 
 def of_run(tag: str) -> pd.DataFrame:
-    return fired(tag, rules({})).assign(series="a")
+    return fired_alerts(tag, alert_rules({})).assign(series="a")
 
 
 @pytest.mark.parametrize(("key", "at"), [(RATIO, [2.0]), ("sing/retention", [])])
 def test_an_alert_is_marked_on_what_it_watches_at_the_end_of_its_epoch(
     key: str, at: list[float]
 ) -> None:
-    found = marks(of_run("ratio_falls@1,mine@2"), key, values())
+    found = alert_marks(of_run("ratio_falls@1,mine@2"), key, values())
     assert found["value"].tolist() == at
 
 
 def test_alerts_at_one_place_are_one_mark_with_their_number() -> None:
     beside = values().assign(series="b", label="run b", value=[4.1, 3.1, 2.1, 9.0])
     both = pd.concat([values(), beside], ignore_index=True)
-    known = {"mine": Rule("Look.", (RATIO,)), **rules({})}
-    fell = fired("ratio_falls@1,mine@1", known).assign(series="a")
-    alerts = pd.concat([fell, fired("mine@1,ratio_falls@2", known).assign(series="b")])
-    near, far = marks(alerts, RATIO, both).to_dict("records")
+    known = {"mine": Rule("Look.", (RATIO,)), **alert_rules({})}
+    fell = fired_alerts("ratio_falls@1,mine@1", known).assign(series="a")
+    alerts = pd.concat([fell, fired_alerts("mine@1,ratio_falls@2", known).assign(series="b")])
+    near, far = alert_marks(alerts, RATIO, both).to_dict("records")
     assert (near["count"], near["label"], near["value"]) == (3, "run a", 2.0)
     assert near["alert"] == (
         "run a: ratio_falls at epoch 1; run a: mine at epoch 1; run b: mine at epoch 1"
@@ -67,22 +67,25 @@ def test_a_run_tells_what_its_own_alerts_watch() -> None:
         "alerts": {"mine": "Look.", "old": "Earlier.", "ratio_falls": "Mine as well."},
         "alert_metrics": {"mine": ["head/rank"], "ratio_falls": ["head/drift"]},
     }
-    found = rules(config)
+    found = alert_rules(config)
     assert found["mine"] == Rule("Look.", ("head/rank",))
     assert found["old"] == Rule("Earlier.")
     assert found["ratio_falls"].keys == ("head/drift",)
-    assert rules({})["ratio_falls"].keys == (RATIO, "monitor/accuracy")
-    assert rules({"alerts": {"ratio_falls": "x"}})["ratio_falls"] == rules({})["ratio_falls"]
+    assert alert_rules({})["ratio_falls"].keys == (RATIO, "monitor/accuracy")
+    assert (
+        alert_rules({"alerts": {"ratio_falls": "x"}})["ratio_falls"]
+        == alert_rules({})["ratio_falls"]
+    )
 
 
 def test_without_alerts_there_is_nothing_to_mark() -> None:
-    nothing = marks(of_run(""), RATIO, values())
+    nothing = alert_marks(of_run(""), RATIO, values())
     assert nothing.empty
     panel = Panel("AS", "", "", ".2f", "epoch", (0, 2))
-    series = [Series("a", "run a", "#111111")]
+    series = [SeriesStyle("a", "run a", "#111111")]
     plain, marked = (
-        curves(values(), panel, series, None, alerts).to_dict()["layer"]
-        for alerts in (nothing, marks(of_run("ratio_falls@1"), RATIO, values()))
+        curve_panel(values(), panel, series, None, alerts).to_dict()["layer"]
+        for alerts in (nothing, alert_marks(of_run("ratio_falls@1"), RATIO, values()))
     )
     rule, triangle, number = marked[len(plain) :]
     assert rule["mark"]["type"] == "rule"

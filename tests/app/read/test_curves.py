@@ -67,11 +67,11 @@ def test_a_run_without_validations_stays_empty() -> None:
 def test_validations_of_one_epoch_are_spread_over_it() -> None:
     frame = scalars((0, 5, 4, 0, 1.0), (0, 10, 9, 1, 2.0), (1, 20, 19, 2, 3.0))
     history = curves.training_history(frame)
-    assert curves.place(history, "Epoch", None).tolist() == [-0.5, 0.0, 1.0]
-    assert curves.place(history, "Step", None).tolist() == [5.0, 10.0, 20.0]
+    assert curves.x_positions(history, "Epoch", None).tolist() == [-0.5, 0.0, 1.0]
+    assert curves.x_positions(history, "Step", None).tolist() == [5.0, 10.0, 20.0]
     start = pd.Timestamp("2025-12-31T23:59", tz="UTC")
-    assert curves.place(history, "Time", start).tolist() == [60.0, 120.0, 180.0]
-    assert curves.place(history, "Time", pd.NaT).tolist() == [0.0, 60.0, 120.0]
+    assert curves.x_positions(history, "Time", start).tolist() == [60.0, 120.0, 180.0]
+    assert curves.x_positions(history, "Time", pd.NaT).tolist() == [0.0, 60.0, 120.0]
 
 
 def test_the_difference_is_to_the_baseline_at_the_same_epoch() -> None:
@@ -97,7 +97,7 @@ def test_last_best_and_at_epoch() -> None:
         ),
         "b",
     )
-    first, second = curves.summary(table, 1, "b").to_dict("records")
+    first, second = curves.last_and_best(table, 1, "b").to_dict("records")
     assert (first["last"], first["last_epoch"]) == (3, 2)
     assert (first["best"], first["best_epoch"]) == (5, 1)
     assert first["at_epoch"] == 5
@@ -114,7 +114,7 @@ def test_lower_and_undirected_metrics() -> None:
 
 
 def test_a_metric_without_numbers_has_a_row_of_nothing() -> None:
-    (row,) = curves.summary(curves.add_difference(long(a=simple(math.nan)), None)).to_dict(
+    (row,) = curves.last_and_best(curves.add_difference(long(a=simple(math.nan)), None)).to_dict(
         "records"
     )
     assert math.isnan(row["last"])
@@ -181,9 +181,3 @@ def test_bands_hold_mean_and_range_of_the_runs_that_got_there() -> None:
 )
 def test_time_is_told_in_handy_numbers(seconds: list[float], unit: str) -> None:
     assert curves.time_unit(seconds)[0] == unit
-
-
-def test_isolated_values_have_no_neighbour() -> None:
-    values = [1.0, math.nan, 2.0, 3.0, math.inf, 4.0]
-    assert curves.isolated(values).tolist() == [True, False, False, False, False, True]
-    assert curves.isolated([]).tolist() == []

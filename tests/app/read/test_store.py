@@ -11,7 +11,7 @@ import pytest
 import streamlit as st
 
 from sing_monitor.app.read import store as data
-from sing_monitor.app.ui.selection import source
+from sing_monitor.app.ui.selection import run_source
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import (
     ArtifactNotFoundError,
@@ -72,28 +72,28 @@ def test_a_failure_is_kept_for_a_moment(dead_port: int) -> None:
 
 def test_a_growing_run_is_read_again_after_a_validation(store: Store) -> None:
     run = store.run("growing", [plausible(0)], status=None)
-    before = source(store.uri, row(store, run))
+    before = run_source(store.uri, row(store, run))
     assert len(data.scalars(before, ["sing/retention"])) == 1
     for key, value in {"sing/retention": 0.5, "monitor/global_step": 200.0, "epoch": 1.0}.items():
         store.client.log_metric(run, key, value, step=199)
     data.forget()
-    after = source(store.uri, row(store, run))
+    after = run_source(store.uri, row(store, run))
     assert after != before
     assert len(data.scalars(after, ["sing/retention"])) == 2
     store.client.set_terminated(run)
     data.forget()
-    assert source(store.uri, row(store, run)) != after
+    assert run_source(store.uri, row(store, run)) != after
     store.client.delete_run(run)
 
 
 def test_tables_are_read_once_even_while_the_run_grows(store: Store, asked: Counter[str]) -> None:
     frame = pd.DataFrame({"class_name": ["a", "<b>"], "n": [1, 2]})
     run = store.run("tables", [plausible(0)], status=None, tables=Findings({}, {"classes": frame}))
-    found = source(store.uri, row(store, run))
+    found = run_source(store.uri, row(store, run))
     assert data.validations(found) == [(0, 100)]
     asked.clear()
     for progress in ("1", "2"):
-        grown = data.Source(found.uri, run, None, found.state, progress)
+        grown = data.RunSource(found.uri, run, None, found.state, progress)
         pd.testing.assert_frame_equal(data.table(grown, "classes", 0, 100), frame)
     assert asked["download_artifacts"] == 1
     with pytest.raises(ArtifactNotFoundError, match=r"no images\.parquet"):
@@ -108,14 +108,14 @@ def test_a_missing_table_is_asked_for_once_until_the_next_validation(
 ) -> None:
     frame = pd.DataFrame({"class_name": ["a"], "n": [1]})
     run = store.run("older", [plausible(0)], status=None, tables=Findings({}, {"classes": frame}))
-    found = source(store.uri, row(store, run))
+    found = run_source(store.uri, row(store, run))
     asked.clear()
     for _ in range(2):
         with pytest.raises(ArtifactNotFoundError, match=r"no support\.parquet"):
             data.table(found, "support", 0, 100)
         assert data.tables(found, "class_support", [(0, 100), (1, 200)]) == {}
     assert asked["download_artifacts"] == 3
-    grown = data.Source(found.uri, run, None, found.state, "2")
+    grown = data.RunSource(found.uri, run, None, found.state, "2")
     writer = RunWriter(MlflowRun(store.client, run), store.folder / "spool")
     writer.write(Findings({}, {"support": frame}), epoch=0, step=100)
     pd.testing.assert_frame_equal(data.table(grown, "support", 0, 100), frame)
@@ -166,7 +166,7 @@ def test_tables_that_are_missing_or_damaged_are_left_out(store: Store) -> None:
     writer = store.folder / "artifacts" / run / "artifacts" / "sing" / "epoch=0001-step=00000200"
     writer.mkdir()
     (writer / "classes.parquet").write_bytes(b"PAR1")
-    found = source(store.uri, row(store, run))
+    found = run_source(store.uri, row(store, run))
     validations = [(0, 100), (1, 200), (2, 300)]
     read = data.tables(found, "classes", validations, ["n", "later"], ("class_name", "b"))
     assert {at: table.to_dict("list") for at, table in read.items()} == {(0, 100): {"n": [2]}}
@@ -188,7 +188,7 @@ def test_a_folder_of_runs_is_shown_like_a_database(open_page: Opened, tmp_path: 
         writer.deliver()
     run.finish("FINISHED")
     data.forget()
-    found = source(uri, data.listing(uri).iloc[0])
+    found = run_source(uri, data.listing(uri).iloc[0])
     assert data.validations(found) == [(0, 100), (1, 200), (2, 300)]
     assert len(data.tables(found, "classes", data.validations(found))) == 3
     assert data.config(found) == {"prompt": "an image of a {}"}

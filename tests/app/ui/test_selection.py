@@ -3,9 +3,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sing_monitor.app.charts.common import Series
+from sing_monitor.app.charts.common import SeriesStyle
 from sing_monitor.app.read import store
-from sing_monitor.app.ui.selection import MAX_RUNS, Picks, Run, Selection, differences, source
+from sing_monitor.app.ui.selection import MAX_RUNS, Picks, Run, Selection, differences, run_source
 
 
 def row(**changes: object) -> pd.Series:
@@ -23,7 +23,9 @@ def row(**changes: object) -> pd.Series:
 
 def run(run_id: str = "r", **changes: object) -> Run:
     about = row(run_id=run_id, **changes)
-    return Run(run_id, run_id, Series(run_id, run_id, "#000000"), source("uri", about), about)
+    return Run(
+        run_id, run_id, SeriesStyle(run_id, run_id, "#000000"), run_source("uri", about), about
+    )
 
 
 def test_picking_keeps_the_order_and_the_baseline_among_the_picked() -> None:
@@ -52,16 +54,16 @@ def test_more_runs_than_fit_are_counted() -> None:
         {"monitor/global_step": 200.0},
     ],
 )
-def test_a_source_changes_with_the_run(change: dict[str, object]) -> None:
-    assert source("uri", row(**change)) != source("uri", row())
-    assert source("uri", row()) == source("uri", row())
-    assert source("elsewhere", row()) != source("uri", row())
+def test_the_source_of_a_run_changes_with_it(change: dict[str, object]) -> None:
+    assert run_source("uri", row(**change)) != run_source("uri", row())
+    assert run_source("uri", row()) == run_source("uri", row())
+    assert run_source("elsewhere", row()) != run_source("uri", row())
 
 
 def test_progress_does_not_change_what_tables_are_kept_under() -> None:
-    early, late = (source("uri", row(**{"monitor/global_step": step})) for step in (1.0, 2.0))
+    early, late = (run_source("uri", row(**{"monitor/global_step": step})) for step in (1.0, 2.0))
     assert early.state == late.state
-    assert isinstance(early, store.Source)
+    assert isinstance(early, store.RunSource)
 
 
 def test_yardsticks() -> None:

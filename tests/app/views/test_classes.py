@@ -13,15 +13,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.charts import classes as charts
-from sing_monitor.app.charts.common import Series
+from sing_monitor.app.charts.common import SeriesStyle
 from sing_monitor.app.charts.heat import heat_map
-from sing_monitor.app.read.support_marks import MARK
+from sing_monitor.app.wording.support_marks import MARK
 from sing_monitor.findings import Findings
 from tests.app.conftest import MARKUP, Opened, Runs, copy_of
 from tests.app.stores import Store, history
 
-ONE = Series("a", "run a", "#111111")
-BASE = Series("b", "run b", "#222222", is_baseline=True)
+ONE = SeriesStyle("a", "run a", "#111111")
+BASE = SeriesStyle("b", "run b", "#222222", is_baseline=True)
 PAIRS = ("", "_centered", "_random")
 
 
@@ -87,13 +87,13 @@ def test_names_that_repeat_are_told_apart_and_signs_that_hide_are_gone() -> None
 
 
 def test_classes_are_found_by_words() -> None:
-    names = ["red fox", "grey fox", "redstart"]
+    names = ["red fox", "gray fox", "redstart"]
     assert charts.matching(names, "FOX red") == ["red fox"]
     assert charts.matching(names, " ") == names
     assert charts.matching(names, "owl") == []
 
 
-def test_the_distribution_keeps_its_order_and_the_colour_of_the_run() -> None:
+def test_the_distribution_keeps_its_order_and_the_color_of_the_run() -> None:
     named = charts.named(class_table(["a", "b", "c"]))
     rows = charts.spread(image_table(3), named, "attribute_score")
     spec = charts.distribution(rows, "AS", ONE).to_dict()
@@ -105,7 +105,7 @@ def test_the_distribution_keeps_its_order_and_the_colour_of_the_run() -> None:
 @pytest.mark.parametrize(
     ("values", "furthest"), [([-3.0, 1.0], 3.0), ([math.nan, math.nan], 1.0), ([0.0, 0.0], 1.0)]
 )
-def test_the_colours_of_the_heat_map_are_centred_at_zero(
+def test_the_colors_of_the_heat_map_are_centred_at_zero(
     values: list[float], furthest: float
 ) -> None:
     rows = pd.DataFrame({"name": "a", "epoch": [0, 1], "value": values})

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.charts import concepts as charts
-from sing_monitor.app.read.support_marks import MARK
+from sing_monitor.app.wording.support_marks import MARK
 from sing_monitor.findings import Findings
 from tests.app.conftest import MARKUP, Opened, Runs, copy_of
 from tests.app.stores import Store, history
@@ -55,7 +55,7 @@ def test_the_largest_movement_is_first_whatever_its_sign() -> None:
     assert (rows["before"][0], rows["after"][0]) == (90.0, 96.0)
 
 
-def test_arrows_point_from_before_to_after_in_the_colour_of_the_sign() -> None:
+def test_arrows_point_from_before_to_after_in_the_color_of_the_sign() -> None:
     rows = charts.ordered(concept_table({"a": 1.0, "b": -3.0}), "_centered")
     spec = charts.arrows(rows, "Concepts").to_dict()
     shaft, start, head = spec["layer"]

@@ -11,7 +11,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.tracking import Layout, MlflowRun, RunWriter
 from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store
@@ -78,7 +78,7 @@ def titles(app: AppTest) -> list[str]:
     return [spec["title"]["text"] for spec in specs]
 
 
-def test_a_snapshot_adds_concepts_logits_and_neighbours(opened: Opened) -> None:
+def test_a_snapshot_adds_concepts_logits_and_neighbors(opened: Opened) -> None:
     app = opened("with", image=IDS[2])
     assert app.selectbox(key="image").value == IDS[2]
     assert titles(app)[0] == "Concepts gained and lost"
@@ -89,7 +89,7 @@ def test_a_snapshot_adds_concepts_logits_and_neighbours(opened: Opened) -> None:
     assert {"cat", "zebra"} < set(logits["class"])
     assert logits["before"].is_monotonic_decreasing
     assert logits["difference"].abs().max() < 1e-5
-    # Its own picture and those of its neighbours, though the table has none for it.
+    # Its own picture and those of its neighbors, though the table has none for it.
     assert len(captions(app)) > 1
 
 

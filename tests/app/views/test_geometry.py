@@ -11,13 +11,13 @@ import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sing_monitor.app.charts.common import RANDOM_DASH, Series
+from sing_monitor.app.charts.common import RANDOM_DASH, SeriesStyle
 from sing_monitor.app.charts.geometry import spectrum
 from sing_monitor.findings import Findings
 from tests.app.conftest import Opened, Runs, copy_of
 from tests.app.stores import Store, history
 
-SERIES = [Series("a", "run a", "#111111", is_baseline=True)]
+SERIES = [SeriesStyle("a", "run a", "#111111", is_baseline=True)]
 TITLE = "Singular values of the head"
 
 

@@ -1,4 +1,4 @@
-"""The page Images on real stores: cards, neighbours, filters, history, and every odd state."""
+"""The page Images on real stores: cards, neighbors, filters, history, and every odd state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sing_monitor.app.charts.images import Score, column, history, history_of, ranked
+from sing_monitor.app.charts.images import ScoreLabels, column, history, history_of, ranked
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import MlflowRun, RunWriter
 from tests.app.conftest import MARKUP, Opened, copy_of
@@ -119,7 +119,7 @@ def test_scores_out_of_support_are_marked(opened: Opened) -> None:
         assert "out of support" not in texts(opened(name, removal=pair))
 
 
-def test_a_card_shows_picture_prediction_scores_and_neighbours(opened: Opened) -> None:
+def test_a_card_shows_picture_prediction_scores_and_neighbors(opened: Opened) -> None:
     app = opened("usual")
     said = texts(app)
     assert "wrong: **zebra**" in said
@@ -222,7 +222,7 @@ def test_the_history_has_a_row_for_each_epoch_with_the_image() -> None:
 
 def test_the_history_marks_the_epoch_and_zero_where_it_is_crossed() -> None:
     values = history_of(IDS[3], {epoch: images(epoch) for epoch in range(3)})
-    score = Score("attribute_score_centered", "AS", "degrees")
+    score = ScoreLabels("attribute_score_centered", "AS", "degrees")
     spec = history(values, score, "#111111", 1).to_dict()
     assert [layer["mark"]["type"] for layer in spec["layer"]] == ["rule", "line", "point"]
     assert spec["layer"][2]["encoding"]["shape"]["scale"]["range"] == ["circle", "cross"]

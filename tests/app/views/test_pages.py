@@ -199,18 +199,18 @@ def test_a_baseline_leaves_with_its_run(open_page: Opened, runs: Runs) -> None:
     assert "baseline" not in app.query_params
 
 
-def test_a_run_has_one_colour_whatever_else_is_picked(open_page: Opened, runs: Runs) -> None:
+def test_a_run_has_one_color_whatever_else_is_picked(open_page: Opened, runs: Runs) -> None:
     def series(page: str, *picked: str) -> dict[str, tuple[str, str]]:
-        """Colour and shape by run, as the charts of the page draw them."""
+        """Color and shape by run, as the charts of the page draw them."""
         app = open_page(page, runs=picked)
         places = next(
             mark["encoding"]
             for mark in layers(charts(app)[0])
             if {"color", "shape"} <= mark["encoding"].keys()
         )
-        colours, shapes = places["color"]["scale"], places["shape"]["scale"]
-        looks = zip(colours["range"], shapes["range"], strict=True)
-        return dict(zip(colours["domain"], looks, strict=True))
+        colors, shapes = places["color"]["scale"], places["shape"]["scale"]
+        looks = zip(colors["range"], shapes["range"], strict=True)
+        return dict(zip(colors["domain"], looks, strict=True))
 
     everything = [getattr(runs, name) for name in ONE_EACH]
     assert len(everything) > len(PALETTE)
@@ -218,8 +218,8 @@ def test_a_run_has_one_colour_whatever_else_is_picked(open_page: Opened, runs: R
     together = series("evolution", *everything)
     assert {run: together[run][0] for run in alone} == alone
     assert series("tradeoff", *reversed(everything)) == together
-    # There are fewer colours than runs, and every run looks different.
-    assert len({colour for colour, _ in together.values()}) < len(together)
+    # There are fewer colors than runs, and every run looks different.
+    assert len({color for color, _ in together.values()}) < len(together)
     assert len({*together.values()}) == len(together)
 
 

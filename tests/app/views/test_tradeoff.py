@@ -13,16 +13,19 @@ import pytest
 from scipy.stats import chi2
 from streamlit.testing.v1 import AppTest
 
-from sing_monitor.app.charts.bars import Bars, bars
-from sing_monitor.app.charts.common import Series
-from sing_monitor.app.charts.tradeoff import Plane, ellipse, plane, ranges, sample
-from sing_monitor.app.read.support_marks import MARK
+from sing_monitor.app.charts.bars import BarLabels, bars
+from sing_monitor.app.charts.common import SeriesStyle
+from sing_monitor.app.charts.tradeoff import PlaneLabels, ellipse, plane, ranges, sample
+from sing_monitor.app.wording.support_marks import MARK
 from sing_monitor.findings import Findings
 from tests.app.conftest import Opened, Runs, copy_of
 from tests.app.stores import Store, history
 
-SERIES = [Series("a", "run a", "#111111", is_baseline=True), Series("b", "it's b", "#222222")]
-AROUND = Plane("AS and IS", "epoch 2", (-9, 9), (0, 50))
+SERIES = [
+    SeriesStyle("a", "run a", "#111111", is_baseline=True),
+    SeriesStyle("b", "it's b", "#222222"),
+]
+AROUND = PlaneLabels("AS and IS", "epoch 2", (-9, 9), (0, 50))
 SPREAD = {"sing/attribute_score_std_centered": 2.0, "sing/image_score_std_centered": 4.0}
 
 
@@ -187,7 +190,7 @@ def test_bars_write_their_number_and_name_the_run_whatever_it_is_called() -> Non
             "outside": [0.3, math.nan],
         }
     )
-    spec = bars(values, Bars("IS / |AS|", "epoch 2", 4.0, "other space"), SERIES).to_dict()
+    spec = bars(values, BarLabels("IS / |AS|", "epoch 2", 4.0, "other space"), SERIES).to_dict()
     bar, _, whisker, tick, number, cross = spec["layer"]
     assert bar["encoding"]["x"]["scale"]["domain"] == [0, 4.8]
     assert "'it\\'s b'" in bar["encoding"]["y"]["axis"]["labelExpr"]

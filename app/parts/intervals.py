@@ -1,0 +1,104 @@
+"""How certain the headline scalars are, from the table ``intervals`` of the validations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import pandas as pd
+import streamlit as st
+
+from sing_monitor.app.parts import epoch_tables
+from sing_monitor.app.ui.selection import Run
+from sing_monitor.app.wording import metrics
+
+ABOUT = (
+    "What the interval covers is the choice of images alone: how far the number could have "
+    "differed on other images of the same classes. Another training, or a translator fitted on "
+    "other images, may well lead outside."
+)
+# Each is a file to fetch.
+MOST_EPOCHS = 20
+_COLUMNS = ("key", "value", "low", "high")
+
+
+def during_training(runs: Sequence[Run], epochs: Sequence[int]) -> pd.DataFrame:
+    """The intervals of the runs, at the last epoch and others evenly before it.
+
+    Args:
+        runs: picked.
+        epochs: of which there are curves, in order.
+
+    Returns:
+        Columns series, epoch, metric, low and high; no row for runs that hold no intervals.
+    """
+    apart = -(-len(epochs) // MOST_EPOCHS)
+    return _read(runs, set(epochs[::-1][:: max(apart, 1)])).drop(columns="value")
+
+
+def at_epoch(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
+    """The same at one epoch."""
+    return during_training(runs, [epoch])
+
+
+def at_last_validation(runs: Sequence[Run]) -> pd.DataFrame:
+    """The same at the last validation with tables of each run, with the ``value`` it is about."""
+    parts = [
+        _read([run], {max(steps)}) for run in runs if (steps := epoch_tables.last_validations(run))
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else _one_table([])
+
+
+def of_last_values(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
+    """The interval of each last logged value in words, by run id and metric.
+
+    A value that was logged after the last table, as while a run grows, has none.
+    """
+    rows = {run.run_id: run.row for run in runs}
+    return {
+        (row["series"], row["metric"]): in_words(row["metric"], row["low"], row["high"])
+        for row in at_last_validation(runs).to_dict("records")
+        if math.isclose(
+            rows[row["series"]].get(row["metric"], math.nan), row["value"], rel_tol=1e-5
+        )
+    }
+
+
+def in_words(key: str, low: float, high: float) -> str:
+    """The interval of a metric in words; empty where there is none.
+
+    Example::
+
+        >>> in_words("sing/retention", 0.90512, 0.95)
+        '0.91 to 0.95'
+    """
+    return (
+        f"{metrics.value_text(key, low)} to {metrics.value_text(key, high)}"
+        if math.isfinite(low)
+        else ""
+    )
+
+
+def show_note() -> None:
+    """What the intervals cover, where some are drawn."""
+    st.caption("95 % intervals, over the choice of images alone.", help=ABOUT)
+
+
+def _read(runs: Sequence[Run], wanted: Collection[int]) -> pd.DataFrame:
+    parts = []
+    for run in runs:
+        steps = {
+            at: pair for at, pair in epoch_tables.last_validations(run).items() if at in wanted
+        }
+        for epoch, table in epoch_tables.tables_by_epoch(
+            run, "intervals", steps, columns=_COLUMNS
+        ).items():
+            parts.append(table.assign(series=run.run_id, epoch=epoch))
+    return _one_table(parts)
+
+
+def _one_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    columns = ["series", "epoch", "metric", "value", "low", "high"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True).rename(columns={"key": "metric"})[columns]

@@ -1,0 +1,72 @@
+"""Names and colors of runs, from the table of all runs; pure functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from sing_monitor.app.charts.common import PALETTE
+from sing_monitor.app.wording.text import one_line, short
+
+
+def one_row_a_run(listing: pd.DataFrame, monitor: str | None) -> pd.DataFrame:
+    """The chosen monitor of every run; of runs that lack it, the unnamed or else the first one.
+
+    Args:
+        listing: from `list_runs`.
+        monitor: the chosen name, "" for the unnamed monitor; None: no choice.
+
+    Returns:
+        The rows with a column ``label``.
+    """
+    name = listing["name"].map(lambda value: value or "")
+    # False sorts before True: the chosen one, then the unnamed one, then by name.
+    order = pd.DataFrame({"other": name != (monitor or ""), "named": name != "", "name": name})
+    best = order.sort_values(["other", "named", "name"], kind="stable").index
+    first = listing.loc[best, "run_id"].drop_duplicates().index
+    rows = listing.loc[listing.index.isin(first)].reset_index(drop=True)
+    return rows.assign(label=labels(rows))
+
+
+def labels(listing: pd.DataFrame) -> list[str]:
+    """A short name for every run; runs of one name are told apart by the start of their id."""
+    names = [
+        short(name) if isinstance(name, str) and one_line(name) else f"run {run_id[:8]}"
+        for name, run_id in zip(listing["run_name"], listing["run_id"], strict=True)
+    ]
+    again = {
+        name for name, times in pd.Series(names, dtype=object).value_counts().items() if times > 1
+    }
+    return [
+        f"{name} · {run_id[:6]}" if name in again else name
+        for name, run_id in zip(names, listing["run_id"], strict=True)
+    ]
+
+
+def colors(runs: Sequence[str]) -> dict[str, str]:
+    """The color of every run of the store; it hangs on no choice, so that links agree.
+
+    Runs take the colors of the palette in turn, in the order in which they began.
+
+    Args:
+        runs: all of the store, newest first.
+    """
+    return {run: PALETTE[place % len(PALETTE)] for place, run in enumerate(reversed(runs))}
+
+
+def variants(runs: Sequence[str], colors: Mapping[str, str]) -> dict[str, int]:
+    """How many of the picked runs have each one's color and began before it.
+
+    Args:
+        runs: picked, in any order.
+        colors: from `colors`, in the order in which runs began.
+    """
+    seen: Counter[str] = Counter()
+    found = {}
+    for run, color in colors.items():
+        if run in runs:
+            found[run] = seen[color]
+            seen[color] += 1
+    return found

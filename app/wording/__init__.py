@@ -1,0 +1,1 @@
+"""How the app writes names, numbers and marks; pure functions that every other room may use."""

@@ -1,0 +1,33 @@
+"""What an analysis is: a function of an observation, and the specs of what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from sing_monitor.findings import Findings, MetricSpec, TableSpec
+from sing_monitor.observation import Observation
+
+Need = Literal["labels", "embeddings", "maps", "weights"]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One question to a validation.
+
+    Args:
+        name: lower-case letters and underscores.
+        run: answers it; a function of nothing but the observation.
+        metrics: every scalar that it returns.
+        tables: every table that it may return, with all columns.
+        needs: what must have been captured: ``labels``, ``embeddings`` of images and texts in a
+            semantic space, ``maps`` of the last layers or the trajectory of the ``weights``. The
+            analysis is left out where one of them is missing.
+    """
+
+    name: str
+    run: Callable[[Observation], Findings]
+    metrics: tuple[MetricSpec, ...] = ()
+    tables: tuple[TableSpec, ...] = ()
+    needs: frozenset[Need] = frozenset()

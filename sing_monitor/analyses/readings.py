@@ -1,0 +1,121 @@
+"""Zero-shot accuracy before and after centered removal, of the class and of attributes."""
+
+from __future__ import annotations
+
+from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.analyses.invariants import OUTSIDE, SING
+from sing_monitor.findings import Findings, MetricGroup, MetricSpec
+from sing_monitor.observation import Observation
+from sing_monitor.scores.derived import retention
+from sing_monitor.scores.moments import average
+from sing_monitor.scores.pairs import CENTERED
+
+ATTRIBUTE = MetricGroup("attribute", "Attributes", in_space=True)
+
+READING_METRICS: tuple[MetricSpec, ...] = (
+    MetricSpec(
+        "sing/zero_shot",
+        "Zero-shot class, before",
+        "share",
+        "higher",
+        "share of images with argmax_c cos(T f, t_c) = label",
+        "ours",
+        "How often the translated feature is nearest to the text of its own class.",
+        group=SING,
+    ),
+    MetricSpec(
+        CENTERED.named("sing/zero_shot"),
+        "Zero-shot class, after",
+        "share",
+        "higher",
+        "share of images with argmax_c cos(T f~, t_c) = label, f~ = f - P_n (f - mu)",
+        "ours",
+        "The same after the centered null-space part is removed.",
+        group=SING,
+        support=CENTERED.named(OUTSIDE),
+    ),
+    MetricSpec(
+        "sing/retention",
+        "Retention of the class",
+        "ratio",
+        "higher",
+        "(zero_shot_centered - 1/C) / (zero_shot - 1/C)",
+        "ours",
+        "How much of the class survives the removal, chance apart. 1: all of it is in the "
+        "head's view; 0: all of it was hidden. NaN when zero_shot is not above chance.",
+        group=SING,
+        short="Retention",
+        support=CENTERED.named(OUTSIDE),
+    ),
+    MetricSpec(
+        "attribute/{attribute}_zero_shot",
+        "Zero-shot attribute, before",
+        "share",
+        "none",
+        "share of images with argmax_v cos(T f, t_v) = true value",
+        "ours",
+        "How often the translated feature is nearest to the text of the attribute's true value.",
+        group=ATTRIBUTE,
+    ),
+    MetricSpec(
+        CENTERED.named("attribute/{attribute}_zero_shot"),
+        "Zero-shot attribute, after",
+        "share",
+        "none",
+        "share of images with argmax_v cos(T f~, t_v) = true value, f~ = f - P_n (f - mu)",
+        "ours",
+        "The same after the centered null-space part is removed.",
+        group=ATTRIBUTE,
+        support=CENTERED.named(OUTSIDE),
+    ),
+    MetricSpec(
+        "attribute/{attribute}_retention",
+        "Retention of the attribute",
+        "ratio",
+        "none",
+        "(zero_shot_centered - 1/K) / (zero_shot - 1/K)",
+        "ours",
+        "How much of an attribute is in the head's view. Near 0 for something the class does not "
+        "depend on is good; near 1 hints at a shortcut.",
+        group=ATTRIBUTE,
+        support=CENTERED.named(OUTSIDE),
+    ),
+    MetricSpec(
+        "attribute/{attribute}_score",
+        "AS toward the attribute",
+        "deg",
+        "none",
+        "mean of angle(T f, t_v) - angle(T f~, t_v), v the true value, f~ = f - P_n (f - mu)",
+        "SING eqs. 6-7, pair ours",
+        "How much nearer to its true value the meaning comes. Strongly negative: the head "
+        "ignores the attribute.",
+        group=ATTRIBUTE,
+        support=CENTERED.named(OUTSIDE),
+    ),
+)
+
+
+def analyze_readings(observation: Observation) -> Findings:
+    """Zero-shot accuracy on the class and on annotated attributes, and what is retained of it.
+
+    Returns:
+        Scalars ``sing/zero_shot``, ``sing/zero_shot_centered`` and ``sing/retention``, and
+        ``attribute/*``.
+    """
+    scalars: dict[str, float] = {}
+    for prefix, reading in observation.readings.items():
+        before, after = average(reading.before), average(reading.after)
+        retained = retention(before, after, choices=reading.choices, samples=len(reading.before))
+        scalars |= {
+            f"{prefix}zero_shot": before,
+            CENTERED.named(f"{prefix}zero_shot"): after,
+            f"{prefix}retention": retained,
+        }
+        if prefix.startswith("attribute/"):
+            scalars[f"{prefix}score"] = average(reading.attribute)
+    return Findings(scalars)
+
+
+ANALYSIS = Analysis(
+    "readings", analyze_readings, READING_METRICS, needs=frozenset({"labels", "embeddings"})
+)

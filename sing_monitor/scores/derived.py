@@ -1,0 +1,80 @@
+"""Scores made of other scores: ratios, shares and retention, with one rule for a zero below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from sing_monitor.scores.pairs import CENTERED, RANDOM, Pair
+
+# A score of the model, or those of its classes or of replicates.
+Number = TypeVar("Number", float, Tensor)
+
+
+def ratio(numerator: Number, denominator: Number) -> Number:
+    """``numerator / denominator``; NaN where the denominator is 0.
+
+    Example::
+
+        >>> ratio(1.0, 4.0), ratio(1.0, 0.0)
+        (0.25, nan)
+    """
+    if isinstance(denominator, Tensor):
+        return numerator / denominator.where(denominator != 0, torch.nan)
+    return numerator / denominator if denominator != 0 else math.nan
+
+
+def relative_scores(
+    attribute: Mapping[Pair, Number], image: Mapping[Pair, Number]
+) -> dict[str, Number]:
+    """The centered pair's scores, read against its own movement and the random subspace.
+
+    Args:
+        attribute: mean AS of the centered and the random pair.
+        image: mean IS of both.
+
+    Returns:
+        ``image_score_relative``, IS over that of the random pair; ``attribute_share`` and
+        ``attribute_share_random``, AS over IS of the same pair.
+    """
+    return {
+        "image_score_relative": ratio(image[CENTERED], image[RANDOM]),
+        "attribute_share": ratio(attribute[CENTERED], image[CENTERED]),
+        RANDOM.named("attribute_share"): ratio(attribute[RANDOM], image[RANDOM]),
+    }
+
+
+def above_chance(before: Number, after: Number, choices: int) -> Number:
+    """What is left of a zero-shot accuracy, chance apart: ``(after - 1/K) / (before - 1/K)``.
+
+    Args:
+        before: accuracy on the translated features.
+        after: accuracy on their equivalents.
+        choices: K, the number of texts.
+    """
+    chance = 1 / max(choices, 1)
+    return ratio(after - chance, before - chance)
+
+
+def retention(before: float, after: float, *, choices: int, samples: int) -> float:
+    """:func:`above_chance`, where there was something to retain.
+
+    Args:
+        before: accuracy on the translated features.
+        after: accuracy on their equivalents.
+        choices: K, the number of texts.
+        samples: N.
+
+    Returns:
+        1: nothing was lost; 0: down to chance. NaN when ``before`` is not above chance by two
+        standard errors: there was nothing to retain.
+    """
+    if choices < 2 or samples < 1:
+        return math.nan
+    chance = 1 / choices
+    margin = 2 * math.sqrt(chance * (1 - chance) / samples)
+    return above_chance(before, after, choices) if before > chance + margin else math.nan

@@ -1,0 +1,34 @@
+"""Means and standard deviations of scores: over all images, and by group."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+
+def average(values: Tensor) -> float:
+    """Mean of (N,), in double precision; NaN of none."""
+    return float(values.double().mean())
+
+
+def spread(values: Tensor) -> float:
+    """Standard deviation of (N,); NaN of fewer than two."""
+    return float(values.std()) if len(values) > 1 else math.nan
+
+
+def group_mean(values: Tensor, groups: Tensor, count: int) -> Tensor:
+    """Mean of (N, ...) values by group, (count, ...); NaN for an empty group."""
+    if count == 1:
+        return values.mean(dim=0, keepdim=True)
+    sums = values.new_zeros(count, *values.shape[1:]).index_add(0, groups, values)
+    sizes = groups.bincount(minlength=count).to(values)
+    return sums / sizes.view(-1, *[1] * (values.ndim - 1))
+
+
+def group_moments(values: Tensor, groups: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation by group; NaN for groups of fewer than one and two samples."""
+    mean = group_mean(values, groups, count)
+    sizes = groups.bincount(minlength=count).to(values).view(-1, *[1] * (values.ndim - 1))
+    variance = group_mean((values - mean[groups]).square(), groups, count)
+    return mean, (variance * (sizes / (sizes - 1))).sqrt()

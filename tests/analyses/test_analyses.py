@@ -1,0 +1,213 @@
+"""The list of analyses: what follows from it, what runs without a space, and one more of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import sing_monitor
+from sing_monitor import analyses
+from sing_monitor.analyses import ANALYSES, CATALOGUE, GROUPS, TABLES, analyze, catalogue_of
+from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.findings import ColumnSpec, Findings, TableSpec, expand
+from sing_monitor.head.geometry import HeadGeometry
+from sing_monitor.snapshot import Snapshot
+from tests.helpers import make_snapshot, make_texts, normal
+
+ROOT = Path(__file__).parents[2]
+UNITS = {"deg", "share", "count", "ratio", "cosine", "s", "1"}
+
+
+def without_space(snapshot: Snapshot) -> Snapshot:
+    return replace(snapshot, embeddings=None)
+
+
+def test_names_of_analyses_and_tables_are_given_once() -> None:
+    names = [analysis.name for analysis in ANALYSES]
+    assert len(set(names)) == len(names)
+    assert len(TABLES) == sum(len(analysis.tables) for analysis in ANALYSES)
+    assert all(name == spec.name for name, spec in TABLES.items())
+
+
+def test_every_column_says_what_it_holds() -> None:
+    for spec in TABLES.values():
+        assert spec.title
+        assert spec.plain.endswith(".")
+        names = [column.name for column in spec.columns]
+        assert len(set(names)) == len(names)
+        for column in spec.columns:
+            assert column.unit in UNITS | {""}, (spec.name, column.name)
+            assert column.plain.endswith("."), (spec.name, column.name)
+
+
+def test_every_group_is_one_value() -> None:
+    assert all(spec.group == GROUPS[spec.key.partition("/")[0]] for spec in CATALOGUE)
+    assert list(GROUPS)[-1] == "monitor"
+    assert {name for name, group in GROUPS.items() if not group.in_space} == {
+        "head",
+        "collapse",
+        "monitor",
+    }
+
+
+@pytest.mark.parametrize("feature_dim", [12, 300])
+@pytest.mark.parametrize("attributes", [True, False])
+def test_each_analysis_returns_what_its_specs_say(feature_dim: int, attributes: bool) -> None:
+    snapshot = make_snapshot(feature_dim=feature_dim, noise=20)
+    if not attributes:
+        snapshot = replace(snapshot, attributes={}, sample_index=None)
+    names = ["colour"] if attributes else []
+    observation = analyses.Observation(snapshot, make_texts(snapshot), ridge=0.01)
+    for analysis in ANALYSES:
+        found = analysis.run(observation)
+        assert found.scalars.keys() == expand(analysis.metrics, names).keys(), analysis.name
+        assert found.tables.keys() == {spec.name for spec in analysis.tables}, analysis.name
+
+
+def test_without_a_space_everything_else_keeps_its_numbers() -> None:
+    snapshot = make_snapshot()
+    previous = HeadGeometry.from_weight(snapshot.weight + normal(4, 12, seed=9))
+    found = analyze(without_space(snapshot), None, previous_head=previous)
+    whole = analyze(snapshot, make_texts(snapshot), previous_head=previous)
+    assert {key.partition("/")[0] for key in found.scalars} == {"head", "collapse"}
+    assert found.scalars == {key: whole.scalars[key] for key in found.scalars}
+    assert 0 < found.scalars["head/drift"] < 1
+    assert found.tables.keys() == {"spectrum"}
+    pd.testing.assert_frame_equal(found.tables["spectrum"], whole.tables["spectrum"])
+
+
+def test_the_keys_of_a_run_are_those_of_its_analyses() -> None:
+    snapshot = make_snapshot()
+    assert catalogue_of(True) == CATALOGUE
+    logged = {spec.key for spec in catalogue_of(False)}
+    found = analyze(without_space(snapshot), None)
+    assert {key for key in logged if not key.startswith("monitor/")} == found.scalars.keys()
+    assert {key for key in logged if key.startswith("monitor/")} == {
+        spec.key for spec in CATALOGUE if spec.group.name == "monitor"
+    }
+
+
+def test_without_a_space_few_images_are_analyzed_in_coordinates() -> None:
+    snapshot = make_snapshot(samples=40, feature_dim=300)
+    texts = make_texts(snapshot)
+    found = analyze(without_space(snapshot), None).scalars
+    whole = analyze(snapshot, texts, ridge=0.1).scalars
+    assert dict(found) == pytest.approx({key: whole[key] for key in found}, nan_ok=True)
+    assert found["head/null_dim"] == 296
+
+
+def table_of(column: str) -> Analysis:
+    spec = TableSpec("lengths", "Lengths", "An image.", (ColumnSpec("length", "1", "|f|."),))
+
+    def run(observation: analyses.Observation) -> Findings:
+        lengths = observation.snapshot.features.norm(dim=1).numpy()
+        return Findings(tables={"lengths": pd.DataFrame({column: lengths})})
+
+    return Analysis("lengths", run, tables=(spec,))
+
+
+def test_a_table_that_is_not_as_its_spec_says_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = without_space(make_snapshot())
+    for column, table in (("length", "lengths"), ("size", "lengths"), ("length", "others")):
+        one = table_of(column)
+        monkeypatch.setattr(analyses, "ANALYSES", (one,))
+        monkeypatch.setattr(analyses, "TABLES", {table: replace(one.tables[0], name=table)})
+        if (column, table) == ("length", "lengths"):
+            found = analyze(snapshot, None).tables["lengths"]
+            assert torch.equal(torch.tensor(found["length"]), snapshot.features.norm(dim=1))
+        else:
+            with pytest.raises(ValueError, match=r"table 'lengths' has the columns|without a spec"):
+                analyze(snapshot, None)
+
+
+TOY = '''"""How long features are: a toy."""
+
+from __future__ import annotations
+
+from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.findings import ColumnSpec, Findings, MetricGroup, MetricSpec, TableSpec
+from sing_monitor.observation import Observation
+
+TOY = MetricGroup("toy", "Toys")
+METRICS = (
+    MetricSpec("toy/length", "Length", "1", "none", "mean |f|", "ours", "How long.", TOY),
+)
+TABLE = TableSpec(
+    "toy_images", "Toy images", "A toy of an image.", (ColumnSpec("length", "1", "|f|."),)
+)
+
+
+def analyze_toy(observation: Observation) -> Findings:
+    from pandas import DataFrame
+
+    lengths = observation.snapshot.features.double().norm(dim=1)
+    table = DataFrame({"length": lengths.numpy()})
+    return Findings({"toy/length": float(lengths.mean())}, {"toy_images": table})
+
+
+ANALYSIS = Analysis("toy", analyze_toy, METRICS, (TABLE,))
+'''
+
+ASKED = """
+import json
+from dataclasses import replace
+import sing_monitor
+from sing_monitor.analyses import CATALOGUE, GROUPS, TABLES, analyze, catalogue_of
+from sing_monitor.findings import complete, markdown_table, markdown_tables
+from tests.helpers import make_snapshot, make_texts
+
+snapshot = make_snapshot()
+found = analyze(snapshot, make_texts(snapshot), ridge=0.1)
+bare = analyze(replace(snapshot, embeddings=None), None)
+print(json.dumps({
+    "package": sing_monitor.__file__,
+    "logged": complete(found.scalars, CATALOGUE, ["colour"])["toy/length"],
+    "without space": complete(bare.scalars, catalogue_of(False))["toy/length"],
+    "length": float(snapshot.features.norm(dim=1).mean()),
+    "table": len(bare.tables["toy_images"]),
+    "readme": markdown_table(CATALOGUE) + markdown_tables(TABLES.values()),
+    "group": GROUPS["toy"].title,
+}))
+"""
+
+
+def test_an_analysis_is_one_file_and_one_entry(tmp_path: Path) -> None:
+    package = tmp_path / "sing_monitor"
+    shutil.copytree(
+        Path(sing_monitor.__file__).parent,
+        package,
+        ignore=shutil.ignore_patterns("__pycache__", "app", "callbacks"),
+    )
+    (package / "analyses" / "toy.py").write_text(TOY)
+    listed = package / "analyses" / "__init__.py"
+    text = listed.read_text()
+    text = text.replace("    translator,\n)", "    toy,\n    translator,\n)", 1)
+    text = text.replace(
+        "(\n    invariants.ANALYSIS,", "(\n    toy.ANALYSIS,\n    invariants.ANALYSIS,"
+    )
+    listed.write_text(text)
+    answered = subprocess.run(
+        [sys.executable, "-c", ASKED],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT)))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answered.returncode == 0, answered.stderr
+    found = json.loads(answered.stdout)
+    assert Path(found["package"]).is_relative_to(tmp_path)
+    assert found["logged"] == found["without space"] == pytest.approx(found["length"])
+    assert found["table"] == 60
+    assert "| `toy/length` | How long. |" in found["readme"]
+    assert "| `toy_images` | A toy of an image. |" in found["readme"]
+    assert found["group"] == "Toys"

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from sing_monitor.analyses.ridge_slopes import KEYS, analyze_ridge
+from sing_monitor.snapshot import Snapshot
+from tests.helpers import make_snapshot, observe, scored
+
+RIDGE = 0.01
+
+
+def ridge_table(snapshot: Snapshot, ridge: float = RIDGE) -> pd.DataFrame:
+    return analyze_ridge(observe(snapshot, ridge=ridge)).tables["ridge"].set_index("key")
+
+
+def scalars(snapshot: Snapshot, ridge: float) -> dict[str, float]:
+    return dict(scored(observe(snapshot, ridge=ridge)).scalars)
+
+
+def test_value_and_slope_are_those_of_analyses_with_neighbouring_ridges() -> None:
+    snapshot = make_snapshot(noise=2.0)
+    table = ridge_table(snapshot)
+    assert tuple(table.index) == KEYS
+    below, value, above = (scalars(snapshot, RIDGE * 10**step) for step in (-1e-3, 0, 1e-3))
+    for key in KEYS:
+        assert table.loc[key, "value"] == pytest.approx(value[key], rel=1e-6, abs=1e-9), key
+        slope = (above[key] - below[key]) / 2e-3
+        assert table.loc[key, "per_decade"] == pytest.approx(slope, rel=1e-4, abs=1e-7), key
+    assert set(table["ridge"]) == {RIDGE}
+    assert set(table["n"]) == {60}
+
+
+def test_a_translator_without_noise_does_not_hang_on_its_ridge() -> None:
+    slopes = [
+        ridge_table(make_snapshot(samples=400, noise=noise), rho)["per_decade"].abs()
+        for noise, rho in ((0.0, 1e-8), (0.0, 0.3))
+    ]
+    assert slopes[0].max() < 1e-3
+    assert slopes[1]["sing/image_score_centered"] > 0.1
+
+
+def test_of_many_images_some_are_translated_half_from_each_fold() -> None:
+    snapshot = make_snapshot(samples=3000)
+    table = ridge_table(snapshot)
+    assert set(table["n"]) == {128}
+    expected = scalars(snapshot, RIDGE)
+    for key in ("sing/image_score_centered", "sing/attribute_score"):
+        assert table.loc[key, "value"] == pytest.approx(expected[key], rel=0.1)
+
+
+def test_nothing_is_known_where_a_fold_is_empty() -> None:
+    snapshot = replace(make_snapshot(), image_ids=2 * torch.arange(60))
+    table = ridge_table(snapshot)
+    assert tuple(table.index) == KEYS
+    assert table[["ridge", "value", "per_decade"]].isna().all(axis=None)
+
+
+def test_without_a_null_space_the_ridge_moves_no_score() -> None:
+    table = ridge_table(make_snapshot(classes=12, feature_dim=5))
+    assert table.loc["sing/image_score", ["value", "per_decade"]].tolist() == [0, 0]
+    assert table.loc[["sing/image_score_relative", "sing/attribute_share"], "value"].isna().all()

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from sing_monitor.app.charts.common import PALETTE, SeriesStyle
+from sing_monitor.app.parts.runs_table import (
+    ACCURACY,
+    SCORES,
+    matching,
+    mlflow_links,
+    runs_table,
+)
+from sing_monitor.app.read import curves
+from sing_monitor.app.wording.support_marks import MARK
+
+
+def listing(**columns: list[object]) -> pd.DataFrame:
+    n = len(next(iter(columns.values()))) if columns else 1
+    defaults: dict[str, list[object]] = {
+        "run_id": [f"id{i}" for i in range(n)],
+        "name": [None] * n,
+        "run_name": [f"run {i}" for i in range(n)],
+        "label": [f"run {i}" for i in range(n)],
+        "experiment": ["digits"] * n,
+        "experiment_id": ["7"] * n,
+        "status": ["FINISHED"] * n,
+        "start_time": [pd.Timestamp("2026-01-01", tz="UTC")] * n,
+    }
+    return pd.DataFrame({**defaults, **columns})
+
+
+def test_the_figures_that_are_looked_at_first_come_first_with_mark_and_interval() -> None:
+    rows = listing(**{"support/outside_centered": [0.4, 0.1], "sing/retention": [0.9, 0.8]})
+    intervals = {("id0", "sing/retention"): "0.85 to 0.95"}
+    table = runs_table(rows, {}, [], None, intervals)
+    last = [f"{key} last" for key in (*SCORES, ACCURACY)]
+    assert table.columns.tolist()[: len(last) + 4] == ["color", "run", *last, "mark", "outside"]
+    assert table["mark"].tolist() == [MARK, ""]
+    assert table["sing/retention interval"].tolist() == ["0.85 to 0.95", ""]
+
+
+def test_the_table_holds_last_best_and_curve() -> None:
+    rows = listing(**{"sing/retention": [0.4, 0.5], "sing.model": ["a\nb", math.nan]})
+    history = curves.training_history(
+        pd.DataFrame(
+            {
+                "epoch": pd.array([0, 1, 2], "Int64"),
+                "global_step": pd.array([1, 2, 3], "Int64"),
+                "step": [0, 1, 2],
+                "timestamp": pd.Timestamp("2026-01-01", tz="UTC"),
+                "sing/retention": [0.9, math.nan, 0.4],
+                "sing/image_score_centered": [1.0, math.nan, 3.0],
+            }
+        )
+    )
+    table = runs_table(rows, {"id0": history}, [SeriesStyle("id1", "run 1", PALETTE[0])])
+    first, second = table.to_dict("records")
+    assert (first["sing/retention last"], first["sing/retention best"]) == (0.4, 0.9)
+    assert first["sing/image_score_centered curve"] == [1.0, 3.0]
+    assert (first["epochs"], first["model"], first["color"]) == (3, "a b", "")
+    assert math.isnan(second["sing/retention best"])
+    assert second["sing/image_score_centered curve"] == []
+    assert second["color"].startswith("data:image/svg+xml;base64,")
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("", [0, 1]), ("RUN 1", [1]), ("vit finished", [0]), ("id1", [1]), ("a.c", []), ("(", [])],
+)
+def test_search_is_by_words_and_not_by_pattern(words: str, found: list[int]) -> None:
+    rows = listing(**{"sing.model": ["ViT", "abc"], "run_id": ["id0", "id1"]})
+    assert matching(rows, words).index.tolist() == found
+
+
+def test_links_lead_to_a_web_server_without_the_password() -> None:
+    rows = listing(run_id=["a/b"])
+    assert mlflow_links("http://bob:pw@host:5000/", rows) == {
+        "a/b": "http://host:5000/#/experiments/7/runs/a%2Fb"
+    }
+    assert mlflow_links("sqlite:///mlflow.db", rows) == {}

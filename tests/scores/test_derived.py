@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sing_monitor.scores.derived import above_chance, ratio, relative_scores, retention
+from sing_monitor.scores.pairs import CENTERED, RANDOM
+
+
+def test_a_ratio_over_zero_is_undefined_for_numbers_and_for_many() -> None:
+    assert ratio(3.0, -2.0) == -1.5
+    for numerator in (0.0, 1.0, -1.0):
+        assert math.isnan(ratio(numerator, 0.0))
+    found = ratio(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([4.0, 0.0, 0.0]))
+    assert found[0] == 0.25
+    assert found[1:].isnan().all()
+    assert math.isnan(ratio(1.0, math.nan))
+
+
+def test_relative_scores_of_numbers_are_those_of_many() -> None:
+    attribute = {CENTERED: torch.tensor([-2.0, 1.0, 5.0]), RANDOM: torch.tensor([1.0, 2.0, 3.0])}
+    image = {CENTERED: torch.tensor([8.0, 4.0, 0.0]), RANDOM: torch.tensor([4.0, 8.0, 0.0])}
+    found = relative_scores(attribute, image)
+    assert found["image_score_relative"][:2].tolist() == [2, 0.5]
+    assert found["attribute_share"][:2].tolist() == [-0.25, 0.25]
+    assert found["attribute_share_random"][:2].tolist() == [0.25, 0.25]
+    for place in range(3):
+        single = relative_scores(
+            {pair: float(values[place]) for pair, values in attribute.items()},
+            {pair: float(values[place]) for pair, values in image.items()},
+        )
+        for name, values in found.items():
+            assert single[name] == pytest.approx(float(values[place]), nan_ok=True)
+
+
+def test_of_replicates_what_is_above_chance_is_not_judged() -> None:
+    before, after = torch.tensor([0.9, 0.2, 0.1]), torch.tensor([0.55, 0.5, 0.2])
+    found = above_chance(before, after, 5)
+    assert found[0] == pytest.approx(0.5)
+    assert found[1].isnan()
+    assert found[2] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(("after", "kept"), [(0.9, 1.0), (0.55, 0.5), (0.2, 0.0), (0.1, -1 / 7)])
+def test_retention_is_what_is_left_above_chance(after: float, kept: float) -> None:
+    assert retention(0.9, after, choices=5, samples=1000) == pytest.approx(kept)
+
+
+def test_retention_needs_two_standard_errors_above_chance() -> None:
+    # Chance 0.5 on 100 images has a standard error of 0.05.
+    assert math.isnan(retention(0.6, 0.5, choices=2, samples=100))
+    assert retention(0.61, 0.5, choices=2, samples=100) == 0
+    assert math.isnan(retention(math.nan, 0.5, choices=2, samples=100))
+    assert math.isnan(retention(1.0, 1.0, choices=1, samples=100))
+    assert math.isnan(retention(1.0, 1.0, choices=2, samples=0))
