@@ -49,8 +49,9 @@ mypy-tree:
 	@mkdir -p $(TREE)
 	@ln -s "$(CURDIR)"/sing_monitor/* "$(CURDIR)/callbacks" "$(CURDIR)/app" $(TREE)/
 
-readme: $(STAMP) ## write the README's lists of metrics and tables anew
-	$(BIN)/python -m tests.readme_table
+readme: $(STAMP) ## write lists of metrics, tables and options into README and docstrings
+	$(BIN)/python -m tests.project.readme_table
+	$(BIN)/python -m tests.project.option_docs
 
 bench: $(STAMP) ## run every benchmark and print its ratios
 	@test -n "$(BENCHMARKS)" || { echo "tests/benchmarks holds no bench_*.py"; exit 1; }

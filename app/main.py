@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import streamlit as st
 
 from sing_monitor.app.ui import selection, sidebar
+from sing_monitor.tracking.mlflow_access import send_no_statistics
 
-# Read when MLflow is first used; the app sends no usage statistics anywhere.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+send_no_statistics()
 
 # Drawn here: Streamlit would fetch an icon of its set from the internet.
 _ICON = """\

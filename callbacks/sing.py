@@ -1,38 +1,35 @@
-"""SINGCallback: what a classifier's head ignores, measured while the model trains."""
+"""SINGCallback: Lightning callback that measures what a classifier's head ignores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
-from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from sing_monitor.alerts import Alert
-from sing_monitor.callbacks.source import check_own_probe
-from sing_monitor.callbacks.spelling import as_misconfiguration, for_callback
-from sing_monitor.callbacks.trainer import (
-    open_space,
-    refuse_namesakes,
-    warn_about_early_stopping,
-)
-from sing_monitor.capture.head_tap import no_trace
-from sing_monitor.extra_pass.lightning_modules import overrides
-from sing_monitor.head.geometry import Invariance
-from sing_monitor.inputs.resolved import Prompts, SetupReport
-from sing_monitor.monitor.alerting import usable_alerts
+from sing_monitor.callbacks.loggers import how_to_open, log_scalars, say_what_is_not_kept, targets
+from sing_monitor.callbacks.neighbors import refuse_namesakes, warn_about_early_stopping
+from sing_monitor.callbacks.own_probe import check_own_probe, run_own_probe
+from sing_monitor.callbacks.second_fit import warn_about_earlier_epochs
+from sing_monitor.callbacks.source import find_source, moment, runs_validation
+from sing_monitor.callbacks.spelling import as_misconfiguration, spell
+from sing_monitor.errors import as_setup_error
+from sing_monitor.keywords import method_with_options
+from sing_monitor.lightning_types import overrides
+from sing_monitor.messages import info, warn
+from sing_monitor.monitor.accuracy import logged_accuracies
 from sing_monitor.monitor.check import check
-from sing_monitor.monitor.model_capture import Watch
-from sing_monitor.monitor.monitor import MonitoredRun
-from sing_monitor.monitor.options import Settings, cache_folder
-from sing_monitor.monitor.publishing import say_what_is_not_kept
-from sing_monitor.monitor.state import Memory
-from sing_monitor.space.semantic_space import DEFAULT_SPACE, SemanticSpace, resolve_space
+from sing_monitor.monitor.model_capture import ModelCapture
+from sing_monitor.monitor.monitor import Monitor
+from sing_monitor.monitor.options import Options
+from sing_monitor.monitor.setup_report import SetupReport
+from sing_monitor.monitor.state import MonitorState
+from sing_monitor.monitor.summary import summary
+from sing_monitor.monitor.validation import Source
+from sing_monitor.space.opening import open_space
+from sing_monitor.space.semantic_space import SemanticSpace
 from sing_monitor.tracking.spool import temporary_folder
 
 if TYPE_CHECKING:
@@ -51,7 +48,9 @@ class SINGCallback(Callback):
     direction.
 
     Args:
-        space: ``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`.
+        space: ``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`. None: no
+            vision-language model and no download; what needs embeddings is left out, and the head's
+            geometry, its drift, the null shares and the collapse are measured.
         head: dotted name of the classifier head; found by itself in most models.
         class_names: C words; by default those of the datamodule or the validation data set, in the
             order that its ``target_transform`` gives them.
@@ -61,35 +60,39 @@ class SINGCallback(Callback):
         attribute_prompts: templates for annotated attributes, by name.
         probe_size: the most validation images that are scored. Until a validation has ended, their
             features, ``probe_size`` x m numbers, stay on the model's device.
-        every_n_epochs: score every n-th epoch; in between all metrics are NaN.
-        dataloader_idx: which validation loader is watched.
-        probe: a loader of your own, measured instead of the validation batches. It costs one
-            extra pass of the model over it for every analysed epoch, in eval mode and without
-            gradients, on every rank the whole loader. With a validation loop it is measured at
-            each validation; with none at the end of the training epoch, where averaging callbacks
-            have not swapped in their weights. The module's ``forward`` must map images to logits.
-        pixel_stats: ``(mean, std)`` that the images were normalised with; found by itself for the
+        pixel_stats: ``(mean, std)`` that the images were normalized with; found by itself for the
             ``Normalize`` of torchvision, albumentations and kornia in a data set's transforms,
             timm's prefetching loader, and images in [0, 1]. Numbers above 1 count in 0..255.
         batch_adapter: turns a batch of another form into a :class:`Batch`, whose ``pictures`` are
             what the space sees where the model sees something else, such as 13 bands.
-        ridge: of the translator, relative to the mean variance of the features; ``"auto"``
-            chooses it at the first analysed epoch and keeps it.
+        ridge: of the translator, relative to the mean variance of the features; ``"auto"`` chooses
+            it at the first analyzed epoch and keeps it.
         n_images: how many images, those that moved most, are stored as thumbnails (with their
-            nearest neighbours). 0: no picture leaves the process.
+            nearest neighbors). 0: no picture leaves the process.
         invariance: what removing the null space must leave unchanged: ``"logits"``, as in the
             paper, or ``"softmax"``, which ignores a constant added to all logits and so has one
             null dimension more. Scores of the two do not compare.
-        allow_augmented: accept validation images that differ from epoch to epoch.
-        cache_dir: where embeddings are kept; ``"auto"`` for the user's cache folder, None for
+        cache_dir: folder that keeps embeddings; ``"auto"`` for the user's cache folder, None for
             memory only.
+        every_n_epochs: score every n-th epoch; in between all metrics are NaN.
+        dataloader_idx: index of the validation loader that is watched.
+        probe: a loader of your own, measured instead of the validation batches. It costs one extra
+            pass of the model over it for every analyzed epoch, in eval mode and without gradients,
+            on every rank the whole loader. With a validation loop it is measured at each
+            validation; with none at the end of the training epoch, where averaging callbacks have
+            not swapped in their weights. The module's ``forward`` must map images to logits.
+        allow_augmented: accept validation images that differ from epoch to epoch.
         save_snapshots: store features and embeddings of the last validation in the run.
         alerts: rules that warn once and mark the run: :class:`sing_monitor.alerts.Alert`, or names
             of :data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["leaking_class"]``;
             ``"default"`` for these three, None for none.
-        name: for several callbacks in one trainer, each its own: ``name="aux"`` logs
+        tracking: where findings go besides the training's own MLflow loggers: a folder such as
+            ``"runs/"``, which needs neither a server nor a database, or an MLflow tracking URI. The
+            app opens it with ``--tracking-uri``.
+        name: for several monitors of one training, each its own: ``name="aux"`` logs
             ``sing.aux/...``.
-        on_error: ``"warn"``: a fault costs one epoch's numbers and never the run; ``"raise"``.
+        on_error: ``"warn"``: a fault costs one epoch's numbers and never the run; ``"raise"`` ends
+            the run.
 
     Raises:
         MisconfigurationException: for an argument that cannot be used; in ``setup`` or in the
@@ -104,64 +107,18 @@ class SINGCallback(Callback):
         >>> # )
     """
 
-    def __init__(
-        self,
-        # Any: to jsonargparse a class without annotations is no SemanticSpace.
-        space: str | SemanticSpace | Any = DEFAULT_SPACE,
-        *,
-        head: str | None = None,
-        class_names: Sequence[str] | Mapping[str, int] | None = None,
-        concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None,
-        prompt: str | Sequence[str] = "an image of a {}",
-        attribute_prompts: Mapping[str, str] | None = None,
-        probe_size: int = 10_000,
-        every_n_epochs: int = 1,
-        dataloader_idx: int = 0,
-        # Of DataLoader[Any] jsonargparse accepts no init_args.
-        probe: DataLoader | None = None,  # type: ignore[type-arg]
-        pixel_stats: tuple[Any, Any] | None = None,
-        batch_adapter: Callable[[Any], Any] | None = None,
-        ridge: float | Literal["auto"] = "auto",
-        n_images: int = 64,
-        invariance: Invariance = "logits",
-        allow_augmented: bool = False,
-        cache_dir: str | PathLike[str] | None = "auto",
-        save_snapshots: bool = False,
-        alerts: Sequence[str | Alert] | Literal["default"] | None = "default",
-        name: str | None = None,
-        on_error: Literal["warn", "raise"] = "warn",
-    ) -> None:
+    @method_with_options(as_misconfiguration()(Options))
+    def __init__(self, options: Options) -> None:
         super().__init__()
-        with as_misconfiguration():
-            self.settings = Settings(
-                space=space,
-                head=head,
-                class_names=class_names,
-                prompts=Prompts(prompt, concepts, attribute_prompts or {}),
-                probe_size=probe_size,
-                every_n_epochs=every_n_epochs,
-                dataloader_idx=dataloader_idx,
-                probe=probe,
-                pixel_stats=pixel_stats,
-                batch_adapter=batch_adapter,
-                ridge=ridge,
-                n_images=n_images,
-                invariance=invariance,
-                allow_augmented=allow_augmented,
-                cache_dir=cache_folder(cache_dir),
-                save_snapshots=save_snapshots,
-                alerts=usable_alerts(alerts),
-                name=name,
-                on_error=on_error,
-            )
+        self.options = options
         self._space: SemanticSpace | None = None
-        self._memory = Memory()
-        self._run: MonitoredRun | None = None
+        self._state = MonitorState()
+        self._monitor: Monitor | None = None
 
     @property
     @override
     def state_key(self) -> str:
-        return self._generate_state_key(name=self.settings.name)
+        return self._generate_state_key(name=self.options.name)
 
     @override
     def on_save_checkpoint(
@@ -169,56 +126,77 @@ class SINGCallback(Callback):
     ) -> None:
         # Not in state_dict: Lightning then refuses two callbacks of one name in its own words,
         # which do not say what to do. setup does.
-        checkpoint["callbacks"][self.state_key] = vars(self._memory).copy()
+        checkpoint["callbacks"][self.state_key] = vars(self._state).copy()
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name in vars(self._memory):
-            setattr(self._memory, name, state_dict.get(name))
+        for name in vars(self._state):
+            setattr(self._state, name, state_dict.get(name))
 
     @override
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage not in ("fit", "validate"):
             return
         if trainer.barebones:
-            rank_zero_warn("SINGCallback does nothing under Trainer(barebones=True).")
+            warn("SINGCallback does nothing under Trainer(barebones=True).")
             return
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        names = [each.settings.name for each in callbacks if isinstance(each, SINGCallback)]
+        names = [each.options.name for each in callbacks if isinstance(each, SINGCallback)]
         with as_misconfiguration():
-            refuse_namesakes(names, self.settings.name)
-        warn_about_early_stopping(trainer, self.settings.name)
-        if stage == "fit" and trainer.current_epoch == 0:
-            self._memory = Memory()  # a new training; a resumed one loads its state after setup
+            refuse_namesakes(names, self.options.name)
+        warn_about_early_stopping(trainer, self.options.name)
         if stage == "fit":
-            say_what_is_not_kept(trainer)
-        if self.settings.probe is not None:
-            with as_misconfiguration():
-                check_own_probe(pl_module, self.settings.probe)
-            rank_zero_info(
-                "SINGCallback: the model runs once more over the loader given as probe= for every "
-                "analysed epoch, in eval mode and without gradients."
-            )
-        with no_trace():
-            self._space = open_space(trainer, self._space or self.settings.space)
-            watch = Watch(self.settings, self._space, getattr(trainer, "datamodule", None))
+            if trainer.current_epoch == 0:
+                self._state = MonitorState()  # a resumed training loads its state after setup
+            if self.options.tracking is None:
+                say_what_is_not_kept(trainer)
+        with as_misconfiguration():
+            if self.options.probe is not None:
+                check_own_probe(pl_module, self.options.probe)
+                info(
+                    "the model runs once more over the loader given as probe= for every analyzed "
+                    "epoch, in eval mode and without gradients."
+                )
+            self._monitor = self._make_monitor(trainer)
+            self._attach(self._monitor, pl_module)
+
+    def _make_monitor(self, trainer: pl.Trainer) -> Monitor:
+        self._space = self._space or open_space(self.options.space)
+        return Monitor(
+            self.options,
+            space=self._space,
+            datamodule=getattr(trainer, "datamodule", None),
+            state=self._state,
+            targets=lambda: targets(trainer),
+            spool_root=trainer.default_root_dir,
+            spell=spell,
+        )
+
+    def _attach(self, monitor: Monitor, pl_module: pl.LightningModule) -> None:
         try:
-            watch.attach(pl_module)
+            monitor.capture.attach(pl_module)
         except (ValueError, TypeError) as error:
             # Layers that configure_model will make do not exist yet.
             if not overrides(pl_module, "configure_model"):
-                raise MisconfigurationException(for_callback(error)) from error
-        self._run = MonitoredRun(self.settings, watch, self._memory)
+                raise as_setup_error(error) from error
 
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._run is not None:
-            self._run.begin_training(trainer, pl_module)
+        if self._monitor is None:
+            return
+        warn_about_earlier_epochs(trainer, self.options.name)
+        if self._measures_training_epochs(trainer):
+            self._measure(trainer, pl_module, is_rehearsal=True)
+        elif not runs_validation(trainer):
+            warn(
+                "SINGCallback listens to the validation loop, and none will run: there is no "
+                "validation loader, no validation_step, or limit_val_batches=0. Add one, or give "
+                "it images of its own: SINGCallback(probe=DataLoader(...))."
+            )
 
     @override
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._run is not None:
-            self._run.start(trainer, pl_module, is_rehearsal=trainer.sanity_checking)
+        self._start(trainer, pl_module, is_rehearsal=trainer.sanity_checking)
 
     @override
     def on_validation_batch_start(
@@ -229,8 +207,12 @@ class SINGCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._run is not None:
-            self._run.before_batch(trainer, pl_module, batch, dataloader_idx)
+        if self._monitor is None:
+            return
+        # Here, and not at the end, averaging callbacks have swapped in the weights to validate.
+        self._collect_own(trainer, pl_module)
+        if self._is_watched(dataloader_idx):
+            self._monitor.before_batch(batch)
 
     @override
     def on_validation_batch_end(
@@ -242,41 +224,58 @@ class SINGCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._run is not None:
-            self._run.after_batch(trainer, batch, dataloader_idx)
+        if self._monitor is not None and self._is_watched(dataloader_idx):
+            self._monitor.after_batch(batch)
 
     @override
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._run is not None:
-            self._run.end(trainer, pl_module)
+        self._finish(trainer, pl_module)
 
     @override
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._run is not None:
-            self._run.compare_accuracy(trainer)
+        if self._monitor is None or trainer.world_size > 1 or self.options.probe is not None:
+            return
+        # Only when a validation has ended, Lightning has the module's own metrics.
+        logged = logged_accuracies(
+            trainer.callback_metrics,
+            self.options.dataloader_idx,
+            several_loaders=len(trainer.num_val_batches) > 1,
+        )
+        self._monitor.compare_accuracy(logged)
 
     @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._run is not None and self._run.measures_training_epochs(trainer):
-            self._run.measure(trainer, pl_module)
+        if self._monitor is not None and self._measures_training_epochs(trainer):
+            self._measure(trainer, pl_module)
 
     @override
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._run is not None and trainer.is_global_zero:
-            self._run.say_what_was_found(trainer)
+        monitor = self._monitor
+        if monitor is None or not trainer.is_global_zero:
+            return
+        monitor.flush()
+        if monitor.last:
+            tracking = self.options.tracking
+            where = how_to_open(trainer, None if tracking is None else str(tracking))
+            info(f"{summary(monitor.last)} {where}")
+        elif monitor.validations == 0 and runs_validation(trainer):
+            warn(
+                "SINGCallback analyzed nothing, because no validation ran before the training "
+                "ended. Check check_val_every_n_epoch, val_check_interval and max_epochs."
+            )
 
     @override
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        self._release()
+        self._close("KILLED" if isinstance(exception, KeyboardInterrupt) else "FAILED")
 
     @override
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self._release()
+        self._close("FINISHED")
 
     def check(self, model: nn.Module, loader: Any) -> SetupReport:
-        """Say what would be used on a model and its validation loader, before any training.
+        """Report what would be used on a model and its validation loader, before any training.
 
         Runs the model on one batch. Weights, modes and random number generators stay as they are.
 
@@ -290,17 +289,60 @@ class SINGCallback(Callback):
         Raises:
             MisconfigurationException: with the same sentences as the sanity check.
         """
-        try:
-            with no_trace():
-                self._space = self._space or resolve_space(self.settings.space)
-            found = check(self.settings, self._space, model, loader)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise MisconfigurationException(for_callback(error)) from error
-        picture = found.save_image(temporary_folder())
-        rank_zero_info(f"{found}\n  one image as the space sees it: {picture}")
+        with as_misconfiguration():
+            try:
+                self._space = self._space or open_space(self.options.space)
+                found = check(self.options, self._space, model, loader)
+            except (ValueError, TypeError, RuntimeError) as error:
+                raise as_setup_error(error) from error
+        picture = found.save_image(Path(temporary_folder()))
+        info(f"{found}\n  one image as the space sees it: {picture}")
         return found
 
-    def _release(self) -> None:
-        if self._run is not None:
-            self._run.release()
-        self._run = None
+    def _is_watched(self, dataloader_idx: int) -> bool:
+        return self.options.probe is None and dataloader_idx == self.options.dataloader_idx
+
+    def _measures_training_epochs(self, trainer: pl.Trainer) -> bool:
+        """Whether the probe is measured after training epochs, for want of a validation loop."""
+        return self.options.probe is not None and not runs_validation(trainer)
+
+    def _measure(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, is_rehearsal: bool = False
+    ) -> None:
+        """A whole pass on the user's own probe, outside any validation loop."""
+        self._start(trainer, pl_module, is_rehearsal=is_rehearsal)
+        self._collect_own(trainer, pl_module)
+        self._finish(trainer, pl_module)
+
+    def _start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, is_rehearsal: bool
+    ) -> None:
+        if self._monitor is not None:
+            self._monitor.start(
+                pl_module,
+                lambda: find_source(trainer, self.options, is_rehearsal=is_rehearsal),
+                moment(trainer, is_rehearsal=is_rehearsal),
+            )
+
+    def _collect_own(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._monitor is None or self.options.probe is None:
+            return
+
+        def run(capture: ModelCapture, source: Source) -> None:
+            adapter = self.options.batch_adapter
+            run_own_probe(trainer, pl_module, capture, source, batch_adapter=adapter)
+
+        self._monitor.collect(run)
+
+    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._monitor is None:
+            return
+        with as_misconfiguration():
+            scalars = self._monitor.finish()
+        if scalars:
+            log_scalars(pl_module, scalars, is_shared=trainer.world_size > 1)
+
+    def _close(self, status: str) -> None:
+        monitor, self._monitor = self._monitor, None
+        if monitor is not None:
+            monitor.close(status)

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from sing_monitor.analyses import analyze
 from sing_monitor.findings import Findings
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, fingerprint, text_set
+from sing_monitor.space.text_embeddings import Texts, fingerprint, text_set
 
 FEATURES = 128
 CLASSES = len(ColoredDigits.classes)

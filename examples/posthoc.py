@@ -22,7 +22,7 @@ from tiny_clip import load_tiny_clip
 from sing_monitor import analyze
 from sing_monitor.analyses.concepts import analyze_concepts
 from sing_monitor.explain.image import explain_image
-from sing_monitor.space.texts import concept_set
+from sing_monitor.space.text_embeddings import concept_set
 
 INKS = {colour: f"an image of a {colour} digit" for colour in COLOURS}
 SHADES = {shade: f"a digit on a {shade} background" for shade in BACKGROUNDS}

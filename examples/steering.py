@@ -22,7 +22,7 @@ from tiny_clip import load_tiny_clip
 
 from sing_monitor import analyze
 from sing_monitor.offline.analyze import AnalyzedModel
-from sing_monitor.space.texts import text_set
+from sing_monitor.space.text_embeddings import text_set
 from sing_monitor.translate.steering import steer, steer_image
 
 NETWORKS = {"honest": 0.0, "shortcut": 0.95}

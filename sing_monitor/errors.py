@@ -1,4 +1,4 @@
-"""SetupError: what was given, what was expected, and the option that mends it."""
+"""SetupError: the error for a set-up that cannot be used, with the options that correct it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Option:
-    """An option of the user's, as a sentence mentions it.
+    """Option of the user in the sentence of an error.
 
     Args:
         name: keyword of ``SINGCallback`` and ``analyze``.
@@ -23,13 +23,13 @@ class Option:
 
 
 class SetupError(ValueError):
-    """A set-up that cannot be used. Its sentence names the options that mend it.
+    """Error for a set-up that cannot be used; its sentence names the options that correct it.
 
-    ``str(error)`` spells them as keywords, ``head="fc"``; an adapter with another spelling, such
-    as the command line, asks for it: :meth:`spelled`.
+    ``str(error)`` spells options as keywords, ``head="fc"``. :meth:`spelled` gives the sentence in
+    another spelling, such as that of the command line.
 
     Args:
-        parts: the sentence, with an :class:`Option` wherever it mentions one.
+        parts: texts and options of the sentence, in order.
 
     Example::
 
@@ -45,8 +45,15 @@ class SetupError(ValueError):
         super().__init__("".join(map(str, parts)))
 
     def spelled(self, spell: Callable[[Option], str]) -> str:
-        """The sentence, with every option as ``spell`` writes it."""
+        """Spell the sentence with every option as ``spell`` writes it."""
         return "".join(part if isinstance(part, str) else spell(part) for part in self.parts)
 
     def __reduce__(self) -> tuple[type[SetupError], tuple[str | Option, ...]]:
         return type(self), self.parts
+
+
+def as_setup_error(error: BaseException) -> SetupError:
+    """The error with its parts, which another process can spell; of other kinds the sentence."""
+    if isinstance(error, SetupError):
+        return error
+    return SetupError(str(error) or type(error).__name__)

@@ -1,7 +1,7 @@
-"""Modules under the paths that documents of earlier versions name.
+"""Import of modules under their former paths, which documents of earlier versions name.
 
-``import sing_monitor.semantics`` gives the names of ``sing_monitor.space.semantic_space``, so
-that a class is one class under both paths.
+``import sing_monitor.semantics`` gives the names of ``sing_monitor.space.semantic_space``. A class
+is the same object under both paths.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MOVED = {
     "sing_monitor.callbacks.explain": "sing_monitor.explain.image",
     "sing_monitor.callbacks.posthoc": "sing_monitor.offline.analyze",
     "sing_monitor.cli": "sing_monitor.commands.cli",
-    "sing_monitor.embeddings": "sing_monitor.space.texts",
+    "sing_monitor.embeddings": "sing_monitor.space.text_embeddings",
     "sing_monitor.geometry": "sing_monitor.head.geometry",
     "sing_monitor.maps": "sing_monitor.explain.maps",
     "sing_monitor.semantics": "sing_monitor.space.semantic_space",
@@ -30,7 +30,7 @@ MOVED = {
 
 
 class _MovedModules(MetaPathFinder, Loader):
-    """Finds a module where it is now."""
+    """Import hook that loads a module from its present path."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -38,16 +38,16 @@ class _MovedModules(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self) if fullname in MOVED else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        # A copy of the namespace: the import system writes the old name into the module it gets.
+        # A copy of the namespace, because the import system writes the old name into the module.
         module = ModuleType(spec.name)
         module.__dict__.update(vars(import_module(MOVED[spec.name])))
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing is left to run: the module under its new path has run."""
+        """Do nothing: the module has run under its present path."""
 
 
 def install() -> None:
-    """Let Python find moved modules; a second call changes nothing."""
+    """Install the import hook; a second call changes nothing."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(_MovedModules())

@@ -16,9 +16,14 @@ from sing_monitor.scores.angles import PairScores, attribute_score, score_pairs
 from sing_monitor.scores.pairs import CENTERED, PAIRS, RANDOM, Pair
 from sing_monitor.scores.readings import Reading
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
-from sing_monitor.translate.random_subspaces import RANDOM_SEED, RandomRemoval, remove_at_random
+from sing_monitor.translate.random_subspaces import (
+    RANDOM_SEED,
+    RandomRemoval,
+    chosen_draw,
+    remove_at_random,
+)
 from sing_monitor.translate.reduced import ReducedSnapshot, feature_dim
 from sing_monitor.translate.ridge_sample import RidgeSample
 
@@ -112,7 +117,7 @@ class Observation:
             snapshot.features,
             snapshot.center,
             snapshot.geometry.rank,
-            snapshot.draws,
+            chosen_draw(snapshot.ids),
             seed=self.seed,
             span=snapshot.span if isinstance(snapshot, ReducedSnapshot) else None,
         )

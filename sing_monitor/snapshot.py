@@ -14,17 +14,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import linear
 
+from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import (
     HeadGeometry,
     Invariance,
     check_invariance,
-    coordinates,
     effective_weight,
 )
 from sing_monitor.row_blocks import all_blocks, all_rows, mean, working
 from sing_monitor.space.packed_texts import pack_texts, unpack_texts
-from sing_monitor.space.texts import Texts
-from sing_monitor.translate.random_subspaces import chosen_draw
+from sing_monitor.space.text_embeddings import Texts
 
 SCHEMA = "3"
 # Versions that know no higher schema cannot read a snapshot without embeddings.
@@ -181,11 +180,6 @@ class Snapshot:
         never stand on both sides. Without fingerprints, by position.
         """
         return self.ids & 1
-
-    @cached_property
-    def draws(self) -> Tensor:
-        """From which random draw an image's random subspace is made, (N,): :func:`chosen_draw`."""
-        return chosen_draw(self.ids)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write one safetensors file; text and numbers go into its metadata."""

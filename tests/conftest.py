@@ -14,8 +14,8 @@ import pytest
 from filelock import FileLock
 
 if TYPE_CHECKING:
-    from tests.finished_run import FinishedRun
-    from tests.servers import MlflowServer
+    from tests.helpers.finished_run import FinishedRun
+    from tests.helpers.servers import MlflowServer
 
 # No test may reach for the network; set before any library reads it.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -47,14 +47,14 @@ def _run_quickstart(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def run_with_snapshot(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """Three epochs that watch the concepts red and striped."""
-    from tests.finished_run import train
+    from tests.helpers.finished_run import train
 
     return train(tmp_path_factory.mktemp("run_with_snapshot"))
 
 
 @pytest.fixture(scope="session")
 def _mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    from tests.servers import MlflowServer
+    from tests.helpers.servers import MlflowServer
 
     server = MlflowServer(tmp_path_factory.mktemp("mlflow_server"))
     try:

@@ -9,7 +9,7 @@ import torch
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
 from sing_monitor.scores.pairs import CENTERED, PAIRS
-from sing_monitor.space.texts import TextSet
+from sing_monitor.space.text_embeddings import TextSet
 from tests.helpers import (
     make_snapshot,
     make_texts,

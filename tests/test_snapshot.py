@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sing_monitor.snapshot import Snapshot, hex_id, hex_ids
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from tests.helpers import make_snapshot, normal
 
 FIELDS = ("weight", "features", "labels")

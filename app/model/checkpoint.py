@@ -10,18 +10,13 @@ from threading import Lock
 from typing import Any
 
 import streamlit as st
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from PIL import Image
 from torch import nn
 
 from sing_monitor.commands.app_options import ModelSource
 from sing_monitor.commands.images import Images
 from sing_monitor.commands.loading import load_callable, load_space, model_builder
-from sing_monitor.inputs.batches import (
-    inner_datasets,
-    pretrained_configs,
-    read_attribute,
-)
+from sing_monitor.inputs.datasets import pretrained_configs, read_attribute, wrapped_datasets
 from sing_monitor.offline.checkpoints import read_checkpoint
 from sing_monitor.space.semantic_space import SemanticSpace
 
@@ -73,7 +68,7 @@ def as_value_errors() -> Iterator[None]:
     """One kind of error for what cannot be used, whoever says so: ValueError."""
     try:
         yield
-    except (ValueError, MisconfigurationException, OSError) as error:
+    except (ValueError, OSError) as error:
         raise error if isinstance(error, ValueError) else ValueError(str(error)) from error
     # Whatever the user's own code raises.
     except Exception as error:
@@ -99,7 +94,7 @@ def _transform(dataset: object) -> Callable[[Image.Image], Any] | None:
     own = read_attribute(dataset, "transform")
     if callable(own):
         return own
-    return next(filter(None, map(_transform, inner_datasets(dataset))), None)
+    return next(filter(None, map(_transform, wrapped_datasets(dataset))), None)
 
 
 def _timm_transform(model: nn.Module) -> Callable[[Image.Image], Any] | None:

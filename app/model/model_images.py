@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from sing_monitor.app.model.checkpoint import LoadedModel, as_value_errors
 from sing_monitor.errors import SetupError
-from sing_monitor.inputs.batches import pretrained_configs, unpack_batch
+from sing_monitor.inputs.batches import unpack_batch
+from sing_monitor.inputs.datasets import pretrained_configs
 from sing_monitor.inputs.pixels import find_pixel_scale
-from sing_monitor.inputs.resolved import OWN_PICTURES
-from sing_monitor.space.texts import fingerprint, to_uint8
+from sing_monitor.inputs.resolved_inputs import OWN_PICTURES
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 
 KINDS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 

@@ -18,8 +18,9 @@ from sing_monitor.app.read import snapshot_images, store
 from sing_monitor.app.read.snapshot_images import FittedSnapshot
 from sing_monitor.app.wording.removals import Removal
 from sing_monitor.commands.app_options import ModelSource
-from sing_monitor.explain.explanation import Explanation, Shift, explain
+from sing_monitor.explain.feature_explanation import Explanation, Shift
 from sing_monitor.explain.maps import AttributeMaps, attribute_maps, find_feature_maps
+from sing_monitor.explain.model_image import explain_model_image
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.head.layer import head_parameters
 from sing_monitor.head.search import find_head
@@ -89,7 +90,7 @@ def explain_upload(
     # Without texts of its own the snapshot is of an older version; the config has the prompts.
     is_old = fitted.snapshot.texts is None
     with loaded.lock, checkpoint.as_value_errors():
-        found = explain(
+        found = explain_model_image(
             loaded.model,
             model_input.images,
             loaded.space,

@@ -16,7 +16,7 @@ from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.wording import metrics
 from sing_monitor.app.wording.text import plain
-from sing_monitor.explain.feature import Explanation, Shift
+from sing_monitor.explain.feature_explanation import Explanation, Shift
 
 CENTERED, RAW, RANDOM = "Null part, centered", "Null part, raw", "Random subspace"
 ScoresByRemoval = Mapping[str, tuple[float | None, float | None]]

@@ -10,8 +10,8 @@ import streamlit as st
 from torch import Tensor
 
 from sing_monitor.app.read import store
-from sing_monitor.explain.feature import Explanation
-from sing_monitor.explain.stored_image import explain_stored
+from sing_monitor.explain.feature_explanation import Explanation
+from sing_monitor.explain.stored_image import explain_stored_image
 from sing_monitor.offline.add_concepts import stored_ridge
 from sing_monitor.scores.support import OUTSIDE, place_among
 from sing_monitor.snapshot import Snapshot, hex_ids
@@ -99,4 +99,4 @@ def explanation(source: store.RunSource, image: str) -> Explanation:
         ValueError: if the snapshot does not hold the image, or as `read`, like all others.
     """
     fitted = read(source)
-    return explain_stored(fitted.snapshot, fitted.fit, image)
+    return explain_stored_image(fitted.snapshot, fitted.fit, image)

@@ -1,21 +1,19 @@
-"""What the app was started with: the MLflow store, and perhaps a model."""
+"""What the app was started with: the store of the runs, and perhaps a model."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 
 from sing_monitor.commands.app_options import ModelSource, parse_model_source
-
-DEFAULT_URI = "sqlite:///mlflow.db"
+from sing_monitor.tracking.mlflow import DEFAULT_URI, default_uri
 
 
 def tracking_uri(
     arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
 ) -> str:
-    """The tracking URI: ``--tracking-uri``, else MLFLOW_TRACKING_URI, else ``sqlite:///mlflow.db``.
+    """The store's address: ``--tracking-uri``, else MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.
 
     It never comes from the page's address: a link could make the server read any file or reach any
     host.
@@ -36,10 +34,9 @@ def tracking_uri(
     if known.tracking_uri == "":
         raise ValueError(
             "--tracking-uri has no value; give the one that the training used, "
-            f"for example --tracking-uri {DEFAULT_URI}."
+            f"for example --tracking-uri {DEFAULT_URI}, or the folder of runs, --tracking-uri runs."
         )
-    values = os.environ if environment is None else environment
-    return known.tracking_uri or values.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    return known.tracking_uri or default_uri(environment)
 
 
 def model_source(arguments: Sequence[str] | None = None) -> ModelSource | None:

@@ -14,9 +14,11 @@ from sing_monitor.app.ui.settings import DEFAULT_URI
 from sing_monitor.app.wording.text import code, count, listed, plain, short
 from sing_monitor.tracking import (
     ArtifactNotFoundError,
+    FolderStore,
     NotFoundError,
     RunNotFoundError,
     StoreError,
+    open_store,
     redact,
 )
 
@@ -25,11 +27,13 @@ T = TypeVar("T")
 # What reading a store may raise; anything else is a mistake of ours.
 _EXPECTED = (NotFoundError, StoreError, ValueError)
 
-_SNIPPET = """\
+_WITH_MLFLOW = """\
 trainer = L.Trainer(
     logger=MLFlowLogger(tracking_uri="{uri}"),
     callbacks=[SINGCallback()],
 )"""
+_IN_A_FOLDER = """\
+trainer = L.Trainer(callbacks=[SINGCallback(tracking="{uri}")])"""
 
 
 def unreachable(error: Exception, uri: str) -> None:
@@ -57,7 +61,9 @@ def no_runs(uri: str) -> None:
             "The store answers, but no run in it was watched by `SINGCallback`. "
             "These lines in your training script are enough:"
         )
-        st.code(_SNIPPET.format(uri=redact(uri)), language="python")
+        is_folder = isinstance(open_store(uri), FolderStore)
+        snippet = _IN_A_FOLDER if is_folder else _WITH_MLFLOW
+        st.code(snippet.format(uri=redact(uri)), language="python")
         st.markdown("The first validated epoch shows up here by itself.")
         st.caption(f"Tracking URI: {code(redact(uri))}")
 

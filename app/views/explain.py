@@ -30,7 +30,7 @@ from sing_monitor.app.ui.widgets import epoch_slider, run_box
 from sing_monitor.app.wording.removals import suffix
 from sing_monitor.app.wording.text import plain
 from sing_monitor.commands.app_options import ModelSource
-from sing_monitor.explain.feature import Explanation
+from sing_monitor.explain.feature_explanation import Explanation
 from sing_monitor.tracking import ArtifactNotFoundError
 
 _OFFERED = 48

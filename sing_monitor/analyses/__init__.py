@@ -38,7 +38,7 @@ from sing_monitor.findings import (
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts
+from sing_monitor.space.text_embeddings import Texts
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 from sing_monitor.translate.reduced import reduced
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sing_monitor.analyses.analysis import Analysis
 from sing_monitor.findings import Findings, MetricGroup, MetricSpec
-from sing_monitor.head.geometry import split_energy
+from sing_monitor.head.feature_split import split_energy
 from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import all_blocks, deviations, energy, gram, squared_norms, working
 from sing_monitor.scores.derived import ratio

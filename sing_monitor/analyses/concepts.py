@@ -16,7 +16,7 @@ from sing_monitor.scores.angles import text_cosines, to_degrees
 from sing_monitor.scores.moments import group_moments
 from sing_monitor.scores.pairs import EQUIVALENTS, PLAIN, Pair
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import TextSet
+from sing_monitor.space.text_embeddings import TextSet
 from sing_monitor.translate.cross_fit import TranslatedPairs, cross_fit
 
 if TYPE_CHECKING:

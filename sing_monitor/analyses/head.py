@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sing_monitor.analyses.analysis import Analysis
 from sing_monitor.findings import ColumnSpec, Findings, MetricGroup, MetricSpec, TableSpec
-from sing_monitor.head.geometry import HeadGeometry, split_energy
+from sing_monitor.head.feature_split import split_energy
+from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import energy, squared_norms
 from sing_monitor.scores.derived import ratio

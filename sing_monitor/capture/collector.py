@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from sing_monitor.capture.device_rows import BatchRows, DeviceRows, SeenRows, wanted
-from sing_monitor.capture.head_tap import HeadTap, no_trace
+from sing_monitor.capture.device_rows import BatchRows, SeenRows, wanted
+from sing_monitor.capture.head_tap import HeadTap
 from sing_monitor.capture.matched_rows import batch_for_adapter, reorders_labels, rows_of_the_head
-from sing_monitor.capture.placement import ById, InOrder, Placement, Smallest
+from sing_monitor.capture.ongoing_pass import KnownImages, OngoingPass
+from sing_monitor.capture.placement import Smallest
 from sing_monitor.capture.probe import (
     Account,
     ProbeEmbedder,
@@ -22,52 +22,14 @@ from sing_monitor.capture.probe import (
     in_probe,
 )
 from sing_monitor.errors import Option, SetupError
-from sing_monitor.head.geometry import HeadGeometry, Invariance
-from sing_monitor.inputs.batches import (
-    Batch,
-    check_attribute,
-    check_labels,
-    has_class,
-    unpack_batch,
-)
-from sing_monitor.inputs.loaders import Order
+from sing_monitor.head.geometry import HeadGeometry
+from sing_monitor.inputs.batches import Batch, unpack_batch
+from sing_monitor.inputs.labels import check_attribute, check_labels, has_class
+from sing_monitor.inputs.loaders import ImageOrder
 from sing_monitor.inputs.pixels import refuse_other_scale
-from sing_monitor.inputs.resolved import MonitorSetup
-from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts
-
-
-@dataclass
-class _Pass:
-    """One pass while it goes on.
-
-    ``looks``: the placement, where the host looks at pixels; ``extent``: how much is to come.
-    """
-
-    extent: object
-    order: Order
-    rows: DeviceRows
-    looks: Smallest | None
-    batches: int = 0
-    seen: int = 0
-    unread: int = 0
-    filtered: int = 0
-    positions: list[Tensor] = field(default_factory=list)
-    disorder: str = ""
-    lost_batches: int = 0
-    failure: Exception | None = None
-
-
-@dataclass(frozen=True)
-class _Known:
-    """The images of the probe in a pass that brought none that was new.
-
-    ``image_ids``: distinct and sorted, (R,); ``rows``: how often they came, copies included.
-    """
-
-    extent: object
-    image_ids: Tensor
-    rows: int
+from sing_monitor.inputs.resolved_inputs import ResolvedInputs
+from sing_monitor.messages import warn
+from sing_monitor.no_trace import no_trace
 
 
 class Collector:
@@ -94,11 +56,11 @@ class Collector:
         self,
         tap: HeadTap,
         embedder: ProbeEmbedder,
-        settle: Callable[[Batch], MonitorSetup],
+        settle: Callable[[Batch], ResolvedInputs],
         adapter: Callable[[Any], Any] | None,
         probe_size: int,
     ) -> None:
-        self.setup: MonitorSetup | None = None
+        self.setup: ResolvedInputs | None = None
         self.example = torch.empty(3, 0, 0)
         self.account = Account()
         # The last analysed head, for the drift of the next.
@@ -108,16 +70,18 @@ class Collector:
         self._settle = settle
         self._adapter = adapter
         self._probe_size = probe_size
-        self._pass: _Pass | None = None
+        self._pass: OngoingPass | None = None
         self._read: BatchRows | None = None
         self._unsettled: Batch | None = None
-        self._known: _Known | None = None
+        self._known: KnownImages | None = None
         self._has_announced_calls = False
         self._reorders = False
         # Once a loader has not kept to its plan, its positions are not to be trusted any more.
         self._disorder = ""
 
-    def start(self, *, threshold: int, images: int | None, batches: float, order: Order) -> None:
+    def start(
+        self, *, threshold: int, images: int | None, batches: float, order: ImageOrder
+    ) -> None:
         """Begin a pass.
 
         Args:
@@ -130,18 +94,15 @@ class Collector:
         self.account, self._read, self._unsettled = Account(), None, None
         extent = batches if images is None else images
         expected = None if images is None else min(images, self._probe_size)
-        disorder = order.reason or self._disorder
-        looks: Smallest | None = None
-        placement: Placement
-        if known is None or known.extent != extent:
-            looks = placement = Smallest(
-                threshold, self._probe_size, is_once=bool(disorder), expected=expected or 0
-            )
-        elif disorder and len(known.image_ids):
-            placement = ById(threshold, known.image_ids)
-        else:
-            placement = InOrder(threshold, known.rows)
-        self._pass = _Pass(extent, order, DeviceRows(placement), looks, disorder=disorder)
+        self._pass = OngoingPass.begun(
+            extent,
+            order,
+            known,
+            disorder=order.reason or self._disorder,
+            threshold=threshold,
+            probe_size=self._probe_size,
+            expected=expected or 0,
+        )
         self._embedder.start_pass(expected)
 
     def read(self, raw_batch: Any) -> None:
@@ -340,11 +301,11 @@ class Collector:
                 on_device = pixels[chosen.to(pixels.device)]
                 self._embedder.embed(image_ids[chosen], on_device)
 
-    def _keep_positions(self, current: _Pass, rows: BatchRows) -> None:
+    def _keep_positions(self, current: OngoingPass, rows: BatchRows) -> None:
         unknown = torch.full((len(rows),), -1)
         current.positions.append(unknown if rows.positions is None else rows.positions)
 
-    def _embedded(self, ended: _Pass, seen: SeenRows) -> ProbeRows:
+    def _embedded(self, ended: OngoingPass, seen: SeenRows) -> ProbeRows:
         """The images of the probe whose features and embeddings there are."""
         is_labeled, threshold = has_class(seen.labels), ended.rows.threshold
         belongs = in_probe(seen.image_ids, threshold) & is_labeled
@@ -367,7 +328,7 @@ class Collector:
         is_complete = ended.unread == 0 and not bool((missing & seen.used).any())
         if self._embedder.unknown == 0 and is_complete:
             ids = seen.image_ids[belongs]
-            self._known = _Known(ended.extent, ids.unique(sorted=True), len(ids))
+            self._known = KnownImages(ended.extent, ids.unique(sorted=True), len(ids))
         rows = ProbeRows(
             seen.image_ids[kept],
             seen.labels[kept],
@@ -382,39 +343,28 @@ class Collector:
     def _announce_calls(self) -> None:
         calls = self._tap.calls_per_batch
         if calls > 1 and not self._has_announced_calls:
-            rank_zero_warn(
-                f"SINGCallback: the head is called {calls} times for each batch; the mean of its "
+            warn(
+                f"the head is called {calls} times for each batch; the mean of its "
                 "features is measured. That is exact where the model averages logits over views of "
                 "an image (test-time augmentation). If the calls mean anything else (several "
                 "images, real and generated ones), give a loader on which forward calls the head "
-                "once, which the callback takes as probe=."
+                "once, as probe=."
             )
         self._has_announced_calls = True
 
-    def snapshot(
-        self, rows: ProbeRows, texts: Texts, *, epoch: int, step: int, invariance: Invariance
-    ) -> Snapshot:
-        """Rows of all ranks as a snapshot, with the head's weight as the features met it."""
-        if self.setup is None or self._tap.weight is None:
-            raise ValueError("no validation batch was seen, so there is nothing to analyse.")
-        return Snapshot(
-            weight=self._tap.weight.cpu(),
-            bias=None if self._tap.bias is None else self._tap.bias.cpu(),
-            features=rows.features,
-            labels=rows.labels,
-            embeddings=rows.embeddings,
-            class_names=self.setup.class_names,
-            epoch=epoch,
-            step=step,
-            image_ids=rows.image_ids,
-            sample_index=rows.sample_index,
-            attributes=rows.attributes,
-            invariance=invariance,
-            texts=texts,
-        )
+    @property
+    def head_parameters(self) -> tuple[Tensor, Tensor | None]:
+        """Weight (C, m) and bias (C,) of the head, as they were in the last pass.
+
+        Raises:
+            ValueError: before any batch was seen.
+        """
+        if self._tap.weight is None:
+            raise ValueError("no validation batch was seen, so there is nothing to analyze.")
+        return self._tap.weight, self._tap.bias
 
 
-def _check_attributes(batch: Batch, setup: MonitorSetup) -> None:
+def _check_attributes(batch: Batch, setup: ResolvedInputs) -> None:
     """What a batch tells without a look at its numbers."""
     given = {name: names for name, (_, names) in batch.attributes.items()}
     settled = {name: texts.names for name, texts in setup.attributes.items()}

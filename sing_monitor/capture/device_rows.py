@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.capture.placement import Placement, Smallest, with_spare
-from sing_monitor.inputs.batches import has_class
+from sing_monitor.inputs.labels import has_class
 
 Attributes = Mapping[str, tuple[Tensor, tuple[str, ...]]]
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -205,19 +203,3 @@ def _mean(features: Sequence[Tensor]) -> Tensor:
     """The mean of matrices of one shape, in single precision at least."""
     precision = torch.promote_types(features[0].dtype, torch.float32)
     return torch.stack(tuple(features)).to(precision).mean(dim=0)
-
-
-@contextmanager
-def no_trace() -> Generator[None, None, None]:
-    """Run our code without gradients, and with every random number generator as it was before.
-
-    Also when an exception leaves the block, which ``isolate_rng`` alone does not restore after.
-    """
-    failure: BaseException | None = None
-    with isolate_rng(), torch.inference_mode(False), torch.no_grad():
-        try:
-            yield
-        except BaseException as error:
-            failure = error
-    if failure is not None:
-        raise failure

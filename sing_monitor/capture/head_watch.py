@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from sing_monitor.capture.head_tap import HeadTap, is_compiled, retrace
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.head.calls import CallWitness
-from sing_monitor.head.choice import Choice, choose_head
+from sing_monitor.head.choice import ChosenHead, choose_head
 from sing_monitor.head.layer import Head, head_shape
-from sing_monitor.head.search import AmbiguousHeadError, check_head, find_head, linear_layers
+from sing_monitor.head.linear_layers import linear_layers
+from sing_monitor.head.search import AmbiguousHeadError, check_head, find_head
+from sing_monitor.messages import warn
 
 # So many times as many outputs as classes are odd.
 _FAR = 2
@@ -145,7 +146,7 @@ class HeadWatch:
             self.tap.attach(module, stays=is_compiled(witness.root))
             retrace(witness.root)
         self.tap.adopt([call for call in witness.calls if call.layer.module is module])
-        self._head, self._is_seen = choice.head, choice.is_seen
+        self._head, self._is_seen = choice.head, choice.is_confirmed
         self._is_settled = self._is_judged = True
         self._say(choice)
 
@@ -178,7 +179,7 @@ class HeadWatch:
             )
         self._say(choice)
 
-    def _choose(self, witness: CallWitness) -> Choice:
+    def _choose(self, witness: CallWitness) -> ChosenHead:
         named = None if self._name is None else self._head
         return choose_head(
             witness.root, witness.calls, named=named, largest_label=self._largest_label
@@ -188,12 +189,12 @@ class HeadWatch:
         if len(labels):
             self._largest_label = max(self._largest_label, int(labels.max()))
 
-    def _say(self, choice: Choice) -> None:
+    def _say(self, choice: ChosenHead) -> None:
         for remark in choice.remarks:
             sentence = str(SetupError(*remark))
             if sentence not in self._said:
                 self._said.add(sentence)
-                rank_zero_warn(f"sing-monitor: {sentence}")
+                warn(f"{sentence}")
 
     def reconsider(self) -> None:
         """Look for the head anew at the next pass."""

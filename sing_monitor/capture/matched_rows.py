@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sing_monitor.capture.device_rows import BatchRows
 from sing_monitor.errors import Option, SetupError
-from sing_monitor.inputs.batches import has_class, unpack_batch
+from sing_monitor.inputs.batches import unpack_batch
+from sing_monitor.inputs.labels import has_class
 
 _DEPTH = 3
 _ADAPTER = Option("batch_adapter", "lambda batch: (images[kept], labels[kept])")

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sing_monitor.errors import SetupError
-from sing_monitor.monitor.cost import duration
+from sing_monitor.messages import duration, info
+from sing_monitor.processes import is_first_process
 from sing_monitor.snapshot import hex_id
 from sing_monitor.space.cache import EmbeddingCache
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.space.texts import fingerprint, to_uint8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -273,17 +273,16 @@ class ProbeEmbedder:
             return
         remaining = (self.seconds_per_image or 0.0) * (self._expected - CHUNK)
         if self.unknown == 0 and remaining > 10:
-            rank_zero_info(
-                f"SINGCallback: embedding about {self._expected:,} validation images in "
+            info(
+                f"embedding about {self._expected:,} validation images in "
                 f"{self._space.name} takes about {duration(remaining)}, once; later epochs and "
                 "runs find them in the cache."
             )
 
-    @rank_zero_only
     def _start_bar(self) -> None:
         from tqdm.auto import tqdm
 
-        if self._bar is None:
+        if self._bar is None and self._space.dim and is_first_process():
             self._bar = tqdm(
                 total=self._expected, desc="SING: embedding images", unit="image", leave=False
             )

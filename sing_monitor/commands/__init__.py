@@ -1,6 +1,6 @@
-"""The commands of ``sing-monitor``, a module each.
+"""Commands of ``sing-monitor``, one module for each.
 
-A command's module is named after it and has two functions: ``add_parser(subparsers)`` says what the
-command takes, ``run(arguments)`` does it and returns the exit code. `sing_monitor.commands.cli`
-lists the modules.
+The module of a command has its name and two functions: ``add_parser(subparsers)`` defines the
+arguments, ``run(arguments)`` runs the command and returns the exit code.
+`sing_monitor.commands.cli` lists the modules.
 """

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sing_monitor.commands.analysis_options import add_plain_options, given_options
 from sing_monitor.commands.images import Images
 from sing_monitor.commands.loading import add_model, add_space, load_space, model_builder
 from sing_monitor.commands.options import (
@@ -20,10 +21,11 @@ from sing_monitor.commands.spelling import spelled
 if TYPE_CHECKING:
     from sing_monitor.offline.checkpoints import Checkpoint
     from sing_monitor.offline.series import Series
+    from sing_monitor.space.semantic_space import SemanticSpace
 
 _DESCRIPTION = """\
-Analyzes checkpoints of Lightning, timm or plain PyTorch, and logs to MLflow what the
-callback would have logged: as one run with an epoch for each checkpoint, or as one run
+Analyzes checkpoints of Lightning, timm or plain PyTorch, and logs what the callback
+would have logged: as one run with an epoch for each checkpoint, or as one run
 for each model. What the store holds already is skipped, so an interrupted call goes on
 where it ended.
 
@@ -51,6 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="analyze checkpoints after the training",
         description=_DESCRIPTION,
         epilog=_EPILOG,
+        late=add_plain_options,
     )
     add = parser.add_argument
     add("checkpoints", metavar="FOLDER", type=Path, help="checkpoints, also in folders below")
@@ -79,17 +82,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="epoch",
         help="what a checkpoint is: an epoch of one training (default), or a model of its own",
     )
-    add_space(parser, "the semantic space (default: ViT-B-32/laion2b_s34b_b79k)")
+    add_space(
+        parser,
+        "the semantic space (default: ViT-B-32/laion2b_s34b_b79k), or none to do without",
+    )
     add("--concepts", metavar="FILE", type=Path, help="vocabulary, as sing-monitor concepts reads")
     add("--prompt", nargs="+", metavar="TEXT", help='for classes (default: "an image of a {}")')
-    add("--head", metavar="NAME", help="dotted name of the head, where it is not found")
-    add("--probe-size", type=int, default=10_000, metavar="N", help="most images (default: 10000)")
     add("--batch-size", type=int, default=64, metavar="N", help="default: 64")
     add("--workers", type=int, default=2, metavar="N", help="that load images (default: 2)")
     add("--device", metavar="DEVICE", help="default: cuda where there is one, else cpu")
     add("--save-snapshots", action="store_true", help="so that concepts can be added later")
     add("--experiment", metavar="NAME", default="analyzed", help='default: "analyzed"')
-    add_tracking_uri(parser, "the MLflow store or server to log to")
+    add_tracking_uri(parser, "the MLflow store or server to log to, or a folder of runs")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -109,21 +113,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _analyze(arguments: argparse.Namespace) -> int:
-    from mlflow import MlflowClient
     from tqdm.auto import tqdm
 
-    from sing_monitor.monitor.publishing import summary
+    from sing_monitor.monitor.summary import summary
     from sing_monitor.offline.analyzed_run import History
-    from sing_monitor.tracking.store import redact
+    from sing_monitor.tracking import open_store
 
     # First what takes no time: a space may be a download of gigabytes.
     checkpoints, failures = _read(arguments.checkpoints, use_ema=not arguments.no_ema)
     jobs, known = _jobs(arguments, checkpoints), 0
-    series, spool = _series(arguments), spool_folder()
-    client = MlflowClient(tracking_uri(arguments))
+    series, store = _series(arguments), open_store(tracking_uri(arguments))
+    spool = spool_folder(store)
     with tqdm(total=sum(len(group) for *_, group in jobs), desc="checkpoints", unit="file") as bar:
         for source, name, group in jobs:
-            history = History(client, arguments.experiment, source, name, spool)
+            history = History(store, arguments.experiment, source, name, spool)
             failed, status = 0, "KILLED"
             try:
                 for result in series.fill(history, group):
@@ -149,22 +152,20 @@ def _analyze(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"Not analyzed, {', '.join(labels)}: {reason}\n")
     sys.stdout.write(
         f"Experiment {arguments.experiment!r}; to look at it: "
-        f"sing-monitor app --tracking-uri {redact(str(client.tracking_uri))}\n"
+        f"sing-monitor app --tracking-uri {store.address}\n"
     )
     return 1 if failures else 0
 
 
 def _series(arguments: argparse.Namespace) -> Series:
     from sing_monitor.offline.series import Series
-    from sing_monitor.space.semantic_space import DEFAULT_SPACE
     from sing_monitor.space.vocabulary import read_class_names, read_vocabulary
 
     stats = _pixel_stats(arguments)
     images = Images(arguments.data, arguments.batch_size, arguments.workers, stats)
     settings = {
-        "space": load_space(arguments.space or DEFAULT_SPACE),
-        "head": arguments.head,
-        "probe_size": arguments.probe_size,
+        "space": _space(arguments.space),
+        **given_options(arguments),
         "pixel_stats": stats,
     }
     if arguments.class_names is not None:
@@ -181,6 +182,12 @@ def _series(arguments: argparse.Namespace) -> Series:
         arguments.save_snapshots,
         spelled,
     )
+
+
+def _space(given: str | None) -> SemanticSpace | None:
+    from sing_monitor.space.semantic_space import DEFAULT_SPACE
+
+    return None if given == "none" else load_space(given or DEFAULT_SPACE)
 
 
 def _pixel_stats(arguments: argparse.Namespace) -> tuple[list[float], list[float]] | None:

@@ -1,4 +1,4 @@
-"""``sing-monitor app``: the app in the browser."""
+"""``sing-monitor app``: open the app in the browser."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ _EPILOG = """\
 examples:
   sing-monitor app
   sing-monitor app --tracking-uri sqlite:////data/mlflow.db
+  sing-monitor app --tracking-uri runs
   sing-monitor app --tracking-uri http://127.0.0.1:5000 --port 8600
   sing-monitor app --checkpoint last.ckpt --model train:LitModel --data train:val_loader
   sing-monitor app --checkpoint output/last.pth.tar --data imagenet/val
 
-A password belongs into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: what stands
-on a command line can be read by everybody on the machine."""
+Put a password into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: everybody on the
+machine can read command lines."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Say what the command takes."""
+    """Add the command's parser."""
     parser = add_command(
         subparsers,
         "app",
-        help="open the app on the runs of an MLflow store",
+        help="open the app on the runs of a store",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
-    add_tracking_uri(parser, "the MLflow store or server to read")
+    add_tracking_uri(parser, "the MLflow store or server to read, or a folder of runs")
     parser.add_argument(
         "--port", type=_port, metavar="N", help="port of the app (default: 8501, or the next free)"
     )
@@ -62,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Open the app.
 
     Returns:
-        0 also after Ctrl-C; 1 when Streamlit is missing or no model is where the options say; else
-        Streamlit's own.
+        0, also after Ctrl-C; 1 if Streamlit is missing or the options name no model; else the exit
+        code of Streamlit.
     """
     if not _has_streamlit():
         sys.stderr.write(f"{_NO_STREAMLIT}\n")
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _streamlit(arguments: list[str]) -> int:
-    """Streamlit's own command in this process, which therefore ends as it does."""
+    """Run Streamlit's command in this process, and return its exit code."""
     import click
     from streamlit.web import cli
 
@@ -98,13 +99,13 @@ def _streamlit(arguments: list[str]) -> int:
 def _has_streamlit() -> bool:
     try:
         return importlib.util.find_spec("streamlit") is not None
-    # Raised where the module is blocked.
+    # Raised if the import of the module is blocked.
     except (ImportError, ValueError):
         return False
 
 
 def _script() -> Path:
-    # Streamlit runs files, and its pages lie beside this one.
+    # Streamlit runs a file, and looks for its pages beside it.
     return Path(str(resources.files("sing_monitor.app"))) / "main.py"
 
 

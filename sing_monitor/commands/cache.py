@@ -1,4 +1,4 @@
-"""``sing-monitor cache``: what the embedding cache holds, and emptying it."""
+"""``sing-monitor cache``: show or empty the embedding cache."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ examples:
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Say what the command takes."""
+    """Add the command's parser."""
     parser = add_command(
         subparsers,
         "cache",
@@ -37,8 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--cache-dir",
         metavar="FOLDER",
         type=Path,
-        help="as given to SINGCallback(cache_dir=...) (default: ~/.cache/sing_monitor, or "
-        "$XDG_CACHE_HOME/sing_monitor)",
+        help="as given to SINGCallback(cache_dir=...) (default: $XDG_CACHE_HOME/sing_monitor, else "
+        "sing_monitor in the user's cache folder, on Linux ~/.cache)",
     )
     parser.add_argument("--yes", action="store_true", help="clear without asking")
 
@@ -47,13 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Show or empty the cache.
 
     Returns:
-        1 when nothing was deleted that should have been, or there is no such space.
+        0, or 1 if nothing was deleted on ``clear``, or there is no such space.
     """
     from sing_monitor.space.cache import default_cache_dir
-    from sing_monitor.space.cache_contents import clear, contents
+    from sing_monitor.space.cache_contents import clear, list_contents
 
     root = (arguments.cache_dir or default_cache_dir()).expanduser()
-    spaces = contents(root)
+    spaces = list_contents(root)
     if arguments.space is not None:
         known = [each.space for each in spaces]
         spaces = [each for each in spaces if each.space == arguments.space]
@@ -67,18 +67,21 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if not arguments.yes:
         if not sys.stdin.isatty():
-            return _fail("Nothing was deleted: nobody can be asked here; pass --yes.")
+            return _fail(
+                "Nothing was deleted: the command cannot ask here. To delete without asking, pass "
+                "--yes."
+            )
         if input("Delete these embeddings? [y/N] ").strip().lower() not in ("y", "yes"):
             return _fail("Nothing was deleted.")
     try:
         sys.stdout.write(f"Deleted {_size(clear(root, arguments.space))}.\n")
     except OSError as error:
-        return _fail(f"Not all could be deleted: {error}.")
+        return _fail(f"Some files could not be deleted: {error}.")
     return 0
 
 
 def _table(rows: list[tuple[str, int, int, str]]) -> str:
-    """Lines with aligned columns; nothing for no rows."""
+    """Format rows as lines with aligned columns; an empty text for no rows."""
     if not rows:
         return ""
     cells = [("space", "images", "texts", "size")]
@@ -93,7 +96,7 @@ def _table(rows: list[tuple[str, int, int, str]]) -> str:
 
 
 def _size(count: int) -> str:
-    """Bytes in words: '12.3 MB'."""
+    """Format a number of bytes, as in '12.3 MB'."""
     value, unit = float(count), "bytes"
     for larger in ("kB", "MB", "GB"):
         if value < 1000:

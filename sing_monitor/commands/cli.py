@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from sing_monitor.commands import analyze, app, cache, concepts, sync
+from sing_monitor.commands.options import CommandParser
 
 # Each module is named after its command.
 COMMANDS = (app, analyze, concepts, cache, sync)
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str] | None = None, *, name: str = "sing-monitor") 
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=version("sing-monitor"))
-    subparsers = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
+    subparsers = parser.add_subparsers(
+        dest="command", title="commands", metavar="COMMAND", parser_class=CommandParser
+    )
     for module in COMMANDS:
         module.add_parser(subparsers)
     known = parser.parse_args(arguments)

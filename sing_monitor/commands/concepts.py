@@ -46,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
-    parser.add_argument("run_id", metavar="RUN_ID", help="the MLflow run")
+    parser.add_argument("run_id", metavar="RUN_ID", help="the run")
     parser.add_argument(
         "--file", required=True, type=Path, metavar="FILE", help="the concepts, UTF-8 text"
     )
@@ -62,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--name", metavar="NAME", help="of the monitor, if the run has several")
     add_space(parser, "where the space of the run lies now, if it was no published model")
-    add_tracking_uri(parser, "the MLflow store or server of the run")
+    add_tracking_uri(parser, "the MLflow store or server of the run, or its folder of runs")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,12 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         1 when nothing was added.
     """
-    from mlflow import MlflowClient
-
     from sing_monitor.offline.add_concepts import add_concepts
     from sing_monitor.space.cache import EmbeddingCache, default_cache_dir
     from sing_monitor.space.vocabulary import read_vocabulary
-    from sing_monitor.tracking import RunReader, RunWriter
+    from sing_monitor.tracking import RunReader, RunWriter, open_store
 
     uri = tracking_uri(arguments)
     reader = RunReader(uri, arguments.run_id, arguments.name)
@@ -86,7 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
         _check_class(arguments.class_name, config)
         space = _open_space(arguments.space, config)
         cache = EmbeddingCache(space.name, "texts", space.dim, default_cache_dir())
-        writer = RunWriter(MlflowClient(uri), arguments.run_id, spool_folder(), arguments.name)
+        store = open_store(uri)
+        run = store.open_run(arguments.run_id)
+        writer = RunWriter(run, spool_folder(store), arguments.name)
         added = add_concepts(reader, writer, space, concepts, cache)
     except (ValueError, TypeError, RuntimeError, OSError, LookupError) as error:
         sys.stderr.write(f"{spelled(error)}\n")

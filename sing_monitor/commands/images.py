@@ -1,4 +1,4 @@
-"""The images that a command line names: a folder of classes, or a function of the user's own."""
+"""Images of a command line: a folder of classes, or a function of the user's own."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 class Images:
-    """Loaders of the same images for one model after the other.
+    """Images of the option ``--data``, with a loader for one model after the other.
 
     Args:
         text: ``module:function`` that returns a DataLoader or a Dataset, or a folder with one
             folder of images for each class, which then gets the model's own timm transform.
-        batch_size: of loaders that are built here.
-        workers: likewise.
-        pixel_stats: ``(mean, std)`` that a folder's images are normalised with in place of the
+        batch_size: of loaders that this class builds.
+        workers: number of their processes.
+        pixel_stats: ``(mean, std)`` with which a folder's images are normalized in place of the
             model's own; each one number or one for each channel.
 
     Raises:
-        ValueError: if there is neither such a function nor such a folder.
+        ValueError: if there is no such function and no such folder.
     """
 
     def __init__(
@@ -48,14 +48,17 @@ class Images:
             ) from None
 
     def loader(self, model: nn.Module) -> DataLoader[Any]:
-        """The images as a model wants them.
+        """Build a loader of the images, in the form that a model takes.
+
+        Args:
+            model: a timm model, if the images come from a folder.
 
         Raises:
-            ValueError: if the model does not say what it wants, or the folder holds no images.
+            ValueError: if the model is no timm model, or the folder holds no images.
         """
         from torch.utils.data import DataLoader, Dataset
 
-        # Others' loaders, such as timm's prefetcher, are no DataLoader.
+        # Loaders of other libraries, such as timm's prefetcher, are no DataLoader.
         is_loader = hasattr(self._given, "dataset") and not isinstance(self._given, Dataset)
         if isinstance(self._given, DataLoader) or is_loader:
             loader: DataLoader[Any] = self._given
@@ -67,7 +70,7 @@ class Images:
         from timm.data import create_transform, resolve_data_config
         from torchvision.datasets import ImageFolder
 
-        from sing_monitor.inputs.batches import pretrained_configs
+        from sing_monitor.inputs.datasets import pretrained_configs
 
         config = next(iter(pretrained_configs(model)), None)
         if config is None:
@@ -80,6 +83,6 @@ class Images:
             return ImageFolder(str(self._folder), create_transform(**wanted, is_training=False))
         except FileNotFoundError as error:
             raise ValueError(
-                f"{self._folder} is no folder of classes ({error}). It should hold a folder of "
+                f"{self._folder} is no folder of classes ({error}). It must hold one folder of "
                 "images for each class."
             ) from None

@@ -1,4 +1,4 @@
-"""What a command line names: a function of the user's own, a semantic space."""
+"""Objects that a command line names: functions of the user, models, semantic spaces."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SPACE_HELP = (
 
 
 def add_space(parser: argparse._ActionsContainer, help: str) -> None:
-    """The option ``--space``; None where it is not given."""
+    """Add the option ``--space``, which is None by default."""
     parser.add_argument("--space", metavar="SPACE", help=f"{help}: {SPACE_HELP}")
 
 
 def add_model(parser: argparse._ActionsContainer) -> None:
-    """The options ``--model`` and ``--timm``, of which at most one may be given."""
+    """Add the options ``--model`` and ``--timm``, which exclude each other."""
     builder = parser.add_mutually_exclusive_group()
     builder.add_argument("--model", metavar="NAME", help="module:name or file.py:name, see above")
     builder.add_argument("--timm", metavar="ARCHITECTURE", help="timm's name of the model")
@@ -42,18 +42,20 @@ def is_callable_name(text: str) -> bool:
 
 
 def load_callable(text: str) -> Callable[..., Any]:
-    """Import what ``module:name`` or ``path/to/file.py:name`` names, as Python would here.
+    """Import the function or class named by ``module:name`` or ``path/to/file.py:name``.
+
+    Modules are also found in the current folder.
 
     Raises:
-        ValueError: the text has another form, or there is no such module, file or name, or the
-            import fails, or what is found cannot be called.
+        ValueError: if the text has another form, there is no such module, file or name, the import
+            fails, or the object cannot be called.
     """
     named = _CALLABLE.fullmatch(text)
     if named is None:
         raise ValueError(f'{text!r} is not of the form "module:name" or "path/to/file.py:name".')
     try:
         module = _import(named["module"])
-    # Whatever the user's own code raises on import.
+    # The user's code may raise anything on import.
     except Exception as error:
         raise ValueError(
             f"{text!r}: {named['module']} cannot be imported: {type(error).__name__}: {error}"
@@ -71,11 +73,11 @@ def load_callable(text: str) -> Callable[..., Any]:
 
 
 def load_space(text: str) -> SemanticSpace:
-    """The space that ``--space`` names.
+    """Load the space that ``--space`` names.
 
     Raises:
         ValueError, TypeError, RuntimeError: as :func:`load_callable` and
-            :func:`sing_monitor.space.semantic_space.resolve_space` do.
+            :func:`sing_monitor.space.semantic_space.resolve_space`.
     """
     from sing_monitor.space.semantic_space import resolve_space
 
@@ -83,14 +85,14 @@ def load_space(text: str) -> SemanticSpace:
 
 
 def model_builder(name: str | None, architecture: str | None) -> Callable[[Checkpoint], nn.Module]:
-    """How the model of a checkpoint is built, by what ``--model`` or ``--timm`` names.
+    """Choose the function that builds the model of a checkpoint, by ``--model`` or ``--timm``.
 
     Args:
         name: ``module:function`` or ``module:Class`` of a LightningModule.
-        architecture: timm's; None for both: the one that the checkpoint names.
+        architecture: timm's name of the model. If both are None, the checkpoint's own name counts.
 
     Returns:
-        A function of the checkpoint, which raises ValueError where nothing can be built of it.
+        Function from checkpoint to model, which raises ValueError if no model can be built.
 
     Raises:
         ValueError: as :func:`load_callable`.
@@ -109,10 +111,10 @@ def model_builder(name: str | None, architecture: str | None) -> Callable[[Check
             else:
                 model = factory()
                 load_weights(model, checkpoint)
-        # Whatever the user's own code raises.
+        # The user's code may raise anything.
         except Exception as error:
             raise ValueError(
-                f"{name} builds no model for it: {type(error).__name__}: {error}"
+                f"{name} builds no model for the checkpoint: {type(error).__name__}: {error}"
             ) from error
         return model
 
@@ -121,7 +123,7 @@ def model_builder(name: str | None, architecture: str | None) -> Callable[[Check
 
 def _import(module: str) -> Any:
     path = Path(module).expanduser()
-    # A command's own search path starts where the command lies, not where it was called.
+    # The search path of an installed command lacks the current folder.
     folder = str(path.resolve().parent if path.suffix == ".py" else Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)

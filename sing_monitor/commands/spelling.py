@@ -7,13 +7,12 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from sing_monitor.commands.analysis_options import plain_options
 from sing_monitor.errors import Option, SetupError
 
-# Options of `sing-monitor analyze` by the keyword of Python, with what stands for any value.
+# Options of `sing-monitor analyze` that are not plain, with what stands for any value.
 _TAKEN = {
     "each": "MODE",
-    "head": "NAME",
-    "probe_size": "N",
     "prompt": "TEXT",
     "save_snapshots": "",
     "space": "SPACE",
@@ -46,6 +45,8 @@ def spelled(error: BaseException) -> str:
 
 def _spell(option: Option) -> str:
     name = option.name
+    if name == "space" and option.value == "None":
+        return "--space none"
     if name in _FIXED:
         return _FIXED[name]
     try:
@@ -54,9 +55,10 @@ def _spell(option: Option) -> str:
         value = None
     if name == "pixel_stats":
         return _statistics(value)
-    if name in _TAKEN:
+    taken = _TAKEN | {each.name: each.shown for each in plain_options()}
+    if name in taken:
         is_any = value is None or value is True or value in (Ellipsis, "...")
-        texts = [_TAKEN[name]] if is_any else _texts(value)
+        texts = [taken[name]] if is_any else _texts(value)
         return " ".join([f"--{name.replace('_', '-')}", *filter(None, texts)])
     return f"sing_monitor.analyze(..., {option})"
 

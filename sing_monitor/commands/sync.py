@@ -1,25 +1,31 @@
-"""``sing-monitor sync``: deliver what a training could not hand to MLflow."""
+"""``sing-monitor sync``: deliver what a training could not hand to its tracker."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from sing_monitor.commands.options import add_command, add_tracking_uri
+from sing_monitor.tracking import (
+    DeliveryError,
+    NotFoundError,
+    Run,
+    StoreError,
+    find_again,
+    open_store,
+)
 from sing_monitor.tracking.delivery import Delivery
-from sing_monitor.tracking.spool import ABOUT, SPOOL_DIR, DeliveryError, Spool
-from sing_monitor.tracking.store import NotFoundError, StoreError, reaching, reason, redact
+from sing_monitor.tracking.errors import reason
+from sing_monitor.tracking.spool import ABOUT, SPOOL_DIR, Spool
 
 _DESCRIPTION = f"""\
 Delivers what a training could not hand to MLflow, because the server was away, the
 artifact store was full, or the training was killed. The callback keeps such tables,
-images and scalars in the folder {SPOOL_DIR} of the trainer's default_root_dir; each spool
-knows its run and its store."""
+images and scalars in the folder {SPOOL_DIR} of the trainer's default_root_dir, or of a
+folder of runs; each spool knows its run and its store."""
 _EPILOG = f"""\
 examples:
   sing-monitor sync
@@ -37,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = add_command(
         subparsers,
         "sync",
-        help="deliver what a training could not hand to MLflow",
+        help="deliver what a training could not hand to its tracker",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
@@ -84,52 +90,27 @@ def find_spools(folder: Path) -> list[Spool]:
     return [spool for spool in found if spool.files()]
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where a spool is to go.
+def run_of(spool: Spool, uri: str | None = None) -> Run:
+    """The run that a spool is meant for.
 
     Args:
-        uri: of the store, without credentials.
-        run_id: the MLflow run.
+        spool: says where it is to go; a relative address is meant from where the training ran.
+        uri: of the store that gets it instead.
+
+    Raises:
+        ValueError: if the spool is damaged.
+        StoreError: if the store cannot be reached.
+        RunNotFoundError: if the store does not hold the run.
     """
-
-    uri: str
-    run_id: str
-
-    @classmethod
-    def of(cls, spool: Spool) -> Address:
-        """What a spool says of itself; a relative path is meant from where the training ran.
-
-        Raises:
-            ValueError: if it is damaged.
-        """
-        path = spool.folder / ABOUT
-        try:
-            about = json.loads(path.read_text("utf-8"))
-            uri = absolute(about["tracking_uri"], Path(about["working_directory"]))
-            return cls(uri, about["run_id"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read: {reason(error)}") from None
-
-
-def absolute(uri: str, folder: Path) -> str:
-    """A tracking URI whose SQLite file, if it is one, is named from the root.
-
-    Example::
-
-        >>> absolute("sqlite:///mlflow.db", Path("/data/one"))
-        'sqlite:////data/one/mlflow.db'
-        >>> absolute("http://127.0.0.1:5000", Path("/data/one"))
-        'http://127.0.0.1:5000'
-    """
-    from sqlalchemy.engine import make_url
-
-    if not uri.startswith("sqlite"):
-        return uri
-    url = make_url(uri)
-    if not url.database or url.database.startswith((":memory:", "file:")):
-        return uri
-    return str(url.set(database=str(folder / url.database)))
+    path = spool.folder / ABOUT
+    try:
+        about = json.loads(path.read_text("utf-8"))
+        address, folder = str(about["tracking_uri"]), Path(about["working_directory"])
+        run_id = str(about["run_id"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {reason(error)}") from None
+    store = find_again(address, folder) if uri is None else open_store(uri)
+    return store.open_run(run_id)
 
 
 def _spool_dir(folder: Path) -> Path:
@@ -140,29 +121,18 @@ def _deliver(
     spool: Spool, tracking_uri: str | None, sent: Callable[[], object]
 ) -> tuple[str, bool]:
     """One line for a spool, and whether all of it has arrived."""
-    from mlflow import MlflowClient
-
     waiting = len(spool.files())
     try:
-        address = Address.of(spool)
-        uri = tracking_uri or _with_credentials(address.uri)
         # Says in plain words what is wrong, and makes no new database.
-        with reaching(uri, address.run_id) as client:
-            client.get_run(address.run_id)
-        Delivery(MlflowClient(uri), address.run_id, spool, {}).deliver(sent=sent)
+        run = run_of(spool, tracking_uri)
+        Delivery(run, spool, {}).deliver(sent=sent)
     except (DeliveryError, StoreError, NotFoundError, ValueError) as error:
         left = len(spool.files())
         return (
             f"{spool.folder}: {_files(waiting - left)} delivered, {left} wait. {_sentence(error)}",
             False,
         )
-    return f"{spool.folder}: {_files(waiting)} delivered to {redact(uri)}.", True
-
-
-def _with_credentials(uri: str) -> str:
-    """The address in the environment, if it is the same one: it may hold the password."""
-    known = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return known if redact(known) == uri else uri
+    return f"{spool.folder}: {_files(waiting)} delivered to {run.store.address}.", True
 
 
 def _files(count: int) -> str:

@@ -1,1 +1,1 @@
-"""Explanations of single images: concepts, scores, neighbours, maps, pictures."""
+"""Explanations of single images: concepts, scores, neighbors, maps, pictures."""

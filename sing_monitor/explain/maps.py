@@ -1,8 +1,8 @@
-"""Where in the image: what the head sees, what it ignores, and what the removal changes.
+"""AttributeMaps: energies and the Attribute Score, split over the locations of an image.
 
-Only for heads that stand on a globally averaged feature map, ``f = mean over locations of F``.
-The projectors and the mean commute, so what holds for the feature splits exactly over locations.
-Ours; the paper scores whole images.
+Only for heads that read a globally averaged feature map, ``f = mean over locations of F``.
+Projectors and mean commute, so scores of the feature split exactly over locations. Ours; the paper
+scores whole images.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sing_monitor.head.forward import run_head
 from sing_monitor.head.geometry import HeadGeometry
-from sing_monitor.head.search import linear_layers
+from sing_monitor.head.linear_layers import linear_layers
 from sing_monitor.scores.angles import angle
 from sing_monitor.translate.translator import in_float64
 
@@ -27,7 +27,7 @@ _ROUNDINGS = 32
 
 
 class NotAveragedError(ValueError):
-    """A head does not stand on a globally averaged map, so nothing splits over locations."""
+    """Error for a head that reads no globally averaged map, so that scores cannot be split."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class AttributeMaps:
     """Maps of some images, each (N, h, w), about a center mu (0 for the paper's pair).
 
     Args:
-        principal_energy: ``|P_p (F - mu)|^2`` at every location: what the head sees.
-        null_energy: ``|P_n (F - mu)|^2``: what it cannot see.
-        attribute_score: contribution of every location to AS, degrees; sums to AS. Positive: what
-            is removed there brings the image nearer to the text.
+        principal_energy: ``|P_p (F - mu)|^2`` at every location, seen by the head.
+        null_energy: ``|P_n (F - mu)|^2`` at every location, invisible to the head.
+        attribute_score: contribution of every location to AS, degrees; their sum is AS. Positive:
+            the removal at this location brings the image nearer to the text.
     """
 
     principal_energy: Tensor
@@ -69,7 +69,7 @@ def attribute_maps(
         center: mu, (m,); None for the paper's pair.
 
     Raises:
-        ValueError: if ``feature_maps`` has not four axes with the head's m features in the second.
+        ValueError: if ``feature_maps`` is not (N, m, h, w) with the head's m features.
     """
     if feature_maps.ndim != 4 or feature_maps.shape[1] != geometry.feature_dim:
         raise ValueError(
@@ -92,22 +92,22 @@ def attribute_maps(
 
 
 def find_feature_maps(model: nn.Module, images: Tensor, head: str | None = None) -> Tensor:
-    """The feature map that a model averages to get what enters its head.
+    """Find the feature map that a model averages to get the input of its head.
 
-    The model runs once; of all four-dimensional outputs of its modules the last whose mean over
-    locations *is* the head's input is taken, so nothing is believed about names or pooling layers.
+    The model runs once. The result is the last four-dimensional output of a module whose mean over
+    locations *is* the head's input, so names and pooling layers do not matter.
 
     Args:
         model: maps images to logits.
-        images: what the model takes, (N, c, H, W).
-        head: dotted name of the head; found by itself in most models.
+        images: input of the model, (N, c, H, W).
+        head: dotted name of the head; None: the layer whose output is the model's answer.
 
     Returns:
         F, (N, m, h, w), on the CPU.
 
     Raises:
-        NotAveragedError: if the head does not stand on a global average, as with class tokens, a
-            norm behind the pooling, a hidden layer, or a map of a single location.
+        NotAveragedError: if the head reads no global average, as with class tokens, a norm behind
+            the pooling, a hidden layer, or a map of a single location.
         ValueError: if the head is not found, or does not compute ``W f + b``.
     """
     sizes = {layer.feature_dim for layer in linear_layers(model)}
@@ -130,7 +130,7 @@ def find_feature_maps(model: nn.Module, images: Tensor, head: str | None = None)
             return candidate
     raise NotAveragedError(
         f"the head {seen.head.name!r} does not stand on a global average: no module of the model "
-        f"puts out a map (N, {seen.head.feature_dim}, h, w) of several locations whose mean enters "
+        f"returns a map (N, {seen.head.feature_dim}, h, w) of several locations whose mean enters "
         "the head (class tokens, attention pooling, a norm or a layer behind the pooling?). What "
         "such a head ignores cannot be split over locations exactly."
     )

@@ -1,27 +1,29 @@
-"""One probe image of a finished run, explained from the run's snapshot: no model is needed."""
+"""Explanation of a probe image from the snapshot of its run, without the model."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn.functional import linear
 
-from sing_monitor.explain.feature import Explanation, explain_features
+from sing_monitor.explain.feature_explanation import Explanation, explain_features
 from sing_monitor.head.forward import HeadPass
 from sing_monitor.snapshot import Snapshot, hex_ids
 from sing_monitor.translate.cross_fit import CrossFit
 
 
-def explain_stored(snapshot: Snapshot, fit: CrossFit, image: str, *, top: int = 5) -> Explanation:
-    """Say what an image of the probe gains and loses when its null-space part is removed.
+def explain_stored_image(
+    snapshot: Snapshot, fit: CrossFit, image: str, *, top: int = 5
+) -> Explanation:
+    """Score an image of the probe, and list the concepts it gains and loses.
 
-    The translator is the one that did not see the image; AS refers to the image's own class. A
+    The translator is the one of the fold without the image; AS refers to the image's own class. A
     snapshot without texts gives no AS and no concepts.
 
     Args:
         snapshot: of the run.
         fit: of the snapshot's features, from `cross_fit`.
         image: its id, as in the table ``images``.
-        top: how many concepts are listed.
+        top: number of concepts to list.
 
     Raises:
         ValueError: if the snapshot does not hold the image, or no translator could be fitted.

@@ -29,12 +29,12 @@ def load_unclip(
 
     Args:
         source: name on the Hugging Face hub, or a local folder.
-        device: where it runs; minutes a picture on a CPU.
+        device: on which it runs; a CPU takes minutes for a picture.
         dtype: by default float16 on CUDA, else float32.
 
     Raises:
-        ImportError: without the extra ``unclip``.
-        OSError: if the weights cannot be had.
+        ImportError: if the extra ``unclip`` is not installed.
+        OSError: if the weights cannot be loaded or downloaded.
     """
     try:
         from diffusers import UnCLIPImageVariationPipeline
@@ -44,7 +44,7 @@ def load_unclip(
             f"({error})"
         ) from error
     device = torch.device(device)
-    # Part by part: the published index names a module that diffusers has moved elsewhere since.
+    # Part by part, because the published index names a module that diffusers has moved.
     parts = get_type_hints(UnCLIPImageVariationPipeline.__init__)
     pipeline = UnCLIPImageVariationPipeline(
         **{name: kind.from_pretrained(source, subfolder=name) for name, kind in parts.items()}
@@ -54,9 +54,9 @@ def load_unclip(
 
 
 def rescale(equivalent: Tensor, original: Tensor) -> Tensor:
-    """``T f~ |T f| / |T f~|``: the equivalent at the norm of the original (SING, eq. 19).
+    """Rescale an equivalent to the norm of the original, ``T f~ |T f| / |T f~|`` (SING, eq. 19).
 
-    Angles stay, and the pictures do not differ by a drift of the norm.
+    Angles stay, and pictures do not differ by a drift of the norm.
 
     Args:
         equivalent: ``T f~``, (..., n).
@@ -77,14 +77,15 @@ def render(
     super_resolution_steps: int = 7,
     guidance: float = 8.0,
 ) -> Tensor:
-    """Pictures of image embeddings, all from the same noise.
+    """Draw pictures of image embeddings, all from the same noise.
 
     Pictures of one seed differ by their embeddings alone: the generator starts anew for each, on
-    the CPU, so that the device does not matter. No random number generator of the process moves.
+    the CPU, so that the device does not matter. The random number generators of the process stay
+    as they are.
 
     Args:
         pipeline: from :func:`load_unclip`.
-        embeddings: in the space of the pipeline's image encoder, not normalised, (B, n).
+        embeddings: in the space of the pipeline's image encoder, not normalized, (B, n).
         seed: of the noise.
         decoder_steps: of the diffusion at low resolution.
         super_resolution_steps: of the diffusion at full resolution.
@@ -117,7 +118,7 @@ def render(
 def render_pairs(
     pipeline: UnCLIPImageVariationPipeline, original: Tensor, equivalent: Tensor, *, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Pictures of images and of their equivalents, which are rescaled first (eq. 19).
+    """Draw pictures of images and of their rescaled equivalents (eq. 19).
 
     Args:
         pipeline: from :func:`load_unclip`.

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import count, islice
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from lightning.fabric.utilities import move_data_to_device
-from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sing_monitor.capture.head_tap import no_trace
 from sing_monitor.errors import SetupError
-from sing_monitor.extra_pass.lightning_modules import is_lightning, overrides
 from sing_monitor.extra_pass.quiet import quiet
 from sing_monitor.head.forward import eval_mode
 from sing_monitor.inputs.batches import Batch, find_images, unpack_batch
-from sing_monitor.monitor.model_capture import Watch
+from sing_monitor.lightning_types import is_lightning, overrides
+from sing_monitor.messages import warn
+from sing_monitor.no_trace import no_trace
+from sing_monitor.processes import is_first_process
 
 # A pass that takes longer than this many seconds gets a progress bar.
 _PATIENCE = 5.0
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+class ProbeCapture(Protocol):
+    """Capture that reads a batch before the model sees it, and takes its features afterwards."""
+
+    def read(self, batch: Any) -> None:
+        """Read a batch that the model is about to see."""
+        ...
+
+    def listening(self) -> AbstractContextManager[None]:
+        """Listen to the head in a block, where the model sees the batch."""
+        ...
+
+    def add(self, batch: Any) -> None:
+        """Take the rows of the batch."""
+        ...
+
+
 def collect_probe(
-    watch: Watch,
+    capture: ProbeCapture,
     model: nn.Module,
     loader: DataLoader[Any],
     *,
@@ -41,12 +56,12 @@ def collect_probe(
     """Run a model over a loader, in eval mode and without gradients, and collect the probe.
 
     Afterwards the modes of all modules and every random number generator are as they were, also
-    when the pass fails. Between ``watch.start(model, loader, ...)`` and ``watch.finish()``.
+    when the pass fails. Between ``capture.start(model, loader, ...)`` and ``capture.finish()``.
 
     Args:
-        watch: on the model, started on the loader.
+        capture: on the model, started on the loader.
         model: the model.
-        loader: of batches that :func:`unpack_batch` or the watch's ``batch_adapter`` reads.
+        loader: of batches that :func:`unpack_batch` or the capture's ``batch_adapter`` reads.
         forward: takes a prepared batch through the model, and so calls the head once.
         prepare: puts a batch where the model is; by default :func:`transfer`.
         batches: how many to run; None: all.
@@ -66,7 +81,7 @@ def collect_probe(
         unit="batch",
         leave=False,
         delay=_PATIENCE,
-        disable=getattr(rank_zero_only, "rank", 0) != 0,
+        disable=not is_first_process(),
     )
     failure: Exception | None = None
     with no_trace(), eval_mode(model), bar:
@@ -74,16 +89,16 @@ def collect_probe(
             batch = prepare(raw_batch)
             try:
                 if failure is None:
-                    watch.read(batch)
+                    capture.read(batch)
             except Exception as error:
                 if not is_shared:
                     raise
                 failure = error
-            with watch.head_watch.listening():
+            with capture.listening():
                 forward(batch)
             try:
                 if failure is None:
-                    watch.add(batch)
+                    capture.add(batch)
             except Exception as error:
                 if not is_shared:
                     raise
@@ -101,7 +116,7 @@ def transfer(model: Any, batch: Any) -> Any:
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     if not is_lightning(model, "LightningModule"):
-        return move_data_to_device(batch, device)
+        return _moved(batch, device)
     try:
         batch = model._on_before_batch_transfer(batch, dataloader_idx=0)
         return model._apply_batch_transfer_handler(batch, device, 0)
@@ -113,6 +128,18 @@ def transfer(model: Any, batch: Any) -> Any:
             "its hooks the model would see other images than in the training. Let the hook do "
             "without self.trainer where there is none (self._trainer is None)."
         ) from error
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    """A batch of tensors, or of other objects with a method ``to``, in any container."""
+    from lightning_utilities.core.apply_func import apply_to_collection
+
+    return apply_to_collection(batch, _Movable, lambda each: each.to(device))
+
+
+@runtime_checkable
+class _Movable(Protocol):
+    def to(self, device: torch.device) -> Any: ...
 
 
 @contextmanager
@@ -189,7 +216,7 @@ def feeding(
             except Exception:
                 raise error from None
             takes_raw = True
-            rank_zero_warn(
+            warn(
                 "The model cannot take what batch_adapter returns as images "
                 f"({type(error).__name__}: {error}), but takes those of the loader's own batch. So "
                 "it sees the latter, and the semantic space the former. To say so yourself, return "

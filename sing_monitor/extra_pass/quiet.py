@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.loggers.logger import DummyLogger
 from torch import nn
 
-from sing_monitor.extra_pass.lightning_modules import is_lightning
+from sing_monitor.lightning_types import is_lightning
 
 _LOGGING = ("log", "log_dict")
 # What a module of torch keeps for itself; the tap's hooks are in there.
@@ -56,7 +55,7 @@ def _unlogged(module: nn.Module) -> Iterator[None]:
     trainer: Any = own.get("_trainer")
     loggers = None if trainer is None else trainer.loggers
     if loggers:
-        trainer.loggers = [DummyLogger() for _ in loggers]
+        trainer.loggers = [_SilentLogger() for _ in loggers]
     try:
         yield
     finally:
@@ -67,6 +66,19 @@ def _unlogged(module: nn.Module) -> Iterator[None]:
                 del own[name]
             else:
                 own[name] = value
+
+
+class _SilentLogger:
+    """Logger that swallows whatever a step gives it, as Lightning's does under fast_dev_run."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _SilentLogger()
+
+    def __getitem__(self, index: object) -> Any:
+        return _SilentLogger()
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
+        return _SilentLogger()
 
 
 def _nothing(*_args: Any, **_kwargs: Any) -> None:

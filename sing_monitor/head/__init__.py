@@ -1,1 +1,1 @@
-"""The classifier head of a model: finding it, reading it, and its row space and null space."""
+"""Classifier heads: search, reading weight and features, row space and null space."""

@@ -1,8 +1,7 @@
-"""Which linear layers run in a forward pass, in what order, on what, and what is made of it."""
+"""Calls of linear layers in a forward pass: order, inputs, outputs and the model's answer."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sing_monitor.head.layer import Head, has_one_position
+from sing_monitor.head.torch_internals import is_dynamo_loaded
 from sing_monitor.head.weak_hook import WeakHook
 
 
@@ -20,16 +20,16 @@ class LayerCall:
     """One call of a linear layer.
 
     Args:
-        layer: that was called.
-        shape: of what entered.
-        inputs: what entered, if that was one vector for each image, (N, m) with any further axes
-            of length 1; None: dense, as in a transformer's block.
-        logits: what it answered then, (N, C).
-        answers: what the outermost module around it made of that, (N, K) each: the model's logits,
-            or several of them where it returns a tuple or a mapping. Empty if no module lies around
-            the layer, or if none returns numbers for each image.
-        is_certain: whether it is the whole model that returned them.
-        is_inner: whether a module around it returned a map or tokens, to which it contributed.
+        layer: the called layer.
+        shape: of its input.
+        inputs: its input, if that is one vector for each image, (N, m) with any further axes of
+            length 1; None for dense input, as in a transformer's block.
+        logits: its output for such an input, (N, C).
+        answers: tensors (N, K) that the outermost module around the layer returned: the model's
+            logits, or several where it returns a tuple or a mapping. Empty if no module lies around
+            the layer, or none returns numbers for each image.
+        is_certain: whether the whole model returned the answers.
+        is_inner: whether a module around the layer returned a map or tokens.
     """
 
     layer: Head
@@ -43,7 +43,7 @@ class LayerCall:
 
 @dataclass
 class _Frame:
-    """A module that is running, and the number of calls before it. A step returns no answer."""
+    """Module that is running, and the number of calls before it. A step returns no answer."""
 
     module: nn.Module
     first: int
@@ -52,13 +52,17 @@ class _Frame:
 
 @dataclass(eq=False)
 class CallWitness:
-    """Watches the linear layers of a model, and the modules around them, for one forward pass.
+    """Records the calls of a model's linear layers, and the answers around them, in one pass.
 
-    Hooks stand on them only inside :meth:`watching`, change nothing and never raise.
+    Its hooks exist only inside :meth:`watching`, change nothing and never raise.
 
     Args:
         root: the model.
         layers: its linear layers.
+
+    Attributes:
+        calls: in the order in which they ended.
+        error: the exception of a hook, or None.
     """
 
     root: nn.Module
@@ -72,7 +76,7 @@ class CallWitness:
 
     @contextmanager
     def watching(self) -> Generator[None, None, None]:
-        """Look at the calls inside the block; compiled parts of the model run as written there."""
+        """Record the calls inside the block; compiled parts of the model run eagerly there."""
         self.calls.clear()
         self._frames.clear()
         self._open.clear()
@@ -81,8 +85,8 @@ class CallWitness:
                 self._hook(stack, module, "_enter", "_leave", module)
             for layer in self.layers:
                 self._hook(stack, layer.module, "_called", "_returned", layer)
-            # A compiled model would not look at hooks that came later, or would compile anew.
-            if "torch._dynamo" in sys.modules:
+            # A compiled model ignores hooks that were added later, or compiles anew.
+            if is_dynamo_loaded():
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             yield
 
@@ -96,7 +100,7 @@ class CallWitness:
             stack.callback(handle.remove)
 
     def _enter(self, module: nn.Module, _args: object, _kwargs: object) -> None:
-        # A strategy of several processes runs the module's steps through its forward.
+        # Strategies for several processes run the module's steps through its forward.
         is_step = module is self.root and "forward" in vars(module)
         self._frames.append(_Frame(module, len(self.calls), is_step))
 
@@ -135,13 +139,13 @@ class CallWitness:
 
 
 def modules_around(root: nn.Module, layers: Sequence[nn.Module]) -> list[nn.Module]:
-    """The modules inside which one of the layers lies, the root included, each once."""
+    """List the modules that contain one of the layers, the root included, each once."""
     wanted = set(map(id, layers))
     holds: dict[int, bool] = {}
 
     def holds_one(module: nn.Module) -> bool:
         if id(module) not in holds:
-            holds[id(module)] = False  # a module that holds itself
+            holds[id(module)] = False  # ends the recursion in a module that contains itself
             inner = [holds_one(child) or id(child) in wanted for child in module.children()]
             holds[id(module)] = any(inner)
         return holds[id(module)]
@@ -151,7 +155,10 @@ def modules_around(root: nn.Module, layers: Sequence[nn.Module]) -> list[nn.Modu
 
 
 def answers_in(output: object) -> list[Tensor]:
-    """What a module returns for each image: ``.logits``, the tensor itself, or those in it.
+    """Find the tensors with numbers for each image in the output of a module.
+
+    Args:
+        output: an object with ``.logits``, a mapping, a tuple, a list or a tensor.
 
     Returns:
         Floating point matrices, (N, K) each.

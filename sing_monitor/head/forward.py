@@ -1,4 +1,4 @@
-"""One forward pass of a model outside any training, as its classifier head sees it."""
+"""One forward pass of a model outside any training, with the features and logits of its head."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from sing_monitor.errors import SetupError
 from sing_monitor.head.calls import CallWitness
 from sing_monitor.head.choice import choose_head
 from sing_monitor.head.layer import Head, check_logits, head_features, head_parameters
-from sing_monitor.head.search import check_head, find_head, linear_layers
+from sing_monitor.head.linear_layers import linear_layers
+from sing_monitor.head.search import check_head, find_head
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class HeadPass:
-    """What entered and left a head in one forward pass.
+    """Features and logits of one forward pass, with the weight and bias of the head.
 
     Args:
         weight: W, (C, m), in the dtype in which it is stored.
         bias: b, (C,), or None.
         features: f, (N, m).
-        logits: what the head answered, (N, C).
+        logits: output of the head, (N, C).
     """
 
     weight: Tensor
@@ -38,7 +39,7 @@ class HeadPass:
 
 @dataclass(frozen=True)
 class ModelPass(HeadPass):
-    """The same of a model that was run.
+    """Features and logits of one forward pass, with the layer that is the head.
 
     Args:
         head: the layer whose output is the model's answer, or that was named.
@@ -48,10 +49,10 @@ class ModelPass(HeadPass):
 
 
 def run_head(model: nn.Module, images: Tensor, name: str | None = None) -> ModelPass:
-    """Run a model once, in eval mode and without gradients, and look at its head.
+    """Run a model once, in eval mode and without gradients, and read features and logits.
 
-    The images go to the model's device; what is returned is on the CPU. Afterwards every module
-    is in the mode in which it was, and so are the random number generators.
+    The images go to the model's device; the result is on the CPU. Afterwards the mode of every
+    module and the random number generators are as before.
 
     Args:
         model: maps images to logits.
@@ -79,8 +80,8 @@ def run_head(model: nn.Module, images: Tensor, name: str | None = None) -> Model
     calls = [call for call in witness.calls if call.layer.module is module]
     if len(calls) != 1 or calls[0].inputs is None or calls[0].logits is None:
         raise ValueError(
-            f"the head {choice.head.name!r} was called {len(calls)} times in one forward pass of "
-            "the model; one call that maps features to logits is needed."
+            f"the head {choice.head.name!r} was called {len(calls)} times in one forward pass. The "
+            "model must call it once, with one feature vector for each image."
         )
     features, logits = head_features(module, calls[0].inputs), calls[0].logits
     check_logits(module, weight, bias, features, logits)
@@ -95,14 +96,17 @@ def run_head(model: nn.Module, images: Tensor, name: str | None = None) -> Model
 
 @contextmanager
 def evaluating(model: nn.Module) -> Generator[None, None, None]:
-    """Eval mode without gradients; modes and random number generators are restored."""
+    """Context manager that runs a model in eval mode and without gradients.
+
+    Restores the mode of every module and the random number generators.
+    """
     with torch.random.fork_rng(), torch.no_grad(), eval_mode(model):
         yield
 
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Generator[None, None, None]:
-    """Eval mode, and afterwards each module's own mode again."""
+    """Context manager that sets eval mode, and restores the mode of every module."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""What a linear head sees of a feature, and what it cannot see: row space and null space."""
+"""HeadGeometry: row space and null space of a linear head."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.linalg import solve_triangular
 
-from sing_monitor.row_blocks import all_blocks, deviations, gram, row_blocks, squared_norms, working
+from sing_monitor.head.row_space import decompose, rounding_noise
 
-# What a null space leaves unchanged: the logits, or only the probabilities.
+# Output that must not change for a direction to count as null: logits, or only probabilities.
 Invariance = Literal["logits", "softmax"]
-
-# Where the head misses less than this share of a feature, it is not told by a difference.
-_LITTLE = 1e-3
-# Smallest over largest singular value from which W W' says all about W.
-_WELL_CONDITIONED = 1e-2
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ class HeadGeometry:
         Args:
             weight: (C, m), any floating dtype.
             invariance: what must not change: the ``"logits"``, or only the ``"softmax"``, which
-                also ignores a constant added to all logits. Then the class-centred head
+                also ignores a constant added to all logits. Then the class-centered head
                 ``W - mean row`` is decomposed: one null dimension more where the rank is full
                 (ours).
             rtol: tolerance relative to the largest singular value, in place of the default.
@@ -81,15 +75,17 @@ class HeadGeometry:
         _check_weight(weight)
         matrix = weight.detach().cpu().double()
         if not torch.isfinite(matrix).all():
-            raise ValueError("the head's weight holds NaN or infinite entries; training diverged.")
+            raise ValueError(
+                "the head's weight holds NaN or infinite entries: the training has diverged."
+            )
         for name, tolerance in (("rtol", rtol), ("atol", atol)):
             if tolerance is not None and not tolerance >= 0:
                 raise ValueError(f"{name} must be at least 0, got {tolerance}.")
         if rtol is None and atol is None:
             # The rounding is that of the stored entries, however much of them is one common row.
-            atol = _rounding_noise(matrix, torch.finfo(weight.dtype).eps)
+            atol = rounding_noise(matrix, torch.finfo(weight.dtype).eps)
             rtol = max(weight.shape) * torch.finfo(matrix.dtype).eps
-        decomposed = _decompose(effective_weight(matrix, invariance), rtol or 0.0, atol or 0.0)
+        decomposed = decompose(effective_weight(matrix, invariance), rtol or 0.0, atol or 0.0)
         dtype = _wide_dtype(weight.device)
         return cls(*(part.to(dtype).to(weight.device) for part in decomposed))
 
@@ -116,7 +112,7 @@ class HeadGeometry:
         return float(self.singular_values[0] / self.singular_values[self.rank - 1])
 
     def principal(self, x: Tensor) -> Tensor:
-        """The part the head sees, ``P_p x``; x and the result are (..., m), dtype of x."""
+        """Row-space part of x, ``P_p x``; x and the result are (..., m), in the dtype of x."""
         _check_features(x, self.feature_dim)
         if self.null_dim == 0:
             return x.clone()
@@ -124,11 +120,11 @@ class HeadGeometry:
         return (x @ basis) @ basis.T
 
     def null(self, x: Tensor) -> Tensor:
-        """The part the head cannot see, ``P_n x = x - P_p x``; x and the result are (..., m)."""
+        """Null-space part of x, ``P_n x = x - P_p x``; x and the result are (..., m)."""
         return x - self.principal(x)
 
     def remove_null(self, x: Tensor, center: Tensor | None = None) -> Tensor:
-        """An equivalent of x: same logits, no null-space part (SING, eq. 9).
+        """Equivalent of x: same logits, without the null-space part (SING, eq. 9).
 
         Without a center the equivalent is ``x - P_n x``. With a center mu it is
         ``x - P_n (x - mu)``: only the *deviation* from mu loses its null part. The mean feature
@@ -143,7 +139,7 @@ class HeadGeometry:
         return x - self.null(x - center)
 
     def drift_from(self, other: HeadGeometry) -> float:
-        """How far the row space turned: ``0.5 |P - P'|_F^2 / min(r_, m - r_)``, in [0, 1].
+        """Distance between two row spaces: ``0.5 |P - P'|_F^2 / min(r_, m - r_)``, in [0, 1].
 
         ``r_`` is the mean of the two ranks. 0 means the same space; two spaces that fill
         everything or nothing are the same. Computed from a rank x rank product.
@@ -165,10 +161,10 @@ class HeadGeometry:
 
 
 def effective_weight(weight: Tensor, invariance: Invariance) -> Tensor:
-    """The head whose null space leaves what is asked for unchanged, (C, m).
+    """Matrix whose null space leaves the chosen output unchanged, (C, m).
 
-    W itself for the logits. For the softmax, which ignores a constant added to all logits,
-    ``W - mean row``.
+    That is W for the logits, and ``W - mean row`` for the softmax, which ignores a constant added
+    to all logits.
 
     Raises:
         ValueError: for an unknown invariance.
@@ -176,95 +172,19 @@ def effective_weight(weight: Tensor, invariance: Invariance) -> Tensor:
     check_invariance(invariance)
     if invariance == "logits":
         return weight
-    centred = weight - weight.mean(dim=0)
+    centered = weight - weight.mean(dim=0)
     # Again, because the rounding of the first mean, common to all rows, would pass for a direction.
-    return centred - centred.mean(dim=0)
+    return centered - centered.mean(dim=0)
 
 
 def check_invariance(invariance: object) -> None:
-    """Refuse anything but the two invariances.
+    """Raise an error for anything but ``"logits"`` and ``"softmax"``.
 
     Raises:
         ValueError: naming both.
     """
     if invariance not in get_args(Invariance):
         raise ValueError(f"invariance={invariance!r}: expected 'logits' or 'softmax'.")
-
-
-def coordinates(features: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
-    """What a head sees of features: ``V_p' (f - mu)``, (N, r), in the row space's basis.
-
-    Args:
-        features: (N, m).
-        geometry: of the head.
-        center: mu, (m,).
-    """
-    seen = working(features).new_empty(len(features), geometry.rank)
-    basis = geometry.row_basis.to(seen)
-    for rows in all_blocks(features):
-        torch.mm(deviations(features[rows], center), basis, out=seen[rows])
-    return seen
-
-
-def split_energy(
-    features: Tensor,
-    energies: Tensor,
-    seen: Tensor,
-    geometry: HeadGeometry,
-    center: Tensor,
-    about: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """``|P_n (f - a)|^2`` and ``|P_p (f - a)|^2`` of every image, each (N,) float64.
-
-    The null part by Pythagoras, without another product; the difference leaves noise where little
-    is invisible, so there the null part itself is worked out.
-
-    Args:
-        features: (N, m).
-        energies: ``|f - a|^2``, (N,) float64.
-        seen: their :func:`coordinates`, (N, r).
-        geometry: of the head.
-        center: mu that the coordinates are about, (m,).
-        about: a, (m,); None: mu.
-    """
-    about = center if about is None else about
-    offset = (geometry.row_basis.T @ (center - about)).to(seen)
-    visible = torch.cat([squared_norms(seen[rows] + offset) for rows in all_blocks(seen)])
-    if geometry.null_dim == 0:
-        return torch.zeros_like(visible), visible
-    invisible = energies - visible
-    for rows in row_blocks((invisible < _LITTLE * energies).nonzero().flatten()):
-        away = features.index_select(0, rows).double() - about
-        invisible[rows] = geometry.null(away).square().sum(dim=1)
-    return invisible, visible
-
-
-def _decompose(matrix: Tensor, rtol: float, atol: float) -> tuple[Tensor, Tensor]:
-    """Basis of the row space, (m, rank), and singular values, largest first, (min(C, m),).
-
-    The Gram matrix tells the singular values of a well-conditioned head in a quarter of the time;
-    it squares the condition, so every other one goes through a singular value decomposition. Where
-    every direction counts, any orthonormal basis is as good as the singular vectors.
-    """
-    is_wide = matrix.shape[0] <= matrix.shape[1]
-    gram_matrix = gram(matrix.T if is_wide else matrix)
-    singular_values = torch.linalg.eigvalsh(gram_matrix).flip(0).clamp(min=0).sqrt()
-    largest = float(singular_values[0])
-    threshold = max(atol, rtol * largest)
-    if not singular_values[-1] > max(threshold, _WELL_CONDITIONED * largest):
-        _, singular_values, right = torch.linalg.svd(matrix, full_matrices=False)
-        return right[singular_values > threshold].T, singular_values
-    if not is_wide:
-        return torch.eye(len(gram_matrix), dtype=matrix.dtype), singular_values
-    # With W W' = R' R the columns of W' R^-1 are orthonormal.
-    factor = torch.linalg.cholesky(gram_matrix, upper=True)
-    return solve_triangular(factor, matrix.T, upper=True, left=False), singular_values
-
-
-def _rounding_noise(matrix: Tensor, eps: float) -> float:
-    rows, columns = matrix.shape
-    root_mean_square = float(torch.linalg.matrix_norm(matrix)) / math.sqrt(rows * columns)
-    return eps * (math.sqrt(rows) + math.sqrt(columns)) * root_mean_square
 
 
 def _wide_dtype(device: torch.device) -> torch.dtype:
@@ -275,7 +195,7 @@ def _check_weight(weight: Tensor) -> None:
     if not weight.is_floating_point():
         raise TypeError(
             f"a head's weight must be a floating point tensor, got {weight.dtype}; "
-            "dequantise it first."
+            "dequantize it first."
         )
     if weight.ndim != 2 or 0 in weight.shape:
         raise ValueError(

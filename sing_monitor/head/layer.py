@@ -1,4 +1,4 @@
-"""The classifier head of a model, and what it computes: ``logits = W f + b``."""
+"""Head: the linear layer ``logits = W f + b`` of a classifier, and how its tensors are read."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from torch import Tensor, nn
 
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.head.peft_layers import adapted_layer, merged_parameters
+from sing_monitor.head.torch_internals import registered_parameter, unwrapped
 
-# Relative step of the numbers in which torch multiplies single precision: TF32 and bfloat16 have
-# few digits. Convolutions on a GPU take TF32 by default.
-_MULTIPLIED_IN = {"highest": 0.0, "high": 2**-10, "medium": 2**-7}
+# Relative rounding of single precision products by torch's setting: TF32 and bfloat16 have few
+# digits. Convolutions on a GPU use TF32 by default.
+_PRODUCT_ROUNDING = {"highest": 0.0, "high": 2**-10, "medium": 2**-7}
 # A 2-D weight, but a table or a scale, not a map from features to logits.
 _NOT_LINEAR = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 
 
 @dataclass(frozen=True)
 class Head:
-    """The layer that turns features into logits.
+    """Linear layer that turns features into logits.
 
     Args:
-        name: dotted name inside the module that was searched, without ``torch.compile`` wrappers.
-        module: the layer itself, a linear layer or a 1x1 convolution; hooks belong on it. Where
-            peft has put LoRA around a layer, the layer with its update.
+        name: dotted name inside the searched module, without ``torch.compile`` wrappers.
+        module: the layer, a linear layer or a 1x1 convolution. If peft has put LoRA around it,
+            this is the layer together with its update.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Head:
 
     @property
     def is_trainable(self) -> bool:
-        """Whether a training changes the layer."""
+        """Whether a parameter of the layer requires gradients."""
         return any(parameter.requires_grad for parameter in self.module.parameters())
 
     def __str__(self) -> str:
@@ -51,10 +52,10 @@ class Head:
 
 
 def head_parameters(module: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """Read W and b of a head, detached; they share memory with the head where they can.
+    """Read W and b of a head, detached; they share memory with the head if possible.
 
-    A parametrized weight (``weight_norm``) is evaluated, the update of LoRA is added. Call it in
-    eval mode: evaluating ``spectral_norm`` in training mode moves its buffers.
+    Evaluates a parametrized weight (``weight_norm``) and adds the update of LoRA. Call it in eval
+    mode: evaluating ``spectral_norm`` in training mode moves its buffers.
 
     Args:
         module: a linear layer or a 1x1 convolution.
@@ -64,7 +65,7 @@ def head_parameters(module: nn.Module) -> tuple[Tensor, Tensor | None]:
 
     Raises:
         TypeError: if the weight is packed or quantized, is not a floating point matrix, or is
-            adapted by something else than LoRA.
+            adapted by anything but LoRA.
         ValueError: if the bias does not have one value per row of the weight.
     """
     module = unwrapped(module)
@@ -83,9 +84,9 @@ def head_parameters(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     ):
         given = f"{weight.dtype} {tuple(weight.shape)}" if isinstance(weight, Tensor) else "packed"
         raise TypeError(
-            f"The weight of the head ({kind_of(module)}) must be a floating point matrix "
-            f"(classes x features), got {given}. A quantized or packed head cannot be read; keep "
-            "the head in floating point."
+            f"The weight of the head ({kind_of(module)}) must be a floating point matrix (classes "
+            f"x features), got {given}. The weight of a quantized or packed head cannot be read; "
+            "keep the head in floating point."
         )
     if bias is None:
         return weight.detach(), None
@@ -98,7 +99,7 @@ def head_parameters(module: nn.Module) -> tuple[Tensor, Tensor | None]:
 
 
 def head_features(module: nn.Module, inputs: Tensor) -> Tensor:
-    """Read the features f, one row per image, from what enters the head.
+    """Read the features f, one row per image, from the input of the head.
 
     Args:
         module: the head.
@@ -119,7 +120,8 @@ def head_features(module: nn.Module, inputs: Tensor) -> Tensor:
         raise SetupError(
             f"The head ({kind_of(module)}) got an input of shape {tuple(inputs.shape)}: dense "
             "prediction, or a head before the pooling; one feature vector per image is needed, "
-            f"(N, {feature_dim}). Where a layer on pooled features answers, name it: ",
+            f"(N, {feature_dim}). If another layer, on pooled features, gives the logits, name "
+            "it: ",
             Option("head", '"..."'),
             ".",
         )
@@ -132,7 +134,7 @@ def head_features(module: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def has_one_position(module: nn.Module, inputs: Tensor) -> bool:
-    """Whether what enters a linear layer is one vector for each image, whatever its axes."""
+    """Whether the input of a linear layer is one vector for each image, in any layout."""
     features = head_shape(module)[1]
     axis = 1 if isinstance(unwrapped(module), nn.Conv2d) else inputs.ndim - 1
     is_split = inputs.ndim >= 2 and inputs.shape[axis] == features
@@ -140,15 +142,8 @@ def has_one_position(module: nn.Module, inputs: Tensor) -> bool:
 
 
 def kind_of(module: nn.Module) -> str:
-    """The class's name of a module, looking through ``torch.compile``."""
+    """Class name of a module, looking through ``torch.compile``."""
     return type(unwrapped(module)).__name__
-
-
-def unwrapped(module: nn.Module) -> nn.Module:
-    """The module whose forward runs: the one inside a ``torch.compile`` wrapper."""
-    # Those of a scripted module are no dict.
-    modules = module._modules
-    return modules["_orig_mod"] or module if "_orig_mod" in modules else module
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -161,19 +156,22 @@ def is_linear(module: nn.Module) -> bool:
     # Quantized layers have a method in place of the weight.
     if isinstance(module, nn.Linear) or callable(getattr(type(module), "weight", None)):
         return hasattr(module, "in_features") and hasattr(module, "out_features")
-    weight = module._parameters.get("weight")
+    weight = registered_parameter(module, "weight")
     return weight is not None and weight.ndim == 2 and not isinstance(module, _NOT_LINEAR)
 
 
 def head_shape(module: nn.Module) -> tuple[int, int]:
-    """(C, m). A parametrized weight is not evaluated: spectral_norm would move its buffers."""
+    """Shape (C, m) of a head, without evaluating a parametrized weight.
+
+    Evaluating it would move the buffers of ``spectral_norm``.
+    """
     module = adapted_layer(module) or module
     if isinstance(module, nn.Conv2d):
         return module.out_channels, module.in_channels
     outputs, features = (getattr(module, name, None) for name in ("out_features", "in_features"))
     if isinstance(outputs, int) and isinstance(features, int):
         return outputs, features
-    weight = module._parameters.get("weight")
+    weight = registered_parameter(module, "weight")
     if weight is None or weight.ndim != 2:
         raise TypeError(f"The head must be a linear layer, got {kind_of(module)}.")
     return weight.shape[0], weight.shape[1]
@@ -182,19 +180,19 @@ def head_shape(module: nn.Module) -> tuple[int, int]:
 def check_logits(
     module: nn.Module, weight: Tensor, bias: Tensor | None, features: Tensor, logits: Tensor
 ) -> None:
-    """Refuse a head that does something other than ``W f + b`` with its features.
+    """Raise an error for a head that does not compute ``W f + b`` from its features.
 
-    A cosine head normalises, an adapter adds: their null space is not that of W.
+    A cosine head normalizes, an adapter adds: their null space is not that of W.
 
     Args:
         module: the head.
         weight: W, (C, m).
         bias: b, (C,), or None.
         features: f, (N, m).
-        logits: what the head answered, (N, C), or (N, C, 1, 1) for a 1x1 convolution.
+        logits: output of the head, (N, C), or (N, C, 1, 1) for a 1x1 convolution.
 
     Raises:
-        ValueError: if the answer differs by more than its rounding.
+        ValueError: if the output differs by more than its rounding.
     """
     # On the CPU, because MPS has no double precision.
     x, w, y = (each.detach().cpu().double() for each in (features, weight, logits))
@@ -204,11 +202,11 @@ def check_logits(
     if bias is not None:
         expected = expected + bias.detach().cpu().double()
         largest = largest + bias.detach().abs().max().cpu().double()
-    # Features and weights are rounded one by one to what they are multiplied in, then summed up.
+    # Features and weights are rounded one by one to the precision of the product, then summed up.
     stored = max(torch.finfo(each.dtype).eps for each in (weight, features, logits))
-    multiplied = _MULTIPLIED_IN[torch.get_float32_matmul_precision()]
+    multiplied = _PRODUCT_ROUNDING[torch.get_float32_matmul_precision()]
     if weight.is_cuda and isinstance(unwrapped(module), nn.Conv2d):
-        multiplied = max(multiplied, _MULTIPLIED_IN["high"])
+        multiplied = max(multiplied, _PRODUCT_ROUNDING["high"])
     terms = (x.square() @ w.square().T).sqrt() + expected.abs()
     summed = 16 * min(stored, torch.finfo(torch.float32).eps) * largest
     allowed = 4 * max(stored, multiplied) * terms + summed
@@ -216,9 +214,9 @@ def check_logits(
     if bool((difference > allowed + torch.finfo(logits.dtype).smallest_normal).any()):
         raise SetupError(
             f"the head ({kind_of(module)}) does not compute W f + b: its logits differ by "
-            f"{float(difference.max()):.3g} (normalised features or weights, an adapter, a scale?)"
-            ", so its null space cannot be read off the weight. If a plain linear layer answers, "
-            "name it: ",
+            f"{float(difference.max()):.3g} (normalized features or weights, an adapter, a scale?)"
+            ", so its null space cannot be read off the weight. If a plain linear layer gives the "
+            "logits, name it: ",
             Option("head", '"..."'),
             ".",
         )

@@ -1,6 +1,6 @@
-"""Layers that peft wraps: which copy answers, and the weight of a layer with its update.
+"""Layers that peft has wrapped: the active copy, and the weight together with its update.
 
-By name, because peft need not be installed, and is a heavy import.
+Their classes are compared by name, because peft need not be installed and is a heavy import.
 """
 
 from __future__ import annotations
@@ -10,40 +10,41 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sing_monitor.head.torch_internals import registered_child
+
 _SEVERAL_COPIES = "peft.utils.other.AuxiliaryTrainingWrapper"
 _ADAPTED = "peft.tuners.tuners_utils.BaseTunerLayer"
 _LORA = "peft.tuners.lora.layer.LoraLayer"
 
 
 def active_copy(module: Any) -> tuple[str, nn.Module] | None:
-    """The copy of a layer that is called, for a layer that peft has put into ``modules_to_save``.
+    """Find the copy that runs of a layer in peft's ``modules_to_save``.
 
     Args:
         module: any module.
 
     Returns:
-        Its dotted name inside ``module``, and the copy; None for any other module.
+        Dotted name inside ``module`` and the copy; None for any other module.
     """
     if not _is_a(module, _SEVERAL_COPIES):
         return None
-    copies = module._modules.get("modules_to_save")
+    copies = registered_child(module, "modules_to_save")
     active = [] if getattr(module, "disable_adapters", False) else list(module.active_adapters)
     if isinstance(copies, nn.ModuleDict) and active and active[0] in copies:
         return f"modules_to_save.{active[0]}", copies[active[0]]
-    original = module._modules.get("original_module")
+    original = registered_child(module, "original_module")
     return None if original is None else ("original_module", original)
 
 
 def adapted_layer(module: nn.Module) -> nn.Module | None:
-    """The layer that an adapter of peft is put around; None for any other module."""
+    """The layer inside an adapter of peft; None for any other module."""
     if not _is_a(module, _ADAPTED):
         return None
-    base: nn.Module | None = module._modules.get("base_layer")
-    return base
+    return registered_child(module, "base_layer")
 
 
 def merged_parameters(module: Any) -> tuple[Tensor, Tensor | None]:
-    """The weight and bias by which an adapted linear layer answers.
+    """Weight and bias of an adapted linear layer, with the updates of its adapters.
 
     LoRA (Hu et al., ICLR 2022, equation 3): ``W + s B A`` for each active adapter, with its scaling
     s; B A is worked out in single precision at least.
@@ -52,10 +53,10 @@ def merged_parameters(module: Any) -> tuple[Tensor, Tensor | None]:
         module: a layer for which :func:`adapted_layer` is not None.
 
     Returns:
-        The weight, as the layer around which it is put stores it, and the bias, detached.
+        The weight in the layout of the layer inside, and the bias, detached.
 
     Raises:
-        TypeError: if the adapter is no plain LoRA and is not merged.
+        TypeError: if the adapter is not plain LoRA, and is not merged.
     """
     base = module.get_base_layer()
     weight, bias = base.weight, base.bias
@@ -66,9 +67,9 @@ def merged_parameters(module: Any) -> tuple[Tensor, Tensor | None]:
     is_floating = isinstance(weight, Tensor) and weight.is_floating_point()
     if not is_plain or not is_floating or weight.ndim != 2 or module.fan_in_fan_out:
         raise TypeError(
-            f"The head is adapted by peft's {type(module).__module__}.{type(module).__name__} in a "
-            "way that is no plain LoRA on a linear layer, so the weight by which it answers cannot "
-            "be read. Train the head itself (peft: modules_to_save=[...]), or merge the adapter."
+            f"peft adapts the head by {type(module).__module__}.{type(module).__name__}, which is "
+            "not plain LoRA on a linear layer, so the weight of both together cannot be read. "
+            "Train the head itself (peft: modules_to_save=[...]), or merge the adapter."
         )
     with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
         precision = torch.promote_types(weight.dtype, torch.float32)

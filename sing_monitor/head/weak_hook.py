@@ -1,4 +1,4 @@
-"""Hooks that leave no trace in the model: weakly linked, inert in copies, never raising."""
+"""WeakHook: a hook that leaves no trace in the model and never raises."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import nn
 
 
 class WeakHook:
-    """What a module holds: a weak link to its owner, cut in every copy and pickle of the model.
+    """Hook with a weak link to its owner, which every copy and pickle of the model cuts.
 
     Args:
-        owner: its ``error`` takes what a call raises, because a monitor's fault must not surface
-            inside the forward pass. None: an inert hook.
-        method: of the owner, called with what the module saw.
-        first: an argument before those.
+        owner: its method is called, and its ``error`` keeps what the call raises, because a fault
+            of the monitor must not surface inside the forward pass. None: a hook without effect.
+        method: name of the owner's method.
+        first: arguments of the method before those of the hook.
     """
 
-    # Tools that print or script a model ask for it.
+    # Tools that print or script a model read this name.
     __name__ = "WeakHook"
 
     def __init__(self, owner: Any = None, method: str = "", *first: object) -> None:
@@ -26,13 +26,13 @@ class WeakHook:
         self._method = method
         self._first = first
 
-    def __call__(self, _module: nn.Module, *seen: Any) -> None:
-        """Hand over what the module saw, and return nothing, which leaves it as it is."""
+    def __call__(self, _module: nn.Module, *arguments: Any) -> None:
+        """Call the owner's method; return nothing, so that the module's output stays as it is."""
         owner = self._owner() if self._owner is not None else None
         if owner is None:
             return
         try:
-            getattr(owner, self._method)(*self._first, *seen)
+            getattr(owner, self._method)(*self._first, *arguments)
         except Exception as error:
             owner.error = error
 

@@ -1,1 +1,1 @@
-"""What batches, loaders and data sets say: images, labels, pixels, class names."""
+"""Batches, loaders and data sets: their images, labels, pixels and class names."""

@@ -1,25 +1,26 @@
-"""The names of the classes, in words that a text encoder understands."""
+"""ClassNames: names of the classes, in words that a text encoder understands."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
 from sing_monitor.errors import Option, SetupError
-from sing_monitor.inputs.batches import (
-    held_datasets,
-    inner_datasets,
+from sing_monitor.inputs.datasets import (
     pretrained_configs,
     read_attribute,
+    wrapped_datasets,
+    wrapped_under_any_name,
 )
+from sing_monitor.inputs.imagenet_names import imagenet_names
 from sing_monitor.inputs.label_order import NamedLabels, refuse_two_orders
-from sing_monitor.inputs.plain_values import is_listing, plain
+from sing_monitor.inputs.plain_values import as_builtin, is_ordered_collection
+from sing_monitor.messages import warn
 
 _NAMES = Option("class_names", "[...]")
 # torchvision's ImageNet and Imagenette keep several lemmas per class in ``classes`` and the ids in
@@ -39,14 +40,19 @@ _GIVEN = "class_names"
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Names of the C classes in the order of the labels, or None, and where they come from."""
+    """Names of the C classes in the order of the labels, and their source.
+
+    Args:
+        names: C names; None if none were found.
+        source: in words, for messages.
+    """
 
     names: tuple[str, ...] | None
     source: str
 
     @property
     def is_found(self) -> bool:
-        """Whether names were found in the data or the model, and not given."""
+        """Whether the names come from the data or the model, and not from the user."""
         return self.names is not None and self.source != _GIVEN
 
 
@@ -58,14 +64,14 @@ def find_class_names(
     dataset: object = None,
     model: nn.Module | None = None,
 ) -> ClassNames:
-    """Find what the classes are called.
+    """Find the names of the classes.
 
-    The first that gives an answer: ``given``; the attributes ``class_names``, ``wnids``,
-    ``classes``, ``class_to_idx`` of the datamodule, of the data set, of those that it wraps; the
-    pretrained timm config of the model (its own label names, or ImageNet-1k at 1,000 outputs).
+    The first source with names counts: ``given``; the attributes ``class_names``, ``wnids``,
+    ``classes``, ``class_to_idx`` of the datamodule, the data set and the data sets that it wraps;
+    the pretrained timm config of the model (its label names, or ImageNet-1k at 1,000 outputs).
     WordNet ids become timm's ImageNet names, underscores become spaces, and numbers in front
-    ("0 - zero") go. Names follow the labels through each data set's ``target_transform``. Warns
-    when names are no words or not distinct, and when none are found.
+    ("0 - zero") are removed. Names follow the labels through each data set's
+    ``target_transform``. Warns if names are no words or not distinct, and if none are found.
 
     Args:
         given: None, C names in any sequence, or a mapping name -> index.
@@ -75,8 +81,8 @@ def find_class_names(
         model: the LightningModule or any module, or None.
 
     Raises:
-        SetupError: if the names are not C strings, the data sets that are wrapped disagree, or a
-            ``target_transform`` leaves open which name belongs to which label.
+        SetupError: if the names are not C strings, if wrapped data sets disagree, or if a
+            ``target_transform`` hides the label of a name.
 
     Example:
         >>> find_class_names(["polar_bear", "cat"], 2).names
@@ -86,7 +92,7 @@ def find_class_names(
     if raw is None:
         raw, source = _search(datamodule, dataset, model, num_classes)
     if raw is None:
-        rank_zero_warn(
+        warn(
             "No class names were found, so the attribute score uses class prototypes (the mean "
             "image embedding of each class) instead of text. For text, pass class_names=[...]."
         )
@@ -124,11 +130,11 @@ def _search(
 
 
 def _named_by_module(datamodule: object, dataset: object) -> NamedLabels | None:
-    """Names that a datamodule has itself, or else those of data sets that it holds."""
+    """Names of a datamodule, or else those of the data sets that it holds."""
     named = _own_names(datamodule, "datamodule")
     is_own = named is not None
     if named is None:
-        parts = [_named_by(each, "datamodule") for each in inner_datasets(datamodule)]
+        parts = [_named_by(each, "datamodule") for each in wrapped_datasets(datamodule)]
         named = _joined([each for each in parts if each is not None])
     if named is None:
         return None
@@ -152,13 +158,13 @@ def _named_by_module(datamodule: object, dataset: object) -> NamedLabels | None:
 
 
 def _named_by(owner: object, role: str, above: tuple[object, ...] = ()) -> NamedLabels | None:
-    """Names that an object has itself; only without them, those of the data sets it wraps."""
+    """Names of an object, or else those of the data sets that it wraps."""
     path = (*above, owner)
-    wrapped = [each for each in inner_datasets(owner) if not any(each is one for one in path)]
+    wrapped = [each for each in wrapped_datasets(owner) if not any(each is one for one in path)]
     named = _own_names(owner, role)
     if named is not None:
         names = [each for (each,) in named.names.values()]
-        refuse_two_orders(owner, held_datasets(owner), names, named.source)
+        refuse_two_orders(owner, wrapped_under_any_name(owner), names, named.source)
     else:
         parts = [_named_by(each, role, path) for each in wrapped]
         named = _joined([each for each in parts if each is not None])
@@ -175,7 +181,7 @@ def _own_names(owner: object, role: str) -> NamedLabels | None:
 
 
 def _joined(parts: list[NamedLabels]) -> NamedLabels | None:
-    """The names of several data sets together, which must not contradict each other."""
+    """Names of several data sets together; raises an error if they contradict each other."""
     if not parts:
         return None
     names: dict[int, tuple[Any, ...]] = {}
@@ -193,19 +199,19 @@ def _joined(parts: list[NamedLabels]) -> NamedLabels | None:
 
 
 def _is_collection(raw: Any) -> TypeGuard[Collection[Any]]:
-    """Sequences, arrays, mappings: ordered, of some length. Not a count, a method, a word."""
-    return isinstance(raw, Mapping) or is_listing(raw)
+    """Whether a value may hold names: a sequence, an array or a mapping, and no text or method."""
+    return isinstance(raw, Mapping) or is_ordered_collection(raw)
 
 
 def ordered_names(raw: Any, source: str) -> list[Any]:
-    """Names in the order of the labels.
+    """Bring names into the order of the labels.
 
     Args:
         raw: any sequence of names, or a mapping name -> index.
-        source: where they come from, for the sentence.
+        source: of the names, in words, for the message.
 
     Raises:
-        SetupError: if it is anything else, or the indices are not 0..C-1.
+        SetupError: if ``raw`` is anything else, or the indices are not 0..C-1.
     """
     if not _is_collection(raw):
         raise SetupError(
@@ -221,14 +227,17 @@ def ordered_names(raw: Any, source: str) -> list[Any]:
                 " in the order of the labels.",
             )
         return sorted(raw, key=lambda name: int(raw[name]))
-    return list(raw if isinstance(raw, Sequence) else plain(raw))
+    return list(raw if isinstance(raw, Sequence) else as_builtin(raw))
 
 
 def _words(raw: list[Any], source: str) -> tuple[str, ...]:
-    """Names as words: stripped, spaced, first lemma, without numbers, WordNet ids looked up."""
+    """Turn names into words: strip and space them, drop numbers, look up WordNet ids.
+
+    Of several lemmas of a class, the first is its name.
+    """
     lemmas = [(entry,) if isinstance(entry, str) else entry for entry in raw]
     for entry in lemmas:
-        if not (is_listing(entry) and len(entry) and isinstance(entry[0], str)):
+        if not (is_ordered_collection(entry) and len(entry) and isinstance(entry[0], str)):
             raise SetupError(
                 f"{source} holds {entry!r} of type {type(entry).__name__}; expected words. Pass ",
                 _NAMES,
@@ -243,52 +252,17 @@ def _words(raw: list[Any], source: str) -> tuple[str, ...]:
     return tuple(known.get(name, name.replace("_", " ").strip()) for name in names)
 
 
-def imagenet_names(ids: Iterable[str]) -> dict[str, str]:
-    """Name each WordNet id that timm knows by its first lemma.
-
-    Names that two classes share, among the given ids and the 1,000 of ImageNet-1k, get the next
-    lemma, or else the gloss, in brackets.
-
-    Example:
-        >>> imagenet_names(["n01440764", "n03126707"])["n01440764"]
-        'tench'
-    """
-    wanted = list(ids)
-    if not wanted:
-        return {}
-    from timm.data import ImageNetInfo
-
-    info = ImageNetInfo()
-    choices: dict[str, list[str]] = {}
-    for wordnet_id in dict.fromkeys([*info.label_names(), *wanted]):
-        try:
-            lemmas = info.label_name_to_description(wordnet_id)
-            gloss = info.label_name_to_description(wordnet_id, detailed=True)
-        except KeyError:
-            continue
-        first, *others = (lemma.strip() for lemma in lemmas.split(","))
-        gloss = gloss.removeprefix(f"{lemmas}: ").split(";")[0]
-        choices[wordnet_id] = [first, *(f"{first} ({extra})" for extra in (*others[:1], gloss))]
-    names = {wordnet_id: options[0] for wordnet_id, options in choices.items()}
-    for attempt in (1, 2):
-        shared = Counter(names.values())
-        for wordnet_id, options in choices.items():
-            if shared[names[wordnet_id]] > 1:
-                names[wordnet_id] = options[min(attempt, len(options) - 1)]
-    return {wordnet_id: names[wordnet_id] for wordnet_id in wanted if wordnet_id in names}
-
-
 def _warn_if_not_words(names: tuple[str, ...], source: str) -> None:
     odd = [name for name in names if _ID.fullmatch(name) or not any(map(str.isalpha, name))]
     if odd:
-        rank_zero_warn(
+        warn(
             f"{len(odd)} of {len(names)} class names from {source} look like ids, not words "
             f"({', '.join(map(repr, odd[:3]))}). The attribute score compares images with the text "
             "of the names, so it needs words: pass class_names=[...] in the order of the labels."
         )
     shared = [name for name, count in Counter(names).items() if count > 1]
     if shared:
-        rank_zero_warn(
+        warn(
             f"Classes share a name in {source} ({', '.join(map(repr, shared[:3]))}); their texts "
             "are equal, so no score can tell them apart. Pass distinct names: class_names=[...]."
         )

@@ -1,4 +1,4 @@
-"""Which name belongs to which label, after every ``target_transform`` on the way to the loader."""
+"""NamedLabels: names by label, after every ``target_transform`` on the way to the loader."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from sing_monitor.capture.head_tap import no_trace
 from sing_monitor.errors import Option, SetupError
-from sing_monitor.inputs.batches import held_datasets, read_attribute
+from sing_monitor.inputs.datasets import read_attribute, wrapped_under_any_name
+from sing_monitor.no_trace import no_trace
 
-_DRAWS = 16
+_REPEATS = 16
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class NamedLabels:
     """Names by label.
 
     Args:
-        names: label -> what the data sets call it; several where a transform merges classes. A
+        names: label -> its names in the data sets; several where a transform merges classes. A
             class without a label is left out.
-        source: the attribute that the names come from.
-        renumbered_by: the data set whose ``target_transform`` changes labels; None: no one's.
+        source: the attribute that held the names.
+        renumbered_by: type of the data set whose ``target_transform`` changes labels, or None.
     """
 
     names: Mapping[int, tuple[Any, ...]]
@@ -33,14 +33,14 @@ class NamedLabels:
 
     @classmethod
     def in_order(cls, names: Sequence[Any], source: str) -> NamedLabels:
-        """Names of the labels 0, 1, 2, ..."""
+        """Give names to the labels 0, 1, 2, ..."""
         return cls({label: (name,) for label, name in enumerate(names)}, source)
 
     def under(self, owner: object) -> NamedLabels:
-        """After the ``target_transform`` of the data set that has these labels.
+        """Apply the ``target_transform`` of the data set that has these labels.
 
         Raises:
-            SetupError: if the transform is random, or fits no label.
+            SetupError: if the transform is random, or gives no class index for any label.
         """
         transform = target_transform_of(owner)
         if transform is None:
@@ -52,7 +52,7 @@ class NamedLabels:
             return self
         if all(label is None for label in labels):
             raise _unknown(
-                kind, f"makes no class index of the labels {old[0]} to {old[-1]} alone", len(old)
+                kind, f"gives no class index for the labels {old[0]} to {old[-1]} alone", len(old)
             )
         moved: dict[int, tuple[Any, ...]] = {}
         for label, names in zip(labels, self.names.values(), strict=True):
@@ -61,7 +61,7 @@ class NamedLabels:
         return NamedLabels(moved, self.source, kind)
 
     def listed(self, num_classes: int) -> list[Any]:
-        """The names in the order of the labels.
+        """List the names in the order of the labels.
 
         Args:
             num_classes: C, of the head; labels beyond it do not occur.
@@ -87,7 +87,7 @@ class NamedLabels:
 
 
 def target_transform_of(dataset: object) -> Callable[[Any], Any] | None:
-    """The ``target_transform`` of a data set, also the one in torchvision's ``transforms``."""
+    """``target_transform`` of a data set, also the one inside torchvision's ``transforms``."""
     own = read_attribute(dataset, "target_transform")
     if own is None:
         own = read_attribute(read_attribute(dataset, "transforms"), "target_transform")
@@ -97,23 +97,23 @@ def target_transform_of(dataset: object) -> Callable[[Any], Any] | None:
 def refuse_two_orders(
     owner: object, inside: Sequence[object], names: Sequence[Any], source: str
 ) -> None:
-    """Refuse names of a wrapper that may be in the order before or after a permutation inside.
+    """Raise an error if a wrapper names classes before or after a permutation of the labels inside.
 
     Args:
-        owner: has the names itself.
-        inside: the data sets that it takes its samples from; itself, where its own transform is
-            meant for these.
+        owner: the wrapper with the names.
+        inside: the data sets of its samples; the owner too, if its own transform is meant for
+            them.
         names: of the owner.
-        source: the attribute that they come from.
+        source: the attribute that held the names.
 
     Raises:
         SetupError: if a ``target_transform`` inside only changes the order of the labels.
     """
     own = target_transform_of(owner)
-    # A wrapper that hands on every attribute of the data set inside hands on both.
+    # A wrapper that forwards every attribute of the data set inside forwards names and transform.
     is_own = "target_transform" in getattr(owner, "__dict__", {})
     is_inside = any(owner is each for each in inside)
-    handed_on = None if is_own or is_inside else own
+    forwarded = None if is_own or is_inside else own
     pending: list[object] = list(inside)
     seen: list[object] = [] if is_inside else [owner]
     while pending:
@@ -121,9 +121,9 @@ def refuse_two_orders(
         if any(dataset is each for each in seen):
             continue
         seen.append(dataset)
-        pending += held_datasets(dataset)
+        pending += wrapped_under_any_name(dataset)
         transform = target_transform_of(dataset)
-        if transform is None or transform is handed_on:
+        if transform is None or transform is forwarded:
             continue
         kind, order = type(dataset).__name__, list(range(len(names)))
         labels = _new_labels(transform, order, names, kind)
@@ -136,13 +136,13 @@ def refuse_two_orders(
 def _new_labels(
     transform: Callable[[Any], Any], labels: Sequence[int], names: Sequence[Any], kind: str
 ) -> list[int | None]:
-    """What a transform makes of each label; None where it is no class index."""
+    """Labels after a transform; None where the result is no class index."""
     spellings: tuple[Sequence[Any], ...] = (labels, [torch.tensor(each) for each in labels], names)
     for spelled in spellings:
         with no_trace():
             first = [_label(transform, each) for each in spelled]
-            # A coin that falls on the same side this often is none.
-            again = ([_label(transform, each) for each in spelled] for _ in range(_DRAWS))
+            # A transform that gives the same labels this often is not random.
+            again = ([_label(transform, each) for each in spelled] for _ in range(_REPEATS))
             if any(drawn != first for drawn in again):
                 raise _unknown(kind, "gives other labels each time", len(labels))
         if any(label is not None for label in first):
@@ -153,9 +153,9 @@ def _new_labels(
 def _label(transform: Callable[[Any], Any], target: Any) -> int | None:
     try:
         found = transform(target)
-    except Exception:  # of the user's own: such a target does not occur
+    except Exception:  # the user's code may raise anything for a target that does not occur
         return None
-    if hasattr(found, "tolist"):  # of torch and of NumPy
+    if hasattr(found, "tolist"):  # tensors and arrays
         found = found.tolist()
     if isinstance(found, (list, tuple)):
         flat = list(found)
@@ -169,7 +169,7 @@ def _label(transform: Callable[[Any], Any], target: Any) -> int | None:
 def _unknown(kind: str, reason: str, count: int) -> SetupError:
     return SetupError(
         f"The target_transform of the validation data ({kind}) renumbers the labels, and it "
-        f"{reason}. So which name belongs to which label is unknown. Pass ",
+        f"{reason}. So the label of each name is unknown. Pass ",
         Option("class_names", '["...", ...]'),
         f" with {count} names in the order of the labels that the model sees.",
     )

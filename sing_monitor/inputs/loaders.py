@@ -1,4 +1,4 @@
-"""What a validation loader tells: its size and its order, where they are certain."""
+"""Validation loaders: their number of images and the order of these, if both are certain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
@@ -22,19 +21,18 @@ from torch.utils.data import (
 )
 
 from sing_monitor.errors import Option, SetupError
-
-_DISTRIBUTED = (DistributedSampler, UnrepeatedDistributedSampler)
+from sing_monitor.lightning_types import is_lightning
 
 
 def check_loader(loader: Any, who: str) -> None:
-    """Refuse what gives no batches.
+    """Raise an error for a loader that gives no batches.
 
     Args:
-        loader: what was given as a loader.
-        who: needs it: ``analyze`` or ``check``.
+        loader: as the user gave it.
+        who: the function that needs it, ``analyze`` or ``check``.
 
     Raises:
-        SetupError: naming what was given.
+        SetupError: if it is a data set, or cannot be iterated.
     """
     if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
         raise SetupError(
@@ -49,10 +47,14 @@ def check_loader(loader: Any, who: str) -> None:
 
 
 def pick_loader(loaders: Any, index: int) -> Any:
-    """One of the trainer's validation loaders, which may be a single one, a list or a mapping.
+    """Pick one of the validation loaders.
+
+    Args:
+        loaders: a single loader, a list or a mapping.
+        index: of the loader.
 
     Raises:
-        SetupError: if there is none of that index.
+        SetupError: if there is no loader of that index.
     """
     if isinstance(loaders, Mapping):
         loaders = list(loaders.values())
@@ -66,29 +68,29 @@ def pick_loader(loaders: Any, index: int) -> Any:
 
 
 def planned_images(loader: Any, batches: float, world_size: int) -> int | None:
-    """Number of distinct images that a validation over a loader sees, on all ranks together.
+    """Count the distinct images of a validation over a loader, on all ranks together.
 
     Args:
         loader: the validation data loader.
-        batches: how many of its batches a rank runs; may be infinite.
+        batches: number of its batches that a rank runs; may be infinite.
         world_size: number of ranks.
 
     Returns:
-        None where it is not certain: a length may count batches, samples or nothing at all, and a
-        sampler may repeat or leave out images.
+        The number; None if it is not certain: a length may count batches, samples or nothing at
+        all, and a sampler may repeat or leave out images.
     """
     if not _batches_by_itself(loader):
         return None
     sampler, dataset = loader.batch_sampler.sampler, len(loader.dataset)
     ranks = 1
-    if type(sampler) in _DISTRIBUTED:
+    if _shares_in_order(sampler):
         ranks = sampler.num_replicas
         images = min(dataset, len(sampler) * ranks)
     elif type(sampler) in (SequentialSampler, SubsetRandomSampler) or (
         type(sampler) is RandomSampler and not sampler.replacement
     ):
         images = min(dataset, len(sampler))
-        # Each rank shuffles for itself.
+        # Each rank shuffles on its own.
         ranks = 1 if type(sampler) is SequentialSampler else world_size
     else:
         return None
@@ -97,16 +99,16 @@ def planned_images(loader: Any, batches: float, world_size: int) -> int | None:
 
 
 @dataclass(frozen=True)
-class Order:
-    """Where the images of a loader's batches lie in its data set.
+class ImageOrder:
+    """Positions of a loader's images in its data set, batch by batch.
 
     Args:
-        reason: why that is not known; empty where it is.
-        images: how many there are for this rank.
+        reason: why they are unknown; empty if they are known.
+        images: number of images of this rank.
         batch_size: of all batches but the last.
         first: position of this rank's first image.
         step: from one image of this rank to its next.
-        length: of the data set, after which positions begin anew.
+        length: of the data set; positions count modulo it.
     """
 
     reason: str = ""
@@ -120,11 +122,11 @@ class Order:
         """Positions of the images of one batch, (B,) int64.
 
         Args:
-            batch: its index.
-            images: how many it holds.
+            batch: index of the batch.
+            images: number of its images.
 
         Returns:
-            None where another number of images belongs to this batch, or the order is not known.
+            The positions; None if the order is unknown, or the batch should hold another number.
         """
         start = batch * self.batch_size
         if self.reason or images != min(self.batch_size, max(self.images - start, 0)):
@@ -132,41 +134,49 @@ class Order:
         return (self.first + self.step * torch.arange(start, start + images)) % self.length
 
 
-def find_order(loader: Any) -> Order:
-    """The order of a loader's images, where it is certain.
+def find_image_order(loader: Any) -> ImageOrder:
+    """Find the order of a loader's images, if it is certain.
 
-    That is torch's own ``DataLoader`` and ``BatchSampler`` over a data set with indices, in order
+    It is for torch's own ``DataLoader`` and ``BatchSampler`` over a data set with indices, in order
     on one rank or spread over several.
     """
     if not isinstance(loader, DataLoader) or type(loader).__iter__ is not DataLoader.__iter__:
-        return Order(f"{type(loader).__name__} is not torch's own DataLoader")
+        return ImageOrder(f"{type(loader).__name__} is not torch's own DataLoader")
     if isinstance(loader.dataset, IterableDataset):
-        return Order("an IterableDataset has no positions")
+        return ImageOrder("an IterableDataset has no positions")
     if type(loader.batch_sampler) is not BatchSampler:
         own = loader.batch_sampler
-        return Order(
+        return ImageOrder(
             "with batch_size=None the data set makes up its own batches"
             if own is None
             else f"the batch_sampler {type(own).__name__} chooses its own order"
         )
     if not getattr(loader, "in_order", True) and loader.num_workers > 0:
-        return Order("with in_order=False batches come in the order in which workers finish")
+        return ImageOrder("with in_order=False batches come in the order in which workers finish")
     length = _length(loader.dataset)
     if length is None:
-        return Order("the data set has no length")
-    # Not loader.sampler, which is another one where the user has given the batch_sampler.
+        return ImageOrder("the data set has no length")
+    # Not loader.sampler, which is another one if the user has given the batch_sampler.
     sampler: Any = loader.batch_sampler.sampler
     size = loader.batch_sampler.batch_size
     if type(sampler) is SequentialSampler:
-        return Order("", len(sampler), size, 0, 1, max(length, 1))
-    if type(sampler) in _DISTRIBUTED and not sampler.shuffle:
+        return ImageOrder("", len(sampler), size, 0, 1, max(length, 1))
+    if _shares_in_order(sampler) and not sampler.shuffle:
         rank, ranks = sampler.rank, sampler.num_replicas
-        return Order("", len(sampler), size, rank, ranks, max(len(sampler.dataset), 1))
-    return Order(f"the sampler {type(sampler).__name__} chooses its own order")
+        return ImageOrder("", len(sampler), size, rank, ranks, max(len(sampler.dataset), 1))
+    return ImageOrder(f"the sampler {type(sampler).__name__} chooses its own order")
+
+
+def _shares_in_order(sampler: object) -> bool:
+    """Whether a sampler is torch's for several processes, or Lightning's that repeats nothing."""
+    name = type(sampler).__name__
+    return type(sampler) is DistributedSampler or (
+        name == "UnrepeatedDistributedSampler" and is_lightning(sampler, name)
+    )
 
 
 def _batches_by_itself(loader: Any) -> bool:
-    """Whether torch makes batches of so many images out of a data set with indices."""
+    """Whether torch itself makes batches of a fixed size out of a data set with indices."""
     return (
         isinstance(loader, DataLoader)
         and type(loader).__iter__ is DataLoader.__iter__

@@ -1,4 +1,4 @@
-"""The Normalize of a data set or of a loader: the statistics that images were brought to."""
+"""Statistics (mean, std) in the Normalize of a data set or of a loader."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from torch import nn
 from torch.utils.data import StackDataset
 
 from sing_monitor.errors import Option, SetupError
-from sing_monitor.inputs.batches import held_datasets, read_attribute
+from sing_monitor.inputs.datasets import read_attribute, wrapped_under_any_name
 
 Scale = TypeVar("Scale")
 Stats = tuple[Any, Any]
+# Names under which timm's, Accelerate's and Lightning Fabric's loaders hold the one they wrap. The
+# last is private to Fabric, which has no public name for it.
 _LOADERS = ("loader", "dataloader", "_dataloader")
 
 
 def loader_stats(loader: object) -> list[Stats]:
-    """(mean, std) that a loader normalises with itself, as timm's PrefetchLoader does.
+    """Find (mean, std) with which a loader normalizes images itself, as timm's PrefetchLoader.
 
     Args:
-        loader: a loader, which may wrap another one.
+        loader: any loader, which may wrap another one.
     """
     seen: list[object] = []
     while loader is not None and not any(loader is each for each in seen):
@@ -36,16 +38,16 @@ def loader_stats(loader: object) -> list[Stats]:
 def dataset_stats(
     dataset: object, parse: Callable[[Stats], Scale], above: tuple[object, ...] = ()
 ) -> list[Scale]:
-    """The distinct statistics of every Normalize in a data set and in those that it wraps.
+    """Find the distinct statistics of every Normalize in a data set and in those that it wraps.
 
     Args:
         dataset: wrapped or not, or None.
-        parse: brings (mean, std) to a form in which equal ones are equal.
-        above: the wrappers that it was found in.
+        parse: converts (mean, std) to a value that compares equal for equal statistics.
+        above: the wrappers around the data set.
 
     Raises:
-        SetupError: if parts of which each sample comes from one, as those of a ConcatDataset, are
-            normalised differently.
+        SetupError: if parts are normalized differently, and each sample comes from one of them, as
+            in a ConcatDataset.
     """
     path = (*above, dataset)
     found = [
@@ -53,7 +55,9 @@ def dataset_stats(
         for name in ("transform", "transforms")
         for stats in _walk(read_attribute(dataset, name))
     ]
-    inner = [each for each in held_datasets(dataset) if not any(each is one for one in path)]
+    inner = [
+        each for each in wrapped_under_any_name(dataset) if not any(each is one for one in path)
+    ]
     of_parts = [dataset_stats(each, parse, path) for each in inner]
     parts = _alternatives(dataset)
     named = [
@@ -68,7 +72,7 @@ def dataset_stats(
 
 
 def _alternatives(dataset: object) -> tuple[object, ...]:
-    """Parts of which each sample comes from one; those of a StackDataset make up each sample."""
+    """Parts of a data set, if each sample comes from one; in a StackDataset it comes from all."""
     parts = read_attribute(dataset, "datasets")
     is_choice = isinstance(parts, (list, tuple)) and not isinstance(dataset, StackDataset)
     return tuple(parts) if is_choice else ()
@@ -84,21 +88,21 @@ def _parts_differ(
     ]
     distinct = list(dict.fromkeys(lines))[:6]
     return SetupError(
-        f"The parts of the validation data ({type(dataset).__name__}) are normalised differently: "
+        f"The parts of the validation data ({type(dataset).__name__}) are normalized differently: "
         f"{'; '.join(distinct)}. No one pair of statistics brings both back to [0, 1]. Give all "
-        "parts the same Normalize. Where all were normalised alike after all, pass ",
+        "parts the same Normalize. If all are normalized alike after all, pass ",
         Option("pixel_stats", "(mean, std)"),
-        ". Else hand over pixels in [0, 1] beside the images: ",
+        ". Otherwise give pixels in [0, 1] beside the images: ",
         Option("batch_adapter", "lambda batch: Batch(images=..., labels=..., pictures=...)"),
         ".",
     )
 
 
 def _walk(transform: Any) -> Iterator[Stats]:
-    """(mean, std) of every Normalize in a transform, however deep."""
-    # By name, so that torchvision's (v1, v2, presets), albumentations', kornia's and a user's own
-    # all count. Albumentations' other modes take the statistics from each image: nothing to undo
-    # them with.
+    """Iterate over (mean, std) of every Normalize in a transform, at any depth."""
+    # Compared by name, so that torchvision's (v1, v2, presets), albumentations', kornia's and the
+    # user's own classes all count. Albumentations' other modes take the statistics from each image,
+    # so they cannot be undone.
     names = {each.__name__ for each in type(transform).__mro__}
     fixed = getattr(transform, "normalization", "standard") == "standard"
     if names & {"Normalize", "ImageClassification"} and fixed:

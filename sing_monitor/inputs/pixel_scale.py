@@ -1,4 +1,4 @@
-"""PixelScale: how the values that a model sees become pixels in [0, 1] again."""
+"""PixelScale: map from the values in a model's input back to pixels in [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from torch import Tensor
 
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.inputs.normalization import Stats
-from sing_monitor.inputs.plain_values import plain
+from sing_monitor.inputs.plain_values import as_builtin
 
 # Interpolation overshoots and half precision rounds, so [0, 1] has a margin.
 LOW, HIGH = -0.02, 1.02
-# Of statistics that were given or found, this share of pixels may still lie outside (overshoot).
+# Share of pixels that right statistics may leave outside [0, 1] (overshoot).
 _OUTLIERS = 0.01
-# Pixels that are all within this of each other show nothing.
+# Pixels whose range is smaller show nothing.
 _FLAT = 0.02
-# Photographs reach black and white in every channel; statistics that are not theirs miss them.
+# Photographs reach black and white in every channel; wrong statistics miss them by more.
 _EXACT = 0.01
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
 class PixelScale:
-    """How a model's input maps back to pixels: ``pixel = value * std + mean``.
+    """Map from a model's input back to pixels: ``pixel = value * std + mean``.
 
     Args:
         mean: one number, or one for each channel, in units of pixels in [0, 1].
-        std: likewise.
-        source: where the numbers come from, in plain words.
-        doubt: why they may be wrong; empty where they are sure.
-        effect: the range of the values that were seen, and what it becomes.
+        std: in the same form.
+        source: of the numbers, in words.
+        doubt: why they may be wrong; empty if they are sure.
+        effect: range of the values before and after, in words.
     """
 
     mean: tuple[float, ...]
@@ -44,7 +44,7 @@ class PixelScale:
     effect: str = field(default="", compare=False)
 
     def restore(self, images: Tensor) -> Tensor:
-        """The images as a semantic space wants them.
+        """Turn a model's input into images for a semantic space.
 
         Args:
             images: (B, c, H, W) with c 1 or 3, floating, or uint8 (then divided by 255).
@@ -69,21 +69,21 @@ class PixelScale:
 
 @lru_cache(maxsize=16)
 def _per_channel(numbers: tuple[float, ...], device: torch.device) -> Tensor:
-    """(1, c, 1, 1), kept on the device: a copy to it for every batch would wait for it."""
+    """Numbers as a tensor (1, c, 1, 1), kept on the device: each copy would wait for it."""
     with torch.inference_mode(False):
         return torch.tensor(numbers, dtype=torch.float32, device=device).reshape(1, -1, 1, 1)
 
 
 def parse_stats(stats: Any, images: Tensor, source: str) -> PixelScale:
-    """Check (mean, std) and bring it to units of pixels in [0, 1].
+    """Check (mean, std) and convert it to units of pixels in [0, 1].
 
     Args:
         stats: (mean, std), each one number or one for each channel.
-        images: that are said to be normalised with it, (B, c, H, W).
-        source: where it comes from, in plain words.
+        images: normalized with them, (B, c, H, W).
+        source: of the statistics, in words.
 
     Raises:
-        SetupError: if it is anything else, or of another number of channels.
+        SetupError: if ``stats`` is anything else, or has another number of channels.
     """
     channels = images.shape[1]
     in_range = images.dtype == torch.uint8 or in_unit_range(images)
@@ -91,7 +91,7 @@ def parse_stats(stats: Any, images: Tensor, source: str) -> PixelScale:
     try:
         mean, std = (
             tuple(torch.as_tensor(part, dtype=torch.float64).flatten().tolist())
-            for part in plain(stats)
+            for part in as_builtin(stats)
         )
     except (TypeError, ValueError, RuntimeError) as error:
         raise SetupError(
@@ -111,46 +111,48 @@ def parse_stats(stats: Any, images: Tensor, source: str) -> PixelScale:
     mean, std = (part * (channels // len(part)) for part in (mean, std))
     if max(mean) <= 1 and max(std) <= 1:
         return PixelScale(mean, std, source)
-    # Numbers above 1 count in 0..255. Where that leaves next to nothing of the images' contrast,
-    # they were in units of [0, 1] after all.
+    # Numbers above 1 are in units of 0..255. If that removes nearly all contrast from the images,
+    # they are in units of [0, 1] after all.
     scales = [
         PixelScale(tuple(x / unit for x in mean), tuple(x / unit for x in std), source)
         for unit in (255, 1)
     ]
-    visible = [each for each in scales if inside(each, images) and not is_flat(each, images)]
+    visible = [
+        each for each in scales if restores_unit_range(each, images) and not is_flat(each, images)
+    ]
     return visible[0] if visible else scales[0]
 
 
-def inside(scale: PixelScale, images: Tensor, outliers: float = _OUTLIERS) -> bool:
-    """Whether the pixels lie in [0, 1], but for a share of outliers."""
+def restores_unit_range(scale: PixelScale, images: Tensor, outliers: float = _OUTLIERS) -> bool:
+    """Whether a scale brings images, (B, c, H, W), to [0, 1], but for a share of outliers."""
     pixels = scale.undo(images)
     return float(((pixels < LOW) | (pixels > HIGH)).float().mean()) <= outliers
 
 
-def fills(scale: PixelScale, images: Tensor) -> bool:
-    """Whether the pixels of every channel reach from black to white, and no further."""
+def spans_unit_range(scale: PixelScale, images: Tensor) -> bool:
+    """Whether a scale brings every channel of images to exactly the range [0, 1]."""
     pixels = scale.undo(images)
     low, high = pixels.amin(dim=(0, 2, 3)), pixels.amax(dim=(0, 2, 3))
     return bool((low.abs() <= _EXACT).all() and ((high - 1).abs() <= _EXACT).all())
 
 
 def is_flat(scale: PixelScale, images: Tensor, contrast: float = _FLAT) -> bool:
-    """Whether every channel of the pixels has less than a contrast."""
+    """Whether a scale leaves every channel of images with less than a contrast."""
     pixels = scale.undo(images)
     return bool((pixels.amax(dim=(0, 2, 3)) - pixels.amin(dim=(0, 2, 3)) < contrast).all())
 
 
 def in_unit_range(images: Tensor) -> bool:
-    """Whether all values lie in [0, 1] already."""
+    """Whether all values of images lie in [0, 1] already."""
     low, high = value_range(images)
     return low >= LOW and high <= HIGH
 
 
 def value_range(images: Tensor) -> tuple[float, float]:
-    """The lowest and the highest value."""
+    """Lowest and highest value of images."""
     return float(images.min()), float(images.max())
 
 
 def example_stats(channels: int) -> Stats:
-    """Statistics that fit as many channels, for a sentence."""
+    """Statistics for a number of channels, as an example in a message."""
     return IMAGENET if channels == 3 else (0.5, 0.5)

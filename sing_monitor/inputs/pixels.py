@@ -1,4 +1,4 @@
-"""Pixels back in [0, 1]: how the images that the model sees were normalised, and how to undo it."""
+"""Search for the statistics with which validation images were normalized."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from sing_monitor.errors import Option, SetupError
-from sing_monitor.inputs.batches import pretrained_configs
+from sing_monitor.inputs.datasets import pretrained_configs
 from sing_monitor.inputs.normalization import Stats, dataset_stats, loader_stats
 from sing_monitor.inputs.pixel_scale import (
     IMAGENET,
     PixelScale,
-    fills,
     in_unit_range,
-    inside,
     is_flat,
     parse_stats,
+    restores_unit_range,
+    spans_unit_range,
     value_range,
 )
 
 _TIMM = "timm's default_cfg"
 _AS_THEY_ARE = PixelScale((0.0,), (1.0,), "values already in [0, 1]")
-# Of a batch after the first, this share; beyond it, it is normalised in another way.
+# Share of pixels of a later batch that may lie outside; with more it has another scale.
 _OUTLIERS_LATER = 0.05
-# Less than one of 256 levels.
+# Contrast of less than one of 256 levels.
 _LEVEL = 0.9 / 255
 _USUAL: dict[str, Stats] = {
     "images scaled to [-1, 1]": (0.5, 0.5),
@@ -47,26 +47,26 @@ def find_pixel_scale(
     *,
     loader: object = None,
 ) -> PixelScale:
-    """Find how the validation images were normalised.
+    """Find the statistics with which the validation images were normalized.
 
-    The first that gives an answer: uint8 images; ``pixel_stats``; the statistics of a loader that
-    normalises itself (timm's PrefetchLoader); a Normalize in the transforms of the data set; values
-    seen to lie in [0, 1]. Without any, the model's timm config is a guess. It is taken, with a
-    doubt, where it alone brings every channel to the whole of [0, 1]; else nothing is.
+    The first source with an answer counts: uint8 images; ``pixel_stats``; the statistics of a
+    loader that normalizes images itself (timm's PrefetchLoader); a Normalize in the transforms of
+    the data set; values that lie in [0, 1] already. Without any, the model's timm config is a
+    guess. It is used, with a doubt, if it alone brings every channel to the whole of [0, 1].
 
-    Statistics with a mean or a std above 1 count in 0..255 and are divided by 255.
+    A mean or std above 1 is in units of 0..255 and is divided by 255.
 
     Args:
         pixel_stats: None, or ``(mean, std)``, each a number or one for each channel. ``(0, 1)``
-            says that nothing was normalised.
+            means that nothing was normalized.
         dataset: the validation data set, wrapped or not, or None.
         images: the first batch, (B, c, H, W).
         model: the LightningModule or any module, or None.
         loader: the validation loader, or None.
 
     Raises:
-        SetupError: if no source fits the pixels seen, two sources differ, the parts of a data set
-            are normalised differently, or the batch is empty or not finite.
+        SetupError: if no source fits the pixels, two sources differ, the parts of a data set are
+            normalized differently, or the batch is empty or not finite.
 
     Example:
         >>> find_pixel_scale(None, None, torch.rand(2, 3, 8, 8), None).source
@@ -75,7 +75,7 @@ def find_pixel_scale(
     if images.numel() == 0 or not bool(torch.isfinite(images).all()):
         raise SetupError(
             "The first validation batch is empty or holds NaN or infinite pixels "
-            f"(shape {tuple(images.shape)}), so its scale cannot be found. Mend the data set."
+            f"(shape {tuple(images.shape)}), so its scale cannot be found. Correct the data set."
         )
     scale = _find(pixel_stats, dataset, images, model, loader)
     low, high, dark, bright = (*value_range(images), *value_range(scale.undo(images)))
@@ -84,7 +84,9 @@ def find_pixel_scale(
 
 
 def refuse_other_scale(scale: PixelScale, images: Tensor) -> None:
-    """Refuse a later batch that the scale of the first does not bring to [0, 1]. Waits.
+    """Raise an error for a later batch that the scale of the first does not bring to [0, 1].
+
+    Waits for the device.
 
     Args:
         scale: of the first batch.
@@ -93,12 +95,12 @@ def refuse_other_scale(scale: PixelScale, images: Tensor) -> None:
     Raises:
         SetupError: if more than a twentieth of the pixels lie outside.
     """
-    if images.dtype == torch.uint8 or inside(scale, images, _OUTLIERS_LATER):
+    if images.dtype == torch.uint8 or restores_unit_range(scale, images, _OUTLIERS_LATER):
         return
     raise SetupError(
-        f"A later batch is of another scale than the first ({scale.source}; {scale}): "
-        f"{_ranges(images)}, and, undone, {_ranges(scale.undo(images))}, outside [0, 1]. Normalise "
-        "all validation images alike, or hand over pixels in [0, 1] beside the images: ",
+        f"A later batch has another scale than the first ({scale.source}; {scale}): "
+        f"{_ranges(images)}, and, undone, {_ranges(scale.undo(images))}, outside [0, 1]. Normalize "
+        "all validation images alike, or give pixels in [0, 1] beside the images: ",
         Option("batch_adapter", "lambda batch: Batch(images=..., labels=..., pictures=...)"),
         ".",
     )
@@ -124,34 +126,37 @@ def _find(
 
 
 def _guess(model: nn.Module | None, images: Tensor) -> PixelScale:
-    """The model's own statistics, where what is seen speaks for them and for no others."""
+    """The model's own statistics, if the pixels fit them and no others."""
     of_model = list(dict.fromkeys(_timm_scales(model, images)))
     likely = [*of_model, *(parse_stats(stats, images, name) for name, stats in _usual(images))]
-    exact = {(each.mean, each.std): each for each in reversed(likely) if fills(each, images)}
+    exact = {
+        (each.mean, each.std): each for each in reversed(likely) if spans_unit_range(each, images)
+    }
     guess = next(iter(exact.values()), None)
     if guess is not None and len(exact) == 1 and guess in of_model:
         doubt = (
-            "Nothing in the validation data says how the images were normalised. That it was with "
-            f"the statistics of {_TIMM} (mean {short(guess.mean)}, std {short(guess.std)}) is a "
-            "guess, because these alone bring the first batch to the whole of [0, 1]. If the "
-            "picture looks wrong, pass pixel_stats=(mean, std)."
+            "The scale of the pixels is a guess: the validation data does not say how the images "
+            f"were normalized, and the statistics of {_TIMM} (mean {format_numbers(guess.mean)}, "
+            f"std {format_numbers(guess.std)}) alone bring the first batch to the whole of [0, "
+            "1]. If the picture looks wrong, pass pixel_stats=(mean, std)."
         )
         return replace(guess, source=f"a guess: {guess.source}", doubt=doubt)
     raise SetupError(
-        f"The scale of the pixels is unknown: {_ranges(images)}, and nothing says how they were "
-        "normalised: no Normalize was found in the validation data set's transforms, the loader "
-        "has no statistics of its own, and a model's timm config is no proof. ",
+        f"The scale of the pixels is unknown: {_ranges(images)}. The statistics of their "
+        "normalization were not found: the validation data set's transforms hold no Normalize, the "
+        "loader has no statistics of its own, and a model's timm config is no proof. ",
         *_advice(images, likely),
     )
 
 
 def _doubted(scale: PixelScale, images: Tensor) -> PixelScale:
-    """The same, with a doubt where the images look as if nothing had been normalised."""
+    """Add a doubt to a scale if the images look as if nothing had been normalized."""
     if not in_unit_range(images) or bool(((scale.undo(images) - images).abs() < 0.02).all()):
         return scale
+    mean, std = format_numbers(scale.mean), format_numbers(scale.std)
     doubt = (
-        f"The images are undone with mean {short(scale.mean)} and std {short(scale.std)} (source: "
-        f"{scale.source}), and yet all values lie in [0, 1], as if nothing had been normalised. If "
+        f"The monitor undoes a normalization with mean {mean} and std {std} (source: "
+        f"{scale.source}), and yet all values lie in [0, 1], as if nothing had been normalized. If "
         "the picture looks washed out, pass pixel_stats=(0, 1)."
     )
     return replace(scale, doubt=doubt)
@@ -166,7 +171,7 @@ def _timm_scales(model: nn.Module | None, images: Tensor) -> Iterator[PixelScale
 
 
 def _usual(images: Tensor) -> list[tuple[str, Stats]]:
-    """The usual statistics for as many channels, by name."""
+    """The usual statistics for the number of channels of images, by name."""
     return [
         (name, stats)
         for name, stats in _USUAL.items()
@@ -179,8 +184,8 @@ def _only_one(scales: Sequence[PixelScale], images: Tensor) -> PixelScale:
     if len(distinct) > 1:
         stats = " and ".join(map(str, distinct))
         raise SetupError(
-            f"{distinct[0].source}: different statistics were found: {stats}. Say which hold for "
-            "the validation images. ",
+            f"{distinct[0].source}: different statistics were found: {stats}. Choose those of the "
+            "validation images. ",
             *_advice(images, distinct),
         )
     return distinct[0]
@@ -188,7 +193,7 @@ def _only_one(scales: Sequence[PixelScale], images: Tensor) -> PixelScale:
 
 def _fitting(scale: PixelScale, images: Tensor) -> PixelScale:
     is_lost = is_flat(scale, images, _LEVEL) and not is_flat(_AS_THEY_ARE, images, _LEVEL)
-    if inside(scale, images) and not is_lost:
+    if restores_unit_range(scale, images) and not is_lost:
         return scale
     fault = "with no contrast left" if is_lost else "outside [0, 1]"
     raise SetupError(
@@ -205,7 +210,7 @@ def _ranges(images: Tensor) -> str:
 
 
 def _advice(images: Tensor, likely: Sequence[PixelScale]) -> list[str | Option]:
-    """The fix, with the statistics that the range suggests and what each would make of it."""
+    """Advise statistics that fit the range of the values, each with the range that it gives."""
     low, high = value_range(images)
     if in_unit_range(images):
         stats = Option("pixel_stats", "(0, 1)")
@@ -213,23 +218,29 @@ def _advice(images: Tensor, likely: Sequence[PixelScale]) -> list[str | Option]:
     if low >= 0 and 2 < high <= 255:
         stats = Option("pixel_stats", "(0.0, 1 / 255)")
         return ["They look like 0..255 stored as floats: pass ", stats, "."]
-    possible = {(each.mean, each.std): each for each in reversed(likely) if inside(each, images)}
+    possible = {
+        (each.mean, each.std): each
+        for each in reversed(likely)
+        if restores_unit_range(each, images)
+    }
     if not possible:
         stats = Option("pixel_stats", "(mean, std)")
-        return ["Pass the numbers that your code normalises the images with: ", stats, "."]
-    parts: list[str | Option] = ["Pass what the images were normalised with. These would fit: "]
+        return ["Pass the numbers with which your code normalizes the images: ", stats, "."]
+    parts: list[str | Option] = [
+        "Pass the statistics with which the images were normalized. These would fit: "
+    ]
     for scale in reversed(possible.values()):
         dark, bright = value_range(scale.undo(images))
         stats = Option("pixel_stats", f"({_spelled(scale.mean)}, {_spelled(scale.std)})")
         parts += [stats, f" ({scale.source}) with pixels from {dark:.2f} to {bright:.2f}; "]
-    return [*parts, "check(model, loader) saves a picture of what the space sees then."]
+    return [*parts, "check(model, loader) then saves a picture as the space sees it."]
 
 
 def _spelled(numbers: tuple[float, ...]) -> str:
     return repr(numbers[0]) if len(set(numbers)) == 1 else repr(numbers)
 
 
-def short(numbers: Sequence[float]) -> str:
-    """Numbers of three digits; one where all are equal."""
+def format_numbers(numbers: Sequence[float]) -> str:
+    """Format numbers with three digits; only one of them if all are equal."""
     distinct = numbers if len(set(numbers)) > 1 else numbers[:1]
     return " ".join(f"{number:.3g}" for number in distinct)

@@ -6,11 +6,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-
 from sing_monitor.alerts import DEFAULT_ALERTS, Alert, check_alerts, extended
 from sing_monitor.errors import Option, SetupError
-from sing_monitor.monitor.state import Memory
+from sing_monitor.messages import warn
+from sing_monitor.monitor.state import MonitorState
 
 _DEFAULTS = {alert.name: alert for alert in DEFAULT_ALERTS}
 
@@ -62,20 +61,20 @@ def _rule(alert: Any) -> Alert:
 
 
 def raise_alerts(
-    alerts: Sequence[Alert], memory: Memory, *, epoch: int, scalars: Mapping[str, float]
+    alerts: Sequence[Alert], state: MonitorState, *, epoch: int, scalars: Mapping[str, float]
 ) -> None:
     """Warn of what has become true, each alert once in a run, also across a resume.
 
     Args:
         alerts: the rules.
-        memory: of the run; updated in place, alike on every rank.
+        state: of the run; updated in place, alike on every rank.
         epoch: the trainer's current epoch.
         scalars: of its validation.
     """
-    memory.history = history = extended(memory.history or [], epoch, scalars, alerts)
-    fired = memory.fired or {}
+    state.history = history = extended(state.history or [], epoch, scalars, alerts)
+    fired = state.fired or {}
     for alert in alerts:
         if alert.name not in fired and alert.is_true_of(history):
             fired = {**fired, alert.name: epoch}
-            rank_zero_warn(f"SINGCallback: {alert.sentence(history)}")
-    memory.fired = fired
+            warn(alert.sentence(history))
+    state.fired = fired

@@ -1,28 +1,24 @@
-"""What ranks tell each other at the end of a validation; every rank takes part every time."""
+"""Exchange between the processes of a training; every process takes part every time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
-
-import torch.distributed as dist
+from typing import TypeVar
 
 from sing_monitor.capture.probe import Account, ProbeRows
-
-if TYPE_CHECKING:
-    import lightning.pytorch as pl
+from sing_monitor.errors import SetupError
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Share:
-    """What a rank contributes to an analysis: its rows, or why it has none.
+    """Contribution of one process to an analysis: its rows, or the reason why it has none.
 
     Args:
         rows: of the probe, or None.
-        failure: what went wrong on this rank, or None.
+        failure: the error of this process, or None.
         is_setup_fault: whether it will go wrong again at every validation.
         expected: number of probe images of the whole pass.
         attributes: names of the annotated attributes that this rank has seen.
@@ -30,7 +26,7 @@ class Share:
     """
 
     rows: ProbeRows | None = None
-    failure: str | None = None
+    failure: SetupError | None = None
     is_setup_fault: bool = False
     expected: int = 0
     attributes: tuple[str, ...] = ()
@@ -39,7 +35,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What rank 0 made of the shares; every rank logs the same.
+    """Result of an analysis on process 0; every process logs the same.
 
     Args:
         scalars: by key of the catalogue.
@@ -56,7 +52,7 @@ class Outcome:
     """
 
     scalars: Mapping[str, float] = field(default_factory=dict)
-    failure: str | None = None
+    failure: SetupError | None = None
     is_setup_fault: bool = False
     wanted: Sequence[int] = ()
     poor_classes: Sequence[str] = ()
@@ -65,17 +61,3 @@ class Outcome:
     infos: tuple[str, ...] = ()
     threshold: int | None = None
     seen: int | None = None
-
-
-def gather(trainer: pl.Trainer, value: T) -> list[T]:
-    """Values of all ranks, on rank 0; an empty list elsewhere. A collective."""
-    if trainer.world_size == 1:
-        return [value]
-    values: list[T | None] | None = [None] * trainer.world_size if trainer.is_global_zero else None
-    dist.gather_object(value, values, dst=0)
-    return [value for value in values or [] if value is not None]
-
-
-def broadcast(trainer: pl.Trainer, value: T | None) -> T:
-    """Rank 0's value, on every rank. A collective."""
-    return trainer.strategy.broadcast(value)  # type: ignore[return-value]

@@ -1,14 +1,14 @@
-"""What becomes of a fault: the end of the run, of the monitor, or of one epoch's numbers."""
+"""Faults of a pass: they end the run, turn the monitor off, or cost the numbers of one epoch."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from sing_monitor.errors import Option, SetupError
+from sing_monitor.messages import warn
 
 
 class Faults:
@@ -19,12 +19,16 @@ class Faults:
 
     Args:
         on_error: ``"raise"`` ends the run each time.
+        spell: an option as the adapter's users write it.
     """
 
-    def __init__(self, on_error: Literal["warn", "raise"]) -> None:
+    def __init__(
+        self, on_error: Literal["warn", "raise"], spell: Callable[[Option], str] = str
+    ) -> None:
         self.current: Exception | None = None
         self.is_off = False
         self._on_error = on_error
+        self._spell = spell
         self._is_proved = False  # a validation, or the sanity check, has gone well
         self._said: set[str] = set()
 
@@ -45,15 +49,16 @@ class Faults:
         self._is_proved = True
 
     def complain(
-        self, reason: str, *, epoch: int, is_setup_fault: bool, is_rehearsal: bool
+        self, failure: SetupError, *, epoch: int, is_setup_fault: bool, is_rehearsal: bool
     ) -> None:
-        """Say what a pass failed of, on this rank or on another.
+        """Report the failure of a pass, in this process or in another.
 
         Raises:
-            MisconfigurationException: in the sanity check, or with ``on_error="raise"``.
+            SetupError: in the sanity check, or with ``on_error="raise"``.
         """
         if is_rehearsal or self._on_error == "raise":
-            raise MisconfigurationException(reason) from self.current
+            raise failure from (None if failure is self.current else self.current)
+        reason = failure.spelled(self._spell)
         if is_setup_fault or not self._is_proved:
             self.is_off = True
             self.warn_once(reason, "turned off for this run: ")
@@ -66,4 +71,4 @@ class Faults:
         topic = re.sub(r"\d+", "#", reason)
         if topic not in self._said:
             self._said.add(topic)
-            rank_zero_warn(f"SINGCallback: {context}{reason}")
+            warn(f"{context}{reason}")

@@ -1,61 +1,59 @@
-"""One model under watch: its head, the semantic space, and what each batch adds to the probe."""
+"""ModelCapture: rows of the probe out of the batches that a model sees."""
 
 from __future__ import annotations
 
 import math
 import time
+from contextlib import AbstractContextManager
+from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-import sing_monitor
 from sing_monitor.capture.collector import Collector
-from sing_monitor.capture.head_tap import no_trace
 from sing_monitor.capture.head_watch import HeadWatch
 from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows
 from sing_monitor.errors import SetupError
-from sing_monitor.inputs.batches import Batch, pretrained_configs
-from sing_monitor.inputs.loaders import Order, find_order
-from sing_monitor.inputs.resolved import (
-    MonitorSetup,
-    SetupReport,
-    report,
-    settle,
-)
-from sing_monitor.monitor.options import Settings
+from sing_monitor.inputs.batches import Batch
+from sing_monitor.inputs.datasets import pretrained_configs
+from sing_monitor.inputs.loaders import ImageOrder, find_image_order
+from sing_monitor.inputs.resolved_inputs import ResolvedInputs, resolve_inputs
+from sing_monitor.monitor.options import Options
+from sing_monitor.monitor.setup_report import SetupReport, describe_setup
+from sing_monitor.no_trace import no_trace
 from sing_monitor.space.cache import EmbeddingCache
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.space.texts import concept_prompts
+from sing_monitor.space.text_embeddings import concept_prompts
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 
-UNKNOWN_SHARE = 0.2
 
-
-class Watch:
-    """Listens to a model's head and collects the probe, for one call of fit or validate.
+class ModelCapture:
+    """Capture of one model: listens to its head and collects the probe.
 
     Args:
-        settings: what the user asked for.
-        space: the semantic space.
-        datamodule: of the trainer, or None.
+        options: of the user.
+        space: the semantic space; :class:`NoSpace` where none is wanted.
+        datamodule: object that may name the classes, or None.
     """
 
-    def __init__(self, settings: Settings, space: SemanticSpace, datamodule: object) -> None:
+    def __init__(self, options: Options, space: SemanticSpace, datamodule: object) -> None:
         self.collector: Collector | None = None
-        self.head_watch = HeadWatch(settings.head)
-        self._settings = settings
+        self.head_watch = HeadWatch(options.head)
+        self._options = options
         self._space = space
         self._datamodule = datamodule
         self._model: nn.Module | None = None
         self._loader: Any = None
         self._model_name = ""
         image_cache, text_cache = (
-            EmbeddingCache(space.name, kind, space.dim, settings.cache_dir)
+            EmbeddingCache(space.name, kind, space.dim, options.cache_folder if space.dim else None)
             for kind in ("images", "texts")
         )
         self._text_cache = text_cache
-        self.embedder = ProbeEmbedder(space, image_cache, thumbnails=settings.n_images > 0)
+        self.embedder = ProbeEmbedder(
+            space, image_cache, thumbnails=options.n_images > 0 and space.dim > 0
+        )
 
     def attach(self, model: nn.Module) -> None:
         """Look for the model's head; anew where its layers are others, or have grown.
@@ -76,7 +74,7 @@ class Watch:
         threshold: int,
         images: int | None,
         batches: float = math.inf,
-        order: Order | None = None,
+        order: ImageOrder | None = None,
     ) -> None:
         """Begin a validation pass.
 
@@ -95,28 +93,32 @@ class Watch:
                 self.head_watch.tap,
                 self.embedder,
                 self._settle,
-                self._settings.batch_adapter,
-                self._settings.probe_size,
+                self._options.batch_adapter,
+                self._options.probe_size,
             )
         self.head_watch.start_pass()
         self.collector.start(
             threshold=threshold,
             images=images,
             batches=batches,
-            order=find_order(loader) if order is None else order,
+            order=find_image_order(loader) if order is None else order,
         )
 
     def read(self, batch: Any) -> None:
         """Read a batch that the model is about to see."""
         if self.collector is None:
-            raise RuntimeError("the watch was not started.")
+            raise RuntimeError("the capture was not started.")
         self.collector.read(batch)
+
+    def listening(self) -> AbstractContextManager[None]:
+        """Listen to the head in a block, where the model sees the batch."""
+        return self.head_watch.listening()
 
     def add(self, batch: Any) -> None:
         """Take the rows of one batch, whose features were just seen."""
         self.head_watch.close()
         if self.collector is None:
-            raise RuntimeError("the watch was not started.")
+            raise RuntimeError("the capture was not started.")
         if not self.head_watch.is_settled:
             try:
                 self.head_watch.settle(self.collector.unsettled(batch).labels)
@@ -128,15 +130,15 @@ class Watch:
                 return
         self.collector.add(batch)
 
-    def _settle(self, batch: Batch) -> MonitorSetup:
+    def _settle(self, batch: Batch) -> ResolvedInputs:
         """Conclude from the first batch what pixels, classes and attributes are."""
-        return settle(
+        return resolve_inputs(
             batch,
             head=self.head_watch.head,
             space=self._space,
-            prompts=self._settings.prompts,
-            pixel_stats=self._settings.pixel_stats,
-            class_names=self._settings.class_names,
+            prompts=self._options.prompts,
+            pixel_stats=self._options.pixel_stats,
+            class_names=self._options.class_names,
             datamodule=self._datamodule,
             dataset=getattr(self._loader, "dataset", None),
             loader=self._loader,
@@ -177,7 +179,7 @@ class Watch:
     def attributes(self) -> tuple[str, ...]:
         """Names of the annotated attributes: those of the batches, once one was seen."""
         setup = self.collector.setup if self.collector is not None else None
-        return tuple(self._settings.prompts.attributes if setup is None else setup.attributes)
+        return tuple(self._options.prompts.attributes if setup is None else setup.attributes)
 
     @property
     def weight(self) -> Tensor | None:
@@ -191,17 +193,17 @@ class Watch:
         """What a run's config and tags say about how its scores come about."""
         setup = self.collector.setup if self.collector is not None else None
         if setup is None:
-            raise RuntimeError("the watch has seen no batch.")
-        settings, prompts = self._settings, self._settings.prompts
+            raise RuntimeError("the capture has seen no batch.")
+        options, prompts = self._options, self._options.prompts
         tags = {
             "reference": setup.reference,
-            "invariance": settings.invariance,
+            "invariance": options.invariance,
             "space": self._space.name,
             "head": self.head_watch.head.name,
             "model": self._model_name,
         }
         config = tags | {
-            "version": sing_monitor.__version__,
+            "version": version("sing-monitor"),
             "num_classes": self.head_watch.head.num_classes,
             "feature_dim": self.head_watch.head.feature_dim,
             "class_names": list(setup.class_names),
@@ -216,17 +218,17 @@ class Watch:
                 "std": list(setup.pixels.std),
                 "source": setup.pixels.source,
             },
-            "probe": "validation" if settings.probe is None else "own",
+            "probe": "validation" if options.probe is None else "own",
             "validation_images": images,
-            "probe_size": settings.probe_size,
+            "probe_size": options.probe_size,
             "probe_threshold": threshold,
-            "every_n_epochs": settings.every_n_epochs,
-            "dataloader_idx": settings.dataloader_idx,
-            "ridge": settings.ridge,
-            "alerts": {alert.name: alert.message for alert in settings.alerts},
+            "every_n_epochs": options.every_n_epochs,
+            "dataloader_idx": options.dataloader_idx,
+            "ridge": options.ridge,
+            "alerts": {alert.name: alert.message for alert in options.alert_rules},
             "alert_metrics": {
                 alert.name: [condition.key for condition in alert.conditions]
-                for alert in settings.alerts
+                for alert in options.alert_rules
             },
             "random_seed": RANDOM_SEED,
             "random_draws": RANDOM_DRAWS,
@@ -248,18 +250,18 @@ class Watch:
         if collector is None or collector.setup is None or weight is None:
             raise SetupError("no validation batch was seen.")
         with no_trace():
-            return report(
+            return describe_setup(
                 collector.setup,
                 weight=weight,
-                invariance=self._settings.invariance,
+                invariance=self._options.invariance,
                 image=collector.example,
                 space=self._space,
-                prompts=self._settings.prompts,
+                prompts=self._options.prompts,
                 images=images,
-                own_probe=self._settings.probe is not None,
-                probe_size=self._settings.probe_size,
+                own_probe=self._options.probe is not None,
+                probe_size=self._options.probe_size,
                 seconds_per_image=self._seconds_per_image(collector.example),
-                ridge=self._settings.ridge,
+                ridge=self._options.ridge,
             )
 
     def _seconds_per_image(self, example: torch.Tensor) -> float:

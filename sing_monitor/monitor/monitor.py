@@ -1,187 +1,228 @@
-"""One call of fit or validate under the monitor: passes, faults, and what is logged."""
+"""Monitor: one training under watch, whatever runs it."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 
-from sing_monitor.callbacks.source import Source, find_source, run_own_probe, runs_validation
-from sing_monitor.callbacks.spelling import for_callback
 from sing_monitor.capture.probe import Account, probe_threshold
-from sing_monitor.errors import Option, SetupError
-from sing_monitor.extra_pass.lightning_modules import is_setup_fault
+from sing_monitor.errors import Option, SetupError, as_setup_error
+from sing_monitor.extra_pass.collect import collect_probe, forward_images
 from sing_monitor.findings import complete, named_key
-from sing_monitor.monitor.accuracy import difference, logged_accuracies
+from sing_monitor.lightning_types import is_setup_fault
+from sing_monitor.messages import info
+from sing_monitor.monitor.accuracy import difference
 from sing_monitor.monitor.alerting import raise_alerts
-from sing_monitor.monitor.analysis import Analysis
-from sing_monitor.monitor.exchange import Outcome, Share, broadcast, gather
+from sing_monitor.monitor.exchange import Outcome, Share
 from sing_monitor.monitor.faults import Faults
-from sing_monitor.monitor.model_capture import UNKNOWN_SHARE, Watch
-from sing_monitor.monitor.options import Settings
-from sing_monitor.monitor.publishing import Publisher, how_to_open, log_scalars, summary
+from sing_monitor.monitor.first_process import ProbeAnalysis
+from sing_monitor.monitor.model_capture import ModelCapture
+from sing_monitor.monitor.options import Options
+from sing_monitor.monitor.publishing import Publisher, Target
 from sing_monitor.monitor.remarks import remarks
-from sing_monitor.monitor.second_fit import warn_about_earlier_epochs
-from sing_monitor.monitor.state import Memory
+from sing_monitor.monitor.state import MonitorState
+from sing_monitor.monitor.validation import Moment, Source
+from sing_monitor.processes import broadcast, gather, is_first_process
+from sing_monitor.space.opening import open_space
+from sing_monitor.space.semantic_space import SemanticSpace
 
 if TYPE_CHECKING:
-    import lightning.pytorch as pl
-
     from sing_monitor.findings import Findings
     from sing_monitor.snapshot import Snapshot
 
+# More new images than this share of the probe, and the validation set is not the same every time.
+_AUGMENTED = 0.2
 
-class MonitoredRun:
-    """Takes a trainer's validations one after the other.
+
+class Monitor:
+    """One training under watch: takes its validations one after the other.
+
+    A loop that validates on its own calls :meth:`start`, then :meth:`before_batch` and
+    :meth:`after_batch` around every forward pass, then :meth:`finish`. A loop without a validation
+    calls :meth:`measure`, which runs the model over a loader. :meth:`close` ends the training.
+
+    Every process of a distributed training calls every method. A fault never leaves a method but
+    :meth:`finish` and :meth:`measure`, and these only in a rehearsal or with ``on_error="raise"``.
 
     Args:
-        settings: what the user asked for.
-        watch: on the model.
-        memory: what survives a resume; updated in place.
+        options: of the user.
+        space: opened before; None: opened here, in the first process before the others.
+        datamodule: object that may name the classes, or None.
+        state: of a training that is resumed; updated in place.
+        targets: gives the runs that findings go to besides ``options.tracking``.
+        spool_root: folder for files that a store has not taken yet.
+        spell: writes an option as the users of an adapter do.
+
+    Raises:
+        SetupError: if the space cannot be had.
+
+    Example::
+
+        monitor = Monitor(Options(tracking="runs/"))
+        for epoch in range(10):
+            train_one_epoch(model)
+            scalars = monitor.measure(model, val_loader, epoch=epoch, step=steps)
+        monitor.close()
     """
 
-    def __init__(self, settings: Settings, watch: Watch, memory: Memory) -> None:
-        self._settings = settings
-        self._watch = watch
-        self._memory = memory
-        self._publisher = Publisher(settings.name, self._describe)
-        self._faults = Faults(settings.on_error)
+    def __init__(
+        self,
+        options: Options,
+        *,
+        space: SemanticSpace | None = None,
+        datamodule: object = None,
+        state: MonitorState | None = None,
+        targets: Callable[[], Sequence[Target]] = tuple,
+        spool_root: Path | str = ".",
+        spell: Callable[[Option], str] = str,
+    ) -> None:
+        self.state = MonitorState() if state is None else state
+        self.space = open_space(options.space) if space is None else space
+        self.capture = ModelCapture(options, self.space, datamodule)
+        self.validations = 0  # those that began, rehearsals apart
+        self.last: Mapping[str, float] = {}
+        self._options = options
+        self._publisher = Publisher(options, self.state, self._describe, targets, spool_root)
+        self._faults = Faults(options.on_error, spell)
+        self._moment = Moment(0, 0)
         self._is_due = False
-        self._is_rehearsal = False
         self._source: Source | None = None
-        self._is_collected = False  # the user's own probe, in this pass
-        self._started = 0  # validations, the sanity check apart
-        self._passes = 0  # of these, those that were analysed
-        self._images: int | None = None
+        self._is_collected = False  # an extra pass, in this validation
+        self._passes = 0  # validations that were analyzed and lost no image
         self._seen = 0  # images of the last pass
         self._informed: set[str] = set()
         self._seconds = 0.0
-        self._last: Mapping[str, float] = {}
-        # In this pass, where all validation images are scored.
+        # Of this validation, where all its images are scored.
         self._accuracy: float | None = None
-        self._attributes = tuple(settings.prompts.attributes)
+        self._attributes = tuple(options.prompts.attributes)
 
-    def begin_training(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Where no validation loop will run: rehearse on the user's own probe, or warn.
+    def measure(self, model: nn.Module, loader: Any, *, epoch: int, step: int) -> dict[str, float]:
+        """Run a model over a loader, analyze and log.
 
-        Warns as well of a run that holds another training already.
-        """
-        warn_about_earlier_epochs(trainer, self._settings.name)
-        if self.measures_training_epochs(trainer):
-            self.measure(trainer, pl_module, is_rehearsal=True)
-        elif not runs_validation(trainer):
-            rank_zero_warn(
-                "SINGCallback listens to the validation loop, and none will run: there is no "
-                "validation loader, no validation_step, or limit_val_batches=0. Add one, or give "
-                "it images of its own: SINGCallback(probe=DataLoader(...))."
-            )
+        The pass runs in eval mode and without gradients; afterwards the model and every random
+        number generator are as before.
 
-    def measures_training_epochs(self, trainer: pl.Trainer) -> bool:
-        """Whether the probe is measured after training epochs, for want of a validation loop."""
-        return self._settings.probe is not None and not runs_validation(trainer)
+        Args:
+            model: maps images to logits.
+            loader: of the images to judge by; the same ones every time.
+            epoch: of the training, from 0.
+            step: the number of optimizer steps so far.
 
-    def measure(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, is_rehearsal: bool = False
-    ) -> None:
-        """A whole pass on the user's own probe, outside any validation loop."""
-        self.start(trainer, pl_module, is_rehearsal=is_rehearsal)
-        self._collect_own(trainer, pl_module)
-        self.end(trainer, pl_module)
-
-    def start(self, trainer: pl.Trainer, model: nn.Module, *, is_rehearsal: bool = False) -> None:
-        """Begin a validation."""
-        self._faults.start_pass()
-        self._is_collected = False
-        self._is_rehearsal = is_rehearsal
-        self._started += not is_rehearsal
-        self._is_due = not self._faults.is_off and self._is_epoch_due(trainer)
-        if self._is_due:
-            with self._timed(), self._faults.kept():
-                self._start_pass(trainer, model)
-
-    def before_batch(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, dataloader_idx: int
-    ) -> None:
-        """Read a batch, and listen to the head; before the first, run the user's own probe.
-
-        There, and not at the end, averaging callbacks have swapped in the weights to validate.
-        """
-        self._collect_own(trainer, pl_module)
-        if self._is_listening(dataloader_idx):
-            with self._timed(), self._faults.kept():
-                # Before the step, which may change the batch.
-                self._watch.read(batch)
-        if self._is_listening(dataloader_idx):
-            with self._faults.kept():
-                self._watch.head_watch.open()
-
-    def after_batch(self, trainer: pl.Trainer, batch: Any, dataloader_idx: int) -> None:
-        """Take the features of a batch."""
-        if self._is_listening(dataloader_idx):
-            with self._timed(), self._faults.kept():
-                self._watch.add(batch)
-                self._refuse_augmented()
-
-    def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Analyse and log.
+        Returns:
+            The metrics by their logged key, NaN where one is undefined.
 
         Raises:
-            MisconfigurationException: for a fault in the sanity check, or with
-                ``on_error="raise"``; on every rank.
+            SetupError: with ``on_error="raise"``.
         """
-        outcome = self._conclude(trainer) if self._is_due else Outcome()
-        if not self._is_rehearsal:
-            self._log(trainer, pl_module, outcome.scalars)
+        self.start(model, lambda: Source.of_loader(loader), Moment(epoch, step))
 
-    def compare_accuracy(self, trainer: pl.Trainer) -> None:
-        """Warn where the module logs another accuracy of the same images than the head has.
+        def run(capture: ModelCapture, source: Source) -> None:
+            with forward_images(model, self._options.batch_adapter) as forward:
+                collect_probe(capture, model, source.loader, forward=forward)
 
-        When a validation has ended: only then Lightning has the module's own metrics.
+        self.collect(run)
+        return self.finish()
+
+    def start(self, model: nn.Module, source: Callable[[], Source], moment: Moment) -> None:
+        """Begin a validation.
+
+        Args:
+            model: the model under watch.
+            source: gives the batches of the validation; may raise a SetupError.
+            moment: of the validation.
+        """
+        self._faults.start_pass()
+        self._moment, self._is_collected = moment, False
+        self.validations += not moment.is_rehearsal
+        self._is_due = not self._faults.is_off and self._is_epoch_due()
+        if self._is_due:
+            with self._timed(), self._faults.kept():
+                self._start_pass(model, source())
+
+    def before_batch(self, batch: Any) -> None:
+        """Read a batch before the step, which may change it, and listen to the head."""
+        if self._is_listening:
+            with self._timed(), self._faults.kept():
+                self.capture.read(batch)
+        if self._is_listening:
+            with self._faults.kept():
+                self.capture.head_watch.open()
+
+    def after_batch(self, batch: Any) -> None:
+        """Take the features of a batch."""
+        if self._is_listening:
+            with self._timed(), self._faults.kept():
+                self.capture.add(batch)
+                self._refuse_augmented()
+
+    def collect(self, run: Callable[[ModelCapture, Source], None]) -> None:
+        """Run an extra pass of the model, once a validation.
+
+        Args:
+            run: takes the model over the source and collects the probe.
+        """
+        if self._is_collected or not self._is_listening or self._source is None:
+            return
+        self._is_collected = True
+        with self._timed(), self._faults.kept():
+            run(self.capture, self._source)
+            self._refuse_augmented()
+
+    def finish(self) -> dict[str, float]:
+        """End a validation: analyze, store tables, keep the scalars.
+
+        Returns:
+            The metrics by their logged key, the same keys every time and in every process, NaN
+            where one is undefined; nothing after a rehearsal.
+
+        Raises:
+            SetupError: for a fault in a rehearsal, or with ``on_error="raise"``; in every process.
+        """
+        outcome = self._conclude() if self._is_due else Outcome()
+        return {} if self._moment.is_rehearsal else self._log(outcome.scalars)
+
+    def compare_accuracy(self, logged: Mapping[str, float]) -> None:
+        """Warn where a training logs another accuracy of the same images than the head has.
+
+        Args:
+            logged: accuracies that the training has logged for the last validation.
         """
         ours, self._accuracy = self._accuracy, None
-        if ours is None or trainer.world_size > 1 or self._settings.probe is not None:
-            return
-        logged = logged_accuracies(
-            trainer.callback_metrics,
-            self._settings.dataloader_idx,
-            several_loaders=len(trainer.num_val_batches) > 1,
-        )
-        sentence = difference(ours, logged)
+        sentence = None if ours is None else difference(ours, logged)
         if sentence is not None:
             self._faults.warn_once(sentence)
 
-    def say_what_was_found(self, trainer: pl.Trainer) -> None:
-        """One line at the end of fit, and a last try to deliver what MLflow did not take."""
-        self._publisher.flush()
-        if self._last:
-            rank_zero_info(f"SINGCallback: {summary(self._last)} {how_to_open(trainer)}")
-        elif self._started == 0 and runs_validation(trainer):
-            rank_zero_warn(
-                "SINGCallback analysed nothing, because no validation ran before the training "
-                "ended. Check check_val_every_n_epoch, val_check_interval and max_epochs."
-            )
-
-    def release(self) -> None:
-        """Take the hook off the model, and try a last time to deliver what MLflow has not."""
-        self._watch.release()
+    def flush(self) -> None:
+        """Try to deliver what a store has not taken, and report what still waits."""
         self._publisher.flush()
 
-    def _is_epoch_due(self, trainer: pl.Trainer) -> bool:
-        if self._is_rehearsal or not _is_fitting(trainer) or self._memory.last_epoch is None:
+    def close(self, status: str = "FINISHED") -> None:
+        """Take all hooks off the model, deliver what waits, and end the monitor's own run.
+
+        Args:
+            status: ``FINISHED``, ``FAILED`` or ``KILLED``.
+        """
+        self.capture.release()
+        self._publisher.flush()
+        self._publisher.finish(status)
+
+    def _is_epoch_due(self) -> bool:
+        moment, last = self._moment, self.state.last_epoch
+        if moment.is_rehearsal or not moment.is_training or last is None:
             return True
-        passed = trainer.current_epoch - self._memory.last_epoch
-        return passed == 0 or passed >= self._settings.every_n_epochs
+        passed = moment.epoch - last
+        return passed == 0 or passed >= self._options.every_n_epochs
 
-    def _is_listening(self, dataloader_idx: int) -> bool:
-        is_ours = self._settings.probe is None and dataloader_idx == self._settings.dataloader_idx
-        return self._is_due and is_ours and self._faults.current is None
+    @property
+    def _is_listening(self) -> bool:
+        return self._is_due and self._faults.current is None
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -191,40 +232,33 @@ class MonitoredRun:
         finally:
             self._seconds += time.perf_counter() - started
 
-    def _start_pass(self, trainer: pl.Trainer, model: nn.Module) -> None:
-        source = find_source(trainer, self._settings, is_rehearsal=self._is_rehearsal)
-        self._source, self._images = source, source.images
-        if self._memory.threshold is None:
-            self._memory.threshold = probe_threshold(self._images, self._settings.probe_size)
-        self._watch.start(
+    def _start_pass(self, model: nn.Module, source: Source) -> None:
+        self._source = source
+        if self.state.threshold is None:
+            self.state.threshold = probe_threshold(source.images, self._options.probe_size)
+        self.capture.start(
             model,
             source.loader,
-            threshold=self._memory.threshold,
+            threshold=self.state.threshold,
             images=source.in_this_pass,
             batches=source.batches,
             order=source.order,
         )
 
-    def _collect_own(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Run the user's own probe, once a pass."""
-        is_wanted = self._settings.probe is not None and self._is_due and not self._is_collected
-        if not is_wanted or self._faults.current is not None or self._source is None:
-            return
-        self._is_collected = True
-        with self._timed(), self._faults.kept():
-            run_own_probe(trainer, pl_module, self._watch, self._source, self._settings)
-            self._refuse_augmented()
+    @property
+    def _images(self) -> int | None:
+        return None if self._source is None else self._source.images
 
     @property
     def _expected_images(self) -> int:
-        known = self._seen or self._settings.probe_size if self._images is None else self._images
-        return min(known, self._settings.probe_size)
+        known = self._seen or self._options.probe_size if self._images is None else self._images
+        return min(known, self._options.probe_size)
 
     def _refuse_augmented(self) -> None:
-        if self._settings.allow_augmented or self._is_rehearsal or self._passes != 1:
+        if self._options.allow_augmented or self._moment.is_rehearsal or self._passes != 1:
             return
-        unknown = self._watch.embedder.unknown * (self._source.ranks if self._source else 1)
-        if unknown > UNKNOWN_SHARE * self._expected_images:
+        unknown = self.capture.embedder.unknown * (self._source.ranks if self._source else 1)
+        if unknown > _AUGMENTED * self._expected_images:
             raise SetupError(
                 f"{unknown} of about {self._expected_images} probe images were not seen "
                 "before: the validation set changes from pass to pass (random augmentation, or "
@@ -234,149 +268,126 @@ class MonitoredRun:
                 " to embed anew each time.",
             )
 
-    def _conclude(self, trainer: pl.Trainer) -> Outcome:
-        """End a pass. Every rank takes part in every exchange, whatever went wrong before."""
+    def _conclude(self) -> Outcome:
+        """End a pass. Every process takes part in every exchange, whatever went wrong before."""
         with self._timed():
-            shares = gather(trainer, self._share(trainer))
+            shares = gather(self._share())
             outcome, findings, snapshot = Outcome(), None, None
-            if trainer.is_global_zero:
-                outcome, findings, snapshot = self._analysis(trainer).run(self._watch, shares)
+            if shares:
+                outcome, findings, snapshot = self._analysis().run(self.capture, shares)
                 seen = max((share.attributes for share in shares), key=len)
                 outcome = replace(outcome, attributes=seen or self._attributes)
-            outcome = broadcast(trainer, outcome)
+            outcome = broadcast(outcome)
             self._attributes = outcome.attributes
             if outcome.threshold is not None:
-                self._memory.threshold = outcome.threshold
+                self.state.threshold = outcome.threshold
             self._seen = self._seen if outcome.seen is None else outcome.seen
-            self._raise_alerts(trainer, outcome)
-            pictures = gather(trainer, self._watch.embedder.pictures(outcome.wanted))
+            self._raise_alerts(outcome)
+            pictures = gather(self.capture.embedder.pictures(outcome.wanted))
             if findings is not None:
-                self._publish(trainer, findings, snapshot, pictures)
-            self._remember(trainer, outcome)
+                self._publish(findings, snapshot, pictures)
+            self._remember(outcome)
         return outcome
 
-    def _raise_alerts(self, trainer: pl.Trainer, outcome: Outcome) -> None:
-        if outcome.scalars and outcome.failure is None and _is_fitting(trainer):
+    def _raise_alerts(self, outcome: Outcome) -> None:
+        if outcome.scalars and outcome.failure is None and self._moment.is_training:
             raise_alerts(
-                self._settings.alerts,
-                self._memory,
-                epoch=trainer.current_epoch,
+                self._options.alert_rules,
+                self.state,
+                epoch=self._moment.epoch,
                 scalars=outcome.scalars,
             )
 
-    def _share(self, trainer: pl.Trainer) -> Share:
+    def _share(self) -> Share:
         rows = None
         with self._faults.kept():
             if self._faults.current is None:
-                rows = self._watch.finish()
+                rows = self.capture.finish()
             else:
-                self._watch.abandon()
-        account = self._watch.account
-        if self._settings.probe is not None and not trainer.is_global_zero:
-            rows, account = None, Account()  # every rank has run the whole probe
+                self.capture.abandon()
+        account = self.capture.account
+        if self._options.probe is not None and not is_first_process():
+            rows, account = None, Account()  # every process has run the whole probe
         fault = self._faults.current
+        share = Share(expected=self._expected_images, attributes=self.capture.attributes)
         if fault is None:
-            return Share(
-                rows,
-                expected=self._expected_images,
-                attributes=self._watch.attributes,
-                account=account,
-            )
-        return Share(
-            failure=for_callback(fault),
-            is_setup_fault=is_setup_fault(fault),
-            expected=self._expected_images,
-            attributes=self._watch.attributes,
-        )
+            return replace(share, rows=rows, account=account)
+        return replace(share, failure=as_setup_error(fault), is_setup_fault=is_setup_fault(fault))
 
-    def _analysis(self, trainer: pl.Trainer) -> Analysis:
-        memory, ridge = self._memory, self._settings.ridge
-        if ridge == "auto" and memory.ridge is not None:
-            ridge = memory.ridge
-        return Analysis(
-            epoch=trainer.current_epoch,
-            step=trainer.global_step,
+    def _analysis(self) -> ProbeAnalysis:
+        state, ridge = self.state, self._options.ridge
+        if ridge == "auto" and state.ridge is not None:
+            ridge = state.ridge
+        return ProbeAnalysis(
+            self._moment,
             ridge=ridge,
-            previous_weight=memory.head_weight if _is_fitting(trainer) else None,
-            n_images=self._settings.n_images,
-            invariance=self._settings.invariance,
+            previous_weight=state.head_weight if self._moment.is_training else None,
+            n_images=self._options.n_images,
+            invariance=self._options.invariance,
             images=self._images,
-            probe_size=self._settings.probe_size,
-            is_rehearsal=self._is_rehearsal,
+            probe_size=self._options.probe_size,
         )
 
     def _publish(
         self,
-        trainer: pl.Trainer,
         findings: Findings,
         snapshot: Snapshot | None,
         pictures: Sequence[Mapping[str, Any]],
     ) -> None:
         self._publisher.publish(
-            trainer,
             findings,
-            epoch=trainer.current_epoch,
-            step=trainer.global_step,
+            self._moment,
             thumbnails={key: value for part in pictures for key, value in part.items()},
-            snapshot=snapshot if self._settings.save_snapshots else None,
-            fired=self._memory.fired or {},
+            snapshot=snapshot if self._options.save_snapshots else None,
         )
 
     def _describe(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         images = self._seen if self._images is None else self._images
-        return self._watch.describe(threshold=self._memory.threshold or 0, images=images)
+        return self.capture.describe(threshold=self.state.threshold or 0, images=images)
 
-    def _remember(self, trainer: pl.Trainer, outcome: Outcome) -> None:
+    def _remember(self, outcome: Outcome) -> None:
+        moment = self._moment
         if outcome.failure is not None:
             self._faults.complain(
                 outcome.failure,
-                epoch=trainer.current_epoch,
+                epoch=moment.epoch,
                 is_setup_fault=outcome.is_setup_fault,
-                is_rehearsal=self._is_rehearsal,
+                is_rehearsal=moment.is_rehearsal,
             )
             return
         self._faults.pass_went_well()
-        if self._is_rehearsal:
+        if moment.is_rehearsal:
             return
-        for reason, context in remarks(outcome, trainer.current_epoch):
+        for reason, context in remarks(outcome, moment.epoch):
             self._faults.warn_once(reason, context)
-        for info in set(outcome.infos) - self._informed:
-            self._informed.add(info)
-            rank_zero_info(f"SINGCallback: {info}")
+        for line in set(outcome.infos) - self._informed:
+            self._informed.add(line)
+            info(line)
         # Where a batch was lost, its images are new in the next pass, though none has changed.
         self._passes += outcome.scalars["monitor/skipped"] == 0
-        self._last = outcome.scalars
+        self.last = outcome.scalars
         if outcome.scalars["monitor/samples"] == outcome.seen:
             self._accuracy = outcome.scalars["monitor/accuracy"]
-        if _is_fitting(trainer):
-            self._memory.last_epoch = trainer.current_epoch
-            self._memory.head_weight = self._watch.weight
-            if math.isfinite(outcome.scalars["translator/ridge"]):
-                self._memory.ridge = outcome.scalars["translator/ridge"]
+        if moment.is_training:
+            self.state.last_epoch = moment.epoch
+            self.state.head_weight = self.capture.weight
+            ridge = outcome.scalars.get("translator/ridge", math.nan)
+            if math.isfinite(ridge):
+                self.state.ridge = ridge
 
-    def _log(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, scalars: Mapping[str, float]
-    ) -> None:
-        from sing_monitor.analyses import CATALOGUE
+    def _log(self, scalars: Mapping[str, float]) -> dict[str, float]:
+        from sing_monitor.analyses import catalogue_of
 
         own = {
             "monitor/seconds": self._seconds,
-            "monitor/global_step": float(trainer.global_step),
-            "monitor/stage": 0.0 if _is_fitting(trainer) else 1.0,
+            "monitor/global_step": float(self._moment.step),
+            "monitor/stage": 0.0 if self._moment.is_training else 1.0,
         }
         self._seconds = 0.0
-        values = complete({**scalars, **own}, CATALOGUE, self._attributes)
+        specs = catalogue_of(has_embeddings=self._options.space is not None)
+        values = complete({**scalars, **own}, specs, self._attributes)
         # Before the first batch is understood there is nothing to say of the run.
-        if trainer.is_global_zero and self._watch.is_settled:
+        if is_first_process() and self.capture.is_settled:
             with self._timed():
-                self._publisher.keep_scalars(trainer, values)
-        log_scalars(
-            pl_module,
-            {named_key(key, self._settings.name): value for key, value in values.items()},
-            is_shared=trainer.world_size > 1,
-        )
-
-
-def _is_fitting(trainer: pl.Trainer) -> bool:
-    """Whether this validation belongs to the history of a training."""
-    return trainer.state.fn == TrainerFn.FITTING
+                self._publisher.keep_scalars(values, self._moment)
+        return {named_key(key, self._options.name): value for key, value in values.items()}

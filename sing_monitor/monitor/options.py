@@ -1,10 +1,10 @@
-"""SINGCallback's settings, checked at once; each error names the fix."""
+"""Options of the monitor: one definition for every adapter, with help texts and checks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,68 +15,186 @@ from sing_monitor.alerts import Alert
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.head.geometry import Invariance
-from sing_monitor.inputs.plain_values import plain
-from sing_monitor.inputs.resolved import Prompts
+from sing_monitor.inputs.plain_values import as_builtin
+from sing_monitor.inputs.prompts import Prompts
+from sing_monitor.monitor.alerting import usable_alerts
 from sing_monitor.space.cache import default_cache_dir
-from sing_monitor.space.semantic_space import SemanticSpace
+from sing_monitor.space.semantic_space import DEFAULT_SPACE, SemanticSpace
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What the user asked for; :class:`SINGCallback` documents each of them.
+def option(default: Any, text: str) -> Any:
+    """A field of the options: its default, and the help text that every adapter shows."""
+    return field(default=default, metadata={"help": text})
+
+
+def help_of(options: type[AnalysisOptions]) -> dict[str, str]:
+    """The help text of every option, by name."""
+    return {each.name: each.metadata["help"] for each in fields(options) if each.init}
+
+
+@dataclass(frozen=True)
+class AnalysisOptions:
+    """Options of one analysis.
+
+    Every field holds its help text; :func:`help_of` gives them all.
 
     Raises:
         SetupError: for a value that cannot be used.
     """
 
-    space: str | SemanticSpace
-    head: str | None
-    class_names: Any
-    prompts: Prompts
-    probe_size: int
-    pixel_stats: Any
-    batch_adapter: Callable[[Any], Any] | None
-    ridge: float | Literal["auto"]
-    n_images: int
-    invariance: Invariance
-    cache_dir: Path | None
-    # Only a training asks for what follows.
-    every_n_epochs: int = 1
-    dataloader_idx: int = 0
-    probe: DataLoader[Any] | None = None
-    allow_augmented: bool = False
-    save_snapshots: bool = False
-    name: str | None = None
-    alerts: tuple[Alert, ...] = ()
-    on_error: Literal["warn", "raise"] = "warn"
+    # Any: to jsonargparse a class without annotations is no SemanticSpace.
+    space: str | SemanticSpace | Any | None = option(
+        DEFAULT_SPACE,
+        '``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`. None: no '
+        "vision-language model and no download; what needs embeddings is left out, and the head's "
+        "geometry, its drift, the null shares and the collapse are measured.",
+    )
+    _: KW_ONLY
+    head: str | None = option(
+        None, "dotted name of the classifier head; found by itself in most models."
+    )
+    class_names: Sequence[str] | Mapping[str, int] | None = option(
+        None,
+        "C words; by default those of the datamodule or the validation data set, in the order that "
+        "its ``target_transform`` gives them.",
+    )
+    concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None = option(
+        None,
+        "vocabulary for the concept tables: words, or prompts by name. None: about 60 everyday "
+        "concepts; an empty list: none.",
+    )
+    prompt: str | Sequence[str] = option(
+        "an image of a {}", "template for classes, or several that are averaged."
+    )
+    attribute_prompts: Mapping[str, str] | None = option(
+        None, "templates for annotated attributes, by name."
+    )
+    probe_size: int = option(
+        10_000,
+        "the most validation images that are scored. Until a validation has ended, their features, "
+        "``probe_size`` x m numbers, stay on the model's device.",
+    )
+    pixel_stats: tuple[Any, Any] | None = option(
+        None,
+        "``(mean, std)`` that the images were normalized with; found by itself for the "
+        "``Normalize`` of torchvision, albumentations and kornia in a data set's transforms, "
+        "timm's prefetching loader, and images in [0, 1]. Numbers above 1 count in 0..255.",
+    )
+    batch_adapter: Callable[[Any], Any] | None = option(
+        None,
+        "turns a batch of another form into a :class:`Batch`, whose ``pictures`` are what the "
+        "space sees where the model sees something else, such as 13 bands.",
+    )
+    ridge: float | Literal["auto"] = option(
+        "auto",
+        'of the translator, relative to the mean variance of the features; ``"auto"`` chooses it '
+        "at the first analyzed epoch and keeps it.",
+    )
+    n_images: int = option(
+        64,
+        "how many images, those that moved most, are stored as thumbnails (with their nearest "
+        "neighbors). 0: no picture leaves the process.",
+    )
+    invariance: Invariance = option(
+        "logits",
+        'what removing the null space must leave unchanged: ``"logits"``, as in the paper, or '
+        '``"softmax"``, which ignores a constant added to all logits and so has one null dimension '
+        "more. Scores of the two do not compare.",
+    )
+    cache_dir: str | PathLike[str] | None = option(
+        "auto",
+        'folder that keeps embeddings; ``"auto"`` for the user\'s cache folder, None for memory '
+        "only.",
+    )
 
     def __post_init__(self) -> None:
         _check_space(self.space)
-        for name in ("class_names", "pixel_stats"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
-        _check_templates(self.prompts.classes)
-        _check_attribute_prompts(self.prompts.attributes)
-        _check_concepts(self.prompts.concepts)
+        for name in ("class_names", "pixel_stats", "concepts", "prompt", "attribute_prompts"):
+            object.__setattr__(self, name, as_builtin(getattr(self, name)))
+        _check_templates(self.prompt)
+        _check_attribute_prompts(self.attribute_prompts or {})
+        _check_concepts(self.concepts)
         _check_count("probe_size", self.probe_size, 2)
+        _check_count("n_images", self.n_images, 0)
+        _check_ridge(self.ridge)
+        _check_choice("invariance", self.invariance, get_args(Invariance))
+
+    @property
+    def prompts(self) -> Prompts:
+        """The templates and the vocabulary."""
+        return Prompts(self.prompt, self.concepts, self.attribute_prompts or {})
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """The folder of the embeddings; None: memory alone."""
+        if self.cache_dir == "auto":
+            return default_cache_dir()
+        return None if self.cache_dir is None else Path(self.cache_dir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(AnalysisOptions):
+    """Options of a monitored training.
+
+    Every field holds its help text; :func:`help_of` gives them all.
+
+    Raises:
+        SetupError: for a value that cannot be used.
+    """
+
+    every_n_epochs: int = option(1, "score every n-th epoch; in between all metrics are NaN.")
+    dataloader_idx: int = option(0, "index of the validation loader that is watched.")
+    # Of DataLoader[Any] jsonargparse accepts no init_args.
+    probe: DataLoader | None = option(  # type: ignore[type-arg]
+        None,
+        "a loader of your own, measured instead of the validation batches. It costs one extra pass "
+        "of the model over it for every analyzed epoch, in eval mode and without gradients, on "
+        "every rank the whole loader. With a validation loop it is measured at each validation; "
+        "with none at the end of the training epoch, where averaging callbacks have not swapped in "
+        "their weights. The module's ``forward`` must map images to logits.",
+    )
+    allow_augmented: bool = option(
+        False, "accept validation images that differ from epoch to epoch."
+    )
+    save_snapshots: bool = option(
+        False, "store features and embeddings of the last validation in the run."
+    )
+    alerts: Sequence[str | Alert] | Literal["default"] | None = option(
+        "default",
+        "rules that warn once and mark the run: :class:`sing_monitor.alerts.Alert`, or names of "
+        ':data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["leaking_class"]``; '
+        '``"default"`` for these three, None for none.',
+    )
+    tracking: str | PathLike[str] | None = option(
+        None,
+        "where findings go besides the training's own MLflow loggers: a folder such as "
+        '``"runs/"``, which needs neither a server nor a database, or an MLflow tracking URI. The '
+        "app opens it with ``--tracking-uri``.",
+    )
+    name: str | None = option(
+        None,
+        'for several monitors of one training, each its own: ``name="aux"`` logs ``sing.aux/...``.',
+    )
+    on_error: Literal["warn", "raise"] = option(
+        "warn",
+        '``"warn"``: a fault costs one epoch\'s numbers and never the run; ``"raise"`` ends the '
+        "run.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         _check_count("every_n_epochs", self.every_n_epochs, 1)
         _check_count("dataloader_idx", self.dataloader_idx, 0)
-        _check_count("n_images", self.n_images, 0)
         _check_probe(self.probe, self.dataloader_idx)
-        _check_ridge(self.ridge)
+        _check_tracking(self.tracking)
         _check_name(self.name)
-        if self.invariance not in get_args(Invariance):
-            raise SetupError(
-                _given("invariance", self.invariance), ": expected 'logits' or 'softmax'."
-            )
-        if self.on_error not in ("warn", "raise"):
-            raise SetupError(_given("on_error", self.on_error), ": expected 'warn' or 'raise'.")
+        _check_choice("on_error", self.on_error, ("warn", "raise"))
+        usable_alerts(self.alerts)
 
-
-def cache_folder(cache_dir: str | PathLike[str] | None) -> Path | None:
-    """The folder that ``cache_dir=`` means; None: memory alone."""
-    if cache_dir == "auto":
-        return default_cache_dir()
-    return None if cache_dir is None else Path(cache_dir)
+    @property
+    def alert_rules(self) -> tuple[Alert, ...]:
+        """The rules that ``alerts`` means."""
+        return usable_alerts(self.alerts)
 
 
 def _given(name: str, value: object) -> Option:
@@ -94,6 +212,23 @@ def _check_space(space: Any) -> None:
             "arguments and annotates its methods as "
             "sing_monitor.space.semantic_space.SemanticSpace does; Hydra makes one of _target_ in "
             "hydra.utils.instantiate.",
+        )
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a value that is none of a few texts."""
+    if value not in choices:
+        expected = " or ".join(map(repr, choices))
+        raise SetupError(_given(name, value), f": expected {expected}.")
+
+
+def _check_tracking(tracking: Any) -> None:
+    """Refuse what is no address of a store."""
+    if tracking is not None and not (isinstance(tracking, (str, PathLike)) and str(tracking)):
+        raise SetupError(
+            _given("tracking", tracking),
+            ": expected a folder, such as 'runs/', an MLflow tracking URI, such as "
+            "'sqlite:///mlflow.db', or None.",
         )
 
 

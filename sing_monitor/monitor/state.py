@@ -1,4 +1,4 @@
-"""What a resumed run must know of the validations before it."""
+"""State that a resumed run carries over from the validations before it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sing_monitor.alerts import Point
 
 
 @dataclass
-class Memory:
-    """What a resumed run must know: plain values and one tensor on the CPU.
+class MonitorState:
+    """State of a monitored run, for checkpoints: plain values and one tensor on the CPU.
 
     Args:
         ridge: rho as chosen at the first analysed epoch.
@@ -20,6 +20,7 @@ class Memory:
         head_weight: the head at that epoch, (C, m).
         history: the last epochs' metrics that alerts look at.
         fired: alerts by name, with the epoch in which they fired.
+        tracking_run: id of the run that the option ``tracking`` made.
     """
 
     ridge: float | None = None
@@ -28,3 +29,4 @@ class Memory:
     head_weight: Tensor | None = None
     history: list[Point] | None = None
     fired: dict[str, int] | None = None
+    tracking_run: str | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sing_monitor.analyses.concepts import analyze_concepts, with_concepts
 from sing_monitor.space.cache import EmbeddingCache
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.space.texts import concept_set
+from sing_monitor.space.text_embeddings import concept_set
 from sing_monitor.tracking import ArtifactNotFoundError, RunReader, RunWriter
 
 if TYPE_CHECKING:

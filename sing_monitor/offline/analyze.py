@@ -1,31 +1,30 @@
-"""After the fact: the findings of a trained model on a loader, without any training."""
+"""Analysis of a trained model on a loader, without any training."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
-from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
-from sing_monitor.callbacks.spelling import for_analyze
-from sing_monitor.capture.head_tap import no_trace
 from sing_monitor.capture.probe import probe_threshold
-from sing_monitor.errors import SetupError
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.extra_pass.collect import collect_probe, forward_images
-from sing_monitor.extra_pass.lightning_modules import is_setup_fault
-from sing_monitor.head.geometry import Invariance
 from sing_monitor.inputs.loaders import check_loader, planned_images
-from sing_monitor.inputs.resolved import Prompts
-from sing_monitor.monitor.analysis import Analysis
-from sing_monitor.monitor.model_capture import Watch
-from sing_monitor.monitor.options import Settings, cache_folder
+from sing_monitor.keywords import function_with_options
+from sing_monitor.lightning_types import is_setup_fault
+from sing_monitor.messages import info, warn
+from sing_monitor.monitor.first_process import ProbeAnalysis
+from sing_monitor.monitor.model_capture import ModelCapture
+from sing_monitor.monitor.options import AnalysisOptions, Options, option
 from sing_monitor.monitor.remarks import why_nothing
-from sing_monitor.space.semantic_space import DEFAULT_SPACE, SemanticSpace, resolve_space
+from sing_monitor.monitor.validation import Moment
+from sing_monitor.no_trace import no_trace
+from sing_monitor.space.no_space import NoSpace
+from sing_monitor.space.semantic_space import resolve_space
 from sing_monitor.translate.ridge import fit_translator
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from sing_monitor.findings import Findings
     from sing_monitor.snapshot import Snapshot
-    from sing_monitor.space.texts import Texts
+    from sing_monitor.space.text_embeddings import Texts
     from sing_monitor.translate.translator import LinearTranslator
 
 
@@ -45,7 +44,7 @@ class AnalyzedModel:
     Args:
         findings: scalars by key of the catalogue, and tables; what the callback logs.
         snapshot: head, features, labels and embeddings of the probe.
-        texts: embeddings of classes, concepts and attribute values.
+        texts: embeddings of classes, concepts and attribute values; None without a space.
         thumbnails: pictures (64, 64, 3) of the images that moved most and of their neighbours, by
             image id in 16 hexadecimal digits.
         config: how the findings come about.
@@ -54,7 +53,7 @@ class AnalyzedModel:
 
     findings: Findings
     snapshot: Snapshot
-    texts: Texts
+    texts: Texts | None
     thumbnails: Mapping[str, np.ndarray]
     config: Mapping[str, Any]
     tags: Mapping[str, str]
@@ -80,26 +79,20 @@ class AnalyzedModel:
         return fit_translator(snapshot.features.double(), snapshot.known_embeddings, ridge)
 
 
-def analyze(
-    model: nn.Module,
-    loader: Any,
-    space: str | SemanticSpace = DEFAULT_SPACE,
-    *,
-    head: str | None = None,
-    class_names: Sequence[str] | Mapping[str, int] | None = None,
-    concepts: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None,
-    prompt: str | Sequence[str] = "an image of a {}",
-    attribute_prompts: Mapping[str, str] | None = None,
-    probe_size: int = 10_000,
-    pixel_stats: tuple[Any, Any] | None = None,
-    batch_adapter: Callable[[Any], Any] | None = None,
-    ridge: float | Literal["auto"] = "auto",
-    n_images: int = 64,
-    invariance: Invariance = "logits",
-    cache_dir: str | PathLike[str] | None = "auto",
-    epoch: int = 0,
-    step: int = 0,
-    previous_weight: Tensor | None = None,
+@dataclass(frozen=True, kw_only=True)
+class AnalyzeOptions(AnalysisOptions):
+    """Options of :func:`analyze`."""
+
+    epoch: int = option(0, "epoch of the weights, where they belong to a training.")
+    step: int = option(0, "the global step of the weights.")
+    previous_weight: Tensor | None = option(
+        None, "the head's weight (C, m) at the epoch before, for ``head/drift``."
+    )
+
+
+@function_with_options(AnalyzeOptions)
+def analyze(  # noqa: D417 - the options are documented by their names
+    model: nn.Module, loader: Any, options: AnalyzeOptions
 ) -> AnalyzedModel:
     """Find out what a trained classifier's head ignores, without training it.
 
@@ -109,21 +102,33 @@ def analyze(
     Args:
         model: maps images to logits; any module, or a LightningModule.
         loader: of the images to judge by; the batches that ``SINGCallback`` reads.
-        space: ``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`.
-        head: as all up to ``cache_dir``: see :class:`SINGCallback`.
-        class_names: C words; found by itself in most data sets.
-        concepts: vocabulary; None: about 60 everyday concepts; an empty list: none.
+        space: ``"<open_clip model>/<tag or file>"`` or any :class:`SemanticSpace`. None: no
+            vision-language model and no download; what needs embeddings is left out, and the head's
+            geometry, its drift, the null shares and the collapse are measured.
+        head: dotted name of the classifier head; found by itself in most models.
+        class_names: C words; by default those of the datamodule or the validation data set, in the
+            order that its ``target_transform`` gives them.
+        concepts: vocabulary for the concept tables: words, or prompts by name. None: about 60
+            everyday concepts; an empty list: none.
         prompt: template for classes, or several that are averaged.
         attribute_prompts: templates for annotated attributes, by name.
-        probe_size: the most images that are scored.
-        pixel_stats: ``(mean, std)`` that the images were normalised with.
+        probe_size: the most validation images that are scored. Until a validation has ended, their
+            features, ``probe_size`` x m numbers, stay on the model's device.
+        pixel_stats: ``(mean, std)`` that the images were normalized with; found by itself for the
+            ``Normalize`` of torchvision, albumentations and kornia in a data set's transforms,
+            timm's prefetching loader, and images in [0, 1]. Numbers above 1 count in 0..255.
         batch_adapter: turns a batch of another form into a :class:`Batch`, whose ``pictures`` are
-            what the space sees where the model sees something else.
-        ridge: of the translator, or ``"auto"``.
-        n_images: for how many images, those that moved most, neighbours are looked up.
-        invariance: what removing the null space must leave unchanged.
-        cache_dir: where embeddings are kept.
-        epoch: of the weights, where they belong to a training.
+            what the space sees where the model sees something else, such as 13 bands.
+        ridge: of the translator, relative to the mean variance of the features; ``"auto"`` chooses
+            it at the first analyzed epoch and keeps it.
+        n_images: how many images, those that moved most, are stored as thumbnails (with their
+            nearest neighbors). 0: no picture leaves the process.
+        invariance: what removing the null space must leave unchanged: ``"logits"``, as in the
+            paper, or ``"softmax"``, which ignores a constant added to all logits and so has one
+            null dimension more. Scores of the two do not compare.
+        cache_dir: folder that keeps embeddings; ``"auto"`` for the user's cache folder, None for
+            memory only.
+        epoch: epoch of the weights, where they belong to a training.
         step: the global step of the weights.
         previous_weight: the head's weight (C, m) at the epoch before, for ``head/drift``.
 
@@ -143,35 +148,21 @@ def analyze(
         0.46
     """
     try:
-        settings = Settings(
-            space=space,
-            head=head,
-            class_names=class_names,
-            prompts=Prompts(prompt, concepts, attribute_prompts or {}),
-            probe_size=probe_size,
-            pixel_stats=pixel_stats,
-            batch_adapter=batch_adapter,
-            ridge=ridge,
-            n_images=n_images,
-            invariance=invariance,
-            cache_dir=cache_folder(cache_dir),
-        )
         check_loader(loader, "analyze")
         images = planned_images(loader, math.inf, 1)
         with no_trace():
-            watch = Watch(settings, resolve_space(space), None)
-        analysis = Analysis(
-            epoch=epoch,
-            step=step,
-            ridge=ridge,
-            previous_weight=previous_weight,
-            n_images=n_images,
-            invariance=invariance,
+            space = NoSpace() if options.space is None else resolve_space(options.space)
+            capture = ModelCapture(_for_capture(options), space, None)
+        analysis = ProbeAnalysis(
+            Moment(options.epoch, options.step),
+            ridge=options.ridge,
+            previous_weight=options.previous_weight,
+            n_images=options.n_images,
+            invariance=options.invariance,
             images=images,
-            probe_size=probe_size,
-            is_rehearsal=False,
+            probe_size=options.probe_size,
         )
-        return _analyze(watch, settings, analysis, model, loader)
+        return _analyze(capture, options, analysis, model, loader)
     except SetupError as error:
         raise for_analyze(error) from error
     # Lightning's, of either name, is no ValueError.
@@ -182,32 +173,55 @@ def analyze(
 
 
 def _analyze(
-    watch: Watch, settings: Settings, analysis: Analysis, model: nn.Module, loader: Any
+    capture: ModelCapture,
+    options: AnalyzeOptions,
+    analysis: ProbeAnalysis,
+    model: nn.Module,
+    loader: Any,
 ) -> AnalyzedModel:
-    threshold = probe_threshold(analysis.images, settings.probe_size)
+    threshold = probe_threshold(analysis.images, options.probe_size)
     try:
-        watch.start(model, loader, threshold=threshold, images=analysis.images)
-        with forward_images(model, settings.batch_adapter) as forward:
-            collect_probe(watch, model, loader, forward=forward)
-        rows, collector, account = watch.finish(), watch.collector, watch.account
+        capture.start(model, loader, threshold=threshold, images=analysis.images)
+        with forward_images(model, options.batch_adapter) as forward:
+            collect_probe(capture, model, loader, forward=forward)
+        rows, collector, account = capture.finish(), capture.collector, capture.account
         if rows is None or collector is None or collector.setup is None:
             raise why_nothing(account)
         with no_trace():
-            outcome, findings, snapshot = analysis.analyse(collector, rows, account)
+            outcome, findings, snapshot = analysis.analyze(collector, rows, account)
         for note in outcome.notes:
-            rank_zero_warn(f"analyze: {note}")
-        for info in outcome.infos:
-            rank_zero_info(f"analyze: {info}")
+            warn(f"analyze: {note}")
+        for line in outcome.infos:
+            info(f"analyze: {line}")
         images = account.seen if analysis.images is None else analysis.images
-        config, tags = watch.describe(threshold=rows.threshold, images=images)
+        config, tags = capture.describe(threshold=rows.threshold, images=images)
+        texts = None
+        if snapshot.embeddings is not None:
+            texts = collector.setup.texts(snapshot.embeddings, snapshot.labels)
         return AnalyzedModel(
             findings,
             snapshot,
-            collector.setup.texts(snapshot.known_embeddings, snapshot.labels),
-            watch.embedder.pictures(outcome.wanted),
+            texts,
+            capture.embedder.pictures(outcome.wanted),
             config,
             tags,
         )
     finally:
-        watch.embedder.end_pass()
-        watch.release()
+        capture.embedder.end_pass()
+        capture.release()
+
+
+def _for_capture(options: AnalyzeOptions) -> Options:
+    """The same options, and defaults for those of a training."""
+    return Options(**{each.name: getattr(options, each.name) for each in fields(AnalysisOptions)})
+
+
+def for_analyze(error: SetupError) -> SetupError:
+    """The same error, with ``loader`` where a monitored training takes a ``probe``."""
+    return SetupError(*map(_of_analyze, error.parts))
+
+
+def _of_analyze(part: str | Option) -> str | Option:
+    if isinstance(part, Option) and part.name == "probe":
+        return Option("loader", part.value)
+    return part

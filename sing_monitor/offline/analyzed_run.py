@@ -1,4 +1,4 @@
-"""Runs that no trainer writes: analysed weights, found again by where they come from."""
+"""Runs that no trainer writes: analyzed weights, found again by where they come from."""
 
 from __future__ import annotations
 
@@ -10,58 +10,49 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sing_monitor.analyses import CATALOGUE
+from sing_monitor.analyses import catalogue_of
 from sing_monitor.findings import Findings, complete
-from sing_monitor.tracking import RunReader, RunWriter
-from sing_monitor.tracking.kept_scalars import KeptScalars
-from sing_monitor.tracking.layout import MARKER_TAG, Layout
-from sing_monitor.tracking.runs import monitored_runs
-from sing_monitor.tracking.store import (
+from sing_monitor.tracking import (
     ArtifactNotFoundError,
+    NoStoreError,
+    NotFoundError,
+    Run,
+    RunReader,
+    RunWriter,
+    Store,
     StoreError,
-    check_answers,
-    reason,
-    redact,
-    short_waits,
 )
+from sing_monitor.tracking.errors import reason
+from sing_monitor.tracking.layout import MARKER_TAG, Layout
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from sing_monitor.snapshot import Snapshot
 
 _SOURCE = "source"
 
 
 class History:
-    """One run whose epochs are analysed after its training; taken up again where it ended.
+    """One run whose epochs are analyzed after its training; taken up again where it ended.
 
     Args:
-        client: knows the tracking URI.
+        store: holds the run, or gets it.
         experiment: created when it is new.
         source: where the weights come from; the same source leads to the same run again.
         run_name: of a new run.
-        spool_dir: where what cannot be sent waits.
+        spool_dir: where what cannot be sent waits; None for a store with a place of its own.
 
     Raises:
         StoreError: if the store cannot be reached.
     """
 
     def __init__(
-        self, client: MlflowClient, experiment: str, source: str, run_name: str, spool_dir: Path
+        self, store: Store, experiment: str, source: str, run_name: str, spool_dir: Path | None
     ) -> None:
-        self._client = client
-        uri = str(client.tracking_uri)
-        try:
-            check_answers(uri)
-            with short_waits():
-                self.run_id = _find_or_create(client, experiment, source, run_name)
-        # Every kind of store has exceptions of its own.
-        except Exception as error:
-            raise StoreError(f"MLflow at {redact(uri)} cannot be used: {reason(error)}.") from None
+        self._run = _find_or_create(store, experiment, source, run_name)
+        self.run_id = self._run.run_id
         self._source = source
-        self._writer = RunWriter(client, self.run_id, spool_dir)
-        self._reader = RunReader(uri, self.run_id)
+        self._writer = RunWriter(self._run, spool_dir)
+        self._reader = RunReader(store.uri, self.run_id)
 
     def analyzed(self) -> dict[tuple[int, int], float]:
         """The (epoch, global step) of what the run holds already, each with its ridge."""
@@ -73,7 +64,7 @@ class History:
         }
 
     def head_name(self) -> str | None:
-        """The dotted name of the head that was analysed; None where the run does not tell."""
+        """The dotted name of the head that was analyzed; None where the run does not tell."""
         try:
             return self._reader.config().get("head")
         except ArtifactNotFoundError:
@@ -97,7 +88,7 @@ class History:
         Args:
             findings: of one set of weights.
             epoch: theirs.
-            step: their global step, which is MLflow's step too.
+            step: their global step, which is the tracker's step too.
             seconds: that the analysis took.
             config: how the findings come about.
             tags: the same in a few words.
@@ -107,6 +98,7 @@ class History:
 
         Raises:
             DeliveryError: if tables could not be sent; they wait in the spool.
+            StoreError: if the curves could not be sent.
         """
         with self._writer.together():
             self._writer.describe(config, {**tags, _SOURCE: self._source})
@@ -119,25 +111,32 @@ class History:
             # Weights of a training stand in its history, whenever they are analysed.
             "monitor/stage": 0.0,
         }
-        values = complete({**findings.scalars, **own}, CATALOGUE, attributes)
+        specs = catalogue_of(has_embeddings=tags.get("reference") != "none")
+        values = complete({**findings.scalars, **own}, specs, attributes)
         logged = {"epoch": float(epoch), **values}
-        kept = KeptScalars(logged, step, round(1000 * time.time()), "monitor/global_step")
-        kept.send(self._client, self.run_id)
+        try:
+            self._run.put_scalars(logged, step, round(1000 * time.time()))
+        # Every kind of store has exceptions of its own.
+        except Exception as error:
+            raise StoreError(
+                f"the curves of epoch {epoch} cannot be sent to {self._run.store.place}: "
+                f"{reason(error)}."
+            ) from None
 
     def finish(self, status: str = "FINISHED") -> None:
         """Say how it ended: FINISHED, FAILED or KILLED."""
-        self._client.set_terminated(self.run_id, status)
+        self._run.finish(status)
 
 
-def _find_or_create(client: MlflowClient, experiment: str, source: str, run_name: str) -> str:
+def _find_or_create(store: Store, experiment: str, source: str, run_name: str) -> Run:
     tag = Layout().tag(_SOURCE)
-    known = client.get_experiment_by_name(experiment)
-    experiment_id = known.experiment_id if known else client.create_experiment(experiment)
-    for run in monitored_runs(client, [experiment_id]):
-        if run.data.tags.get(tag) == source:
-            client.update_run(run.info.run_id, status="RUNNING")
-            return str(run.info.run_id)
-    created = client.create_run(
-        experiment_id, run_name=run_name, tags={tag: source, MARKER_TAG: "true"}
+    try:
+        known = store.runs(experiment)
+    except (NoStoreError, NotFoundError):
+        known = []
+    for run in known:
+        if run.tags.get(tag) == source:
+            return store.resume_run(run.run_id)
+    return store.create_run(
+        run_name=run_name, experiment=experiment, tags={tag: source, MARKER_TAG: "true"}
     )
-    return str(created.info.run_id)

@@ -1,4 +1,4 @@
-"""Checkpoint files of Lightning, timm and plain PyTorch: which there are, what is in them."""
+"""Checkpoint files of Lightning, timm and plain PyTorch: search, reading and loading."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sing_monitor.head.torch_internals import COMPILED_NAME
+
 SUFFIXES = (".ckpt", ".pt", ".pth", ".pth.tar", ".bin", ".safetensors")
 _STATES = ("state_dict", "model_state_dict", "model")
 # Averages of the weights over the training, as timm and torchvision's scripts keep them.
@@ -29,15 +31,15 @@ _STEP = re.compile(r"step[=_-]?(\d+)")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The weights of one file, and what the file says about them.
+    """Weights of one file, with the epoch, step and architecture that it names.
 
     Args:
         path: the file.
         state: parameters and buffers by name, on the CPU.
-        epoch: of the training; None where neither the file nor its name tells.
-        step: the global step, likewise.
-        architecture: timm's name of the model, where the file holds it.
-        is_averaged: whether these are the averaged weights (EMA) of a file that holds both.
+        epoch: of the training; None if neither the file nor its name holds it.
+        step: the global step, or None.
+        architecture: timm's name of the model, or None.
+        is_averaged: whether these are the averaged weights (EMA) of a file with both.
     """
 
     path: Path
@@ -49,10 +51,13 @@ class Checkpoint:
 
 
 def find_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoint files in a folder and below it, by name; or the one file itself.
+    """List the checkpoint files in a folder and below it, by name.
+
+    Args:
+        folder: the folder, or one file.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no checkpoint.
     """
     found = [folder] if folder.is_file() else sorted(folder.rglob("*"))
     files = [
@@ -68,16 +73,16 @@ def find_checkpoints(folder: Path) -> list[Path]:
 
 
 def read_checkpoint(path: Path, *, use_ema: bool = True) -> Checkpoint:
-    """Read a file without running any code that it may hold (``weights_only=True``).
+    """Read a checkpoint without running any code in it (``weights_only=True``).
 
     Args:
         path: the file.
-        use_ema: take averaged weights where it holds them beside those of the training, as
+        use_ema: read averaged weights if the file holds them beside those of the training, as
             ``timm.models.load_checkpoint`` does.
 
     Raises:
-        ValueError: if the file is broken, holds other objects than weights and plain values, or
-            no weights.
+        ValueError: if the file is broken, holds no weights, or holds objects that are neither
+            weights nor plain values.
     """
     content = _load(path)
     if not isinstance(content, Mapping):
@@ -94,7 +99,7 @@ def read_checkpoint(path: Path, *, use_ema: bool = True) -> Checkpoint:
         )
     return Checkpoint(
         path,
-        {_clean(name): value for name, value in state.items() if isinstance(value, Tensor)},
+        _without_wrappers({k: v for k, v in state.items() if isinstance(v, Tensor)}),
         _number(content.get("epoch"), _EPOCH, path),
         _number(content.get("global_step"), _STEP, path),
         content["arch"] if isinstance(content.get("arch"), str) else None,
@@ -103,10 +108,14 @@ def read_checkpoint(path: Path, *, use_ema: bool = True) -> Checkpoint:
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Load a checkpoint into a model, every parameter and buffer of it.
+    """Load every parameter and buffer of a model from a checkpoint.
 
-    The model may have been a part of what was saved: names are then taken from below that part,
-    as those of ``network`` in a LightningModule. What else the file holds is left.
+    The model may be a part of the saved one, such as ``network`` in a LightningModule: its names
+    are then looked up below that part. Other weights of the checkpoint are ignored.
+
+    Args:
+        model: its weights are replaced.
+        checkpoint: holds the new weights.
 
     Raises:
         ValueError: if the checkpoint lacks weights of the model or has them in other shapes, or
@@ -120,7 +129,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
         parts = ", ".join(prefix.rstrip(".") for prefix in fitting)
         raise ValueError(
             f"the checkpoint holds several parts that fit {type(model).__name__}: {parts}. "
-            "Build the whole that was saved, so that each part finds its place."
+            "Build the whole saved model, so that each part gets its own weights."
         )
     if not fitting:
         missing = [name for name in wanted if name not in given]
@@ -137,14 +146,14 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def timm_model(checkpoint: Checkpoint, architecture: str | None = None) -> nn.Module:
-    """Build the timm model of a checkpoint, with as many classes as its head has, and load it.
+    """Build the timm model of a checkpoint, with the number of classes of its head, and load it.
 
     Args:
-        checkpoint: its weights.
-        architecture: timm's name; None: the one that the file holds.
+        checkpoint: holds the weights.
+        architecture: timm's name of the model; None: the name in the checkpoint.
 
     Raises:
-        ValueError: if the architecture is not known, or the weights do not fit it.
+        ValueError: if the architecture is unknown, or the weights do not fit it.
     """
     import timm
 
@@ -177,7 +186,7 @@ def _load(path: Path) -> Any:
             return load_file(path)
         # timm keeps the arguments of its training script, which are plain values.
         with torch.serialization.safe_globals([argparse.Namespace]):
-            # Mapped where the format allows: of a folder full, only what is used is read.
+            # Memory-mapped if the format allows it, so that only the tensors in use are read.
             mapped = zipfile.is_zipfile(path)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
@@ -185,7 +194,7 @@ def _load(path: Path) -> Any:
         if forbidden is None:
             raise ValueError(f"{path} is no readable checkpoint.") from None
         raise ValueError(
-            f"{path} holds a {forbidden[1]}, and loading it could run code of the file. If you "
+            f"{path} holds a {forbidden[1]}, and loading it could run code in the file. If you "
             "trust the file, save its weights alone: torch.save({'state_dict': "
             "torch.load(path, weights_only=False)['state_dict']}, path)."
         ) from None
@@ -193,9 +202,14 @@ def _load(path: Path) -> Any:
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
 
 
-def _clean(name: str) -> str:
-    """A parameter's name without the wrappers of compiled and distributed models."""
-    return name.removeprefix("module.").replace("_orig_mod.", "").removeprefix("module.")
+def _without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by names without the parts that stand for compiled and distributed wrappers."""
+    from timm.models import clean_state_dict
+
+    # timm removes such parts from the beginning of a name; torch.compile may wrap an inner module.
+    inner = f"{COMPILED_NAME}."
+    cleaned: dict[str, Tensor] = clean_state_dict(dict(state))
+    return {name.replace(inner, ""): value for name, value in cleaned.items()}
 
 
 def _number(stored: Any, pattern: re.Pattern[str], path: Path) -> int | None:

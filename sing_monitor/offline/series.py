@@ -72,7 +72,8 @@ class Series:
         """
         known = history.analyzed()
         ridges = [ridge for ridge in known.values() if math.isfinite(ridge)]
-        ridge: float | Literal["auto"] = ridges[0] if ridges else "auto"
+        asked: float | Literal["auto"] = self.settings.get("ridge", "auto")
+        ridge = ridges[0] if ridges and asked == "auto" else asked
         previous: Checkpoint | None = None
         weight: Tensor | None = None
         for checkpoint in checkpoints:
@@ -88,8 +89,9 @@ class Series:
                 yield Result(checkpoint, failure=self.spell(error))
                 continue
             weight = found.snapshot.weight
-            if math.isfinite(found.scalars["translator/ridge"]):
-                ridge = found.scalars["translator/ridge"]
+            chosen = found.scalars.get("translator/ridge", math.nan)
+            if math.isfinite(chosen):
+                ridge = chosen
             yield Result(checkpoint, found)
 
     def _analyze(
@@ -105,11 +107,10 @@ class Series:
         found = analyze(
             model,
             self.loader(model),
-            ridge=ridge,
             epoch=epoch,
             step=step,
             previous_weight=previous_weight,
-            **self.settings,
+            **{**self.settings, "ridge": ridge},
         )
         history.add(
             found.findings,
@@ -119,7 +120,7 @@ class Series:
             config=found.config,
             tags=found.tags,
             thumbnails=found.thumbnails,
-            attributes=tuple(found.texts.attributes),
+            attributes=() if found.texts is None else tuple(found.texts.attributes),
             snapshot=found.snapshot if self.save_snapshots else None,
         )
         return found

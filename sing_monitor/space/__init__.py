@@ -1,1 +1,1 @@
-"""Semantic spaces: image and text embeddings, their weights and their cache."""
+"""Semantic spaces: image and text embeddings, weights, and the cache of embeddings."""

@@ -1,14 +1,15 @@
-"""Each image and each text embedded once: embeddings by content key, in memory and in files."""
+"""EmbeddingCache: embeddings by content key, in memory and in files that processes share."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 from typing import Literal
 
 import torch
+from cachetools import FIFOCache
+from platformdirs import user_cache_path
 from torch import Tensor
 
 from sing_monitor.space.cache_files import ChunkFolder
@@ -17,26 +18,29 @@ GIB = 1024**3
 
 
 def default_cache_dir() -> Path:
-    """The user's cache folder: `$XDG_CACHE_HOME/sing_monitor`, else `~/.cache/sing_monitor`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sing_monitor"
+    """The user's cache folder: `$XDG_CACHE_HOME/sing_monitor`, else that of the operating system.
+
+    On Linux that is `~/.cache/sing_monitor`.
+    """
+    return user_cache_path("sing_monitor", appauthor=False)
 
 
 class EmbeddingCache:
-    """Embeddings of one space by 64-bit content key.
+    """Embeddings of one space by 64-bit content key, so that each image and text is embedded once.
 
-    A disk that fails costs one warning: embeddings are then kept in memory alone.
+    If the disk fails, the cache warns once and keeps embeddings in memory alone.
 
     Args:
-        space_name: the space; embeddings of another are never returned.
+        space_name: of the space; embeddings of other spaces are never returned.
         kind: "images" or "texts".
         dim: n, the size of an embedding.
         cache_dir: folder shared by all spaces and runs, made when needed; None for memory alone.
-        max_bytes: bound on this cache's memory, and on all its kind of files under `cache_dir`;
-            the oldest rows and the least recently used files go first. Runs that write at once may
-            exceed it by a few percent.
+        max_bytes: bound on the memory of this cache, and on the files of all caches under
+            `cache_dir`. The oldest rows and the least recently used files are deleted first. Runs
+            that write at the same time may exceed it by a few percent.
 
     Raises:
-        ValueError: another kind, or a dim or bound below 1.
+        ValueError: if the kind is another one, or dim or max_bytes is below 1.
 
     Example:
         >>> cache = EmbeddingCache("toy", "texts", dim=2, cache_dir=None)
@@ -56,11 +60,10 @@ class EmbeddingCache:
     ) -> None:
         if kind not in ("images", "texts"):
             raise ValueError(f'kind is {kind!r}; expected "images" or "texts"')
-        if dim < 1 or max_bytes < 1:
-            raise ValueError(f"dim ({dim}) and max_bytes ({max_bytes}) must be at least 1")
+        if dim < 0 or max_bytes < 1:
+            raise ValueError(f"dim ({dim}) must be at least 0, max_bytes ({max_bytes}) at least 1")
         self._dim = dim
-        self._max_rows = max(max_bytes // (4 * dim), 1)
-        self._memory: dict[int, Tensor] = {}
+        self._memory: FIFOCache[int, Tensor] = FIFOCache(max(max_bytes // (4 * max(dim, 1)), 1))
         self._files: ChunkFolder | None = None
         if cache_dir is not None:
             root = Path(cache_dir).expanduser()
@@ -69,44 +72,45 @@ class EmbeddingCache:
 
     @property
     def unreadable(self) -> int:
-        """How many files were passed over as broken or foreign."""
+        """Number of files that were ignored as broken or foreign."""
         return self._files.unreadable if self._files is not None else 0
 
     def lookup(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Find embeddings in memory, then in files, those of other processes included.
+        """Find embeddings in memory, then in files, also those of other processes.
 
         Args:
             keys: (B,) int64.
 
         Returns:
-            Embeddings (B, n) float32, NaN where unknown, and which are known, (B,) bool; both on
-            the device of the keys.
+            Embeddings (B, n) float32, NaN for unknown keys, and a mask of the known keys, (B,)
+            bool; both on the device of the keys.
 
         Raises:
-            ValueError: keys of another type or shape.
+            ValueError: if the keys have another type or shape.
         """
         wanted = _as_list(keys)
-        missing = {key for key in wanted if key not in self._memory}
+        found = {key: self._memory[key] for key in wanted if key in self._memory}
+        missing = set(wanted) - found.keys()
         if missing and self._files is not None:
-            self._memory.update(self._files.find(missing))
+            read = self._files.find(missing)
+            found |= read
+            self._memory.update(read)
         rows = torch.full((len(wanted), self._dim), torch.nan)
-        known = torch.zeros(len(wanted), dtype=torch.bool)
+        known = torch.tensor([key in found for key in wanted], dtype=torch.bool)
         for position, key in enumerate(wanted):
-            if key in self._memory:
-                rows[position] = self._memory[key]
-                known[position] = True
-        self._forget_oldest()
+            if key in found:
+                rows[position] = found[key]
         return rows.to(keys.device), known.to(keys.device)
 
     def add(self, keys: Tensor, embeddings: Tensor) -> None:
-        """Keep embeddings in memory and, those that are in no file yet, in one new file.
+        """Keep embeddings in memory, and write those that are in no file yet into a new file.
 
         Args:
-            keys: (B,) int64. What is already known under a key stays.
+            keys: (B,) int64. A key in memory keeps its embedding.
             embeddings: (B, n), finite.
 
         Raises:
-            ValueError: shapes that do not fit, or embeddings that are not finite.
+            ValueError: if shapes do not fit, or embeddings are not finite.
         """
         names = _as_list(keys)
         if embeddings.shape != (len(names), self._dim):
@@ -118,7 +122,7 @@ class EmbeddingCache:
         if broken:
             raise ValueError(
                 f"{broken} of {len(names)} embeddings hold NaN or infinite numbers and are not "
-                "stored; look at the images and at the precision of the space"
+                "stored; check the images and the precision of the space"
             )
         # Copies: the caller may write to the tensor, and a tensor of inference mode is bound to it.
         with torch.inference_mode(False):
@@ -132,12 +136,6 @@ class EmbeddingCache:
         fresh = {key: row for key, row in new.items() if self._files and key not in self._files}
         if fresh and self._files is not None:
             self._files.write(fresh)
-        self._forget_oldest()
-
-    def _forget_oldest(self) -> None:
-        excess = max(len(self._memory) - self._max_rows, 0)
-        for key in list(self._memory)[:excess] if excess else ():
-            del self._memory[key]
 
 
 def _as_list(keys: Tensor) -> list[int]:
@@ -149,6 +147,6 @@ def _as_list(keys: Tensor) -> list[int]:
 
 
 def _slug(name: str) -> str:
-    """A folder name that reads like the space's and is never another space's."""
+    """Folder name for a space: readable, and different for every other space."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60].strip(".")
     return f"{readable}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"

@@ -1,4 +1,4 @@
-"""What the embedding cache holds on the disk, by space, and how it is emptied."""
+"""Contents of the embedding cache on the disk, by space, and their deletion."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ UNREADABLE = "(unreadable)"
 
 @dataclass(frozen=True)
 class SpaceContents:
-    """What is kept of one space.
+    """Number and size of the cached embeddings of one space.
 
     Args:
-        space: its name; `UNREADABLE` for broken and foreign files.
+        space: name of the space; `UNREADABLE` for broken and foreign files.
         images: number of image embeddings.
         texts: number of text embeddings.
-        bytes: of all its files.
+        bytes: size of all its files.
     """
 
     space: str
@@ -31,16 +31,16 @@ class SpaceContents:
     bytes: int
 
 
-def contents(root: Path) -> list[SpaceContents]:
-    """What is kept of every space under a cache folder, by name; nothing where there is no folder.
+def list_contents(root: Path) -> list[SpaceContents]:
+    """List the contents of a cache folder by space; an empty list if there is no folder.
 
-    Two runs that embedded the same image at once both count.
+    An image that two runs embedded at the same time counts twice.
     """
     counts: dict[str, dict[str, int]] = {}
     for path, space, entries in _described(root):
         count = counts.setdefault(space, {"images": 0, "texts": 0, "bytes": 0})
         count[path.parent.name] += entries
-        with suppress(OSError):  # another process made room
+        with suppress(OSError):  # another process deleted it
             count["bytes"] += path.stat().st_size
     return [SpaceContents(space, **counts[space]) for space in sorted(counts)]
 
@@ -50,13 +50,13 @@ def clear(root: Path, space: str | None = None) -> int:
 
     Args:
         root: the cache folder.
-        space: its name; None for all spaces and what is unreadable.
+        space: name of the space; None for all spaces and unreadable files.
 
     Returns:
-        How many bytes were freed.
+        Number of bytes that were freed.
 
     Raises:
-        OSError: a file cannot be deleted.
+        OSError: if a file cannot be deleted.
     """
     freed = 0
     for path, found, _ in list(_described(root)):
@@ -64,7 +64,7 @@ def clear(root: Path, space: str | None = None) -> int:
             size = path.stat().st_size if path.exists() else 0
             path.unlink(missing_ok=True)
             freed += size
-            # Empty now, or another process's.
+            # Fails if other files are left in it.
             for folder in (path.parent, path.parent.parent):
                 with suppress(OSError):
                     folder.rmdir()
@@ -72,7 +72,7 @@ def clear(root: Path, space: str | None = None) -> int:
 
 
 def _described(root: Path) -> Iterator[tuple[Path, str, int]]:
-    """Each chunk file with its space and number of embeddings."""
+    """Iterate over chunk files, with the space and number of embeddings of each."""
     for path in chunk_files(root):
         try:
             with safe_open(path, framework="pt") as file:

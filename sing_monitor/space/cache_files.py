@@ -1,7 +1,7 @@
-"""A folder of embeddings that many processes share without locks, on network drives too.
+"""ChunkFolder: embeddings in files that many processes share without locks.
 
-A chunk of embeddings is one file with a name of its own, which appears whole or not at all and
-never changes.
+This works on network drives too: a chunk of embeddings is one file with a unique name, which
+appears complete or not at all and never changes.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ VERSION = "1"
 
 _CHUNK_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
 _TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}\.tmp")
-# A broken file this old is nobody's work in progress.
+# No process is still writing a broken file of this age.
 _STALE_SECONDS = 3600.0
-# A folder changed this recently may change again within one tick of the file system's clock.
+# A folder that changed this recently may change again within a tick of the file system's clock.
 _TICK_SECONDS = 2.0
 
 
 class ChunkFolder:
-    """Embeddings of one space and kind in files; trouble with the disk is said once, never raised.
+    """Embeddings of one space and kind in files; a failing disk gives one warning and no error.
 
     Args:
         root: folder of all spaces and kinds, which shares `max_bytes`.
-        folder: `root / <space> / <kind>`, made when needed.
-        space_name: stands in every file; files of other spaces are passed over.
+        folder: `root / <space> / <kind>`, created when needed.
+        space_name: written into every file; files of other spaces are ignored.
         dim: n, the size of an embedding.
-        max_bytes: bound on all chunk files under `root`; the least recently used go first.
+        max_bytes: bound on all chunk files under `root`; the least recently used are deleted first.
 
     Attributes:
-        unreadable: how many files were passed over as broken or foreign.
+        unreadable: number of files that were ignored as broken or foreign.
     """
 
     def __init__(self, root: Path, folder: Path, space_name: str, dim: int, max_bytes: int) -> None:
@@ -55,15 +55,15 @@ class ChunkFolder:
         self._index: dict[int, tuple[Path, int]] = {}  # key -> file and row
         self._seen: set[str] = set()
         self._folder_time = -1
-        self._room = 0  # bytes to write before the size of all files is looked at again
+        self._room = 0  # bytes to write before the size of all files is read again
         self._warned: set[str] = set()
 
     def __contains__(self, key: int) -> bool:
-        """Whether the key was in a file when the folder was last looked at."""
+        """Whether the key was in a file when the folder was last scanned."""
         return key in self._index
 
     def find(self, keys: Iterable[int]) -> dict[int, Tensor]:
-        """Read the embeddings of those keys that are in a file, other processes' included.
+        """Read the embeddings of those keys that are in a file, also of other processes.
 
         Returns:
             key -> (n,) float32.
@@ -87,7 +87,7 @@ class ChunkFolder:
     def write(self, embeddings: Mapping[int, Tensor]) -> None:
         """Write embeddings, key -> (n,) float32, as one new file.
 
-        The file is complete under another name first, so that no reader sees half of it.
+        The file is written under another name first, so that no reader sees half of it.
         """
         keys = list(embeddings)
         tensors = {
@@ -111,8 +111,8 @@ class ChunkFolder:
             self._warn(
                 "write",
                 f"Embeddings cannot be written to {self._folder}: {error}. They are kept in "
-                "memory, and the next run has to compute them again: free some space or choose "
-                "another cache_dir.",
+                "memory, and the next run has to compute them again. To keep them, free some disk "
+                "space or choose another cache_dir.",
             )
             return
         self._seen.add(path.name)
@@ -122,7 +122,7 @@ class ChunkFolder:
             self._make_room()
 
     def _scan(self) -> None:
-        """Index the keys of files that are new in the folder."""
+        """Index the keys of new files in the folder."""
         try:
             changed = self._folder.stat().st_mtime_ns
             if changed == self._folder_time:
@@ -144,7 +144,7 @@ class ChunkFolder:
                 self._index_file(path)
 
     def _index_file(self, path: Path) -> None:
-        """Read the keys alone; the embeddings wait until one is wanted."""
+        """Read the keys of a file; its embeddings are read when one is wanted."""
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
@@ -172,7 +172,7 @@ class ChunkFolder:
             self._pass_over(path, error)
             return None
         try:
-            os.utime(path)  # the least recently used is what goes first
+            os.utime(path)  # the least recently used file is deleted first
         except OSError as error:
             logger.debug("The time of %s could not be set: %s", path, error)
         return embeddings
@@ -183,7 +183,7 @@ class ChunkFolder:
         for path in chunk_files(self._root):
             try:
                 stat = path.stat()
-            except OSError:  # another process made room
+            except OSError:  # another process deleted it
                 continue
             files.append((stat.st_mtime_ns, stat.st_size, path))
         total = sum(size for _, size, _ in files)
@@ -196,19 +196,19 @@ class ChunkFolder:
                     total -= size
                 except OSError as error:
                     self._warn("room", f"{path} cannot be deleted to make room: {error}.")
-        # Other runs write too: looking again soon keeps the sum of all near the bound.
+        # Other runs write too: checking again soon keeps the sum of all near the bound.
         self._room = min(self._max_bytes - total, self._max_bytes // 32)
 
     def _pass_over(self, path: Path, error: Exception) -> None:
-        if isinstance(error, FileNotFoundError):  # another process made room
+        if isinstance(error, FileNotFoundError):  # another process deleted it
             return
         self.unreadable += 1
         removed = isinstance(error, SafetensorError) and _remove_if_stale(path)
         self._warn(
             "removed" if removed else "passed over",
             f"{path} is no readable part of the embedding cache and was "
-            f"{'removed' if removed else 'passed over'}: {error}. What it held is computed again. "
-            "Further such files are not mentioned.",
+            f"{'removed' if removed else 'passed over'}: {error}. Its embeddings are computed "
+            "again. There is no message for further such files.",
         )
 
     def _warn(self, topic: str, message: str) -> None:
@@ -218,7 +218,7 @@ class ChunkFolder:
 
 
 def chunk_files(root: Path) -> Iterator[Path]:
-    """The chunk files of all spaces and kinds under a root, ``<space>/<kind>/<chunk>``."""
+    """Iterate over the chunk files of all spaces and kinds, ``<space>/<kind>/<chunk>``."""
     for path in root.glob("*/*/*.safetensors"):
         if path.parent.name in ("images", "texts") and _CHUNK_NAME.fullmatch(path.name):
             yield path
@@ -229,6 +229,6 @@ def _remove_if_stale(path: Path) -> bool:
         if time.time() - path.stat().st_mtime < _STALE_SECONDS:
             return False
         path.unlink()
-    except OSError:  # gone already, or not ours to remove
+    except OSError:  # deleted already, or without permission
         return False
     return True

@@ -1,4 +1,4 @@
-"""What an image is known by: a number for its pixels, whatever the order, device or process."""
+"""Fingerprints: numbers for the pixels of images, equal in every batch, device and process."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Fixed for ever: fingerprints are the keys of caches on disk.
+# Never to change: fingerprints are the keys of caches on disk.
 _SEED = 20260314
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Round images in [0, 1] to 8 bits; what lies outside saturates.
+    """Round images in [0, 1] to 8 bits; values outside saturate.
 
     Args:
         images: floats, any shape.
@@ -23,7 +23,7 @@ def to_uint8(images: Tensor) -> Tensor:
         uint8 of the same shape and device.
 
     Raises:
-        TypeError: the images are not floats.
+        TypeError: if the images are not floats.
 
     Example:
         >>> to_uint8(torch.tensor([0.0, 0.5, 1.0, 1.01]))
@@ -35,17 +35,17 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def fingerprint(images: Tensor) -> Tensor:
-    """A number for the content of each image, the same on every device and in every process.
+    """Compute a number for the content of each image, on every device and in every process equal.
 
     With the image's bytes read as little-endian 64-bit words x_i and fixed random odd k and c_i,
 
         y_i = k x_i,    h = fmix64(sum_i c_i (y_i ^ (y_i >>> 32)) + c'_1 C + c'_2 H + c'_3 W)
 
-    modulo 2^64. A sum of c_i x_i alone would hardly see the top byte of a word: a difference there
-    times an odd number stays there. The shift spreads it, and k breaks the symmetry by which equal
-    differences in both halves of a word would cancel in the shift. fmix64 is the finisher of
-    MurmurHash3, which makes every bit depend on all: the lowest one is used as a fold, the others
-    as a uniform number. Not made to withstand someone who searches for collisions.
+    modulo 2^64. In a sum of c_i x_i alone, a difference in the top byte of a word would change the
+    top byte only. The shift spreads it, and k breaks the symmetry by which equal differences in
+    both halves of a word would cancel in the shift. fmix64, the finisher of MurmurHash3, makes
+    every bit depend on all: the lowest one serves as a fold, the others as a uniform number. It
+    does not withstand a search for collisions.
 
     Args:
         images: (B, C, H, W) uint8.
@@ -54,8 +54,8 @@ def fingerprint(images: Tensor) -> Tensor:
         (B,) int64 on the images' device, each independent of the rest of the batch.
 
     Raises:
-        TypeError: the images are not uint8.
-        ValueError: the images have not four dimensions.
+        TypeError: if the images are not uint8.
+        ValueError: if the images do not have four dimensions.
     """
     if images.dtype != torch.uint8:
         raise TypeError(f"images are {images.dtype}; expected uint8, see to_uint8")
@@ -79,13 +79,13 @@ def fingerprint(images: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _constants(shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """k, all c_i, and c'_1 C + c'_2 H + c'_3 W, from a fixed sequence of random odd numbers.
+    """Constants k, c_i and c'_1 C + c'_2 H + c'_3 W, from a fixed sequence of random odd numbers.
 
-    They stay on the device: every copy to it would wait for what it has to do before.
+    They stay on the device, because each copy would wait for the device.
     """
     words = -(-math.prod(shape) // 8)
     raw = np.random.PCG64(_SEED).random_raw(4 + words) | np.uint64(1)
-    # Validation loops run in inference mode, whose tensors are bound to it; these outlive it.
+    # Tensors of inference mode, in which validation loops run, cannot be used outside; these can.
     with torch.inference_mode(False):
         odd = torch.from_numpy(raw.view(np.int64))
         offset = (odd[1:4] * torch.tensor(shape)).sum()
@@ -93,5 +93,5 @@ def _constants(shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Te
 
 
 def _shift(words: Tensor, bits: int) -> Tensor:
-    """Logical right shift: torch's own repeats the sign bit."""
+    """Shift bits to the right and fill in zeros; torch's own shift repeats the sign bit."""
     return (words >> bits).bitwise_and_((1 << (64 - bits)) - 1)

@@ -1,4 +1,4 @@
-"""Embedded texts as plain tensors and plain names, which a file can hold."""
+"""Conversion of text embeddings to the tensors and metadata of a safetensors file, and back."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 
 _PREFIX = "texts/"
 
 
 def pack_texts(texts: Texts | None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by name, and the texts' names as metadata; both empty where there are no texts."""
+    """Convert texts to tensors by name and metadata; both are empty for None."""
     if texts is None:
         return {}, {}
     sets = {"classes": texts.classes} | {f"attribute/{k}": v for k, v in texts.attributes.items()}
@@ -24,7 +24,12 @@ def pack_texts(texts: Texts | None) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def unpack_texts(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Texts | None:
-    """Take the texts out of a file's tensors; None where it holds none."""
+    """Take the texts out of a file's tensors; None if it holds no texts.
+
+    Args:
+        tensors: by name; those of the texts are removed.
+        metadata: of the file.
+    """
     if "texts" not in metadata:
         return None
     sets = {

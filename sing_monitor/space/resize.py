@@ -1,4 +1,4 @@
-"""open_clip's own resizing of images, on batches of tensors instead of single PIL images."""
+"""Resizing as in open_clip, for batches of tensors instead of single PIL images."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from torch import Tensor
 RESIZE_MODES = ("shortest", "longest", "squash")
 INTERPOLATIONS = ("bicubic", "bilinear")
 
-# Pixels that were normalised and brought back are off by rounding.
+# Rounding error of pixels that were normalized and restored.
 _SLACK = 0.02
 
 
 def resize_and_crop(
     images: Tensor, size: tuple[int, int], *, mode: str = "shortest", interpolation: str = "bicubic"
 ) -> Tensor:
-    """Bring images to the size of an image tower, with antialiasing.
+    """Resize images to the input size of an image tower, with antialiasing.
 
     Args:
         images: (B, 3, H, W), floats in [0, 1].
         size: (height, width) to reach.
-        mode: "shortest" (resize the shorter side, crop the centre), "longest" (resize the longer
+        mode: "shortest" (resize the shorter side, crop the center), "longest" (resize the longer
             side, pad with black) or "squash" (ignore the aspect ratio).
         interpolation: "bicubic" or "bilinear".
 
@@ -28,8 +28,8 @@ def resize_and_crop(
         (B, 3, height, width) float32 in [0, 1].
 
     Raises:
-        TypeError: not a float tensor.
-        ValueError: another shape, or values outside [0, 1].
+        TypeError: if the images are no float tensor.
+        ValueError: if they have another shape, or values outside [0, 1].
 
     Example:
         >>> resize_and_crop(torch.ones(2, 3, 40, 50), (32, 32)).shape
@@ -44,7 +44,7 @@ def resize_and_crop(
         interpolation=functional.InterpolationMode(interpolation),
         antialias=True,
     )
-    # Bicubic weights overshoot where an 8-bit image saturates.
+    # Bicubic interpolation overshoots where an 8-bit image would saturate.
     return functional.center_crop(resized, list(size)).clamp(0, 1)
 
 
@@ -72,5 +72,5 @@ def _check(images: Tensor) -> None:
     if not (low >= -_SLACK and high <= 1 + _SLACK):
         raise ValueError(
             f"pixels lie in [{low:.3g}, {high:.3g}]; expected [0, 1]. "
-            "Undo their normalisation first: images * std + mean"
+            "Undo their normalization first: images * std + mean"
         )

@@ -1,256 +1,52 @@
-"""Semantic spaces: where images and texts meet, so that a movement of features has a meaning."""
+"""SemanticSpace: the protocol of vision-language models, and the choice of one by its name."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sing_monitor.space.resize import INTERPOLATIONS, RESIZE_MODES, resize_and_crop
-from sing_monitor.space.weights import load_pretrained
+from sing_monitor.space.open_clip_space import OpenClipSpace
+
+__all__ = ["DEFAULT_SPACE", "OpenClipSpace", "SemanticSpace", "resolve_space"]
 
 DEFAULT_SPACE = "ViT-B-32/laion2b_s34b_b79k"
-MAX_BATCH = 256
 
 
 @runtime_checkable
 class SemanticSpace(Protocol):
-    """A vision-language model, seen as two maps into one space of n dimensions."""
+    """Vision-language model as two maps into one space of n dimensions."""
 
     @property
     def name(self) -> str:
-        """Tells this space from every other: embeddings are cached under it."""
+        """Unique name of the space, under which embeddings are cached."""
         ...
 
     @property
     def dim(self) -> int:
-        """The number of dimensions n."""
+        """Number of dimensions n."""
         ...
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Embed images (B, 3, H, W) in [0, 1] as (B, n) float32 on their device, unnormalised."""
+        """Embed images (B, 3, H, W) in [0, 1] as (B, n) float32 on their device, unnormalized."""
         ...
 
     def encode_texts(self, texts: list[str]) -> Tensor:
-        """Embed K texts as (K, n) float32, unnormalised."""
+        """Embed K texts as (K, n) float32, unnormalized."""
         ...
-
-
-class OpenClipSpace:
-    """The space of an open_clip model.
-
-    The model belongs to the space from here on: it is put in eval mode and single precision, its
-    parameters stop asking for gradients, and it follows the images from device to device. Hand over
-    a copy of a model that is being trained.
-
-    Args:
-        model: an open_clip model, with `encode_image(images, normalize)` and
-            `encode_text(tokens, normalize)`.
-        tokenizer: list of texts -> token ids (K, L).
-        image_size: side of the tower's square input in pixels, or (height, width).
-        mean: (3,), per channel, of pixels in [0, 1].
-        std: (3,), per channel.
-        name: what to call the space. A digest of weights and preprocessing is added, so that
-            cached embeddings are never those of other weights.
-        interpolation: "bicubic" or "bilinear".
-        resize_mode: "shortest", "longest" or "squash", as open_clip means them.
-
-    Raises:
-        TypeError: the model or the tokenizer is not of that kind.
-        ValueError: an image size, mean, std, interpolation or resize mode that cannot be.
-
-    Example:
-        >>> space = OpenClipSpace.pretrained("ViT-B-32", "laion2b_s34b_b79k")  # doctest: +SKIP
-        >>> space.encode_texts(["an image of a dog"]).shape  # doctest: +SKIP
-        torch.Size([1, 512])
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        tokenizer: Callable[[list[str]], Tensor],
-        image_size: int | tuple[int, int],
-        mean: Sequence[float],
-        std: Sequence[float],
-        *,
-        name: str | None = None,
-        interpolation: str = "bicubic",
-        resize_mode: str = "shortest",
-    ) -> None:
-        if not (hasattr(model, "encode_image") and hasattr(model, "encode_text")):
-            raise TypeError(
-                f"model is a {type(model).__name__} without encode_image and encode_text; give an "
-                "open_clip model, as open_clip.create_model(...) returns it"
-            )
-        if not callable(tokenizer):
-            raise TypeError(
-                f"tokenizer is a {type(tokenizer).__name__}; give a function from a list of texts "
-                "to token ids, as open_clip.get_tokenizer(...) returns it"
-            )
-        for value, allowed in ((interpolation, INTERPOLATIONS), (resize_mode, RESIZE_MODES)):
-            if value not in allowed:
-                raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
-        self._size = _height_and_width(image_size)
-        self._mean = _per_channel("mean", mean)
-        self._std = _per_channel("std", std)
-        if min(self._std) <= 0:
-            raise ValueError(f"std must be positive in every channel, got {std!r}")
-        self._interpolation = interpolation
-        self._resize_mode = resize_mode
-        # Single precision: autocast makes it half on CUDA, and half weights fail elsewhere.
-        self._model: Any = model.eval().requires_grad_(False).float()
-        self._tokenizer = tokenizer
-        self._label = name or "open_clip"
-        self._name: str | None = None
-        self._dim = self._embed_tokens(["a photo"]).shape[1]
-
-    @classmethod
-    def pretrained(cls, model_name: str, tag: str) -> OpenClipSpace:
-        """Load an open_clip model with its own tokenizer, image size, mean and std.
-
-        The size is said before a first download. What is in the hub's cache needs no network.
-
-        Args:
-            model_name: a name in `open_clip.list_models()`.
-            tag: one of the model's pretrained tags, or the path of a checkpoint file.
-
-        Raises:
-            ValueError: open_clip knows no such model, or no such tag of the model.
-            RuntimeError: the weights cannot be had: no network, a missing, broken or foreign file.
-        """
-        loaded = load_pretrained(model_name, tag)
-        images = loaded.preprocessing
-        space = cls(
-            loaded.model,
-            loaded.tokenizer,
-            images["size"],
-            images["mean"],
-            images["std"],
-            name=loaded.label,
-            # open_clip's third, "random", means bicubic outside training.
-            interpolation="bilinear" if images["interpolation"] == "bilinear" else "bicubic",
-            resize_mode=images["resize_mode"],
-        )
-        if not loaded.is_local:
-            space._name = loaded.label  # a published tag says which weights it means
-        return space
-
-    @property
-    def name(self) -> str:
-        """`<given name>@<8 hex digits of a digest>`; `<model>/<tag>` for published weights."""
-        if self._name is None:
-            self._name = f"{self._label}@{self._digest()}"
-        return self._name
-
-    @property
-    def dim(self) -> int:
-        """The number of dimensions n."""
-        return self._dim
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._label!r}, dim={self._dim})"
-
-    def encode_images(self, images: Tensor) -> Tensor:
-        """Raw outputs of the image tower, at most 256 images at a time.
-
-        Args:
-            images: (B, 3, H, W), floats in [0, 1]. The model moves to their device.
-
-        Returns:
-            (B, n) float32 on the device of the images, not normalised. Computed in half precision
-            on CUDA.
-
-        Raises:
-            TypeError: not a float tensor.
-            ValueError: another shape, or values outside [0, 1].
-        """
-        device = images.device
-        if self._device() != device:
-            self._model.to(device)
-        embeddings = torch.empty(len(images), self._dim, device=device)
-        # The caller's own autocast must not reach the embeddings.
-        half = torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda")
-        with torch.no_grad(), half:
-            for start in range(0, len(images), MAX_BATCH):
-                batch = slice(start, start + MAX_BATCH)
-                inputs = self._normalise(self.crop(images[batch]))
-                embeddings[batch] = self._model.encode_image(inputs, normalize=False)
-        return embeddings
-
-    def encode_texts(self, texts: list[str]) -> Tensor:
-        """Raw outputs of the text tower.
-
-        Args:
-            texts: K texts.
-
-        Returns:
-            (K, n) float32 on the CPU, not normalised, in single precision on every device.
-        """
-        embeddings = torch.empty(len(texts), self._dim)
-        for start in range(0, len(texts), MAX_BATCH):
-            batch = slice(start, start + MAX_BATCH)
-            embeddings[batch] = self._embed_tokens(list(texts[batch]))
-        return embeddings
-
-    def crop(self, images: Tensor) -> Tensor:
-        """What the image tower sees, before normalisation.
-
-        Args:
-            images: (B, 3, H, W), floats in [0, 1].
-
-        Returns:
-            (B, 3, height, width) float32 in [0, 1], of the tower's image size.
-
-        Raises:
-            TypeError: not a float tensor.
-            ValueError: another shape, or values outside [0, 1].
-        """
-        return resize_and_crop(
-            images, self._size, mode=self._resize_mode, interpolation=self._interpolation
-        )
-
-    def _normalise(self, images: Tensor) -> Tensor:
-        from torchvision.transforms.v2 import functional
-
-        return functional.normalize(images, list(self._mean), list(self._std))
-
-    def _embed_tokens(self, texts: list[str]) -> Tensor:
-        device = self._device()
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            tokens = self._tokenizer(texts).to(device)
-            embeddings: Tensor = self._model.encode_text(tokens, normalize=False)
-        return embeddings.float().cpu()
-
-    def _device(self) -> torch.device:
-        device: torch.device = next(self._model.parameters()).device
-        return device
-
-    def _digest(self) -> str:
-        """Eight hex digits of what an embedding depends on: weights, preprocessing, tokens."""
-        digest = hashlib.blake2b(digest_size=4)
-        resizing = (self._size, self._interpolation, self._resize_mode)
-        digest.update(repr((resizing, self._mean, self._std)).encode())
-        tokens = self._tokenizer(["an image of a dog", "something red on a white background"])
-        for key, value in [*sorted(self._model.state_dict().items()), ("tokens", tokens)]:
-            digest.update(repr((key, value.dtype, tuple(value.shape))).encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
 
 
 def resolve_space(space: str | SemanticSpace) -> SemanticSpace:
-    """Turn "model/tag" into a space, and check any other object for what a space must have.
+    """Load the space "model/tag", or check that another object is a space.
 
     Args:
         space: "<open_clip model>/<tag or path of a checkpoint>", split at the first slash; or a
             `SemanticSpace`.
 
     Raises:
-        ValueError: a text of another form, or an unknown model or tag.
-        RuntimeError: the weights cannot be had.
-        TypeError: an object that lacks a part of the protocol.
+        ValueError: if the text has another form, or the model or tag is unknown.
+        RuntimeError: if the weights cannot be loaded or downloaded.
+        TypeError: if the object lacks a part of the protocol.
     """
     if isinstance(space, str):
         model_name, _, tag = space.partition("/")
@@ -278,17 +74,3 @@ def resolve_space(space: str | SemanticSpace) -> SemanticSpace:
         if not callable(getattr(space, method)):
             raise TypeError(f"{kind}.{method} cannot be called; make it a method")
     return space
-
-
-def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ValueError(f"image_size must be a positive int or (height, width), got {size!r}")
-    return sides[0], sides[1]
-
-
-def _per_channel(what: str, values: Sequence[float]) -> tuple[float, float, float]:
-    numbers = tuple(float(value) for value in values)
-    if len(numbers) != 3:
-        raise ValueError(f"{what} needs three numbers, one a channel, got {values!r}")
-    return numbers[0], numbers[1], numbers[2]

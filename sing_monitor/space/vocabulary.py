@@ -1,4 +1,4 @@
-"""Vocabularies: the default one, each concept with a prompt that reads naturally, and files."""
+"""Vocabularies of concepts: the default one, and text files of the user's own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 TEMPLATE = "an image of {}"
-# A colon alone may belong to the name, as in "3:4".
+# A colon without a space after it belongs to the name, as in "3:4".
 _NAME_AND_PROMPT = re.compile(r"(?P<name>.+?)\s*:\s+(?P<prompt>.+)")
 
-_COLOURS = "red orange yellow green blue purple pink brown black white grey gold silver teal beige"
+_COLORS = "red orange yellow green blue purple pink brown black white grey gold silver teal beige"
 
 _TEXTURES = (
     "striped dotted checkered zigzag woven knitted furry feathered scaly wrinkled bumpy smooth "
@@ -42,13 +42,13 @@ _SCENES = {
 
 DEFAULT_CONCEPTS: Mapping[str, str] = MappingProxyType(
     {
-        **{colour: f"something {colour}" for colour in _COLOURS.split()},
+        **{color: f"something {color}" for color in _COLORS.split()},
         **{texture: f"a {texture} texture" for texture in _TEXTURES.split()},
         **{material: f"something made of {material}" for material in _MATERIALS.split()},
         **_SCENES,
     }
 )
-"""Sixty concepts, name -> prompt: fifteen each of colours, textures, materials and scenes."""
+"""Sixty concepts, name -> prompt: fifteen each of colors, textures, materials and scenes."""
 
 
 def read_vocabulary(
@@ -56,20 +56,21 @@ def read_vocabulary(
 ) -> dict[str, tuple[str, ...]]:
     """Read concepts from a text file in UTF-8, in any language.
 
-    One concept a line: a plain word, which is put into every template, or ``name: prompt``, whose
-    prompt is taken as it stands. A name on several such lines has several prompts. Empty lines and
-    lines that start with ``#`` are passed over.
+    Each line holds a concept: a plain word, which goes into every template, or ``name: prompt``
+    with a prompt of its own. A name on several such lines has several prompts. Empty lines and
+    lines that start with ``#`` are ignored.
 
     Args:
         path: the file.
         templates: for plain words, each with "{}" once.
 
     Returns:
-        Name -> prompts, in the order of the file; of several prompts the embeddings are averaged.
+        Name -> prompts, in the order of the file. The embeddings of several prompts are averaged.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: the file is not UTF-8 or names nothing, or a template does not hold "{}" once.
+        OSError: if the file cannot be read.
+        ValueError: if the file is not UTF-8 or holds no concept, or a template does not hold "{}"
+            exactly once.
     """
     for template in templates:
         if template.count("{}") != 1:
@@ -98,20 +99,20 @@ def read_vocabulary(
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Read the classes' names from a text file in UTF-8: one a line, in the order of the labels.
+    """Read names of classes from a text file in UTF-8: one a line, in the order of the labels.
 
-    Empty lines are passed over.
+    Empty lines are ignored.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: the file is not UTF-8.
+        OSError: if the file cannot be read.
+        ValueError: if the file is not UTF-8.
     """
     return _lines(path)
 
 
 def _lines(path: Path) -> list[str]:
     try:
-        # A byte order mark, as Windows editors write it, belongs to no word.
+        # Without the byte order mark that Windows editors write at the beginning.
         lines = path.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from None

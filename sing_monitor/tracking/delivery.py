@@ -1,4 +1,4 @@
-"""From the spool to MLflow: what is kept, how each kind of file is sent, and when."""
+"""From the spool to the tracker: what is kept, how each kind of file is sent, and when."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from sing_monitor.tracking.kept_scalars import MLFLOW_PATIENCE_SECONDS, KeptScalars
+from sing_monitor.tracking.backend import Run
+from sing_monitor.tracking.errors import reason
+from sing_monitor.tracking.kept_scalars import KeptScalars
 from sing_monitor.tracking.spool import DeliveryError, NotYetError, Spool
-from sing_monitor.tracking.store import check_answers, reason, redact, short_waits
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-# The shortest limit of any MLflow version; newer ones take 8,000.
-_TAG_LENGTH = 5000
 _TAGS = "tags.json"
 _ARTIFACTS = "artifacts"
 _SCALARS = "scalars"
@@ -31,18 +26,13 @@ class Delivery:
     """Keeps what is meant for one run in a spool, and sends it.
 
     Args:
-        client: knows the tracking URI.
-        run_id: the MLflow run.
+        run: takes what is sent.
         spool: holds what waits.
         tags: that come with the first ones.
     """
 
-    def __init__(
-        self, client: MlflowClient, run_id: str, spool: Spool, tags: Mapping[str, str]
-    ) -> None:
-        self._client = client
-        self._run_id = run_id
-        self._uri = str(client.tracking_uri)
+    def __init__(self, run: Run, spool: Spool, tags: Mapping[str, str]) -> None:
+        self._run = run
         self._spool = spool
         self._tags = dict(tags)
         self._in_flight: set[Path] = set()  # scalars that this process's logger may still send
@@ -52,7 +42,7 @@ class Delivery:
 
     @property
     def pending(self) -> int:
-        """How many files have not reached MLflow yet."""
+        """How many files have not reached the tracker yet."""
         return len(self._spool.files())
 
     def kept(self, pattern: str) -> list[Path]:
@@ -73,14 +63,14 @@ class Delivery:
         Raises:
             OSError: if the disk refuses.
         """
-        self._tags |= {key: value[:_TAG_LENGTH] for key, value in tags.items()}
+        self._tags |= tags
         waiting = self._spool.folder / _TAGS
         old = json.loads(waiting.read_text("utf-8")) if waiting.exists() else {}
         text = json.dumps(old | self._tags)
         self._spool.put(_TAGS, lambda path: path.write_text(text, "utf-8"))
         self._tags = {}
 
-    def put_scalars(self, name: str, scalars: KeptScalars) -> None:
+    def put_scalars(self, name: str, scalars: KeptScalars, *, by_logger: bool = True) -> None:
         """Keep what a logger of this process is about to log.
 
         Raises:
@@ -88,7 +78,8 @@ class Delivery:
         """
         name = f"{_SCALARS}/{name}.json"
         self._spool.put(name, scalars.save)
-        self._in_flight.add(self._spool.folder / name)
+        if by_logger:
+            self._in_flight.add(self._spool.folder / name)
 
     def keep(self, what: str, put: Callable[[], None]) -> None:
         """Put files into the spool, and deliver.
@@ -132,7 +123,7 @@ class Delivery:
         if self._is_open and self._silence is not None:
             raise self._silence
         try:
-            check_answers(self._uri)
+            self._run.store.check()
         except OSError as error:
             self._silence = error
             raise
@@ -159,14 +150,13 @@ class Delivery:
         failure: Exception | None = None
         try:
             self.ask()
-            with short_waits():
-                failure = self._spool.deliver(send)
+            failure = self._spool.deliver(send)
         # Whatever a proxy answers, the files wait.
         except Exception as error:
             failure = error
         if failure is not None:
             raise DeliveryError(
-                f"{self.pending} files could not be sent to MLflow at {redact(self._uri)}: "
+                f"{self.pending} files could not be sent to {self._run.store.place}: "
                 f"{reason(failure)}. They wait in {self._spool.folder} for the next try.",
                 self.pending,
             ) from None
@@ -191,27 +181,22 @@ class Delivery:
     def _send(self, file: Path, deadline: float | None) -> None:
         name = file.relative_to(self._spool.folder)
         if name == Path(_TAGS):
-            from mlflow.entities import RunTag
-
-            tags = json.loads(file.read_text("utf-8"))
-            entities = [RunTag(key, value) for key, value in tags.items()]
-            self._client.log_batch(self._run_id, tags=entities, synchronous=True)
+            self._run.put_tags(json.loads(file.read_text("utf-8")))
         elif name.parts[0] == _SCALARS:
             self._send_scalars(file, deadline)
         else:
-            folder = name.relative_to(_ARTIFACTS).parent.as_posix()
-            self._client.log_artifact(self._run_id, str(file), folder)
+            self._run.put_file(name.relative_to(_ARTIFACTS).as_posix(), file)
 
     def _send_scalars(self, file: Path, deadline: float | None) -> None:
         """Send what the logger has not brought; while it may still bring it, only look."""
         scalars = KeptScalars.load(file)
-        is_fresh = time.time() < scalars.timestamp / 1000 + MLFLOW_PATIENCE_SECONDS
+        is_fresh = time.time() < scalars.timestamp / 1000 + self._run.logger_seconds
         is_in_flight = file in self._in_flight and is_fresh
-        while not scalars.have_arrived(self._client, self._run_id):
+        while not scalars.have_arrived(self._run):
             if is_in_flight and deadline is None:
                 raise NotYetError
             if not is_in_flight or time.monotonic() > (deadline or 0.0):
-                scalars.send(self._client, self._run_id)
+                scalars.send(self._run)
                 break
             time.sleep(0.1)
         self._in_flight.discard(file)

@@ -1,4 +1,4 @@
-"""Scalars of one validation, kept beside the logger that was given them until MLflow has them.
+"""Scalars of one validation, kept beside the logger that was given them until the run has them.
 
 A logger that writes in a thread of its own (``synchronous=False``) drops what a dead server does
 not take, and what a killed process had not sent yet. Here it can be looked up and sent again.
@@ -10,13 +10,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-# MLflow's own tries end within that time: 7 retries with pauses of up to two minutes.
-MLFLOW_PATIENCE_SECONDS = 1200.0
+from sing_monitor.tracking.backend import Run
 
 
 @dataclass(frozen=True)
@@ -25,7 +20,7 @@ class KeptScalars:
 
     Args:
         metrics: value by logged name.
-        step: MLflow's.
+        step: the tracker's.
         timestamp: ms, not later than the logger's own.
         witness: the name whose value tells this validation from all others.
     """
@@ -44,19 +39,13 @@ class KeptScalars:
         """Read the file of :meth:`save`."""
         return cls(**json.loads(path.read_text("utf-8")))
 
-    def have_arrived(self, client: MlflowClient, run_id: str) -> bool:
+    def have_arrived(self, run: Run) -> bool:
         """Whether the run holds them, from the logger or from an earlier :meth:`send`.
 
         The step alone would not tell: a resumed run comes by the same step again.
         """
-        return any(
-            point.value == self.metrics[self.witness] and point.timestamp >= self.timestamp
-            for point in client.get_metric_history(run_id, self.witness)
-        )
+        return run.has_scalar(self.witness, self.metrics[self.witness], self.timestamp)
 
-    def send(self, client: MlflowClient, run_id: str) -> None:
+    def send(self, run: Run) -> None:
         """Log them as the logger would have done."""
-        from mlflow.entities import Metric
-
-        points = [Metric(k, v, self.timestamp, self.step) for k, v in self.metrics.items()]
-        client.log_batch(run_id, metrics=points, synchronous=True)
+        run.put_scalars(self.metrics, self.step, self.timestamp)

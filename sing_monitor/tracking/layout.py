@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Layout:
         """The run's tag for ``key``."""
         return f"{self.folder}.{key}"
 
-    def tags(self, all_tags: dict[str, str]) -> dict[str, str]:
+    def tags(self, all_tags: Mapping[str, str]) -> dict[str, str]:
         """This monitor's tags among all tags of a run, by key."""
         start = f"{self.folder}."
         found = {k.removeprefix(start): v for k, v in all_tags.items() if k.startswith(start)}
@@ -115,7 +115,7 @@ class Layout:
         return f"{own}/{rest}" if slash and name == (self.name or "") else None
 
 
-def monitor_names(tags: dict[str, str]) -> list[str | None]:
+def monitor_names(tags: Mapping[str, str]) -> list[str | None]:
     """Names of the monitors that stored something in a run, from the run's tags."""
     found = (_SCHEMA_TAG.fullmatch(tag) for tag in sorted(tags))
     return [match[1] for match in found if match]

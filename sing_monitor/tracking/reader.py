@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +14,13 @@ from numpy.typing import NDArray
 
 from sing_monitor.alerts import parse_fired
 from sing_monitor.snapshot import Snapshot
+from sing_monitor.tracking.backend import Store
+from sing_monitor.tracking.errors import reason
 from sing_monitor.tracking.layout import Layout, load_sheet, monitor_names, parse_validation
 from sing_monitor.tracking.runs import metric_histories, metric_prefix, own_metrics
-from sing_monitor.tracking.store import (
-    ArtifactNotFoundError,
-    RunNotFoundError,
-    reaching,
-    reason,
-    redact,
-)
+from sing_monitor.tracking.stores import open_store
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
     from pandas import DataFrame, Series
 
 GLOBAL_STEP, STAGE = "monitor/global_step", "monitor/stage"
@@ -42,14 +34,19 @@ class RunReader:
     no such run, and ValueError if a file is damaged.
 
     Args:
-        uri: the tracking URI.
-        run_id: the MLflow run.
+        uri: of the store: a tracking URI of MLflow's, or a folder of runs.
+        run_id: the run.
         name: of the monitor, as given to the callback.
     """
 
     uri: str
     run_id: str
     name: str | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store that holds the run."""
+        return open_store(self.uri)
 
     @property
     def layout(self) -> Layout:
@@ -68,12 +65,12 @@ class RunReader:
 
     def validations(self) -> list[tuple[int, int]]:
         """Epoch and global step of each validation that left tables, in order."""
-        found = (parse_validation(path) for path in self._listing(self.layout.folder))
+        found = (parse_validation(path) for path in self._files(self.layout.folder))
         return sorted(pair for pair in found if pair)
 
     def tables(self, epoch: int, step: int) -> list[str]:
         """Names of the tables that one validation left, sorted."""
-        found = map(Path, self._listing(self.layout.validation(epoch, step)))
+        found = map(Path, self._files(self.layout.validation(epoch, step)))
         return [path.stem for path in found if path.suffix == ".parquet"]
 
     def table(
@@ -121,12 +118,12 @@ class RunReader:
             return Snapshot.load(path)
 
     def scalars(self, keys: Sequence[str] | None = None, others: Sequence[str] = ()) -> DataFrame:
-        """The curves: one row for each validation, sorted by MLflow's step.
+        """The curves: one row for each validation, sorted by the tracker's step.
 
-        Columns: epoch, global_step (join tables by these two), step (MLflow's), timestamp (UTC,
-        when it was logged), then one for each metric. NaN stands for what was not logged and for
-        infinities. Where a resumed run logged a step again, the newest value counts; so it does
-        where the trainer came by the same epoch and global step at another step of MLflow's.
+        Columns: epoch, global_step (join tables by these two), step (the tracker's), timestamp
+        (UTC, when it was logged), then one for each metric. NaN stands for what was not logged and
+        for infinities. Where a resumed run logged a step again, the newest value counts; so it
+        does where the trainer came by the same epoch and global step at another step.
 
         Args:
             keys: of the catalogue; None: all that this monitor logged.
@@ -134,14 +131,14 @@ class RunReader:
         """
         import pandas as pd
 
-        with reaching(self.uri, self.run_id) as client:
-            run = self._run(client)
-            logged = own_metrics(run, self.layout)
-            wanted = list(logged) if keys is None else list(keys)
-            names = {key: logged.get(key, "") for key in (GLOBAL_STEP, STAGE, *wanted)}
-            prefix = metric_prefix(run, self.layout)
-            names |= {other: prefix + other for other in ("epoch", *others)}
-            points = metric_histories(client, run, names)
+        store = self.store
+        run = store.run(self.run_id)
+        logged = own_metrics(store, run, self.layout)
+        wanted = list(logged) if keys is None else list(keys)
+        names = {key: logged.get(key, "") for key in (GLOBAL_STEP, STAGE, *wanted)}
+        prefix = metric_prefix(store, run, self.layout)
+        names |= {other: prefix + other for other in ("epoch", *others)}
+        points = metric_histories(store, run, names)
         is_own = points["key"].isin([GLOBAL_STEP, *wanted])
         timestamp = points[is_own].groupby("step")["timestamp"].max()
         history = points.pivot(index="step", columns="key", values="value")
@@ -164,21 +161,20 @@ class RunReader:
 
     def alerts(self) -> dict[str, int]:
         """The alerts that fired, by name, and in which epoch; the config has their messages."""
-        with reaching(self.uri, self.run_id) as client:
-            tags = self.layout.tags(self._run(client).data.tags)
+        tags = self.layout.tags(self.store.run(self.run_id).tags)
         return parse_fired(tags.get("alerts"))
 
     def other_metrics(self) -> list[str]:
         """Metrics of the run that no monitor logged, such as its own accuracy and loss."""
-        with reaching(self.uri, self.run_id) as client:
-            run = self._run(client)
+        store = self.store
+        run = store.run(self.run_id)
         ours = {
             metric
-            for name in {self.name, *monitor_names(run.data.tags)}
-            for metric in own_metrics(run, Layout(name)).values()
+            for name in {self.name, *monitor_names(run.tags)}
+            for metric in own_metrics(store, run, Layout(name)).values()
         }
-        prefix = metric_prefix(run, self.layout)
-        names = {metric.removeprefix(prefix) for metric in run.data.metrics.keys() - ours}
+        prefix = metric_prefix(store, run, self.layout)
+        names = {metric.removeprefix(prefix) for metric in run.metrics.keys() - ours}
         return sorted(names - {"epoch"})
 
     def thumbnails(self, ids: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
@@ -198,84 +194,37 @@ class RunReader:
 
     def sheets(self) -> Iterator[tuple[str, list[str]]]:
         """The sheets of thumbnails, newest first: path without suffix, ids in tile order."""
-        for listed in reversed(self._listing(self.layout.sprites)):
+        for listed in reversed(self._files(self.layout.sprites)):
             if listed.endswith(".json"):
                 with self._artifact(listed) as path:
                     ids: list[str] = json.loads(path.read_text(encoding="utf-8"))
                 yield listed.removesuffix(".json"), ids
 
-    def _run(self, client: MlflowClient) -> Run:
-        run = client.get_run(self.run_id)
-        if run.info.lifecycle_stage != "active":
-            raise RunNotFoundError(
-                f"run {self.run_id} in MLflow at {redact(self.uri)} was deleted; "
-                "restore it there, or choose another."
-            )
-        return run
-
-    def _listing(self, folder: str) -> list[str]:
-        with reaching(self.uri, self.run_id) as client:
-            return sorted(info.path for info in client.list_artifacts(self.run_id, folder))
+    def _files(self, folder: str) -> list[str]:
+        return self.store.files(self.run_id, folder)
 
     @contextmanager
     def _artifact(self, path: str) -> Iterator[Path]:
-        """A local copy of one file of the run, gone after the block."""
-        with tempfile.TemporaryDirectory() as folder:
-            with reaching(self.uri, self.run_id) as client:
-                try:
-                    local = self._download(client, path, folder)
-                except Exception:
-                    self._explain_missing(client, path)
-                    raise
+        """One file of the run on the local disk, for the length of the block."""
+        with self.store.read_file(self.run_id, path) as local:
             try:
-                yield Path(local)
+                yield local
             except (ValueError, OSError) as error:
                 raise ValueError(
                     f"{path} of run {self.run_id} cannot be read: {reason(error)}. "
                     "It is damaged, or another version wrote it."
                 ) from None
 
-    def _download(self, client: MlflowClient, path: str, folder: str) -> str:
-        """By the address of the run's folder: MLflow would look the run up twice for each file."""
-        from mlflow.artifacts import download_artifacts
-
-        root = _artifact_root(self.uri, self.run_id)
-        # MLflow takes these for the end of the path, and would look elsewhere.
-        if {"?", "#"} & set(root):
-            return client.download_artifacts(self.run_id, path, folder)
-        return download_artifacts(
-            artifact_uri=f"{root.rstrip('/')}/{path}", dst_path=folder, tracking_uri=self.uri
-        )
-
-    def _explain_missing(self, client: MlflowClient, path: str) -> None:
-        run = self._run(client)
-        folder, _, name = path.rpartition("/")
-        present = [i.path for i in client.list_artifacts(self.run_id, folder)]
-        if path in present:
-            return
-        have = ", ".join(sorted(p.rpartition("/")[2] for p in present)) or "nothing"
-        raise ArtifactNotFoundError(
-            f"run {self.run_id} has no {name} in {folder}; the folder holds {have}. "
-            f"Its files are kept at {redact(run.info.artifact_uri)}."
-        ) from None
-
 
 def _is_newest(validations: DataFrame) -> Series[bool]:
     """Whether each is the last of its epoch, global step and stage.
 
-    Lightning's batch counter, which is MLflow's step, is off by one after some resumes.
+    Lightning's batch counter, which is the logger's step, is off by one after some resumes.
     """
     in_time = validations.sort_values("timestamp", kind="stable")
     repeated = in_time.duplicated(["epoch", "global_step", "stage"], keep="last")
     is_placed = validations[["epoch", "global_step"]].notna().all(axis=1)
     return ~(repeated.reindex(validations.index) & is_placed)
-
-
-@lru_cache(maxsize=4096)
-def _artifact_root(uri: str, run_id: str) -> str:
-    """Where MLflow keeps the run's files; it never changes."""
-    with reaching(uri, run_id) as client:
-        return str(client.get_run(run_id).info.artifact_uri)
 
 
 def _as_list(value: object) -> object:

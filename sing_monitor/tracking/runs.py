@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sing_monitor.tracking.layout import MARKER_TAG, Layout, monitor_names
-from sing_monitor.tracking.store import NotFoundError, gather, reaching, redact
+from sing_monitor.tracking.backend import Store, StoredRun
+from sing_monitor.tracking.layout import Layout, monitor_names
+from sing_monitor.tracking.stores import open_store
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
     from pandas import DataFrame
 
-RUNS_PER_PAGE = 1000
 _RUN_COLUMNS = (
     "run_id",
     "name",
@@ -38,7 +35,7 @@ def list_runs(uri: str, experiment: str | None = None) -> DataFrame:
     catalogue key. Deleted runs are absent.
 
     Args:
-        uri: the tracking URI.
+        uri: of the store: a tracking URI of MLflow's, or a folder of runs.
         experiment: an experiment's name; None: all of them.
 
     Raises:
@@ -47,21 +44,11 @@ def list_runs(uri: str, experiment: str | None = None) -> DataFrame:
     """
     import pandas as pd
 
-    with reaching(uri) as client:
-        experiments = dict(_experiments(client))
-        if experiment is not None:
-            chosen = {key: name for key, name in experiments.items() if name == experiment}
-            if not chosen:
-                raise NotFoundError(
-                    f"MLflow at {redact(uri)} has no experiment {experiment!r}; "
-                    f"it has {', '.join(sorted(experiments.values()))}."
-                )
-            experiments = chosen
-        runs = list(monitored_runs(client, list(experiments)))
+    store = open_store(uri)
     rows = [
-        _run_row(run, name, experiments[run.info.experiment_id])
-        for run in runs
-        for name in monitor_names(run.data.tags)
+        _run_row(store, run, name)
+        for run in store.runs(experiment)
+        for name in monitor_names(run.tags)
     ]
     others = sorted({column for row in rows for column in row} - set(_RUN_COLUMNS))
     frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, *others])
@@ -72,96 +59,64 @@ def list_runs(uri: str, experiment: str | None = None) -> DataFrame:
     return frame
 
 
-def _experiments(client: MlflowClient) -> Iterator[tuple[str, str]]:
-    token = None
-    while token != "":
-        page = client.search_experiments(max_results=RUNS_PER_PAGE, page_token=token)
-        yield from ((found.experiment_id, found.name) for found in page)
-        token = page.token or ""
-
-
-def monitored_runs(client: MlflowClient, experiment_ids: list[str]) -> Iterator[Run]:
-    """Every run of some experiments that a monitor wrote to, newest first."""
-    token = None
-    while token != "":
-        page = client.search_runs(
-            experiment_ids,
-            f"tags.`{MARKER_TAG}` = 'true'",
-            max_results=RUNS_PER_PAGE,
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        yield from page
-        token = page.token or ""
-
-
-def _run_row(run: Run, name: str | None, experiment: str) -> dict[str, Any]:
+def _run_row(store: Store, run: StoredRun, name: str | None) -> dict[str, Any]:
     layout = Layout(name)
-    metrics = own_metrics(run, layout)
+    metrics = own_metrics(store, run, layout)
     return {
-        **{key: finite(run.data.metrics[metric]) for key, metric in metrics.items()},
-        **{f"sing.{key}": value for key, value in layout.tags(run.data.tags).items()},
-        **{f"param.{key}": value for key, value in run.data.params.items()},
-        "run_id": run.info.run_id,
+        **{key: finite(run.metrics[metric]) for key, metric in metrics.items()},
+        **{f"sing.{key}": value for key, value in layout.tags(run.tags).items()},
+        **{f"param.{key}": value for key, value in run.params.items()},
+        "run_id": run.run_id,
         "name": name,
-        "run_name": run.info.run_name,
-        "experiment": experiment,
-        "experiment_id": run.info.experiment_id,
-        "status": run.info.status,
-        "start_time": run.info.start_time,
-        "end_time": run.info.end_time,
+        "run_name": run.run_name,
+        "experiment": run.experiment,
+        "experiment_id": run.experiment_id,
+        "status": run.status,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
     }
 
 
-def metric_prefix(run: Run, layout: Layout) -> str:
-    """What Lightning's MLFlowLogger put before every metric's name in a run."""
-    return logged_prefix(layout.tags(run.data.tags).get("metric_prefix", ""))
+def metric_prefix(store: Store, run: StoredRun, layout: Layout) -> str:
+    """What the logger put before every metric's name in a run."""
+    return store.logged_prefix(layout.tags(run.tags).get("metric_prefix", ""))
 
 
-def logged_prefix(prefix: str) -> str:
-    """What Lightning's MLFlowLogger puts before every metric's name, given its ``prefix``."""
-    return re.sub(r"[^a-zA-Z0-9_/. -]+", "", prefix) + "-" if prefix else ""
-
-
-def own_metrics(run: Run, layout: Layout) -> dict[str, str]:
+def own_metrics(store: Store, run: StoredRun, layout: Layout) -> dict[str, str]:
     """Logged names by catalogue key, of the groups that the writer named."""
-    groups = set(layout.tags(run.data.tags).get("groups", "").split(","))
-    prefix = metric_prefix(run, layout)
+    groups = set(layout.tags(run.tags).get("groups", "").split(","))
+    prefix = metric_prefix(store, run, layout)
     found = {
         layout.catalogue_key(metric.removeprefix(prefix)): metric
-        for metric in sorted(run.data.metrics)
+        for metric in sorted(run.metrics)
         if metric.startswith(prefix)
     }
     return {key: metric for key, metric in found.items() if key and key.split("/")[0] in groups}
 
 
-def metric_histories(client: MlflowClient, run: Run, names: Mapping[str, str]) -> DataFrame:
+def metric_histories(store: Store, run: StoredRun, names: Mapping[str, str]) -> DataFrame:
     """Columns key, step, timestamp (ms) and value; of each key and step the newest value.
 
     Args:
-        client: knows the tracking URI.
-        run: the MLflow run.
+        store: holds the run.
+        run: the run.
         names: metrics by the key they get; those that the run does not hold have no rows.
     """
     import pandas as pd
 
-    held = {key: metric for key, metric in names.items() if metric in run.data.metrics}
-
-    def read(metric: str) -> list[Metric]:
-        return client.get_metric_history(run.info.run_id, metric)
-
-    found = gather(str(client.tracking_uri), read, held.values())
-    points = [
-        (key, point.step, point.timestamp, finite(point.value))
-        for key, history in zip(held, found, strict=True)
-        for point in history
-    ]
-    frame = pd.DataFrame(points, columns=["key", "step", "timestamp", "value"])
-    frame = frame.astype({"step": "int64", "timestamp": "int64", "value": "float64"})
+    held = {key: metric for key, metric in names.items() if metric in run.metrics}
+    points = store.history(run.run_id, list(dict.fromkeys(held.values())))
+    points = points.astype({"step": "int64", "timestamp": "int64", "value": "float64"})
+    points["value"] = points["value"].map(finite)
+    keys = pd.DataFrame({"key": list(held), "metric": list(held.values())}, dtype=object)
+    frame = keys.merge(points.astype({"metric": object}), on="metric").drop(columns="metric")
     newest = frame.sort_values("timestamp", kind="stable")
     return newest.drop_duplicates(["key", "step"], keep="last")
 
 
 def finite(value: float) -> float:
-    """MLflow's databases store infinity as 1.797e308, which would ruin any chart."""
+    """The value, or NaN for an infinite one, which would ruin any chart.
+
+    MLflow's databases store infinity as 1.797e308.
+    """
     return value if abs(value) < 1e300 else np.nan

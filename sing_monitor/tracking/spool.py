@@ -1,4 +1,4 @@
-"""Files on their way to MLflow, kept on the local disk until they have arrived."""
+"""Files on their way to the tracker, kept on the local disk until they have arrived."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from sing_monitor.tracking.whole_files import write_whole
 
 SPOOL_DIR = ".sing_spool"
 ABOUT = "spool.json"
@@ -73,7 +75,7 @@ def _refusal(folder: Path) -> OSError | None:
 
 
 class DeliveryError(OSError):
-    """Something has not reached MLflow. One sentence, without credentials.
+    """Something has not reached the tracker. One sentence, without credentials.
 
     Attributes:
         pending: how many files wait in the spool.
@@ -116,15 +118,8 @@ class Spool:
         about = self.folder / ABOUT
         if target != about and not about.exists():
             self.put(ABOUT, lambda path: path.write_text(self._about, encoding="utf-8"))
-        # Names with a dot in front are not delivered. A second try takes the same name, so that
-        # killed processes do not pile up halves.
-        half = target.with_name(f".{target.name}.part")
-        try:
-            write(half)
-            os.replace(half, target)
-        except BaseException:
-            half.unlink(missing_ok=True)
-            raise
+        # Names with a dot in front are not delivered.
+        write_whole(target, write)
 
     def files(self) -> list[Path]:
         """What waits. JSON comes last: where it names another file, that one is there already."""

@@ -1,4 +1,4 @@
-"""Write findings to MLflow and read them back; nobody else needs to know where things lie.
+"""Write findings to a run; nobody else needs to know where things lie.
 
 A run holds, under ``sing/`` (``sing.<name>/`` for a named monitor)::
 
@@ -25,84 +25,65 @@ from numpy.typing import NDArray
 
 from sing_monitor.findings import Findings
 from sing_monitor.snapshot import Snapshot
+from sing_monitor.tracking.backend import Run
 from sing_monitor.tracking.delivery import Delivery
 from sing_monitor.tracking.kept_scalars import KeptScalars
 from sing_monitor.tracking.layout import MARKER_TAG, SCHEMA, Layout, check_thumbnail, save_sheet
 from sing_monitor.tracking.reader import GLOBAL_STEP, RunReader
-from sing_monitor.tracking.runs import list_runs, logged_prefix
-from sing_monitor.tracking.spool import DeliveryError, Spool
-from sing_monitor.tracking.store import (
-    ArtifactNotFoundError,
-    NotFoundError,
-    RunNotFoundError,
-    StoreError,
-    gather,
-    redact,
-)
+from sing_monitor.tracking.spool import Spool
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from pandas import DataFrame
-
-__all__ = [
-    "SCHEMA",
-    "ArtifactNotFoundError",
-    "DeliveryError",
-    "Layout",
-    "NotFoundError",
-    "RunNotFoundError",
-    "RunReader",
-    "RunWriter",
-    "StoreError",
-    "gather",
-    "list_runs",
-    "redact",
-]
 
 
 class RunWriter:
     """Writes one monitor's findings to one run.
 
-    Everything goes to a local spool first and leaves it when MLflow has it. What MLflow does not
-    take now is sent with the next call, by the next process that writes to the same run, or by
-    ``sing-monitor sync``.
+    Everything goes to a local spool first and leaves it when the tracker has it. What the tracker
+    does not take now is sent with the next call, by the next process that writes to the same run,
+    or by ``sing-monitor sync``.
 
     Every method raises `DeliveryError` if something has not arrived; its sentence says why, and
     whether it is kept or lost.
 
     Args:
-        client: knows the tracking URI.
-        run_id: the MLflow run.
-        spool_dir: where the spools of all runs are kept.
+        run: to write to.
+        spool_dir: where the spools of all runs are kept; a store that has a place of its own for
+            them, such as a folder of runs, needs none.
         name: of the monitor, for runs that have several.
 
     Raises:
-        ValueError: if the name cannot be part of a folder's name.
+        ValueError: if the name cannot be part of a folder's name, or the store needs a place for
+            spools.
 
     Example::
 
-        writer = RunWriter(MlflowClient("sqlite:///mlflow.db"), run_id, Path("spool"))
+        run = create_run("runs/", run_name="resnet18")
+        writer = RunWriter(run)
         writer.describe({"concepts": ["red"]}, {"reference": "text"})
         writer.write(findings, epoch=7, step=1234)
     """
 
-    def __init__(
-        self, client: MlflowClient, run_id: str, spool_dir: Path, name: str | None = None
-    ) -> None:
+    def __init__(self, run: Run, spool_dir: Path | None = None, name: str | None = None) -> None:
         self.layout = Layout(name)
-        self.spool_dir = Path(spool_dir)
+        place = run.store.own_spool or spool_dir
+        if place is None:
+            raise ValueError(
+                f"a run in {run.store.place} needs a folder for what waits: spool_dir."
+            )
+        self.spool_dir = Path(place)
         self.is_described = False
-        uri = str(client.tracking_uri)
-        self._reader = RunReader(uri, run_id, name)
-        # A relative sqlite URI means nothing without the folder it is relative to.
+        self._run = run
+        self._reader = RunReader(run.store.uri, run.run_id, name)
+        # A relative address means nothing without the folder it is relative to.
         about = {
-            "tracking_uri": redact(uri),
+            "tracking_uri": run.store.address,
             "working_directory": str(Path.cwd()),
-            "run_id": run_id,
+            "run_id": run.run_id,
             "name": name,
         }
-        spool = Spool(self.spool_dir / run_id / self.layout.folder, about)
-        self._delivery = Delivery(client, run_id, spool, {MARKER_TAG: "true"})
+        spool = Spool(self.spool_dir / run.run_id / self.layout.folder, about)
+        self._delivery = Delivery(run, spool, {MARKER_TAG: "true"})
         self._groups: set[str] = set()
         self._stored_ids: set[str] | None = None
 
@@ -111,9 +92,9 @@ class RunWriter:
 
         Args:
             config: settings that JSON can hold.
-            tags: key -> value, stored as ``sing.<key>``, cut to MLflow's limit. Known keys are
-                ``reference``, ``space``, ``head``, ``model``, ``alerts`` and ``metric_prefix`` (the
-                ``prefix`` of the MLFlowLogger, without which the reader cannot find the curves).
+            tags: key -> value, stored as ``sing.<key>``, cut to the tracker's limit. Known keys
+                are ``reference``, ``space``, ``head``, ``model``, ``alerts`` and ``metric_prefix``
+                (the ``prefix`` of the logger, without which the reader cannot find the curves).
         """
         text = json.dumps(config, indent=2, ensure_ascii=False)
 
@@ -184,30 +165,34 @@ class RunWriter:
         *,
         epoch: int,
         step: int,
-        mlflow_step: int,
+        tracker_step: int,
         metric_prefix: str = "",
+        by_logger: bool = True,
     ) -> None:
         """Keep what a logger is about to log, until a delivery finds it in the run.
 
-        While this process may still log it, deliveries only look. The last one of the process, or
-        another process's, sends what is missing.
+        While a logger of this process may still bring it, deliveries only look. The last one of
+        the process, or another process's, sends what is missing. To a run that no logger writes
+        to, the next delivery sends it.
 
         Args:
             scalars: value by catalogue key.
             epoch: the trainer's current epoch.
             step: the trainer's global step.
-            mlflow_step: the step that the logger gives to MLflow.
+            tracker_step: the step that the logger gives to the tracker.
             metric_prefix: the ``prefix`` of the logger.
+            by_logger: whether a logger of this process brings them; else the next delivery does.
 
         Raises:
             OSError: if the disk refuses.
         """
-        prefix = logged_prefix(metric_prefix)
+        prefix = self._run.store.logged_prefix(metric_prefix)
         witness = prefix + self.layout.metric(GLOBAL_STEP)
         metrics = {prefix + self.layout.metric(key): value for key, value in scalars.items()}
         metrics |= {f"{prefix}epoch": float(epoch), witness: float(step)}
-        kept = KeptScalars(metrics, mlflow_step, int(time.time() * 1000), witness)
-        self._delivery.put_scalars(f"epoch={epoch:04d}-step={step:08d}", kept)
+        kept = KeptScalars(metrics, tracker_step, int(time.time() * 1000), witness)
+        name = f"epoch={epoch:04d}-step={step:08d}"
+        self._delivery.put_scalars(name, kept, by_logger=by_logger)
 
     def together(self) -> AbstractContextManager[None]:
         """Write several things in a block and deliver at its end: a server is asked only once."""
@@ -215,7 +200,7 @@ class RunWriter:
 
     @property
     def pending(self) -> int:
-        """How many files have not reached MLflow yet."""
+        """How many files have not reached the tracker yet."""
         return self._delivery.pending
 
     def deliver(self, *, last: bool = False) -> None:
@@ -242,7 +227,7 @@ class RunWriter:
             stored.update(ids)
 
     def _known_ids(self) -> set[str]:
-        """Ids in the run and in the spool. While MLflow cannot say, only those in the spool."""
+        """Ids in the run and in the spool. While the store cannot say, only those of the spool."""
         if self._stored_ids is None:
             waiting = self._delivery.kept(f"{self.layout.sprites}/*.json")
             known = {i for file in waiting for i in json.loads(file.read_text())}

@@ -11,10 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sing_monitor.head.geometry import HeadGeometry, coordinates
+from sing_monitor.head.feature_split import coordinates
+from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import deviations, row_blocks, working
 from sing_monitor.scores.pairs import CENTERED, PLAIN, Pair
-from sing_monitor.translate.ridge import Statistics, enough_for, statistics_of
+from sing_monitor.translate.ridge import Statistics, solution_dtype, statistics_of
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
 from sing_monitor.translate.translator import LinearTranslator
 
@@ -166,7 +167,7 @@ def cross_fit(
         sample: feature vectors of fold 0 and of fold 1, each (..., m), for ``slopes``.
         feature_dim: how many features rho is relative to the mean variance of; None: m.
     """
-    products = enough_for(ridge, features)
+    products = solution_dtype(ridge, features)
     even, odd = (
         statistics_of(
             features, embeddings, (folds == fold).nonzero().flatten(), products, feature_dim

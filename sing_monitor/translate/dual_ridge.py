@@ -1,4 +1,4 @@
-"""The same ridge regression by products between images: for fewer images than features.
+"""Ridge regression that fits translators, in its dual form: for fewer images than features.
 
 With the features X about their mean, (N, m), the primal form needs ``X'X``, m x m, the dual form
 ``X X'``, N x N, since ``(X'X + lambda I)^-1 X' = X' (X X' + lambda I)^-1``. Both have the same
@@ -29,29 +29,30 @@ from sing_monitor.row_blocks import (
 from sing_monitor.translate.ridge_parts import Moments, check_samples, factorize, solved
 from sing_monitor.translate.translator import LinearTranslator
 
-# Features at a time: what is gathered of them stays small beside the features themselves.
+# Features at a time: a gathered block stays small beside all features.
 _COLUMNS = 1024
 
 
 @dataclass(frozen=True)
 class DualStatistics(Moments):
-    """What a ridge regression with intercept needs: products between images, about the means.
+    """Sufficient statistics of a ridge regression with intercept: products between images.
 
-    Their size depends on N, m and n, never on m squared. See
-    :class:`~sing_monitor.translate.ridge.RidgeStatistics`, the primal form, to which this one is
-    equal.
+    Their size depends on N, m and n, not on m squared.
+    :class:`~sing_monitor.translate.ridge.RidgeStatistics`, the primal form, gives the same
+    solution.
 
     Args:
         n: number of samples N.
         features: of these and perhaps of other images, (M, m); not copied.
-        rows: the samples among them, (N,).
+        rows: indices of the samples among them, (N,).
         mean_x: of their features, (m,).
         mean_z: of their embeddings, (n,).
-        between: ``X X'`` about the means, (N, N), in the precision that is solved in.
-        embeddings: Z about the mean, (N, n), in the same.
+        between: ``X X'`` about the means, (N, N), in the precision of the solution.
+        embeddings: Z about the mean, (N, n), in the same precision.
         zz: ``sum |z - mean z|^2``.
-        precision: that of the features, single at least.
-        feature_dim: how many features rho is relative to the mean variance of.
+        precision: dtype of the features, at least single.
+        feature_dim: number of features over which the variance is averaged; rho is relative to
+            this mean.
     """
 
     n: int
@@ -74,7 +75,7 @@ class DualStatistics(Moments):
         products: torch.dtype = torch.float64,
         feature_dim: int | None = None,
     ) -> DualStatistics:
-        """Statistics of some samples; arguments as of :meth:`RidgeStatistics.of`.
+        """Compute the statistics of some samples; arguments as in :meth:`RidgeStatistics.of`.
 
         Raises:
             ValueError: if the two disagree on N.
@@ -100,7 +101,7 @@ class DualStatistics(Moments):
         )
 
     def solve(self, rho: float) -> DualSolution:
-        """Ridge regression, as :meth:`RidgeStatistics.solve` does it.
+        """Solve the ridge regression, as :meth:`RidgeStatistics.solve`.
 
         Raises:
             ValueError: if there is no sample, or rho is not positive and finite.
@@ -124,7 +125,7 @@ class DualStatistics(Moments):
         return total
 
     def across(self, others: DualStatistics) -> Tensor:
-        """``Y X'``, (N_y, N), of other samples Y, both about the mean of X."""
+        """Products ``Y X'``, (N_y, N), with other samples Y, both about the mean of X."""
         products = self.between.new_zeros(others.n, self.n)
         for columns in _column_blocks(self.features):
             own, other = (
@@ -135,7 +136,7 @@ class DualStatistics(Moments):
         return products
 
     def combined(self, coefficients: Tensor) -> Tensor:
-        """``coefficients' X``, (n, m) float64, of coefficients (N, n)."""
+        """Linear combinations ``coefficients' X``, (n, m) float64, for coefficients (N, n)."""
         shape = coefficients.shape[1], self.features.shape[1]
         sums = torch.empty(shape, dtype=torch.float64)
         for columns in _column_blocks(self.features):
@@ -143,8 +144,8 @@ class DualStatistics(Moments):
             sums[:, columns] = coefficients.T @ away
         return sums
 
-    def seen_by(self, geometry: HeadGeometry) -> Tensor:
-        """``X V_p``, (N, rank): what a head sees of the samples."""
+    def row_coordinates(self, geometry: HeadGeometry) -> Tensor:
+        """Coordinates ``X V_p`` of the samples in the row space of a head, (N, rank)."""
         seen = self.between.new_zeros(self.n, geometry.rank)
         for columns in _column_blocks(self.features):
             away = _away(self.features, self.rows, self.mean_x, columns, seen.dtype)
@@ -154,13 +155,13 @@ class DualStatistics(Moments):
 
 @dataclass(frozen=True)
 class DualSolution:
-    """A ridge regression, solved by products between images: ``A = alpha' X``.
+    """Solution of a ridge regression in the dual form: ``A = alpha' X``.
 
     See :class:`~sing_monitor.translate.ridge.RidgeSolution`, the primal form.
 
     Args:
         statistics: of the samples.
-        shift: lambda; 0 for features that do not vary.
+        shift: lambda; 0 for constant features.
     """
 
     statistics: DualStatistics
@@ -177,7 +178,7 @@ class DualSolution:
         return self._through_means(self.statistics.combined(self._coefficients))
 
     def slope(self, features: Tensor) -> Tensor:
-        """``dT f / d log10 rho``, (..., n), of features (..., m).
+        """Derivative ``dT f / d log10 rho``, (..., n), of translations of features (..., m).
 
         With ``A = alpha' X``, ``A (X'X + lambda I)^-1`` is
         ``((X X' + lambda I)^-1 alpha)' X``.
@@ -189,14 +190,14 @@ class DualSolution:
         return -math.log(10) * self.shift * (away @ twice.T)
 
     def on_null_part(self, geometry: HeadGeometry) -> LinearTranslator:
-        """The translator with the same lambda fitted to ``P_n x`` alone.
+        """Fit a translator with the same lambda to ``P_n x`` alone.
 
-        Of the projected features the products are ``X X' - U U'`` with ``U = X V_p``, and
+        The products of the projected features are ``X X' - U U'`` with ``U = X V_p``, and
         ``A' = alpha' (X - U V_p')``.
         """
         if geometry.rank == 0 or self.shift == 0:
             return self.translator
-        seen = self.statistics.seen_by(geometry)
+        seen = self.statistics.row_coordinates(geometry)
         factor = factorize(self.statistics.between - seen @ seen.T, self.shift)
         coefficients = solved(factor, self.statistics.embeddings)
         weight = self.statistics.combined(coefficients)
@@ -209,7 +210,7 @@ class DualSolution:
 
     @cached_property
     def _coefficients(self) -> Tensor:
-        """alpha, (N, n)."""
+        """Coefficients alpha, (N, n)."""
         if self.shift == 0:
             return torch.zeros_like(self.statistics.embeddings)
         return solved(self._factor, self.statistics.embeddings)

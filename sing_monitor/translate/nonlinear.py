@@ -1,4 +1,4 @@
-"""The paper's nonlinear translators, there to check that the linear one is enough.
+"""Nonlinear translators of the paper, to check that the linear one is enough.
 
 Supplement, section 1.1: a 3-layer and a 4-layer MLP and a residual MLP, of linear layers, layer
 norm, GELU and dropout. Parameter names are those of the authors' published code, so that their
@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from sing_monitor.head.torch_internals import COMPILED_NAME
 from sing_monitor.translate.translator import LinearTranslator
 
 NonlinearKind = Literal["3layer", "4layer", "residual"]
@@ -20,13 +21,12 @@ TranslatorKind = Literal["linear", "3layer", "4layer", "residual"]
 KINDS: tuple[TranslatorKind, ...] = get_args(TranslatorKind)
 
 _DROPOUT = 0.1
-_COMPILED = "_orig_mod."
-# Under which names a training checkpoint may hold the translator's own state.
+# Names under which a training checkpoint may hold the translator's state dict.
 _WRAPPERS = ("state_dict", "model_state_dict", "translator_state_dict", "model")
 
 
 class MLPTranslator(nn.Module):
-    """Linear layers with layer norm, GELU and dropout between them.
+    """Translator of linear layers with layer norm, GELU and dropout between them.
 
     Args:
         feature_dim: m.
@@ -55,7 +55,7 @@ class MLPTranslator(nn.Module):
 
 
 class ResidualTranslator(nn.Module):
-    """A projection to the hidden width, one residual block, and a projection to the embedding.
+    """Translator of a projection to the hidden width, one residual block and an output projection.
 
     Args:
         feature_dim: m.
@@ -86,7 +86,7 @@ class ResidualTranslator(nn.Module):
 def build_nonlinear(
     kind: NonlinearKind, feature_dim: int, embedding_dim: int, hidden_dim: int | None = None
 ) -> MLPTranslator | ResidualTranslator:
-    """A translator with random weights, from torch's global generator.
+    """Build a translator with random weights from torch's global generator.
 
     Args:
         kind: ``"3layer"``, ``"4layer"`` or ``"residual"``.
@@ -95,20 +95,20 @@ def build_nonlinear(
         hidden_dim: m by default, as in the authors' code.
 
     Raises:
-        ValueError: for another kind.
+        ValueError: if the kind is another one.
     """
     hidden_dim = hidden_dim or feature_dim
     if kind == "residual":
         return ResidualTranslator(feature_dim, hidden_dim, embedding_dim)
     if kind not in ("3layer", "4layer"):
-        raise ValueError(f"no translator is called {kind!r}; choose one of {', '.join(KINDS)}.")
+        raise ValueError(f"there is no translator {kind!r}; choose one of {', '.join(KINDS)}.")
     return MLPTranslator(feature_dim, hidden_dim, embedding_dim, depth=int(kind[0]))
 
 
 def load_translator(
     checkpoint: Mapping[str, object],
 ) -> LinearTranslator | MLPTranslator | ResidualTranslator:
-    """Build the translator that a checkpoint holds; kind and sizes follow from its tensors.
+    """Build the translator in a checkpoint; its tensors determine kind and sizes.
 
     Args:
         checkpoint: ``torch.load(path, weights_only=True)``: a state dict, perhaps of a compiled
@@ -118,7 +118,7 @@ def load_translator(
         The translator in eval mode, in the dtype of the checkpoint.
 
     Raises:
-        ValueError: if the tensors are those of no known kind.
+        ValueError: if the tensors fit no kind.
 
     Example::
 
@@ -154,7 +154,7 @@ def _state(checkpoint: Mapping[str, object]) -> dict[str, Tensor]:
         if isinstance(inside, Mapping):
             return _state(inside)
     return {
-        name.removeprefix(_COMPILED): value
+        name.removeprefix(f"{COMPILED_NAME}."): value
         for name, value in checkpoint.items()
         if isinstance(value, Tensor)
     }

@@ -1,4 +1,4 @@
-"""Ridge regression on moments: how translators are fitted (SING, eq. 4)."""
+"""Ridge regression that fits translators, in its primal form (SING, eq. 4)."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from sing_monitor.translate.dual_ridge import DualStatistics
 from sing_monitor.translate.ridge_parts import Moments, backward, check_samples, factorize, forward
 from sing_monitor.translate.translator import LinearTranslator
 
-# Largest eigenvalue of X'X over lambda up to which single precision will do: there it moves mean
-# scores by about 0.001 degrees at most, for 1e6 by up to a tenth.
+# Largest eigenvalue of X'X over lambda up to which single precision is enough: there it changes
+# mean scores by about 0.001 degrees at most, and at 1e6 by up to a tenth.
 _CONDITION = 1e4
-# So many images tell how large that eigenvalue is.
+# Number of images from which that eigenvalue is estimated.
 _SAMPLE = 512
-# More rows at a time than elsewhere: each time sums of m x m are added to.
+# More rows at a time than elsewhere, because each time sums of m x m are updated.
 _ROWS = 1024
 
 
 @dataclass(frozen=True)
 class RidgeSolution:
-    """A ridge regression, solved: with ``L L' = X'X + lambda I`` about the means.
+    """Solution of a ridge regression, with ``L L' = X'X + lambda I`` about the means.
 
     The factor L, the expensive part, serves the translator, its derivative and a refit.
 
     Args:
         factor: L, lower triangular, (m, m).
         loadings: ``L^-1 X'Z``, (m, n).
-        shift: lambda; 0 for features that do not vary.
+        shift: lambda; 0 for constant features.
         mean_x: (m,).
         mean_z: (n,).
-        precision: that of the features.
+        precision: dtype of the features.
     """
 
     factor: Tensor
@@ -62,10 +62,10 @@ class RidgeSolution:
         return self._through_means(backward(self.factor, self.loadings).T.double())
 
     def slope(self, features: Tensor) -> Tensor:
-        """``dT f / d log10 rho``: what a larger ridge does to translations, to first order.
+        """Derivative ``dT f / d log10 rho`` of translations by the ridge.
 
-        ``dA / d log10 rho = -ln(10) lambda A (X'X + lambda I)^-1``, since lambda is in proportion
-        to rho.
+        ``dA / d log10 rho = -ln(10) lambda A (X'X + lambda I)^-1``, since lambda is
+        proportional to rho.
 
         Args:
             features: (..., m).
@@ -79,10 +79,10 @@ class RidgeSolution:
         return -math.log(10) * self.shift * slope.unflatten(0, features.shape[:-1])
 
     def on_null_part(self, geometry: HeadGeometry) -> LinearTranslator:
-        """The translator with the same lambda fitted to ``P_n x`` alone.
+        """Fit a translator with the same lambda to ``P_n x`` alone.
 
-        It is the same regression under the constraint ``A V_p = 0``, which Lagrange's multipliers
-        meet without a projected X'X:
+        This is the same regression under the constraint ``A V_p = 0``. Lagrange's multipliers
+        meet it without a projected X'X:
         ``A' = L^-T (B - Y (Y'Y)^-1 Y'B)`` with ``B = L^-1 X'Z`` and ``Y = L^-1 V_p``. Solved in the
         features' precision: single moves R2 by 2e-5 at a ridge of 1e-4 and on, by 2e-4 at 1e-6
         (features of an untrained ResNet-18).
@@ -101,19 +101,20 @@ class RidgeSolution:
 
 @dataclass(frozen=True)
 class RidgeStatistics(Moments):
-    """What a ridge regression with intercept needs: moments about the means.
+    """Sufficient statistics of a ridge regression with intercept: moments about the means.
 
-    Their size depends on m and n, never on the number of samples.
+    Their size depends on m and n, not on the number of samples.
 
     Args:
         n: number of samples.
         mean_x: of the features, (m,).
         mean_z: of the embeddings, (n,).
-        xx: ``X'X`` about the means, (m, m), in the precision that is solved in.
-        xz: ``X'Z``, (m, n), in the same.
+        xx: ``X'X`` about the means, (m, m), in the precision of the solution.
+        xz: ``X'Z``, (m, n), in the same precision.
         zz: ``sum |z - mean z|^2``.
-        precision: that of the features, single at least.
-        feature_dim: how many features rho is relative to the mean variance of.
+        precision: dtype of the features, at least single.
+        feature_dim: number of features over which the variance is averaged; rho is relative to
+            this mean.
 
     Example::
 
@@ -141,18 +142,18 @@ class RidgeStatistics(Moments):
         products: torch.dtype = torch.float64,
         feature_dim: int | None = None,
     ) -> RidgeStatistics:
-        """Statistics of some samples.
+        """Compute the statistics of some samples.
 
-        Products about the means, of a thousand rows at a time, are added up in the precision
-        that is solved in; those with embeddings are worked out in the features' own.
+        Products of a thousand rows at a time are added up in the precision of the solution, and
+        products with embeddings in the precision of the features.
 
         Args:
             x: features, (N, m).
-            z: raw, un-normalised image embeddings, (N, n).
-            rows: the samples that count; None: all.
-            products: precision of the features' products with each other and of what is solved
-                from them, see :func:`enough_for`.
-            feature_dim: how many features rho is relative to the mean variance of; None: m.
+            z: raw image embeddings, not normalized, (N, n).
+            rows: indices of the samples; None: all.
+            products: precision of the features' products with each other and of the solution, see
+                :func:`solution_dtype`.
+            feature_dim: number of features over which the variance is averaged; None: m.
 
         Raises:
             ValueError: if the two disagree on N.
@@ -180,10 +181,10 @@ class RidgeStatistics(Moments):
         )
 
     def solve(self, rho: float) -> RidgeSolution:
-        """Ridge regression: ``A = Cov_zx (Cov_xx + rho tr(Cov_xx)/m I)^-1``, ``c = z - A x``.
+        """Solve ``A = Cov_zx (Cov_xx + rho tr(Cov_xx)/m I)^-1``, ``c = z - A x``.
 
         The ridge is relative to the mean variance of the features, so it means the same for
-        every model. Features that do not vary give A = 0.
+        every model. Constant features give A = 0.
 
         Raises:
             ValueError: if there is no sample, or rho is not positive and finite.
@@ -199,7 +200,7 @@ class RidgeStatistics(Moments):
         return RidgeSolution(factor, loadings, shift, self.mean_x, self.mean_z, self.precision)
 
     def squared_error(self, translator: LinearTranslator) -> float:
-        """Sum over the samples of ``|z - T(x)|^2``, from the moments alone."""
+        """Sum over the samples of ``|z - T(x)|^2``, computed from the moments."""
         weight = translator.weight.to(self.precision)
         explained = torch.addmm(self.xz.T.to(weight), weight, self.xx.to(weight), beta=2, alpha=-1)
         away = self.mean_z - translator(self.mean_x)
@@ -212,27 +213,27 @@ class RidgeStatistics(Moments):
         return float(self.xx.trace())
 
 
-def enough_for(ridge: float | Literal["auto"], features: Tensor) -> torch.dtype:
-    """The precision that is good enough to multiply features and to solve for a translator in.
+def solution_dtype(ridge: float | Literal["auto"], features: Tensor) -> torch.dtype:
+    """Choose the dtype in which features are multiplied and translators are solved.
 
-    The smaller the ridge beside the features' largest variance, the more their last digits count;
-    what ``"auto"`` chooses is not known yet.
+    The smaller the ridge is beside the features' largest variance, the more their last digits
+    count. For ``"auto"``, whose ridge is still unknown, it is double precision.
 
     Args:
         ridge: rho, or ``"auto"``.
-        features: that come in single precision or in double, (N, m).
+        features: (N, m), in single or double precision.
     """
     if ridge == "auto" or working(features[:0]).dtype == torch.float64:
         return torch.float64
     some = features[:: -(-len(features) // _SAMPLE) or 1]
     away = deviations(some, mean(some, all_rows(some)))
-    # Of few images the largest variance seems larger than it is: that is the safe side.
+    # Few images overestimate the largest variance, which is the safe side.
     is_benign = _largest_square(away) * away.shape[1] <= _CONDITION * ridge * energy(away)
     return away.dtype if is_benign else torch.float64
 
 
 def _largest_square(x: Tensor) -> float:
-    """Square of the largest singular value of (N, m), to a tenth or two, by power iteration."""
+    """Estimate the squared largest singular value of (N, m) to 10 or 20 %, by power iteration."""
     direction = x.abs().sum(dim=0)
     for _ in range(8):
         direction = x.T @ (x @ (direction / torch.linalg.vector_norm(direction)))
@@ -249,13 +250,13 @@ def statistics_of(
     products: torch.dtype = torch.float64,
     feature_dim: int | None = None,
 ) -> Statistics:
-    """Statistics of some samples in the smaller form: dual where N < m, else primal.
+    """Compute statistics of some samples in the smaller form: dual for N < m, else primal.
 
-    Both give the same translators. What counts is the number N of all samples, so that parts of
-    the same features come in the same form. Arguments as of :meth:`RidgeStatistics.of`.
+    Both give the same translators. N counts all samples, so that parts of the same features come
+    in the same form. Arguments as in :meth:`RidgeStatistics.of`.
 
     Raises:
-        ValueError: as :meth:`RidgeStatistics.of` does.
+        ValueError: as :meth:`RidgeStatistics.of`.
     """
     check_samples(x, z)
     form = DualStatistics if x.shape[0] < x.shape[1] else RidgeStatistics
@@ -263,7 +264,7 @@ def statistics_of(
 
 
 def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTranslator:
-    """The translator of all images: what images outside the probe are translated by.
+    """Fit the translator of all images, which serves for images outside the probe.
 
     Args:
         features: (N, m).
@@ -271,7 +272,7 @@ def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTr
         rho: ridge.
 
     Raises:
-        ValueError: as :meth:`RidgeStatistics.solve` does.
+        ValueError: as :meth:`RidgeStatistics.solve`.
     """
-    statistics = statistics_of(features, embeddings, products=enough_for(rho, features))
+    statistics = statistics_of(features, embeddings, products=solution_dtype(rho, features))
     return statistics.solve(rho).translator

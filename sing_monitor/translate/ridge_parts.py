@@ -1,4 +1,4 @@
-"""What the primal and the dual form of the ridge regression share."""
+"""Moments and triangular solvers for the primal and the dual form of the ridge regression."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sing_monitor.row_blocks import NOISE, energy
 
 
 class Moments(ABC):
-    """Samples in sums about their means, whichever products the sums are of.
+    """Moments of samples about their means, in the primal or the dual form.
 
     Attributes:
         n: number of samples.
         mean_x: of the features, (m,).
         mean_z: of the embeddings, (n,).
         zz: ``sum |z - mean z|^2``.
-        feature_dim: how many features rho is relative to the mean variance of: m, unless features
-            are coordinates of them.
+        feature_dim: number of features over which the variance is averaged: m, unless the samples
+            are given by coordinates of their features.
     """
 
     n: int
@@ -36,12 +36,12 @@ class Moments(ABC):
         """``sum |x - mean x|^2``."""
 
     def shift(self, rho: float) -> float:
-        """Lambda: rho times the mean variance of the features, ``sum |x - mean x|^2 / m``."""
+        """Lambda for a ridge rho: ``rho sum |x - mean x|^2 / m``."""
         return rho * self.varying / self.feature_dim
 
     @property
     def is_constant(self) -> bool:
-        """Whether the features do not vary."""
+        """Whether the features are constant."""
         # Equal features leave a trace of rounding noise, not an exact zero.
         return self.varying <= NOISE * self.n * energy(self.mean_x)
 
@@ -51,10 +51,10 @@ class Moments(ABC):
         return deviation if deviation > NOISE * self.n * energy(self.mean_z) else 0.0
 
     def check_ridge(self, rho: float) -> None:
-        """Refuse to fit no sample, or with a ridge that is not positive and finite.
+        """Raise an error for no samples, or a ridge that is not positive and finite.
 
         Raises:
-            ValueError: saying which.
+            ValueError: in either case.
         """
         if self.n == 0:
             raise ValueError("a translator cannot be fitted on no sample.")
@@ -63,7 +63,7 @@ class Moments(ABC):
 
 
 def check_samples(x: Tensor, z: Tensor) -> None:
-    """Refuse features and embeddings that are not of the same images.
+    """Raise an error for features and embeddings that are not of the same images.
 
     Raises:
         ValueError: if the two disagree on N.
@@ -76,10 +76,10 @@ def check_samples(x: Tensor, z: Tensor) -> None:
 
 
 def factorize(scatter: Tensor, shift: float) -> Tensor:
-    """Lower triangular L with ``L L' = scatter + shift I``, for one singular but for rounding.
+    """Factorize ``scatter + shift I = L L'`` with L lower triangular, also if it is singular.
 
     Args:
-        scatter: symmetric without negative eigenvalues, but for rounding, (k, k).
+        scatter: symmetric, (k, k), without negative eigenvalues but for rounding.
         shift: lambda, at least 0.
     """
     shifted = scatter.clone()
@@ -87,22 +87,22 @@ def factorize(scatter: Tensor, shift: float) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(shifted)
     if not failed:
         return factor
-    # Rounding left eigenvalues below -shift. No scatter has negative ones: they are rounding too.
+    # Rounding left eigenvalues below -shift. A scatter has no negative ones, so they are rounding.
     eigenvalues, basis = torch.linalg.eigh(scatter)
     root = (eigenvalues.clamp(min=NOISE * float(eigenvalues[-1])) + shift).sqrt()
     return torch.linalg.qr(root[:, None] * basis.T, mode="r").R.T
 
 
 def forward(factor: Tensor, x: Tensor) -> Tensor:
-    """``L^-1 x``."""
+    """Solve ``L^-1 x``."""
     return solve_triangular(factor, x, upper=False)
 
 
 def backward(factor: Tensor, x: Tensor) -> Tensor:
-    """``L^-T x``."""
+    """Solve ``L^-T x``."""
     return solve_triangular(factor.T, x, upper=True)
 
 
 def solved(factor: Tensor, x: Tensor) -> Tensor:
-    """``(L L')^-1 x``."""
+    """Solve ``(L L')^-1 x``."""
     return backward(factor, forward(factor, x))

@@ -1,4 +1,4 @@
-"""The images whose scores are derived along the ridge, as feature vectors."""
+"""RidgeSample: images for which the derivative of scores by the ridge is computed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translate.random_subspaces import RandomRemoval
 
-# Derivatives of means over the same images need no more of them.
+# Enough images for derivatives of mean scores.
 MAX_IMAGES = 128
 
 
 @dataclass(frozen=True)
 class RidgeSample:
-    """Some images of the probe, half from each fold, with their equivalents.
+    """Images of the probe, half from each fold, with their equivalents.
 
     Args:
-        rows: of the snapshot, those of fold 0 first, (R,).
+        rows: of the snapshot, (R,), those of fold 0 first.
         vectors: features and their raw, centered and random equivalents, (4, R_k, m) float64 for
             either fold k.
     """
@@ -29,11 +29,11 @@ class RidgeSample:
 
     @classmethod
     def of(cls, snapshot: Snapshot, random: RandomRemoval) -> RidgeSample:
-        """Images evenly spread over each fold, at most half of ``MAX_IMAGES``.
+        """Take images evenly from each fold, at most half of ``MAX_IMAGES``.
 
         Args:
             snapshot: of one validation.
-            random: the baseline.
+            random: removal of a random subspace, the baseline.
         """
         even, odd = (_spread((snapshot.folds == fold).nonzero().flatten()) for fold in (0, 1))
         vectors = _vectors(snapshot, random, even), _vectors(snapshot, random, odd)

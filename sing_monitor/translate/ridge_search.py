@@ -1,4 +1,4 @@
-"""Which ridge translates images best that the translator has not seen."""
+"""Search for the ridge whose translator is best on held-out images."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ RIDGE_GRID: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(-12, 3))
 def choose_ridge(
     folds: Sequence[Statistics], grid: Sequence[float] = RIDGE_GRID
 ) -> tuple[float, float]:
-    """The rho of the grid with the best held-out R2; ties go to the larger.
+    """Choose the rho of the grid with the best held-out R2; the larger one at a tie.
 
-    Each fold is predicted by the translator fitted on the other one. R2 is
-    ``1 - sum SSE / sum SST`` over both folds, SST about the mean of the fold that fitted.
+    The translator fitted on one fold predicts the other one. R2 is
+    ``1 - sum SSE / sum SST`` over both folds, SST about the mean of the fold that was fitted.
 
     Args:
         folds: statistics of the two folds, both with samples and in the same form.
         grid: candidates.
 
     Raises:
-        TypeError: if the folds come in two forms.
+        TypeError: if the folds have different forms.
 
     Returns:
-        The chosen rho and its R2 (NaN where the embeddings do not vary).
+        The chosen rho and its R2 (NaN for constant embeddings).
     """
     rhos = torch.tensor(sorted(grid), dtype=torch.float64)
     errors = torch.zeros_like(rhos)
@@ -46,7 +46,7 @@ def choose_ridge(
 def _held_out_errors(fit: Statistics, held_out: Statistics, rhos: Tensor) -> Tensor:
     """Squared error of ``fit.solve(rho)`` on the held-out samples for every rho, (R,).
 
-    One eigendecomposition, of ``X'X = U L U'`` or of ``X X'``, serves the whole grid: with
+    One eigendecomposition, ``X'X = U L U'`` or that of ``X X'``, serves the whole grid: with
     ``d = 1 / (l + rho tr/m)`` the error is quadratic in d.
     """
     held_zz = torch.tensor(held_out.squared_deviation(fit.mean_z), dtype=torch.float64)
@@ -57,14 +57,16 @@ def _held_out_errors(fit: Statistics, held_out: Statistics, rhos: Tensor) -> Ten
     elif isinstance(fit, RidgeStatistics) and isinstance(held_out, RidgeStatistics):
         eigenvalues, linear, quadratic = _primal_terms(fit, held_out)
     else:
-        raise TypeError("the two folds are statistics of two forms; make both by statistics_of.")
+        raise TypeError(
+            "the two folds have statistics of different forms; make both by statistics_of."
+        )
     shift = rhos * fit.varying / fit.feature_dim
     scale = 1 / (eigenvalues.clamp(min=0) + shift[:, None])
     return held_zz - 2 * scale @ linear + ((scale @ quadratic) * scale).sum(dim=1)
 
 
 def _primal_terms(fit: RidgeStatistics, held_out: RidgeStatistics) -> tuple[Tensor, Tensor, Tensor]:
-    """L, linear and quadratic term for ``A = B diag(d) U'``."""
+    """Eigenvalues L, linear and quadratic term for ``A = B diag(d) U'``."""
     away_x, away_z = held_out.mean_x - fit.mean_x, held_out.mean_z - fit.mean_z
     held_xx = held_out.xx.addr(away_x, away_x, alpha=held_out.n)
     held_xz = held_out.xz.addr(away_x, away_z, alpha=held_out.n)
@@ -75,7 +77,7 @@ def _primal_terms(fit: RidgeStatistics, held_out: RidgeStatistics) -> tuple[Tens
 
 
 def _dual_terms(fit: DualStatistics, held_out: DualStatistics) -> tuple[Tensor, Tensor, Tensor]:
-    """The same for held-out predictions ``Y X' U diag(d) U' Z``."""
+    """Eigenvalues, linear and quadratic term for predictions ``Y X' U diag(d) U' Z``."""
     eigenvalues, basis = torch.linalg.eigh(fit.between)
     loadings, moved = basis.T @ fit.embeddings, fit.across(held_out) @ basis
     about = held_out.embeddings + (held_out.mean_z - fit.mean_z).to(moved)

@@ -1,4 +1,4 @@
-"""Moving a feature toward a text without moving one logit (SING, eqs. 10-13)."""
+"""Steering: movement of features toward a text that changes no logit (SING, eqs. 10-13)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sing_monitor.translate.translator import LinearTranslator
 
 # The paper's table 1 compares models at this Image Score, in degrees.
 TABLE_IMAGE_SCORE = 40.0
-# A null-space part below this share of the gradient is rounding noise and has no direction.
+# A null-space part below this share of the gradient is rounding noise without a direction.
 _NOISE = 1e-12
 
 
 @dataclass(frozen=True)
 class Steering:
-    """Features moved inside the null space, toward a text, until the Image Score is as wanted.
+    """Features after a step in the null space toward a text, at a wanted Image Score.
 
     Args:
-        direction: unit step ``d = P_n g / |P_n g|``, (N, m); NaN where the gradient g has no
-            null-space part: nothing the head ignores moves the meaning toward the text.
-        limit: what the Image Score tends to along the ray, ``angle(T f, A d)``, degrees, (N,).
-        step: eps at which the Image Score is the wanted one, (N,); NaN where the limit does not
-            exceed it.
-        features: ``f + eps d``, (N, m): same logits as f.
+        direction: unit step ``d = P_n g / |P_n g|``, (N, m); NaN if the gradient g has no
+            null-space part: then no direction in the null space leads toward the text.
+        limit: of the Image Score along the ray, ``angle(T f, A d)``, degrees, (N,).
+        step: eps at which the Image Score is the wanted one, (N,); NaN if the limit does not exceed
+            it.
+        features: ``f + eps d``, (N, m), with the logits of f.
         attribute_score: AS toward the text, degrees, (N,).
         image_score: IS, degrees, (N,).
     """
@@ -44,7 +44,7 @@ class Steering:
 def null_direction(
     features: Tensor, translator: LinearTranslator, geometry: HeadGeometry, text: Tensor
 ) -> Tensor:
-    """Unit direction in the null space that raises the cosine with a text fastest.
+    """Compute the unit direction in the null space that raises the cosine with a text fastest.
 
     ``d = P_n g / |P_n g|`` with ``g = grad_f cos(T f, t)`` (SING, eqs. 10-12). The translator is
     affine, so the gradient is ``A' (t - cos(T f, t) y) / |T f|`` for unit vectors t and
@@ -57,7 +57,7 @@ def null_direction(
         text: embedding, (n,) or one for each image, (N, n).
 
     Returns:
-        (N, m), float64; rows of NaN where the gradient has no null-space part.
+        (N, m), float64; rows of NaN if the gradient has no null-space part.
     """
     translator = _in_double(translator)
     translated = translator(features.double())
@@ -88,7 +88,7 @@ def steer(
 
     Args:
         features: (N, m).
-        translator: fitted on other images than these, if scores are to be believed.
+        translator: fitted on other images than these, because scores of fitted images are too good.
         geometry: of the head.
         text: embedding, (n,) or one for each image, (N, n).
         wanted: Image Score in degrees, above 0 and below 180.
@@ -135,7 +135,17 @@ def steer_image(
     *,
     wanted: float = TABLE_IMAGE_SCORE,
 ) -> Steering:
-    """The same for one image: feature (m,), text (n,); the fields have no batch axis.
+    """Move the feature of one image toward a text, as :func:`steer`.
+
+    Args:
+        feature: (m,).
+        translator: ``T f = A f + c``.
+        geometry: of the head.
+        text: embedding, (n,).
+        wanted: Image Score in degrees, above 0 and below 180.
+
+    Returns:
+        Fields without the batch axis.
 
     Raises:
         ValueError: if the wanted Image Score cannot be reached, naming the limit; or as
@@ -146,17 +156,17 @@ def steer_image(
     if one.limit.isnan():
         raise ValueError(
             "no direction in the head's null space moves this image toward the text: "
-            f"the null space has {geometry.null_dim} dimensions, and to first order the "
-            "translator reads none of them along the text."
+            f"the null space has {geometry.null_dim} dimensions, and none of them changes the "
+            "angle to the text to first order."
         )
     if one.step.isnan():
         raise ValueError(
             f"an Image Score of {wanted:g} degrees cannot be reached: in this direction it stays "
-            f"below {float(one.limit):.4g}. Ask for less."
+            f"below {float(one.limit):.4g}. Choose a smaller one."
         )
     return one
 
 
 def _in_double(translator: LinearTranslator) -> LinearTranslator:
-    """The translator in float64; its weight is not copied where it is so already."""
+    """Convert a translator to float64, without a copy if it is float64 already."""
     return LinearTranslator(translator.weight.double(), translator.bias.double())

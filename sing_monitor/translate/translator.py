@@ -1,4 +1,4 @@
-"""The linear map from features to a vision-language space (SING, eq. 4)."""
+"""LinearTranslator: linear map from features to a vision-language space (SING, eq. 4)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sing_monitor.head.geometry import HeadGeometry
 
 
 class LinearTranslator(nn.Module):
-    """The affine map ``T(f) = A f + c`` from features to image embeddings.
+    """Affine map ``T(f) = A f + c`` from features to image embeddings, without trainable parts.
 
-    The state dict has the keys ``weight`` (n, m) and ``bias`` (n,), like the checkpoints that the
-    SING authors publish. Nothing in it is trainable.
+    The state dict has the keys ``weight`` (n, m) and ``bias`` (n,), as the checkpoints of the SING
+    authors have.
 
     Args:
         weight: A, (n, m).
@@ -63,10 +63,10 @@ class LinearTranslator(nn.Module):
         return nn.functional.linear(features, self.weight, self.bias)
 
     def null_space_part(self, geometry: HeadGeometry) -> Tensor:
-        """``A P_n``, (n, m): what the translator reads from directions the head cannot see."""
+        """Weight ``A P_n``, (n, m), by which the translator reads the null space of a head."""
         return geometry.null(self.weight)
 
 
 def in_float64(translator: nn.Module) -> nn.Module:
-    """A frozen copy of a translator of any kind that computes in float64, without dropout."""
+    """Copy a translator of any kind into a frozen one that computes in float64 in eval mode."""
     return copy.deepcopy(translator).double().eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Is the linear translator enough? The paper's nonlinear ones, fitted and compared with it."""
+"""Comparison of the linear translator with the paper's nonlinear ones."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def fit_nonlinear(
 ) -> nn.Module:
     """Train a nonlinear translator as the paper does: squared error, AdamW, weight decay 0.1.
 
-    The bias of the last layer starts at the mean embedding (ours). Runs where the features are.
-    No random number generator of the process is moved.
+    The bias of the last layer starts at the mean embedding (ours). Runs on the device of the
+    features. The random number generators of the process stay as they are.
 
     Args:
         kind: ``"3layer"``, ``"4layer"`` or ``"residual"``.
@@ -53,7 +53,8 @@ def fit_nonlinear(
         The translator in eval mode, float32.
 
     Raises:
-        ValueError: for an unknown kind, no sample, or unequal numbers of the two.
+        ValueError: if the kind is unknown, there is no sample, or the numbers of features and
+            embeddings differ.
     """
     if len(features) != len(embeddings) or len(features) == 0:
         raise ValueError(
@@ -83,7 +84,7 @@ def fit_nonlinear(
 
 
 def _batches(samples: int) -> Iterator[Tensor]:
-    """Rows of one batch after the other, in a new order at every pass, without end."""
+    """Iterate over the rows of batches without end, in a new order at every pass."""
     while True:
         yield from torch.randperm(samples).split(_BATCH)
 
@@ -98,13 +99,13 @@ def compare_translators(
     learning_rate: float = LEARNING_RATE,
     seed: int = 0,
 ) -> DataFrame:
-    """How well each kind of translator does on images that it did not see (SING, table 2).
+    """Compare kinds of translators on held-out images (SING, table 2).
 
-    Every kind is fitted twice, on each fold of the probe, and judged on the other.
+    Each kind is fitted on either fold of the probe and evaluated on the other.
 
     Args:
         snapshot: of one validation.
-        kinds: which translators.
+        kinds: the kinds to compare.
         ridge: of the linear one.
         hidden_dim: of the others.
         steps: of the others.
@@ -112,12 +113,12 @@ def compare_translators(
         seed: of the others.
 
     Returns:
-        One row a kind: ``cosine`` (mean), ``mse`` (per element), ``r2``, and ``image_score``, the
-        mean IS in degrees of the paper's pair under that translator. The linear translator is
-        enough where the others are hardly better and tell the same of IS.
+        One row for each kind: ``cosine`` (mean), ``mse`` (per element), ``r2``, and
+        ``image_score``, the mean IS in degrees of the paper's pair under that translator. The
+        linear translator is enough if the others are hardly better and give the same IS.
 
     Raises:
-        ValueError: if a fold of the probe is empty, or for an unknown kind.
+        ValueError: if a fold of the probe is empty, or a kind is unknown.
     """
     from pandas import DataFrame
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sing_monitor.analyses.concepts import analyze_concepts, analyze_vocabulary, with_concepts
 from sing_monitor.scores.angles import angle, attribute_score
-from sing_monitor.space.texts import TextSet
+from sing_monitor.space.text_embeddings import TextSet
 from tests.helpers import (
     direct,
     make_snapshot,

@@ -17,7 +17,7 @@ from sing_monitor.findings import Findings, complete, expand
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.scores.angles import attribute_score, image_score
 from sing_monitor.scores.derived import retention
-from sing_monitor.space.texts import TextSet
+from sing_monitor.space.text_embeddings import TextSet
 from sing_monitor.translate.random_subspaces import remove_at_random
 from tests.helpers import (
     class_texts,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sing_monitor.scores.angles import attribute_score
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from tests.helpers import (
     make_snapshot,
     make_texts,

@@ -7,7 +7,7 @@ from torch import Tensor, float32, nn
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2.functional import to_dtype, to_image
 
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 
 def validation() -> DataLoader:

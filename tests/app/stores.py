@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from sing_monitor.findings import Findings
-from sing_monitor.tracking import Layout, RunWriter
-from tests.databases import empty_database
+from sing_monitor.tracking import Layout, MlflowRun, RunWriter
+from tests.helpers.databases import empty_database
 
 START = 1_760_000_000_000  # ms; any fixed day
 MINUTE = 60_000
@@ -102,7 +102,7 @@ class Store:
         run_id = run_id or self._create(name, experiment, started)
         layout = Layout(monitor)
         usual = {"model": "ResNet", "head": "net.fc", "space": "TinyCLIP", "reference": "text"}
-        writer = RunWriter(self.client, run_id, self.folder / "spool", monitor)
+        writer = RunWriter(MlflowRun(self.client, run_id), self.folder / "spool", monitor)
         settings = {"prompt": "an image of a {}", **(config or {})}
         writer.describe(settings, {**usual, **(tags or {})})
         metrics = []

@@ -22,7 +22,7 @@ from sing_monitor.analyses.collapse import analyze_collapse
 from sing_monitor.observation import Observation
 from sing_monitor.scores.angles import attribute_score, image_score
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from tests.benchmarks.machine import alternating, describe
 from tests.helpers import scored
 

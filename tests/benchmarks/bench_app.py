@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from sing_monitor.analyses import analyze
 from sing_monitor.findings import Findings
-from sing_monitor.tracking import RunWriter
+from sing_monitor.tracking import MlflowRun, RunWriter
 from tests.app.asked import counting
 from tests.app.conftest import MAIN
 from tests.app.stores import MINUTE, START, Store, history, own_metrics
@@ -59,7 +59,7 @@ def build(folder: Path, runs: int, epochs: int) -> tuple[Store, list[str]]:
             tables=tables if is_picked else None,
         )
         if is_picked:
-            writer = RunWriter(store.client, run, folder / "spool")
+            writer = RunWriter(MlflowRun(store.client, run), folder / "spool")
             thumbnails = dict(zip(movers, pictures, strict=True))
             writer.write(tables, epoch=epochs - 1, step=epochs * 100, thumbnails=thumbnails)
             picked.append(run)

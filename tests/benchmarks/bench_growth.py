@@ -44,7 +44,7 @@ def forget_the_highest() -> None:
 def measure(shape: tuple[int, int, int, int, int], repetitions: int) -> dict[str, float]:
     """Wall, processor seconds and MB of one shape, in this process."""
     from sing_monitor.analyses import analyze
-    from sing_monitor.monitor.cost import Shape, estimate, measure_speed
+    from sing_monitor.translate.cost import Shape, estimate, measure_speed
     from tests.benchmarks.bench_analysis import RIDGE, fresh, planted
 
     # What every first analysis of a process loads is not this one's.

@@ -9,7 +9,7 @@ import pytest
 
 from sing_monitor import SINGCallback
 from sing_monitor.tracking import RunReader
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 
 @dataclass(frozen=True)

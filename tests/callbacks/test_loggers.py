@@ -16,8 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sing_monitor.analyses import CATALOGUE
 from sing_monitor.findings import expand
 from sing_monitor.tracking import RunReader, list_runs
-from tests.callbacks import tiny
-from tests.callbacks.disturbed import Training, assert_same_weights, fit
+from tests.helpers import tiny
+from tests.helpers.disturbed import Training, assert_same_weights, fit
 
 KEYS = list(expand(CATALOGUE))
 
@@ -97,7 +97,7 @@ def test_tensorboard_alone_gets_the_scalars_and_is_said_to_get_no_more(
     assert scores[-1] == pytest.approx(float(done.trainer.callback_metrics["sing/image_score"]))
     before, after = (text for text in caplog.messages if "MLFlowLogger(" in text)
     assert "only the scalars are kept, by TensorBoardLogger" in before
-    assert "Log to MLflow to keep tables and pictures" in after
+    assert "To keep tables and pictures, log to MLflow" in after
     assert not (tmp_path / ".sing_spool").exists()
 
 

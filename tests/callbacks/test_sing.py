@@ -20,9 +20,9 @@ from sing_monitor.analyses import CATALOGUE, analyze
 from sing_monitor.findings import expand
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.inputs.batches import Batch
-from sing_monitor.space.texts import Texts, concept_set, text_set
+from sing_monitor.space.text_embeddings import Texts, concept_set, text_set
 from sing_monitor.tracking import RunReader, list_runs
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 KEYS = list(expand(CATALOGUE))
 

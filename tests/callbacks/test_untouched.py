@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor import SINGCallback
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 
 class Recorder(L.Callback):

@@ -18,13 +18,13 @@ from sing_monitor.errors import SetupError
 from sing_monitor.extra_pass.collect import collect_probe
 from sing_monitor.head.weak_hook import WeakHook
 from sing_monitor.inputs.batches import Batch
-from sing_monitor.monitor.model_capture import Watch
+from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.offline.analyze import analyze
-from tests.callbacks import tiny
-from tests.callbacks.devices import DEVICES
-from tests.callbacks.disturbed import At, assert_same_weights, fit
-from tests.callbacks.waiting import Waits, pretended_gpu
-from tests.callbacks.witness import Witness, null_energy
+from tests.helpers import tiny
+from tests.helpers.devices import DEVICES
+from tests.helpers.disturbed import At, assert_same_weights, fit
+from tests.helpers.waiting import Waits, pretended_gpu
+from tests.helpers.witness import Witness, null_energy
 
 STATS = ((0.5, 0.4, 0.3), (0.2, 0.3, 0.2))
 
@@ -56,8 +56,8 @@ class Passes:
             probe_size=probe_size,
             pixel_stats=STATS,
             batch_adapter=lambda batch: self.adapter(batch),
-        ).settings
-        self.watch = Watch(settings, tiny.HashSpace(), None)
+        ).options
+        self.watch = ModelCapture(settings, tiny.HashSpace(), None)
         self.threshold = probe_threshold(len(data), probe_size)
         self._loader = tiny.loader(data, shuffle=shuffle)
 

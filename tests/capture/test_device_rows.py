@@ -12,7 +12,7 @@ from torch import Tensor
 from sing_monitor.capture.device_rows import BatchRows, DeviceRows, SeenRows
 from sing_monitor.capture.placement import ById, InOrder, Placement, Smallest, with_spare
 from sing_monitor.capture.probe import hashes, in_probe
-from tests.callbacks.devices import DEVICES
+from tests.helpers.devices import DEVICES
 
 EVERYTHING = 2**63 - 1
 HALF = 2**62

@@ -17,21 +17,27 @@ from torch.utils.data import DataLoader
 
 from sing_monitor.commands.cli import main
 from sing_monitor.commands.options import spool_folder
-from sing_monitor.tracking import RunReader, list_runs
-from tests.callbacks import tiny
-from tests.finished_run import FinishedRun
+from sing_monitor.tracking import RunReader, list_runs, open_store
+from tests.helpers import tiny
+from tests.helpers.finished_run import FinishedRun
 
 HERE = "tests.commands.test_analyze"
-SPACE = ["--space", "tests.callbacks.tiny:HashSpace"]
+SPACE = ["--space", "tests.helpers.tiny:HashSpace"]
 
 
 @pytest.fixture
-def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A new store; the command runs beside it, and its caches lie there."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the command runs; its caches lie there."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    tiny.mlflow_logger(tmp_path)
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+    return tmp_path
+
+
+@pytest.fixture
+def uri(place: Path) -> str:
+    """A new store beside the command."""
+    tiny.mlflow_logger(place)
+    return f"sqlite:///{place / 'mlflow.db'}"
 
 
 def analyze(uri: str, folder: Path, *options: str) -> int:
@@ -59,7 +65,7 @@ def test_checkpoints_of_a_training_give_the_curves_that_its_callback_logged(
 ) -> None:
     words = tmp_path / "words.txt"
     words.write_text("red\nstriped\n")
-    options = ["--model", "tests.callbacks.tiny:Classifier", "--data", f"{HERE}:validation"]
+    options = ["--model", "tests.helpers.tiny:Classifier", "--data", f"{HERE}:validation"]
     options += ["--concepts", str(words), "--save-snapshots"]
     # Interrupted after the first epoch: the second call goes on with its ridge and its head.
     folder = tmp_path / "checkpoints"
@@ -102,6 +108,34 @@ def test_checkpoints_of_a_training_give_the_curves_that_its_callback_logged(
     assert_frame_equal(reader.scalars(), points)
     assert len(readers(uri)) == 1
     assert list_runs(uri)["status"].tolist() == ["FINISHED"]
+
+
+def test_a_folder_of_runs_is_filled_and_gone_on_with(
+    run_with_snapshot: FinishedRun, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", "tests.helpers.tiny:Classifier", "--data", f"{HERE}:validation"]
+    options += ["--save-snapshots"]
+    folder = place / "checkpoints"
+    folder.mkdir()
+    shutil.copy(next(run_with_snapshot.checkpoints.glob("epoch=0*")), folder)
+    assert analyze("runs", folder, *options) == 0
+    assert "sing-monitor app --tracking-uri runs\n" in capsys.readouterr().out
+    shutil.copy(next(run_with_snapshot.checkpoints.glob("epoch=1*")), folder)
+    assert analyze("runs", folder, *options) == 0
+    (reader,) = readers("runs").values()
+    found, logged = reader.scalars(), run_with_snapshot.reader.scalars().iloc[:2]
+    for key in ("epoch", "global_step", "head/rank", "sing/image_score_centered"):
+        assert found[key].tolist() == pytest.approx(logged[key].tolist(), rel=1e-5), key
+    assert reader.validations() == run_with_snapshot.reader.validations()[:2]
+    assert list_runs("runs")["status"].tolist() == ["FINISHED"]
+
+    # Concepts are added to what the run stored.
+    words = place / "words.txt"
+    words.write_text("plaid\n")
+    concepts = ["concepts", reader.run_id, "--file", str(words), "--tracking-uri", "runs", *SPACE]
+    assert main(concepts) == 0
+    assert reader.table("concepts", *reader.validations()[-1])["concept"].iloc[-1] == "plaid"
+    assert not (place / ".sing_spool").exists()
 
 
 def test_a_folder_of_timm_checkpoints_becomes_a_run_for_each_model(
@@ -194,11 +228,11 @@ def save_as_timm_does(
         (["--data", "nowhere"], "there is no folder 'nowhere'"),
         (["--data", f"{HERE}:nothing"], "has no function 'nothing'"),
         (["--model", "no_such:Model"], "cannot be imported"),
-        (["--model", "tests.callbacks.tiny:timm_classifier"], "it lacks network."),
+        (["--model", "tests.helpers.tiny:timm_classifier"], "it lacks network."),
         (["--timm", "resnet999"], "timm cannot build 'resnet999' (close names: resnet"),
         ([], "does not say which model it belongs to"),
         (
-            ["--model", "tests.callbacks.tiny:Classifier", "--probe-size", "1"],
+            ["--model", "tests.helpers.tiny:Classifier", "--probe-size", "1"],
             "expected an integer of at least 2",
         ),
         (["--mean", "0.5"], "--mean and --std belong together"),
@@ -244,11 +278,16 @@ def test_where_this_folder_cannot_be_written_the_spool_is_elsewhere(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir("/proc")
-    folder = spool_folder()
+    store = open_store("sqlite:///mlflow.db")
+    folder = spool_folder(store)
+    assert folder is not None
     assert folder.is_relative_to(tmp_path)
     assert f"sing-monitor sync {folder} delivers it" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
-    assert spool_folder() == Path(".sing_spool")
+    assert spool_folder(store) == Path(".sing_spool")
+    # A folder of runs has a place of its own, wherever the command runs.
+    monkeypatch.chdir("/proc")
+    assert spool_folder(open_store(tmp_path / "runs")) is None
     assert capsys.readouterr().err == ""
 
 
@@ -268,7 +307,7 @@ def test_ctrl_c_leaves_a_run_that_the_same_command_takes_up(
     assert "Stopped. The same command goes on" in capsys.readouterr().err
     (run,) = MlflowClient(uri).search_runs(["1"])
     assert run.info.status == "KILLED"
-    assert analyze(uri, checkpoint, "--model", "tests.callbacks.tiny:Classifier", *data) == 0
+    assert analyze(uri, checkpoint, "--model", "tests.helpers.tiny:Classifier", *data) == 0
     (row,) = list_runs(uri).to_dict("records")
     assert (row["run_id"], row["status"]) == (run.info.run_id, "FINISHED")
     assert RunReader(uri, row["run_id"]).scalars()["epoch"].tolist() == [1]

@@ -11,11 +11,11 @@ from pandas.testing import assert_frame_equal
 from sing_monitor.analyses.concepts import analyze_vocabulary
 from sing_monitor.commands.cli import main
 from sing_monitor.observation import Observation
-from sing_monitor.space.texts import Texts, concept_set, text_set
-from tests.callbacks import tiny
-from tests.finished_run import FinishedRun
+from sing_monitor.space.text_embeddings import Texts, concept_set, text_set
+from tests.helpers import tiny
+from tests.helpers.finished_run import FinishedRun
 
-SPACE = "tests.callbacks.tiny:HashSpace"
+SPACE = "tests.helpers.tiny:HashSpace"
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def test_the_biggest_are_printed_first(
     ("options", "said"),
     [
         (["--class", "bird"], "no class 'bird'; it has cat, dog, ship, tree"),
-        (["--space", "tests.callbacks.tiny:Blobs"], "space is a Blobs without"),
-        (["--space", "tests.callbacks.tiny:Nothing"], "no function 'Nothing'"),
+        (["--space", "tests.helpers.tiny:Blobs"], "space is a Blobs without"),
+        (["--space", "tests.helpers.tiny:Nothing"], "no function 'Nothing'"),
         (["--space", "tests.no_such_module:space"], "cannot be imported"),
         (["--space", "tests.commands.test_concepts:other_space"], "monitored in the space 'hash"),
         (["--file", "/no/such/file"], "No such file"),

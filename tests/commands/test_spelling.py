@@ -11,11 +11,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader, TensorDataset
 
 from sing_monitor import SINGCallback, analyze
-from sing_monitor.callbacks.spelling import for_analyze, for_callback
+from sing_monitor.callbacks.spelling import spell
 from sing_monitor.commands.cli import main
 from sing_monitor.commands.spelling import spelled
-from sing_monitor.errors import Option, SetupError
-from tests.callbacks import tiny
+from sing_monitor.errors import Option, SetupError, as_setup_error
+from sing_monitor.offline.analyze import for_analyze
+from tests.helpers import tiny
 
 HERE = "tests.commands.test_spelling"
 
@@ -119,7 +120,7 @@ def test_a_wrong_setup_is_spelled_for_whom_it_is_said_to(
     tiny.mlflow_logger(tmp_path)
     torch.save(tiny.Classifier().state_dict(), tmp_path / "epoch=3.pt")
     command = ["analyze", str(tmp_path / "epoch=3.pt"), "--model", f"{HERE}:model", "--data"]
-    command += [f"{HERE}:{data}", "--space", "tests.callbacks.tiny:HashSpace", *arguments]
+    command += [f"{HERE}:{data}", "--space", "tests.helpers.tiny:HashSpace", *arguments]
     assert main([*command, "--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"]) == 1
     error = capsys.readouterr().err
     assert said[2] in error
@@ -147,13 +148,15 @@ def test_a_wrong_setup_is_spelled_for_whom_it_is_said_to(
         (Option("save_snapshots", "True"), "--save-snapshots"),
         (Option("each", '"model"'), "--each model"),
         (Option("loader", "DataLoader(...)"), "--data module:function"),
-        (Option("ridge", "0.1"), "sing_monitor.analyze(..., ridge=0.1)"),
+        (Option("ridge", "0.1"), "--ridge 0.1"),
+        (Option("space", "None"), "--space none"),
+        (Option("cache_dir", "None"), "sing_monitor.analyze(..., cache_dir=None)"),
     ],
 )
 def test_options_as_the_command_line_takes_them(option: Option, on_the_command_line: str) -> None:
     error = SetupError("Pass ", option, ".")
     assert spelled(error) == f"Pass {on_the_command_line}."
-    assert for_callback(error) == f"Pass SINGCallback({option})."
+    assert error.spelled(spell) == f"Pass SINGCallback({option})."
     assert str(for_analyze(error)) == f"Pass {option}."
 
 
@@ -164,5 +167,5 @@ def test_analyze_has_a_loader_where_the_callback_has_a_probe() -> None:
 
 
 def test_what_is_no_setup_error_stays_as_it_is() -> None:
-    assert for_callback(ValueError("plain")) == spelled(ValueError("plain")) == "plain"
-    assert for_callback(KeyError()) == "KeyError"
+    assert spelled(ValueError("plain")) == str(as_setup_error(ValueError("plain"))) == "plain"
+    assert str(as_setup_error(KeyError())) == "KeyError"

@@ -12,10 +12,10 @@ from mlflow.entities import Metric
 
 from sing_monitor.commands.cli import main
 from sing_monitor.findings import Findings
-from sing_monitor.tracking import DeliveryError, RunReader, RunWriter
+from sing_monitor.tracking import DeliveryError, MlflowRun, RunReader, RunWriter, create_run
 from sing_monitor.tracking.spool import ABOUT
-from tests.databases import empty_database
-from tests.servers import free_port
+from tests.helpers.databases import empty_database
+from tests.helpers.servers import free_port
 
 FOUND = Findings(
     {"sing/image_score": 7.0, "sing/retention": float("nan")},
@@ -66,8 +66,8 @@ def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
     Path("artifacts").write_text("in the way")
     for _ in range(2):
         made.run_ids.append(client.create_run(experiment).info.run_id)
-        writer = RunWriter(client, made.run_ids[-1], folder / ".sing_spool")
-        writer.keep_scalars(FOUND.scalars, epoch=4, step=15, mlflow_step=14)
+        writer = RunWriter(MlflowRun(client, made.run_ids[-1]), folder / ".sing_spool")
+        writer.keep_scalars(FOUND.scalars, epoch=4, step=15, tracker_step=14)
         with pytest.raises(DeliveryError):
             writer.describe({"a": 1}, {})
         with pytest.raises(DeliveryError):
@@ -168,7 +168,7 @@ def test_a_dead_server_is_said_without_the_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     uri = f"http://bob:hunter2@127.0.0.1:{free_port()}"
-    writer = RunWriter(MlflowClient(uri), "a" * 32, tmp_path)
+    writer = RunWriter(MlflowRun(MlflowClient(uri), "a" * 32), tmp_path)
     with pytest.raises(DeliveryError):
         writer.write(FOUND, epoch=0, step=1)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -177,6 +177,26 @@ def test_a_dead_server_is_said_without_the_password(
     assert "2 wait" in said.out
     assert "refused" in said.out
     assert "hunter2" not in said.out + said.err
+
+
+def test_what_waits_for_a_run_in_a_folder_is_delivered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = create_run(tmp_path / "runs")
+    obstacle = tmp_path / "runs" / run.run_id / "sing"
+    obstacle.write_text("in the way")
+    writer = RunWriter(run)
+    writer.keep_scalars(FOUND.scalars, epoch=4, step=15, tracker_step=14)
+    with pytest.raises(DeliveryError):
+        writer.write(FOUND, epoch=4, step=15)
+    assert main(["sync", str(tmp_path / "runs")]) == 1
+    assert "0 files delivered, 1 wait" in capsys.readouterr().out
+    obstacle.unlink()
+    assert main(["sync", str(tmp_path / "runs")]) == 0
+    assert f"1 file delivered to {tmp_path / 'runs'}." in capsys.readouterr().out
+    reader = RunReader(str(tmp_path / "runs"), run.run_id)
+    assert reader.validations() == [(4, 15)]
+    assert reader.scalars()["sing/image_score"].tolist() == [7.0]
 
 
 def test_folders_without_a_spool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sing_monitor.explain.stored_image import explain_stored
+from sing_monitor.explain.stored_image import explain_stored_image
 from sing_monitor.snapshot import Snapshot, hex_id
-from sing_monitor.space.texts import Texts, TextSet
+from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.translate.cross_fit import CrossFit, cross_fit
 
 
@@ -42,7 +42,7 @@ def test_null_concepts_are_lost_and_logits_stay(snapshot: Snapshot) -> None:
     texts = Texts(
         TextSet(("a", "b"), seen_and_ignored), TextSet(("seen", "ignored"), seen_and_ignored)
     )
-    found = explain_stored(replace(snapshot, texts=texts), fit(snapshot), hex_id(row + 100))
+    found = explain_stored_image(replace(snapshot, texts=texts), fit(snapshot), hex_id(row + 100))
     assert found.target == "ab"[row % 2]
     assert found.cosine == pytest.approx(1)
     toward = 1 if row % 2 == 0 else -1
@@ -56,7 +56,7 @@ def test_null_concepts_are_lost_and_logits_stay(snapshot: Snapshot) -> None:
 
 
 def test_without_texts_there_is_no_as_and_no_concept(snapshot: Snapshot) -> None:
-    found = explain_stored(snapshot, fit(snapshot), hex_id(100))
+    found = explain_stored_image(snapshot, fit(snapshot), hex_id(100))
     assert math.isnan(found.removed.attribute_score)
     assert (found.removed.gained, found.removed.lost) == ((), ())
     assert found.removed.image_score > 0
@@ -64,9 +64,9 @@ def test_without_texts_there_is_no_as_and_no_concept(snapshot: Snapshot) -> None
 
 def test_an_unknown_image_and_an_empty_fold_are_refused(snapshot: Snapshot) -> None:
     with pytest.raises(ValueError, match="snapshot of epoch 3 does not hold the image ff"):
-        explain_stored(snapshot, fit(snapshot), "ff")
+        explain_stored_image(snapshot, fit(snapshot), "ff")
     one_fold = cross_fit(
         snapshot.features, snapshot.embeddings, torch.zeros(40, dtype=torch.long), 0.1
     )
     with pytest.raises(ValueError, match="one fold"):
-        explain_stored(snapshot, one_fold, hex_id(100))
+        explain_stored_image(snapshot, one_fold, hex_id(100))

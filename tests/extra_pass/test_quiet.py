@@ -18,7 +18,7 @@ from sing_monitor import analyze
 from sing_monitor.errors import SetupError
 from sing_monitor.extra_pass.collect import forward_images
 from sing_monitor.extra_pass.quiet import quiet
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 
 class Steps(L.LightningModule):

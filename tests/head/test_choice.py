@@ -15,11 +15,13 @@ from torch.nn.functional import linear
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from sing_monitor.errors import SetupError
+from sing_monitor.head.answers import is_derived_from
 from sing_monitor.head.calls import CallWitness
-from sing_monitor.head.choice import Choice, choose_head, is_made_of
+from sing_monitor.head.choice import ChosenHead, choose_head
 from sing_monitor.head.forward import evaluating, run_head
 from sing_monitor.head.layer import Head, check_logits, head_parameters
-from sing_monitor.head.search import find_head, linear_layers
+from sing_monitor.head.linear_layers import linear_layers
+from sing_monitor.head.search import find_head
 
 IMAGES, CLASSES, SIDE = 6, 4, 8
 
@@ -122,7 +124,7 @@ def choose(
     *,
     named: str | None = None,
     largest_label: int = CLASSES - 1,
-) -> Choice:
+) -> ChosenHead:
     witness = CallWitness(model, linear_layers(model))
     with evaluating(model), witness.watching():
         model(images()) if step is None else step(model, images())
@@ -164,7 +166,7 @@ def test_the_layer_that_answers_is_the_head(
     choice = choose(model)
     assert choice.head.module is model.get_submodule(name)
     assert (choice.head.num_classes, choice.head.feature_dim) == shape
-    assert choice.is_seen
+    assert choice.is_confirmed
     assert not choice.remarks
 
 
@@ -195,7 +197,7 @@ def test_of_a_chain_of_layers_in_a_step_the_last_is_the_head() -> None:
     model = Steps(body=cnn()[:4], first=nn.Linear(16, 9), second=nn.Linear(9, CLASSES))
     choice = choose(model, chain)
     assert choice.head.name == "second"
-    assert not choice.is_seen
+    assert not choice.is_confirmed
 
 
 def joined(model: Any, x: Tensor) -> None:
@@ -334,7 +336,9 @@ def test_parts_of_an_adapted_layer_are_no_head() -> None:
     net = timm.create_model("test_vit", num_classes=CLASSES, img_size=32)
     model = get_peft_model(net, LoraConfig(r=4, target_modules=["head"]))
     for part in ("base_layer", "lora_A.default"):
-        with pytest.raises(SetupError, match=r'Name the whole: head="base_model\.model\.head"'):
+        with pytest.raises(
+            SetupError, match=r'Name the whole layer: head="base_model\.model\.head"'
+        ):
             find_head(model, f"base_model.model.head.{part}")
     assert find_head(model, "base_model.model.head") == find_head(model)
 
@@ -348,7 +352,7 @@ def test_parts_of_an_adapted_layer_are_no_head() -> None:
 )
 def test_other_adapters_on_the_head_are_refused_by_name(config: Any) -> None:
     model = get_peft_model(timm.create_model("test_vit", num_classes=4, img_size=32), config)
-    with pytest.raises(TypeError, match=r"peft\.tuners.*no plain LoRA.*modules_to_save"):
+    with pytest.raises(TypeError, match=r"peft\.tuners.*not plain LoRA.*modules_to_save"):
         run_head(model, torch.rand(IMAGES, 3, 32, 32))
 
 
@@ -426,11 +430,11 @@ def test_coarse_numbers_do_not_make_another_answer_the_logits(dtype: torch.dtype
     z, other = (torch.randn(16, 4, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
     z, other = z.to(dtype), other.to(dtype)
     for made in (z, z / 0.07, z.float(), z.float().softmax(1), z.softmax(1), z.log_softmax(1)):
-        assert is_made_of(made, z)
+        assert is_derived_from(made, z)
     scaled = z * torch.tensor([1.0, 1.5, 2.0, 2.5], dtype=dtype)
     for made in (z[:, [2, 0, 3, 1]], other, z + other, scaled, z.relu(), z**3, -z, z * 0 + 0.3):
-        assert not is_made_of(made, z)
-        assert not is_made_of(made.float(), z)
+        assert not is_derived_from(made, z)
+        assert not is_derived_from(made.float(), z)
 
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
@@ -453,8 +457,8 @@ def test_masked_logits_are_not_the_logits() -> None:
     logits = torch.randn(IMAGES, CLASSES)
     masked = logits.clone()
     masked[:, 0] = -torch.inf
-    assert not is_made_of(masked, logits)
-    assert not is_made_of(logits[:, :2], logits)
-    assert not is_made_of(-logits, logits)
-    assert is_made_of(torch.zeros(2, 3), torch.zeros(2, 3))
+    assert not is_derived_from(masked, logits)
+    assert not is_derived_from(logits[:, :2], logits)
+    assert not is_derived_from(-logits, logits)
+    assert is_derived_from(torch.zeros(2, 3), torch.zeros(2, 3))
     assert isinstance(find_head(cnn()), Head)

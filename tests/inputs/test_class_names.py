@@ -19,7 +19,8 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from torchvision.datasets import MNIST, FashionMNIST, ImageFolder, Imagenette
 
 from sing_monitor.errors import SetupError
-from sing_monitor.inputs.class_names import find_class_names, imagenet_names
+from sing_monitor.inputs.class_names import find_class_names
+from sing_monitor.inputs.imagenet_names import imagenet_names
 
 PETS = ("cat", "dog")
 

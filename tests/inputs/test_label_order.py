@@ -21,7 +21,7 @@ from torchvision.transforms import Lambda, ToTensor, v2
 
 from sing_monitor.errors import SetupError
 from sing_monitor.inputs.class_names import find_class_names
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 RAW = ("ant", "bee", "cow", "dog")
 TURNED = RAW[::-1]

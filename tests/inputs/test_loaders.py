@@ -21,8 +21,8 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from sing_monitor.inputs.loaders import find_order, planned_images
-from tests.callbacks import tiny
+from sing_monitor.inputs.loaders import find_image_order, planned_images
+from tests.helpers import tiny
 
 DATA = tiny.Blobs(47)
 
@@ -80,7 +80,7 @@ IN_ORDER: dict[str, DataLoader[Any]] = {
 @pytest.mark.parametrize("kind", IN_ORDER)
 def test_positions_are_those_that_torch_takes(kind: str) -> None:
     """Whatever the sampler gives, a batch after the other."""
-    loader, order = IN_ORDER[kind], find_order(IN_ORDER[kind])
+    loader, order = IN_ORDER[kind], find_image_order(IN_ORDER[kind])
     assert order.reason == ""
     taken = list(loader.batch_sampler)  # type: ignore[arg-type]
     assert sum(map(len, taken)) > 2
@@ -125,8 +125,8 @@ OUT_OF_ORDER: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("kind", OUT_OF_ORDER)
 def test_where_the_order_is_not_certain_the_reason_is_named(kind: str) -> None:
     loader, reason = OUT_OF_ORDER[kind]
-    assert reason in find_order(loader).reason
-    assert find_order(loader).positions(0, 16) is None
+    assert reason in find_image_order(loader).reason
+    assert find_image_order(loader).positions(0, 16) is None
 
 
 INF = float("inf")

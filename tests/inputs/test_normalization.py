@@ -25,7 +25,7 @@ from sing_monitor.errors import SetupError
 from sing_monitor.inputs.batches import Batch
 from sing_monitor.inputs.normalization import dataset_stats, loader_stats
 from sing_monitor.inputs.pixels import find_pixel_scale
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OTHER = ((0.2, 0.3, 0.4), (0.1, 0.2, 0.3))
@@ -232,14 +232,14 @@ def test_parts_that_differ_are_named(parts: list[Any], sentences: list[str]) -> 
     for wrapped in (data, Subset(data, [0, 1]), ConcatDataset([data, data]), Holder(data)):
         with pytest.raises(SetupError) as caught:
             find_pixel_scale(None, wrapped, torch.rand(2, 3, 4, 4), None)
-        for sentence in ("ConcatDataset", "normalised differently", "pictures=", *sentences):
+        for sentence in ("ConcatDataset", "normalized differently", "pictures=", *sentences):
             assert sentence in str(caught.value)
 
 
 def test_the_advice_on_parts_that_differ_works() -> None:
     data = ConcatDataset([normalised(), Pictures(v2.Identity())])
     loader = DataLoader(data, 16)
-    with pytest.raises((MisconfigurationException, SetupError), match="normalised differently"):
+    with pytest.raises((MisconfigurationException, SetupError), match="normalized differently"):
         tiny.callback().check(make_timm(), loader)
     alike = DataLoader(ConcatDataset([normalised(), normalised()]), 16)
     report = tiny.callback().check(make_timm(), alike)
@@ -267,7 +267,7 @@ class ByHand(Dataset[Any]):
 def test_a_later_batch_of_another_scale_is_refused(tmp_path: Path) -> None:
     data = ConcatDataset([Pictures(), ByHand(0.5, 0.1)])
     names = {"class_names": tiny.CLASSES, "batch_adapter": None}
-    with pytest.raises(ValueError, match="A later batch is of another scale than the first"):
+    with pytest.raises(ValueError, match="A later batch has another scale than the first"):
         analyze(make_timm(), DataLoader(data, 4), tiny.HashSpace(), cache_dir=None, **names)
     callback = tiny.callback(**names)
     with pytest.raises((MisconfigurationException, SetupError), match="another scale"):

@@ -22,8 +22,8 @@ from sing_monitor import analyze
 from sing_monitor.errors import SetupError
 from sing_monitor.explain.image import explain_image
 from sing_monitor.inputs.batches import Batch, unpack_batch
-from sing_monitor.space.texts import fingerprint
-from tests.callbacks import tiny
+from sing_monitor.space.fingerprints import fingerprint
+from tests.helpers import tiny
 
 RGB = [3, 2, 1]
 NAMES = {"class_names": tiny.CLASSES}
@@ -165,7 +165,7 @@ def test_the_advice_on_more_channels_works_when_pasted(bands: int, form: Any) ->
     batch = form(images, labels)
     with pytest.raises((MisconfigurationException, SetupError)) as caught:
         unpack_batch(batch)
-    advice = re.search(r"batch_adapter=(lambda batch: Batch\(.*?\)\)?)\. Where", str(caught.value))
+    advice = re.search(r"batch_adapter=(lambda batch: Batch\(.*?\)\)?)\. If", str(caught.value))
     assert advice is not None
     adapted = unpack_batch(batch, eval(advice[1], {"Batch": Batch}))
     assert torch.equal(adapted.images, images)
@@ -186,7 +186,7 @@ IMAGES, LABELS = Bands().tensors
     ("batch", "sentence"),
     [
         (Batch(IMAGES, LABELS, pictures=IMAGES), r"pictures are Tensor float32 \(32, 13, 12, 12\)"),
-        (Batch(IMAGES, LABELS, pictures=IMAGES[:8, :3]), "one picture belongs to each image"),
+        (Batch(IMAGES, LABELS, pictures=IMAGES[:8, :3]), "one picture for each image"),
         (Batch(IMAGES, LABELS[:8], pictures=IMAGES[:, :3]), "B=32 images"),
         ({"image": IMAGES, "label": LABELS, "pictures": LABELS}, "floating or uint8"),
     ],

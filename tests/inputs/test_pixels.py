@@ -318,7 +318,7 @@ def test_a_std_above_one_counts_in_levels(stats: Any) -> None:
 def test_values_that_look_untouched_are_doubted_aloud() -> None:
     images = 0.5 + 0.5 * make_pixels()
     scale = find_pixel_scale(None, make_dataset(NormalizeV1((0.2,) * 3, (0.7,) * 3)), images, None)
-    assert "as if nothing had been normalised" in scale.doubt
+    assert "as if nothing had been normalized" in scale.doubt
     assert "pixel_stats=(0, 1)" in scale.doubt
     sure = find_pixel_scale(None, make_dataset(NormalizeV1((0.0,) * 3, (1.0,) * 3)), images, None)
     assert sure.doubt == ""

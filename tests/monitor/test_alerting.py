@@ -16,9 +16,9 @@ from torch import Tensor
 
 from sing_monitor import SINGCallback
 from sing_monitor.alerts import Alert, above, parse_fired, rises
-from sing_monitor.space.texts import fingerprint, to_uint8
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from sing_monitor.tracking import RunReader, list_runs
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 # The head of the tiny network has 4 of 16 directions in its row space, always.
 ALWAYS = Alert("null_space", [above("head/null_dim", 11)], "There is one.", epochs=2)

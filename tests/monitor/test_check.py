@@ -18,8 +18,8 @@ from torchvision.transforms import v2
 
 from sing_monitor import analyze
 from sing_monitor.inputs.batches import Batch
-from tests.callbacks import tiny
-from tests.callbacks.test_wrong_setups import Cosine
+from tests.callbacks.setups.test_wrong_setups import Cosine
+from tests.helpers import tiny
 
 
 def test_the_report_names_everything_that_would_be_used(caplog: pytest.LogCaptureFixture) -> None:

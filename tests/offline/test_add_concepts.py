@@ -8,9 +8,9 @@ import pytest
 from mlflow import MlflowClient
 
 from sing_monitor.offline.add_concepts import add_concepts, check_space
-from sing_monitor.tracking import ArtifactNotFoundError, RunReader, RunWriter
+from sing_monitor.tracking import ArtifactNotFoundError, MlflowRun, RunReader, RunWriter
 from tests.app.stores import Store, history
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 
 def named(name: str) -> tiny.HashSpace:
@@ -46,7 +46,7 @@ def test_another_space_is_refused(stored: str, given: str) -> None:
 def test_a_run_without_a_snapshot_says_how_to_store_one(tmp_path: Path) -> None:
     store = Store.at(tmp_path)
     run_id = store.run("plain", history(1))
-    writer = RunWriter(MlflowClient(store.uri), run_id, tmp_path / "spool")
+    writer = RunWriter(MlflowRun(MlflowClient(store.uri), run_id), tmp_path / "spool")
     reader = RunReader(store.uri, run_id)
     with pytest.raises(ArtifactNotFoundError, match=r"has no .*train with save_snapshots=True"):
         add_concepts(reader, writer, named(""), {"red": "something red"})

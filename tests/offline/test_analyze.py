@@ -14,9 +14,9 @@ from torch import nn
 
 import sing_monitor
 from sing_monitor.offline.analyze import AnalyzedModel
-from sing_monitor.space.texts import prototypes
-from tests.callbacks import tiny
+from sing_monitor.space.text_embeddings import prototypes
 from tests.callbacks.conftest import Run
+from tests.helpers import tiny
 
 
 def analyze(model: nn.Module, loader: Any = None, **changes: Any) -> AnalyzedModel:

@@ -494,7 +494,7 @@ def test_wrong_models_and_tokenizers_are_refused(checkpoint: Path) -> None:
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), TypeError, "images / 255"),
         (torch.zeros(3, 8, 8), ValueError, r"expected \(B, 3, H, W\)"),
         (torch.zeros(1, 1, 8, 8), ValueError, r"expected \(B, 3, H, W\)"),
-        (torch.full((1, 3, 8, 8), -2.1), ValueError, "Undo their normalisation"),
+        (torch.full((1, 3, 8, 8), -2.1), ValueError, "Undo their normalization"),
         (torch.full((1, 3, 8, 8), torch.nan), ValueError, r"\[nan, nan\]"),
     ],
 )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from tests.callbacks import tiny
+from tests.helpers import tiny
 from tests.sweep.catalogue import sampled
 from tests.sweep.truth import answer_of, find_truth
 from tests.sweep.verdict import words

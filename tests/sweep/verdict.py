@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from sing_monitor import SINGCallback, analyze
-from tests.callbacks.tiny import HashSpace
+from tests.helpers.tiny import HashSpace
 from tests.sweep.truth import Truth, answer_of, matrix_of, same
 
 _HEAD_LINE = re.compile(r"^\s*head\s+(?P<name>\S+|\(the module itself\))  \S", re.MULTILINE)

@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from sing_monitor.findings import Findings
-from sing_monitor.tracking import DeliveryError, RunReader, RunWriter, delivery
-from tests.databases import empty_database
-from tests.servers import busy_server
+from sing_monitor.tracking import DeliveryError, MlflowRun, RunReader, RunWriter, delivery, mlflow
+from tests.helpers.databases import empty_database
+from tests.helpers.servers import busy_server
 
 LATER = 4_000_000_000_000  # ms
 
@@ -21,9 +21,9 @@ LATER = 4_000_000_000_000  # ms
 def writer(tmp_path: Path) -> RunWriter:
     """Of a new run whose logger is about to log the scalars of one validation."""
     client = MlflowClient(empty_database(tmp_path / "mlflow.db"))
-    writer = RunWriter(client, client.create_run("0").info.run_id, tmp_path / "spool")
+    writer = RunWriter(MlflowRun(client, client.create_run("0").info.run_id), tmp_path / "spool")
     writer.keep_scalars(
-        {"sing/image_score": 7.0}, epoch=4, step=15, mlflow_step=14, metric_prefix="fold:1"
+        {"sing/image_score": 7.0}, epoch=4, step=15, tracker_step=14, metric_prefix="fold:1"
     )
     return writer
 
@@ -71,7 +71,7 @@ def test_the_last_delivery_sends_what_the_logger_did_not_bring(
 def test_a_delivery_sends_what_mlflow_has_given_up(
     writer: RunWriter, run: tuple[MlflowClient, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "MLFLOW_PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(mlflow, "PATIENCE_SECONDS", -1.0)
     writer.deliver()
     assert values(run, "sing/image_score") == [(14, 7.0)]
 
@@ -80,7 +80,7 @@ def test_the_next_process_sends_what_the_logger_of_the_first_did_not_bring(
     writer: RunWriter, run: tuple[MlflowClient, str], tmp_path: Path
 ) -> None:
     client, run_id = run
-    later = RunWriter(client, run_id, tmp_path / "spool")
+    later = RunWriter(MlflowRun(client, run_id), tmp_path / "spool")
     later.describe({}, {"metric_prefix": "fold:1"})
     later.write(Findings({"sing/image_score": 7.0}), epoch=5, step=18)
     assert later.pending == 0
@@ -93,7 +93,7 @@ def test_the_next_process_sends_what_the_logger_of_the_first_did_not_bring(
 def test_a_silent_server_is_asked_once_for_several_writes(tmp_path: Path) -> None:
     table = Findings({"sing/x": 1.0}, {"classes": pd.DataFrame({"x": [1]})})
     with busy_server(health=503) as (uri, asked):
-        writer = RunWriter(MlflowClient(uri), "a" * 32, tmp_path)
+        writer = RunWriter(MlflowRun(MlflowClient(uri), "a" * 32), tmp_path)
 
         def publish(epoch: int) -> None:
             with writer.together():
@@ -109,7 +109,7 @@ def test_a_silent_server_is_asked_once_for_several_writes(tmp_path: Path) -> Non
 
 def test_several_losses_are_one_error(tmp_path: Path) -> None:
     client = MlflowClient(empty_database(tmp_path / "mlflow.db"))
-    writer = RunWriter(client, client.create_run("0").info.run_id, tmp_path / "spool")
+    writer = RunWriter(MlflowRun(client, client.create_run("0").info.run_id), tmp_path / "spool")
     (tmp_path / "spool").write_text("in the way")
 
     def publish() -> None:

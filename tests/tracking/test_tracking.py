@@ -28,16 +28,17 @@ from sing_monitor.tracking import (
     ArtifactNotFoundError,
     DeliveryError,
     Layout,
+    MlflowRun,
     NotFoundError,
     RunNotFoundError,
     RunReader,
     RunWriter,
     StoreError,
     list_runs,
-    runs,
+    mlflow_queries,
 )
-from tests.databases import empty_database
-from tests.servers import busy_server
+from tests.helpers.databases import empty_database
+from tests.helpers.servers import busy_server
 
 Images = dict[str, NDArray[np.uint8]]
 
@@ -63,7 +64,7 @@ class Store:
         return self.folder / "artifacts"
 
     def writer(self, run_id: str, name: str | None = None) -> RunWriter:
-        return RunWriter(self.client, run_id, self.folder / "spool", name)
+        return RunWriter(MlflowRun(self.client, run_id), self.folder / "spool", name)
 
     def reader(self, run_id: str, name: str | None = None) -> RunReader:
         return RunReader(self.uri, run_id, name)
@@ -378,7 +379,9 @@ def test_curves_of_lightnings_logger_are_found_under_any_prefix(prefix: str, sto
     from lightning.pytorch.loggers import MLFlowLogger
 
     logger = MLFlowLogger(store.experiment, tracking_uri=store.uri, prefix=prefix)
-    writer = RunWriter(logger.experiment, str(logger.run_id), store.folder / "spool", "aux")
+    writer = RunWriter(
+        MlflowRun(logger.experiment, str(logger.run_id)), store.folder / "spool", "aux"
+    )
     writer.describe({}, {"metric_prefix": prefix})
     writer.write(Findings({"sing/score": 1.0}), epoch=2, step=8)
     values = {"sing.aux/score": 1.0, "monitor.aux/global_step": 8.0, "val_acc": 0.5, "epoch": 2.0}
@@ -397,7 +400,7 @@ def test_curves_of_lightnings_logger_are_found_under_any_prefix(prefix: str, sto
 def test_runs_with_findings_are_listed_page_by_page(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "RUNS_PER_PAGE", 2)
+    monkeypatch.setattr(mlflow_queries, "RUNS_PER_PAGE", 2)
     ids = [store.run(run_name=f"run {i}", start_time=i + 1) for i in range(7)]
     for run_id in ids[:6]:
         store.writer(run_id).describe({}, {"model": "resnet18"})
@@ -535,7 +538,7 @@ def test_without_a_server_everything_waits_and_no_password_is_kept(tmp_path: Pat
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         port = server.server_address[1]
     client = MlflowClient(f"http://bob:secret@127.0.0.1:{port}")
-    writer = RunWriter(client, "a" * 32, tmp_path)
+    writer = RunWriter(MlflowRun(client, "a" * 32), tmp_path)
     environment, drawn, start = dict(os.environ), random.getstate(), time.monotonic()
     with pytest.raises(DeliveryError, match=r"2 files could not be sent.*refused") as caught:
         writer.describe({}, {"reference": "text"})
@@ -554,7 +557,7 @@ def test_without_a_server_everything_waits_and_no_password_is_kept(tmp_path: Pat
 
 def test_an_overloaded_server_is_asked_little_and_waited_for_briefly(tmp_path: Path) -> None:
     with busy_server(health=200) as (uri, asked):
-        writer = RunWriter(MlflowClient(uri), "a" * 32, tmp_path)
+        writer = RunWriter(MlflowRun(MlflowClient(uri), "a" * 32), tmp_path)
         drawn, start = random.getstate(), time.monotonic()
         with pytest.raises(DeliveryError, match=r"2 files could not be sent.*503"):
             writer.write(one_table(), epoch=0, step=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.scores.angles import angle
-from sing_monitor.translate.ridge import RidgeStatistics, enough_for
+from sing_monitor.translate.ridge import RidgeStatistics, solution_dtype
 from sing_monitor.translate.translator import LinearTranslator
 from tests.helpers import normal
 
@@ -140,22 +140,22 @@ def test_a_refit_in_single_precision_explains_as_much(rho: float) -> None:
 def test_a_small_ridge_beside_the_largest_variance_asks_for_double_precision() -> None:
     # Largest variance over the mean of all: about 2 and 120.
     flat, single = normal(2000, 200, seed=0).float(), torch.float32
-    assert enough_for(1e-3, flat) == enough_for(1e-3, flat.half()) == single
-    assert enough_for(1e-3, steep()[0]) == enough_for(1e-5, flat) == torch.float64
-    assert enough_for(1.0, steep()[0]) == single
+    assert solution_dtype(1e-3, flat) == solution_dtype(1e-3, flat.half()) == single
+    assert solution_dtype(1e-3, steep()[0]) == solution_dtype(1e-5, flat) == torch.float64
+    assert solution_dtype(1.0, steep()[0]) == single
 
 
 def test_double_precision_is_kept_and_is_the_choice_where_nothing_is_known() -> None:
     x = normal(100, 5, seed=0)
     for ridge, features in ((1.0, x), ("auto", x.float()), (1.0, torch.ones(9, 5))):
-        assert enough_for(ridge, features) == torch.float64
+        assert solution_dtype(ridge, features) == torch.float64
 
 
 @pytest.mark.parametrize("samples", [1, 5, 600])
 def test_any_number_of_images_tells_the_largest_variance(samples: int) -> None:
     x = normal(samples, 1, seed=0) * torch.tensor([100.0, 1.0]) + normal(samples, 2, seed=1)
     expected = torch.float64 if samples == 1 else torch.float32
-    assert enough_for(1.0, x.float()) == expected
+    assert solution_dtype(1.0, x.float()) == expected
 
 
 @pytest.mark.parametrize("rows", [[], [3], [0, 5, 6, 21]])

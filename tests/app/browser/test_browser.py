@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.app.browser.conftest import Open
 from tests.app.browser.tab import Tab
-from tests.servers import free_port, serving
+from tests.helpers.servers import free_port, serving
 
 # The fewest charts that each page shows of two runs.
 CHARTS = {

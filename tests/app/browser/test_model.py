@@ -12,9 +12,9 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from tests.app.browser.conftest import Open
 from tests.app.browser.tab import Tab
-from tests.callbacks import tiny
-from tests.finished_run import FinishedRun
-from tests.servers import free_port, serving
+from tests.helpers import tiny
+from tests.helpers.finished_run import FinishedRun
+from tests.helpers.servers import free_port, serving
 
 ROOT = Path(__file__).resolve().parents[3]
 MAPS = ("Contribution to AS", "Null energy", "Principal energy")
@@ -30,9 +30,9 @@ def url(
     command = [Path(sys.executable).with_name("sing-monitor"), "app", "--port", str(port)]
     command += ["--tracking-uri", run_with_snapshot.uri]
     command += ["--checkpoint", run_with_snapshot.checkpoints / "last.ckpt"]
-    command += ["--model", "tests.callbacks.tiny:Classifier"]
+    command += ["--model", "tests.helpers.tiny:Classifier"]
     command += ["--data", "tests.app.given:validation", "--transform", "tests.app.given:to_input"]
-    command += ["--space", "tests.callbacks.tiny:HashSpace"]
+    command += ["--space", "tests.helpers.tiny:HashSpace"]
     environment = {"STREAMLIT_SERVER_HEADLESS": "true", "PYTHONPATH": str(ROOT)}
     folder = tmp_path_factory.mktemp("app with a model")
     with serving(command, f"{address}/_stcore/health", folder, **environment):

@@ -19,9 +19,9 @@ from sing_monitor.app.model.checkpoint import LoadedModel, head_name
 from sing_monitor.app.model.model_images import data_set_input, upload_input
 from sing_monitor.commands.app_options import ModelSource
 from sing_monitor.inputs.batches import Batch
-from sing_monitor.space.texts import fingerprint, to_uint8
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from tests.app import given
-from tests.callbacks import tiny
+from tests.helpers import tiny
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 

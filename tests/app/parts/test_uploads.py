@@ -18,11 +18,11 @@ from torchvision.transforms.v2.functional import to_pil_image
 from sing_monitor.app.parts.image_cards import OUTSIDE
 from tests.app.conftest import Opened
 from tests.app.views.test_images import texts
-from tests.callbacks import tiny
-from tests.finished_run import FinishedRun
+from tests.helpers import tiny
+from tests.helpers.finished_run import FinishedRun
 
 HERE = "tests.app.given"
-MODEL = ("--model", "tests.callbacks.tiny:Classifier")
+MODEL = ("--model", "tests.helpers.tiny:Classifier")
 TRANSFORM = ("--transform", f"{HERE}:to_input")
 DATA = ("--data", f"{HERE}:validation")
 ROW = 5
@@ -88,7 +88,7 @@ def test_an_uploaded_probe_image_gets_the_scores_of_its_row(
     given: Given, images: pd.DataFrame
 ) -> None:
     row = images.loc[ROW]
-    space = ("--space", "tests.callbacks.tiny:HashSpace")
+    space = ("--space", "tests.helpers.tiny:HashSpace")
     app = upload(given(*MODEL, *TRANSFORM, *space), png(ROW), toward=int(row["label"]))
     scores, logits = (each.value for each in app.dataframe)
     for place, suffix in enumerate(("_centered", "", "_random")):

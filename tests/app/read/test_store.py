@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,7 +13,13 @@ import streamlit as st
 from sing_monitor.app.read import store as data
 from sing_monitor.app.ui.selection import run_source
 from sing_monitor.findings import Findings
-from sing_monitor.tracking import ArtifactNotFoundError, RunWriter, StoreError
+from sing_monitor.tracking import (
+    ArtifactNotFoundError,
+    MlflowRun,
+    RunWriter,
+    StoreError,
+    create_run,
+)
 from tests.app.asked import counting
 from tests.app.conftest import Opened, Runs
 from tests.app.stores import Store, plausible
@@ -109,7 +116,7 @@ def test_a_missing_table_is_asked_for_once_until_the_next_validation(
         assert data.tables(found, "class_support", [(0, 100), (1, 200)]) == {}
     assert asked["download_artifacts"] == 3
     grown = data.RunSource(found.uri, run, None, found.state, "2")
-    writer = RunWriter(store.client, run, store.folder / "spool")
+    writer = RunWriter(MlflowRun(store.client, run), store.folder / "spool")
     writer.write(Findings({}, {"support": frame}), epoch=0, step=100)
     pd.testing.assert_frame_equal(data.table(grown, "support", 0, 100), frame)
     store.client.delete_run(run)
@@ -165,3 +172,30 @@ def test_tables_that_are_missing_or_damaged_are_left_out(store: Store) -> None:
     assert {at: table.to_dict("list") for at, table in read.items()} == {(0, 100): {"n": [2]}}
     assert data.tables(found, "classes", validations, None, ("later", 1)) == {}
     store.client.delete_run(run)
+
+
+def test_a_folder_of_runs_is_shown_like_a_database(open_page: Opened, tmp_path: Path) -> None:
+    uri = str(tmp_path / "runs")
+    run = create_run(uri, run_name="in a folder", experiment="digits")
+    app = open_page("runs", uri=uri)
+    assert 'SINGCallback(tracking="' in app.code[0].value
+    frame = pd.DataFrame({"class_index": [0], "class_name": ["a"], "n": [1]})
+    writer = RunWriter(run)
+    writer.describe({"prompt": "an image of a {}"}, {"model": "ResNet", "space": "TinyCLIP"})
+    for epoch, values in enumerate(plausible(epoch) for epoch in range(3)):
+        writer.write(Findings(values, {"classes": frame}), epoch=epoch, step=100 * epoch + 100)
+        writer.keep_scalars(values, epoch=epoch, step=100 * epoch + 100, tracker_step=100 * epoch)
+        writer.deliver()
+    run.finish("FINISHED")
+    data.forget()
+    found = run_source(uri, data.listing(uri).iloc[0])
+    assert data.validations(found) == [(0, 100), (1, 200), (2, 300)]
+    assert len(data.tables(found, "classes", data.validations(found))) == 3
+    assert data.config(found) == {"prompt": "an image of a {}"}
+    for page in ("runs", "evolution", "geometry", "guide"):
+        app = open_page(page, uri=uri, runs=[run.run_id])
+        assert not app.exception
+    table = open_page("runs", uri=uri).dataframe[0].value
+    assert table["run"].tolist() == ["in a folder"]
+    assert table["epochs"].tolist() == [3]
+    assert "mlflow" not in table

@@ -11,8 +11,8 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.space.texts import Texts, TextSet
-from sing_monitor.tracking import Layout, RunWriter
+from sing_monitor.space.text_embeddings import Texts, TextSet
+from sing_monitor.tracking import Layout, MlflowRun, RunWriter
 from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store
 from tests.app.views.test_images import IDS, NAMES, add_run, captions, images, texts
@@ -53,7 +53,7 @@ def explained(
     kept = {"with": texts_of("red", "striped"), "wordless": texts_of(), "older": None}
     ids = {name: add_run(store, name, both) for name in ("without", *kept)}
     for name, held in kept.items():
-        writer = RunWriter(store.client, ids[name], store.folder / f"spool {name}")
+        writer = RunWriter(MlflowRun(store.client, ids[name]), store.folder / f"spool {name}")
         store.client.log_dict(ids[name], {"space": "toy", "ridge": 0.1}, Layout().config)
         writer.write_snapshot(snapshot(1, held))
     return store, ids

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.charts.images import ScoreLabels, column, history, history_of, ranked
 from sing_monitor.findings import Findings
-from sing_monitor.tracking import RunWriter
+from sing_monitor.tracking import MlflowRun, RunWriter
 from tests.app.conftest import MARKUP, Opened, copy_of
 from tests.app.stores import Store, plausible
 
@@ -56,7 +56,7 @@ def add_run(
 ) -> str:
     values = [plausible(epoch) for epoch in range(len(tables))]
     run = store.run(name, values)
-    writer = RunWriter(store.client, run, store.folder / f"spool {name}")
+    writer = RunWriter(MlflowRun(store.client, run), store.folder / f"spool {name}")
     classes = pd.DataFrame({"class_index": range(3), "class_name": NAMES})
     shades = {i: np.full((64, 64, 3), 40 * n, dtype=np.uint8) for n, i in enumerate(IDS[:4])}
     for epoch, found in enumerate(tables):

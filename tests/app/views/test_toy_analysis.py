@@ -15,7 +15,7 @@ from sing_monitor.app.wording import metrics
 from sing_monitor.findings import ColumnSpec, Findings, MetricGroup, MetricSpec, TableSpec
 from tests.app.conftest import Opened
 from tests.app.views.test_pages import texts, titles
-from tests.finished_run import FinishedRun, train
+from tests.helpers.finished_run import FinishedRun, train
 
 TOY = MetricGroup("toy", "Sizes of the features")
 NAMES = {"smallest": "Smallest feature", "mean": "Mean feature", "largest": "Largest feature"}

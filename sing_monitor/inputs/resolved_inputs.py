@@ -1,0 +1,174 @@
+"""ResolvedInputs: pixels, names and texts of a model and its data, found at the first batch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from sing_monitor.errors import Option, SetupError
+from sing_monitor.head.layer import Head
+from sing_monitor.inputs.batches import Batch
+from sing_monitor.inputs.class_names import ClassNames, find_class_names
+from sing_monitor.inputs.labels import check_attribute, check_labels
+from sing_monitor.inputs.pixel_scale import PixelScale
+from sing_monitor.inputs.pixels import find_pixel_scale
+from sing_monitor.inputs.prompts import ANY_IMAGE, Prompts
+from sing_monitor.inputs.squashed import SquashedInputs
+from sing_monitor.messages import warn
+from sing_monitor.space.cache import EmbeddingCache
+from sing_monitor.space.semantic_space import SemanticSpace
+from sing_monitor.space.text_embeddings import Texts, TextSet, concept_set, prototypes, text_set
+
+TEXT, PROTOTYPE, NONE = "text", "prototype", "none"
+OWN_PICTURES = "pictures of the batch"
+
+
+@dataclass(frozen=True)
+class ResolvedInputs:
+    """Inputs of the analyses that are found once, at the first validation batch.
+
+    Args:
+        head: the classifier head.
+        pixels: scale that turns the model's input into pixels again.
+        classes: names of the classes.
+        class_texts: embeddings of the classes; None where scores refer to class prototypes.
+        concepts: embeddings of the vocabulary, or None.
+        attributes: name of an annotated attribute -> embeddings of its values.
+        has_space: whether there is a semantic space.
+    """
+
+    head: Head
+    pixels: PixelScale
+    classes: ClassNames
+    class_texts: TextSet | None
+    concepts: TextSet | None
+    attributes: Mapping[str, TextSet]
+    has_space: bool = True
+
+    @property
+    def reference(self) -> str:
+        """``text``, ``prototype`` or, without a space, ``none``: scores of two never compare."""
+        if not self.has_space:
+            return NONE
+        return PROTOTYPE if self.class_texts is None else TEXT
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """C names; the indices where no names were found."""
+        return self.classes.names or tuple(str(i) for i in range(self.head.num_classes))
+
+    def texts(self, embeddings: Tensor, labels: Tensor) -> Texts:
+        """Text embeddings for one validation; prototypes are means over its own images.
+
+        Args:
+            embeddings: of the images, (N, n).
+            labels: class indices, (N,).
+        """
+        classes = self.class_texts or prototypes(embeddings, labels, self.class_names)
+        return Texts(classes, self.concepts, self.attributes)
+
+
+def resolve_inputs(
+    batch: Batch,
+    *,
+    head: Head,
+    space: SemanticSpace,
+    prompts: Prompts,
+    pixel_stats: Any = None,
+    class_names: Any = None,
+    datamodule: object = None,
+    dataset: object = None,
+    loader: object = None,
+    model: nn.Module | None = None,
+    text_cache: EmbeddingCache | None = None,
+) -> ResolvedInputs:
+    """Find pixel scale, class names and text embeddings for a first validation batch.
+
+    Args:
+        batch: the first one.
+        head: the classifier head.
+        space: embeds the prompts.
+        prompts: of classes, concepts and attributes.
+        pixel_stats: ``(mean, std)`` that the images were normalized with, or None.
+        class_names: names given by the user, or None.
+        datamodule: may name the classes.
+        dataset: the validation data set; may name the classes and hold a Normalize.
+        loader: the validation loader; may normalize images itself.
+        model: may hold a timm config.
+        text_cache: the space's cache of texts.
+
+    Raises:
+        SetupError: if one of them cannot be found, or contradicts the head.
+    """
+    check_labels(batch.labels, head.num_classes)
+    for name, (values, names) in batch.attributes.items():
+        check_attribute(name, values, names)
+    unknown = sorted(set(prompts.attributes) - set(batch.attributes))
+    if unknown:
+        raise SetupError(
+            f"attribute_prompts names {', '.join(unknown)}, but the batches carry "
+            f"{', '.join(batch.attributes) or 'no attributes'}. Add attributes to the batches: ",
+            Option(
+                "batch_adapter",
+                "lambda batch: Batch(images, labels, attributes={name: (indices, value_names)})",
+            ),
+            ".",
+        )
+    if space.dim == 0:
+        pixels: PixelScale = SquashedInputs()
+    else:
+        pixels = _pixels_of(batch, pixel_stats, dataset=dataset, loader=loader, model=model)
+    if space.dim or class_names is not None:
+        classes = find_class_names(
+            class_names, head.num_classes, datamodule=datamodule, dataset=dataset, model=model
+        )
+    else:
+        # Without texts, names serve for reading alone, and only the user's own are taken.
+        classes = ClassNames(None, "not needed without a semantic space")
+    class_texts = None
+    if classes.names is not None and space.dim:
+        class_texts = text_set(space, classes.names, prompts.classes, text_cache)
+    attributes = {
+        name: text_set(space, values, prompts.attributes.get(name, ANY_IMAGE), text_cache)
+        for name, (_, values) in batch.attributes.items()
+    }
+    concepts = concept_set(space, prompts.concepts, text_cache) if space.dim else None
+    return ResolvedInputs(
+        head, pixels, classes, class_texts, concepts, attributes, has_space=space.dim > 0
+    )
+
+
+def _pixels_of(
+    batch: Batch, pixel_stats: Any, *, dataset: object, loader: object, model: nn.Module | None
+) -> PixelScale:
+    """Pixel scale of the first batch; a warning with a picture where the scale is a guess."""
+    if batch.pictures is None:
+        scale = find_pixel_scale(pixel_stats, dataset, batch.shown, model, loader=loader)
+    else:
+        # Data set and model describe the model's input, and not the pictures.
+        scale = find_pixel_scale(pixel_stats, None, batch.shown, None)
+        scale = replace(scale, source=f"{OWN_PICTURES}: {scale.source}")
+    if scale.doubt:
+        path = save_png(scale.restore(batch.shown[:1])[0].cpu(), None, "sing_monitor_guess.png")
+        warn(f"{scale.doubt} One image as the space sees it: {path}")
+    return scale
+
+
+def save_png(image: Tensor, folder: Path | None, name: str) -> Path:
+    """Write an image, (c, H, W) in [0, 1], as PNG, and return its path.
+
+    Args:
+        image: the pixels.
+        folder: where to write; None: the temporary folder.
+        name: of the file.
+    """
+    from torchvision.transforms.v2.functional import to_pil_image
+
+    path = (folder or Path(tempfile.gettempdir())) / name
+    to_pil_image(image).save(path)
+    return path

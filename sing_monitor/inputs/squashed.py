@@ -1,0 +1,29 @@
+"""SquashedInputs: what the model takes, in [0, 1], where nobody needs its pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sing_monitor.inputs.pixel_scale import PixelScale
+
+
+class SquashedInputs(PixelScale):
+    """Scale for a monitor without a semantic space: no statistics, any number of channels.
+
+    The values go through a logistic function, which keeps different images different. They serve
+    for fingerprints alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__((), (), "not needed without a semantic space")
+
+    def restore(self, images: Tensor) -> Tensor:
+        """``1 / (1 + exp(-value))``, float32, of the same shape."""
+        return self.undo(images)
+
+    def undo(self, images: Tensor) -> Tensor:
+        """The same."""
+        if images.dtype == torch.uint8:
+            return images.detach().to(torch.float32) / 255
+        return images.detach().to(torch.float32).sigmoid()

@@ -1,0 +1,218 @@
+"""Analysis in the first process: from the rows of all processes to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from sing_monitor.capture.collector import Collector
+from sing_monitor.capture.probe import Account, ProbeRows
+from sing_monitor.errors import SetupError, as_setup_error
+from sing_monitor.head.geometry import HeadGeometry, Invariance
+from sing_monitor.inputs.resolved_inputs import ResolvedInputs
+from sing_monitor.lightning_types import is_setup_fault
+from sing_monitor.messages import info, warn
+from sing_monitor.monitor.exchange import Outcome, Share
+from sing_monitor.monitor.model_capture import ModelCapture
+from sing_monitor.monitor.remarks import infos, notes, why_nothing
+from sing_monitor.monitor.validation import Moment
+from sing_monitor.no_trace import no_trace
+from sing_monitor.translate.cost import LONG, Shape, estimate, in_words, measure_speed
+from sing_monitor.translate.random_subspaces import RANDOM_SEED
+
+if TYPE_CHECKING:
+    from sing_monitor.findings import Findings
+    from sing_monitor.snapshot import Snapshot
+    from sing_monitor.space.text_embeddings import Texts
+
+# Operations a second that any machine manages.
+_SLOW = 1e9
+
+
+@dataclass(frozen=True)
+class ProbeAnalysis:
+    """Analysis of one validation: everything that it needs besides the rows.
+
+    Args:
+        moment: of the validation; in a rehearsal nothing is analyzed.
+        ridge: rho, or ``"auto"``.
+        previous_weight: of the last analyzed head, or None.
+        n_images: how many movers get neighbors and thumbnails.
+        invariance: what the null space leaves unchanged.
+        images: number of validation images; None where it is not known.
+        probe_size: the most that are scored.
+    """
+
+    moment: Moment
+    ridge: float | Literal["auto"]
+    previous_weight: Tensor | None
+    n_images: int
+    invariance: Invariance
+    images: int | None
+    probe_size: int
+
+    def run(
+        self, capture: ModelCapture, shares: Sequence[Share]
+    ) -> tuple[Outcome, Findings | None, Snapshot | None]:
+        """Analyze the rows of all ranks; a fault becomes an outcome, never an exception."""
+        try:
+            for share in shares:
+                if share.failure is not None:
+                    return _failed(share.failure, share.is_setup_fault, shares), None, None
+            account = Account.joined([share.account for share in shares])
+            parts = [share.rows for share in shares if share.rows is not None]
+            rows = ProbeRows.joined(parts, self.probe_size) if parts else None
+            if self.moment.is_rehearsal and rows is not None and capture.is_settled:
+                info(str(capture.report(self.images)))
+                return Outcome(threshold=rows.threshold), None, None
+            if capture.is_settled and (rows is None or len(rows) == 0):
+                # The next epoch may have images again: no fault of the set-up.
+                return _failed(why_nothing(account), False, shares), None, None
+            with no_trace():
+                outcome, findings, snapshot = self.analyze(capture.collector, rows, account)
+            notes = (*outcome.notes, *capture.head_watch.doubts(snapshot.labels))
+            return replace(outcome, notes=notes), findings, snapshot
+        except Exception as error:
+            return _failed(as_setup_error(error), is_setup_fault(error), shares), None, None
+
+    def analyze(
+        self, collector: Collector | None, rows: ProbeRows | None, account: Account
+    ) -> tuple[Outcome, Findings, Snapshot]:
+        """Analyze the rows of a probe.
+
+        Args:
+            collector: that has collected them.
+            rows: of all ranks.
+            account: what became of the images that are not among them.
+
+        Raises:
+            ValueError: if there is nothing to analyze, or what there is holds NaN.
+        """
+        from sing_monitor.analyses import analyze
+        from sing_monitor.analyses.classes import poor_classes
+        from sing_monitor.findings import Findings
+
+        if rows is None or len(rows) == 0:
+            raise why_nothing(account)
+        if collector is None or collector.setup is None:
+            raise ValueError("no validation batch was seen, so there is nothing to analyze.")
+        # A full probe misses nothing.
+        missing = min(account.missing, self.probe_size - len(rows))
+        account = replace(account, missing=missing)
+        if self.previous_weight is None:
+            self._announce(collector.setup, rows)
+        texts = None
+        if rows.embeddings.shape[1]:
+            texts = collector.setup.texts(rows.embeddings, rows.labels)
+        snapshot = self._snapshot(collector, collector.setup.class_names, rows, texts)
+        findings = analyze(
+            snapshot,
+            texts,
+            ridge=self.ridge,
+            previous_head=self._previous_head(collector, snapshot.weight.shape[1]),
+            seed=RANDOM_SEED,
+            n_images=self.n_images,
+        ) | Findings(
+            {
+                "monitor/samples": float(len(snapshot)),
+                "monitor/accuracy": snapshot.accuracy,
+                "monitor/skipped": float(account.missing),
+            }
+        )
+        collector.decomposed = snapshot.weight, snapshot.geometry
+        outcome = Outcome(
+            findings.scalars,
+            wanted=_pictured(findings),
+            notes=notes(account, self.moment.epoch),
+            infos=infos(account),
+            threshold=rows.threshold,
+            seen=account.seen,
+            poor_classes=poor_classes(findings.tables["classes"])
+            if snapshot.embeddings is not None
+            else (),
+        )
+        return outcome, findings, snapshot
+
+    def _snapshot(
+        self,
+        collector: Collector,
+        class_names: tuple[str, ...],
+        rows: ProbeRows,
+        texts: Texts | None,
+    ) -> Snapshot:
+        """Rows of all processes as a snapshot, with the head's weight as the features met it."""
+        from sing_monitor.snapshot import Snapshot
+
+        weight, bias = collector.head_parameters
+        return Snapshot(
+            weight=weight.cpu(),
+            bias=None if bias is None else bias.cpu(),
+            features=rows.features,
+            labels=rows.labels,
+            embeddings=rows.embeddings if rows.embeddings.shape[1] else None,
+            class_names=class_names,
+            epoch=self.moment.epoch,
+            step=self.moment.step,
+            image_ids=rows.image_ids,
+            sample_index=rows.sample_index,
+            attributes=rows.attributes,
+            invariance=self.invariance,
+            texts=texts,
+        )
+
+    def _announce(self, setup: ResolvedInputs, rows: ProbeRows) -> None:
+        """Say of a long analysis that it is one: not every training is rehearsed."""
+        concepts = len(setup.concepts.names) if setup.concepts else 0
+        shape = Shape(
+            len(rows),
+            setup.head.feature_dim,
+            setup.head.num_classes,
+            rows.embeddings.shape[1],
+            concepts,
+            self.ridge,
+        )
+        # Most are short on any machine, whose speed need not be measured.
+        if estimate(shape, _SLOW).seconds > LONG:
+            speed = measure_speed()
+            if estimate(shape, speed).seconds > LONG:
+                warn(f"The analysis takes {in_words(shape, speed)}.")
+
+    def _previous_head(self, collector: Collector, feature_dim: int) -> HeadGeometry | None:
+        """None also where a new network took the old one's place: there is no drift between two."""
+        if self.previous_weight is None or self.previous_weight.shape[1] != feature_dim:
+            return None
+        weight = self.previous_weight.cpu()
+        if collector.decomposed is not None:
+            known, geometry = collector.decomposed
+            if torch.equal(known, weight):
+                return geometry
+        return HeadGeometry.from_weight(weight, invariance=self.invariance)
+
+
+def _failed(failure: SetupError, is_setup_fault: bool, shares: Sequence[Share]) -> Outcome:
+    """Outcome of an epoch without numbers: all are NaN but the number of images that were lost."""
+    return Outcome(
+        {"monitor/skipped": float(max(share.expected for share in shares))},
+        failure=failure,
+        is_setup_fault=is_setup_fault,
+    )
+
+
+def _pictured(findings: Findings) -> tuple[int, ...]:
+    """Ids of the movers and of their neighbours, as the probe knows them (signed)."""
+    if "images" not in findings.tables:
+        return ()
+    images = findings.tables["images"]
+    movers = images[images["mover"]]
+    ids = set(movers["image"])
+    for column in ("neighbours_before", "neighbours_after", "neighbours_after_centered"):
+        ids.update(image for nearest in movers[column] for image in nearest)
+    return tuple(sorted(_signed(int(image, 16)) for image in ids))
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value

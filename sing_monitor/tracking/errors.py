@@ -1,0 +1,76 @@
+"""Errors of tracking, and texts without credentials for the sentences that users read."""
+
+from __future__ import annotations
+
+import re
+
+# A password may hold a slash, so everything up to the last @ goes; a path of sqlite may hold an @.
+_USER = re.compile(r"(?<![a-z0-9+.-])(?!sqlite|file)([a-z][a-z0-9+.-]*://)[^\s'\"]*@", re.I)
+_QUERY = re.compile(r"\?[^\s'\")]*=[^\s'\")]*")
+_REASON_LENGTH = 200
+
+
+class StoreError(ConnectionError):
+    """The store cannot be reached or read. One sentence, without credentials."""
+
+
+class NoStoreError(StoreError):
+    """Nothing is at the address yet."""
+
+
+class NotFoundError(LookupError):
+    """The store answers, and does not hold what was asked for. The sentence says what exists."""
+
+
+class RunNotFoundError(NotFoundError):
+    """The run does not exist, or was deleted."""
+
+
+class ArtifactNotFoundError(NotFoundError):
+    """The run exists and holds no such file."""
+
+    @classmethod
+    def at(cls, run_id: str, path: str, present: list[str], place: str) -> ArtifactNotFoundError:
+        """The error for a missing file.
+
+        Args:
+            run_id: the run.
+            path: of the file, in the run.
+            present: paths in the folder where the file should be.
+            place: where the run keeps its files.
+        """
+        folder, _, name = path.rpartition("/")
+        have = ", ".join(sorted(each.rpartition("/")[2] for each in present)) or "nothing"
+        return cls(
+            f"run {run_id} has no {name} in {folder}; the folder holds {have}. "
+            f"Its files are kept at {place}."
+        )
+
+
+def redact(text: str) -> str:
+    """The text with ``user:password@`` and the query of every URI in it left out.
+
+    Example::
+
+        >>> redact("postgresql://bob:secret@db.example/mlflow?password=x")
+        'postgresql://db.example/mlflow'
+        >>> redact("sqlite:////home/me@work/mlflow.db")
+        'sqlite:////home/me@work/mlflow.db'
+    """
+    return _QUERY.sub("", _USER.sub(r"\1", text))
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in one line that holds no credentials.
+
+    HTTP errors wrap each other's text three times; the last cause is the one that helps. The
+    chain of exceptions is no substitute: it may lead on to an exception of the user's training.
+    """
+    name = type(error).__name__
+    _, caused, text = redact(str(error)).rpartition("Caused by ")
+    if caused:
+        name, _, text = text.partition("(")
+        text = text.rpartition("): ")[2].strip("\"') ")
+    line = (text.strip().splitlines() or [""])[0].rstrip(". ")
+    line = line if len(line) <= _REASON_LENGTH else line[:_REASON_LENGTH] + "…"
+    return f"{name}: {line}" if line else name

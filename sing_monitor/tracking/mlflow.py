@@ -1,0 +1,258 @@
+"""MLflow as a tracker: a server, a database, or a folder of its own kind (``mlruns``)."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sing_monitor.tracking.backend import POINT_COLUMNS, StoredRun, ask_each
+from sing_monitor.tracking.errors import NotFoundError, StoreError, reason, redact
+from sing_monitor.tracking.mlflow_access import check_answers, is_server, reaching, short_waits
+from sing_monitor.tracking.mlflow_queries import (
+    active_run,
+    download,
+    experiments,
+    monitored_runs,
+    stored_run,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+    from pandas import DataFrame
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+# MLflow's own tries end within that time: 7 retries with pauses of up to two minutes.
+PATIENCE_SECONDS = 1200.0
+# The shortest limit of any MLflow version; newer ones take 8,000.
+_TAG_LENGTH = 5000
+_AT_A_TIME = 8
+# The name of MLflow's setting: what it takes as an address, people expect us to take, too.
+_URI_VARIABLE = "MLFLOW_TRACKING_URI"
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")  # "C:" is a drive
+_WITHOUT_SCHEME = ("databricks", "databricks-uc", "uc")
+
+
+def default_uri(environment: Mapping[str, str] | None = None) -> str:
+    """The address where none is given: MLFLOW_TRACKING_URI, else ``sqlite:///mlflow.db``.
+
+    Args:
+        environment: None: that of this process.
+    """
+    values = os.environ if environment is None else environment
+    return values.get(_URI_VARIABLE) or DEFAULT_URI
+
+
+@dataclass(frozen=True)
+class MlflowStore:
+    """An MLflow tracking store; see :class:`sing_monitor.tracking.backend.Store`."""
+
+    uri: str
+
+    @classmethod
+    def takes(cls, uri: str) -> bool:
+        """Whether it has a scheme, or is a folder that MLflow has laid out."""
+        return (
+            bool(_SCHEME.match(uri))
+            or uri in _WITHOUT_SCHEME
+            or any(Path(uri).glob("[0-9]*/meta.yaml"))
+        )
+
+    @classmethod
+    def found_again(cls, uri: str, folder: Path) -> str:
+        """With its SQLite file named from the root, and the password of the environment.
+
+        Example::
+
+            >>> MlflowStore.found_again("sqlite:///mlflow.db", Path("/data/one"))
+            'sqlite:////data/one/mlflow.db'
+            >>> MlflowStore.found_again("http://127.0.0.1:5000", Path("/data/one"))
+            'http://127.0.0.1:5000'
+        """
+        if uri.startswith("sqlite"):
+            from sqlalchemy.engine import make_url
+
+            url = make_url(uri)
+            if url.database and not url.database.startswith((":memory:", "file:")):
+                return str(url.set(database=str(folder / url.database)))
+        known = os.environ.get(_URI_VARIABLE, "")
+        return known if redact(known) == uri else uri
+
+    @property
+    def address(self) -> str:
+        """The URI without credentials."""
+        return redact(self.uri)
+
+    @property
+    def place(self) -> str:
+        """The store as a sentence mentions it."""
+        return f"MLflow at {self.address}"
+
+    @property
+    def at_a_time(self) -> int:
+        """Eight questions to a server; threads would stand in the way of a local database."""
+        return _AT_A_TIME if is_server(self.uri) else 1
+
+    @property
+    def own_spool(self) -> None:
+        """No place: files may have a long way to go."""
+
+    def check(self) -> None:
+        """Ask a server for a sign of life; other stores are not asked."""
+        check_answers(self.uri)
+
+    def logged_prefix(self, prefix: str) -> str:
+        """What Lightning's MLFlowLogger puts before every metric's name."""
+        return re.sub(r"[^a-zA-Z0-9_/. -]+", "", prefix) + "-" if prefix else ""
+
+    def create_run(
+        self,
+        *,
+        run_name: str | None = None,
+        experiment: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> MlflowRun:
+        """A new run; in MLflow's default experiment where none is named."""
+        with self._using() as client:
+            found = client.get_experiment_by_name(experiment or "Default")
+            experiment_id = (
+                found.experiment_id if found else client.create_experiment(experiment or "Default")
+            )
+            created = client.create_run(experiment_id, run_name=run_name, tags=dict(tags or {}))
+        return MlflowRun(client, str(created.info.run_id))
+
+    def resume_run(self, run_id: str) -> MlflowRun:
+        """A run that is written to again, and runs."""
+        run = self.open_run(run_id)
+        with self._using() as client:
+            client.update_run(run_id, status="RUNNING")
+        return run
+
+    def open_run(self, run_id: str) -> MlflowRun:
+        """A run that gets further files."""
+        with reaching(self.uri, run_id) as client:
+            active_run(client, run_id)
+        return MlflowRun(client, run_id)
+
+    def runs(self, experiment: str | None = None) -> list[StoredRun]:
+        """Runs that a monitor wrote to, newest first; deleted ones are absent."""
+        with reaching(self.uri) as client:
+            known = dict(experiments(client))
+            chosen = {key: name for key, name in known.items() if experiment in (None, name)}
+            if experiment is not None and not chosen:
+                raise NotFoundError(
+                    f"{self.place} has no experiment {experiment!r}; "
+                    f"it has {', '.join(sorted(known.values()))}."
+                )
+            return [
+                stored_run(run, chosen[run.info.experiment_id])
+                for run in monitored_runs(client, list(chosen))
+            ]
+
+    def run(self, run_id: str) -> StoredRun:
+        """One run; the name of its experiment is not asked for."""
+        with reaching(self.uri, run_id) as client:
+            return stored_run(active_run(client, run_id), "")
+
+    def files(self, run_id: str, folder: str) -> list[str]:
+        """Paths of what lies in a folder of the run, sorted."""
+        with reaching(self.uri, run_id) as client:
+            return sorted(info.path for info in client.list_artifacts(run_id, folder))
+
+    @contextmanager
+    def read_file(self, run_id: str, path: str) -> Iterator[Path]:
+        """A local copy of one file of the run, gone after the block."""
+        with tempfile.TemporaryDirectory() as folder:
+            with reaching(self.uri, run_id) as client:
+                local = download(client, run_id, path, folder)
+            yield Path(local)
+
+    def history(self, run_id: str, metrics: Sequence[str]) -> DataFrame:
+        """All points of some metrics, each asked for by itself."""
+        import pandas as pd
+
+        with reaching(self.uri, run_id) as client:
+
+            def read(metric: str) -> list[Metric]:
+                return client.get_metric_history(run_id, metric)
+
+            found = ask_each(self, read, metrics)
+        points = [
+            (metric, point.step, point.timestamp, point.value)
+            for metric, history in zip(metrics, found, strict=True)
+            for point in history
+        ]
+        return pd.DataFrame(points, columns=list(POINT_COLUMNS))
+
+    @contextmanager
+    def _using(self) -> Iterator[MlflowClient]:
+        """A client for a training's first steps: a server that is away is said at once.
+
+        Raises:
+            StoreError: if the store cannot be used.
+        """
+        from mlflow import MlflowClient
+
+        try:
+            self.check()
+            with short_waits():
+                yield MlflowClient(self.uri)
+        # Every kind of store has exceptions of its own.
+        except Exception as error:
+            raise StoreError(f"{self.place} cannot be used: {reason(error)}.") from None
+
+
+class MlflowRun:
+    """One MLflow run, for writing; see :class:`sing_monitor.tracking.backend.Run`.
+
+    Args:
+        client: knows the tracking URI.
+        run_id: the run's.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self.run_id = run_id
+        self.store = MlflowStore(str(client.tracking_uri))
+        self._client = client
+
+    @property
+    def logger_seconds(self) -> float:
+        """As long as MLflow itself tries."""
+        return PATIENCE_SECONDS
+
+    def put_file(self, path: str, file: Path) -> None:
+        """Store a file, which must have the name that the path ends in."""
+        with short_waits():
+            self._client.log_artifact(self.run_id, str(file), path.rpartition("/")[0])
+
+    def put_tags(self, tags: Mapping[str, str]) -> None:
+        """Store tags, cut to the length that every MLflow takes."""
+        from mlflow.entities import RunTag
+
+        entities = [RunTag(key, value[:_TAG_LENGTH]) for key, value in tags.items()]
+        with short_waits():
+            self._client.log_batch(self.run_id, tags=entities, synchronous=True)
+
+    def put_scalars(self, values: Mapping[str, float], step: int, timestamp: int) -> None:
+        """Log values as a logger would."""
+        from mlflow.entities import Metric
+
+        points = [Metric(key, value, timestamp, step) for key, value in values.items()]
+        with short_waits():
+            self._client.log_batch(self.run_id, metrics=points, synchronous=True)
+
+    def has_scalar(self, name: str, value: float, since: int) -> bool:
+        """Whether a metric has had a value at a time or later."""
+        with short_waits():
+            history = self._client.get_metric_history(self.run_id, name)
+        return any(point.value == value and point.timestamp >= since for point in history)
+
+    def finish(self, status: str) -> None:
+        """Say how it ended."""
+        self._client.set_terminated(self.run_id, status)

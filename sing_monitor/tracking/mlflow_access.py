@@ -1,0 +1,163 @@
+"""Access to an MLflow store: short waits, one kind of error, and no password in any message."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from sing_monitor.tracking.errors import (
+    NoStoreError,
+    NotFoundError,
+    RunNotFoundError,
+    StoreError,
+    reason,
+    redact,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PROBE_SECONDS = 5
+# MLflow's defaults retry for about four minutes. One retry comes at once; from the second on there
+# are pauses, and their jitter draws from Python's global random numbers, which are the training's.
+# A retry-after header could ask for any pause.
+_LIMITS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][\w-]*")
+_NO_STATISTICS = "MLFLOW_DISABLE_TELEMETRY"
+
+
+def send_no_statistics() -> None:
+    """Keep MLflow from reporting how it is used, unless the environment says otherwise.
+
+    MLflow reads the variable when it is first imported and has no other way in.
+    """
+    os.environ.setdefault(_NO_STATISTICS, "true")
+
+
+_lock = threading.Lock()
+_depth = 0
+_outside: dict[str, str | None] = {}
+
+
+@contextmanager
+def short_waits() -> Iterator[None]:
+    """MLflow's HTTP calls give up within seconds inside this block.
+
+    MLflow reads its limits from the environment at every call and has no other way in. The
+    environment belongs to the whole process: a call that another thread starts during the block
+    is limited too. Overlapping blocks count, so the last one out restores what the first found.
+    """
+    global _depth
+    with _lock:
+        if _depth == 0:
+            _outside.update({key: os.environ.get(key) for key in _LIMITS})
+            os.environ.update(_LIMITS)
+        _depth += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                for key, value in _outside.items():
+                    if value is None:
+                        os.environ.pop(key, None)
+                    else:
+                        os.environ[key] = value
+
+
+def check_answers(uri: str) -> None:
+    """Ask a tracking server for a sign of life; other stores are not asked.
+
+    A writer asks before it enters :func:`short_waits`. While a server is down, the limits are then
+    never set, and metrics that Lightning logs in a thread of its own keep MLflow's full patience.
+
+    Raises:
+        OSError: if nothing answers within `PROBE_SECONDS`, or the answer is a server error.
+    """
+    if not is_server(uri):
+        return
+    try:
+        with urlopen(f"{redact(uri).rstrip('/')}/health", timeout=PROBE_SECONDS):
+            return
+    except HTTPError as error:
+        if error.code >= 500:
+            raise
+    except URLError as error:
+        # Certificates are MLflow's business; whoever shows one is alive.
+        if not isinstance(error.reason, ssl.SSLError):
+            raise ConnectionError(str(error.reason)) from None
+
+
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI is that of a server, where an answer costs waiting."""
+    return uri.startswith(("http://", "https://"))
+
+
+@contextmanager
+def reaching(uri: str, run_id: str | None = None) -> Iterator[MlflowClient]:
+    """A client for reading, with short waits; whatever it raises becomes one of our errors.
+
+    Raises:
+        StoreError: if the store cannot be reached or read.
+        RunNotFoundError: if the store does not know the run.
+    """
+    from mlflow import MlflowClient
+
+    unknown = RunNotFoundError(
+        f"MLflow at {redact(uri)} has no run {run_id!r}; it may have been deleted."
+    )
+    try:
+        _check_database(uri)
+        # MLflow would take a path in place of an id for a part of an address.
+        if run_id is not None and not _RUN_ID.fullmatch(run_id):
+            raise unknown
+        with short_waits():
+            yield MlflowClient(tracking_uri=uri)
+    except (NotFoundError, StoreError):
+        raise
+    # Every kind of store has exceptions of its own: boto, azure, sqlalchemy, requests.
+    except Exception as error:
+        code = getattr(error, "error_code", None)
+        if run_id is not None and code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise unknown from None
+        raise StoreError(
+            f"MLflow at {redact(uri)} cannot be read: {reason(error)}. "
+            "Check the address, and that the server runs."
+        ) from None
+
+
+def _check_database(uri: str) -> None:
+    """Look at the file first: MLflow creates a missing one, and retries a broken one for 100 s."""
+    from sqlalchemy.engine import make_url
+
+    if not uri.startswith("sqlite"):
+        return
+    path = make_url(uri).database
+    if not path or path.startswith((":memory:", "file:")):
+        return
+    try:
+        with open(path, "rb") as file:
+            start = file.read(16)
+    except FileNotFoundError:
+        raise NoStoreError(
+            f"there is no MLflow database {path} yet; train once with "
+            f'MLFlowLogger(tracking_uri="{redact(uri)}"), or give another tracking URI.'
+        ) from None
+    if start and start != b"SQLite format 3\0":
+        raise StoreError(
+            f"{path} is no SQLite database; give the tracking URI that the training used."
+        )
