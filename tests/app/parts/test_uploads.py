@@ -183,7 +183,7 @@ def test_a_probe_image_is_mapped_with_the_score_of_its_row(
     ("options", "link", "said"),
     [
         ((*MODEL, *TRANSFORM), {}, "need the model and the pixels of the probe"),
-        (("--model", f"{HERE}:max_pooled", *DATA), {}, "No maps: the head of this model does not"),
+        (("--model", f"{HERE}:max_pooled", *DATA), {}, "No maps: they need a head that"),
         ((*MODEL, "--data", f"{HERE}:other_images"), {}, "is not the one that the run was"),
         ((*MODEL, *DATA), {"epoch": "0"}, "known for epoch 2 alone"),
     ],

@@ -125,7 +125,7 @@ def test_a_card_shows_picture_prediction_scores_and_neighbors(opened: Opened) ->
     assert "wrong: **zebra**" in said
     assert r"AS \-42\.00°" in said
     assert r"IS 16\.00°" in said
-    assert "once what it ignores is gone" in said
+    assert "without the part that the head ignores" in said
     assert "1 have no score" in said
     own, before, after = captions(app)
     assert (own, before) == ("", "cat")
