@@ -18,7 +18,7 @@ from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.scores.angles import attribute_score, image_score
 from sing_monitor.scores.derived import retention
 from sing_monitor.space.text_embeddings import TextSet
-from sing_monitor.translate.random_subspaces import remove_at_random
+from sing_monitor.translate.random_subspaces import chosen_draw, remove_at_random
 from tests.helpers import (
     class_texts,
     direct,
@@ -121,7 +121,9 @@ def test_scalars_of_the_scores_equal_direct_ones(dimensions: tuple[int, int]) ->
     fit, center, pairs = direct(snapshot)
     geometry = snapshot.geometry
     text = texts.classes.embeddings[snapshot.labels]
-    removal = remove_at_random(snapshot.features, center, geometry.rank, snapshot.draws, seed=5)
+    removal = remove_at_random(
+        snapshot.features, center, geometry.rank, chosen_draw(snapshot.ids), seed=5
+    )
     equivalents = removal.equivalents(snapshot.features, center)
     random = fit.original(equivalents, center)
     kinds = {"": pairs.removed, "_centered": pairs.centered, "_random": random}
