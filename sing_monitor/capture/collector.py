@@ -26,7 +26,7 @@ from sing_monitor.capture.probe import (
     fingerprints,
     in_probe,
 )
-from sing_monitor.errors import Option, SetupError
+from sing_monitor.errors import Option, SetupError, as_setup_error
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.inputs.batches import Batch, unpack_batch
 from sing_monitor.inputs.labels import check_attribute, check_labels, has_class
@@ -220,7 +220,7 @@ class Collector:
             unlabeled=ended.filtered,
             filtered=ended.filtered,
             lost_batches=ended.lost_batches,
-            lost_reason=_as_setup_error(ended.failure),
+            lost_reason=None if ended.failure is None else as_setup_error(ended.failure),
             disorder=ended.disorder,
         )
         seen = ended.rows.on_cpu()
@@ -390,8 +390,3 @@ def _copied(batch: Batch) -> Batch:
             {name: (values.clone(), names) for name, (values, names) in batch.attributes.items()},
             None if batch.pictures is None else batch.pictures.clone(),
         )
-
-
-def _as_setup_error(error: Exception | None) -> SetupError | None:
-    """An error that keeps its options for whoever spells them."""
-    return error if error is None or isinstance(error, SetupError) else SetupError(str(error))

@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sing_monitor.head.calls import LayerCall
 from sing_monitor.head.layer import check_logits, head_features, head_parameters
+from sing_monitor.head.torch_internals import is_compiled
 from sing_monitor.head.weak_hook import WeakHook
 
 
@@ -178,14 +179,6 @@ def is_at_hand(module: nn.Module) -> bool:
     """Whether a head's weight can be read outside a forward pass: it is not sharded."""
     weights = [each for each in module.parameters() if each.ndim >= 2]
     return all(type(each.data) is Tensor and each.numel() > 0 for each in weights)
-
-
-def is_compiled(model: nn.Module) -> bool:
-    """Whether ``torch.compile`` traces a model or a part of it."""
-    return getattr(model, "_compiler_ctx", None) is not None or any(
-        "_orig_mod" in module._modules or module._compiled_call_impl is not None
-        for module in model.modules()
-    )
 
 
 def retrace(model: nn.Module) -> None:

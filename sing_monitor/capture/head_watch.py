@@ -7,13 +7,14 @@ from contextlib import ExitStack, contextmanager
 
 from torch import Tensor, nn
 
-from sing_monitor.capture.head_tap import HeadTap, is_compiled, retrace
+from sing_monitor.capture.head_tap import HeadTap, retrace
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.head.calls import CallWitness
 from sing_monitor.head.choice import ChosenHead, choose_head
 from sing_monitor.head.layer import Head, head_shape
 from sing_monitor.head.linear_layers import linear_layers
 from sing_monitor.head.search import AmbiguousHeadError, check_head, find_head
+from sing_monitor.head.torch_internals import is_compiled
 from sing_monitor.messages import warn
 
 # So many times as many outputs as classes are odd.

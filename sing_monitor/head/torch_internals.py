@@ -33,6 +33,14 @@ def unwrapped(module: nn.Module) -> nn.Module:
     return modules[COMPILED_NAME] or module if COMPILED_NAME in modules else module
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Whether ``torch.compile`` traces a model or a part of it."""
+    return getattr(model, "_compiler_ctx", None) is not None or any(
+        COMPILED_NAME in module._modules or module._compiled_call_impl is not None
+        for module in model.modules()
+    )
+
+
 def is_dynamo_loaded() -> bool:
     """Whether a part of this process may be compiled; importing dynamo to ask takes seconds."""
     return "torch._dynamo" in sys.modules

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from sing_monitor.capture.probe import Account, ProbeRows
 from sing_monitor.errors import SetupError
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -119,7 +120,7 @@ class AnalysisOptions:
         _check_ridge(self.ridge)
         _check_choice("invariance", self.invariance, get_args(Invariance))
 
-    @property
+    @cached_property
     def prompts(self) -> Prompts:
         """The templates and the vocabulary."""
         return Prompts(self.prompt, self.concepts, self.attribute_prompts or {})
@@ -191,7 +192,7 @@ class Options(AnalysisOptions):
         _check_choice("on_error", self.on_error, ("warn", "raise"))
         usable_alerts(self.alerts)
 
-    @property
+    @cached_property
     def alert_rules(self) -> tuple[Alert, ...]:
         """The rules that ``alerts`` means."""
         return usable_alerts(self.alerts)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sing_monitor.analyses import catalogue_of
 from sing_monitor.findings import Findings, complete
+from sing_monitor.inputs.resolved_inputs import NONE
 from sing_monitor.tracking import (
     ArtifactNotFoundError,
     NoStoreError,
@@ -111,7 +112,7 @@ class History:
             # Weights of a training stand in its history, whenever they are analysed.
             "monitor/stage": 0.0,
         }
-        specs = catalogue_of(has_embeddings=tags.get("reference") != "none")
+        specs = catalogue_of(has_embeddings=tags.get("reference") != NONE)
         values = complete({**findings.scalars, **own}, specs, attributes)
         logged = {"epoch": float(epoch), **values}
         try:
