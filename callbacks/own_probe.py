@@ -12,7 +12,7 @@ from torch.utils.data import DistributedSampler
 
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.extra_pass.collect import collect_probe, feeding
-from sing_monitor.lightning_types import overrides
+from sing_monitor.lightning_types import before_transfer, overrides
 from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.monitor.validation import Source
 
@@ -59,7 +59,7 @@ def run_own_probe(
 
     def prepare(batch: Any) -> Any:
         batch = trainer.precision_plugin.convert_input(batch)
-        batch = pl_module._on_before_batch_transfer(batch, dataloader_idx=0)
+        batch = before_transfer(pl_module, batch)
         return trainer.strategy.batch_to_device(batch)
 
     feed = feeding(pl_module, batch_adapter)

@@ -28,8 +28,10 @@ from sing_monitor.monitor.setup_report import SetupReport
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.summary import summary
 from sing_monitor.monitor.validation import Source
+from sing_monitor.no_trace import no_trace
+from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
-from sing_monitor.space.semantic_space import SemanticSpace
+from sing_monitor.space.semantic_space import SemanticSpace, resolve_space
 from sing_monitor.tracking.spool import temporary_folder
 
 if TYPE_CHECKING:
@@ -161,12 +163,14 @@ class SINGCallback(Callback):
             self._attach(self._monitor, pl_module)
 
     def _make_monitor(self, trainer: pl.Trainer) -> Monitor:
-        self._space = self._space or open_space(self.options.space)
+        processes = Processes(trainer.world_size)
+        self._space = self._space or open_space(self.options.space, processes)
         return Monitor(
             self.options,
             space=self._space,
             datamodule=getattr(trainer, "datamodule", None),
             state=self._state,
+            processes=processes,
             targets=lambda: targets(trainer),
             spool_root=trainer.default_root_dir,
             spell=spell,
@@ -291,7 +295,8 @@ class SINGCallback(Callback):
         """
         with as_misconfiguration():
             try:
-                self._space = self._space or open_space(self.options.space)
+                with no_trace():
+                    self._space = self._space or resolve_space(self.options.space)
                 found = check(self.options, self._space, model, loader)
             except (ValueError, TypeError, RuntimeError) as error:
                 raise as_setup_error(error) from error

@@ -34,6 +34,12 @@ def overrides(module: object, method: str) -> bool:
     return is_overridden(method, module, parent)
 
 
+def before_transfer(module: Any, batch: Any) -> Any:
+    """A batch after the hooks that a LightningModule runs before it moves to the device."""
+    # No public name runs them with the module's own data hooks.
+    return module._on_before_batch_transfer(batch, dataloader_idx=0)
+
+
 def is_setup_fault(error: object) -> bool:
     """Whether an exception says that the set-up is wrong, and so will come back."""
     return isinstance(error, SetupError) or is_lightning(error, "MisconfigurationException")

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 import warnings
 
-from sing_monitor.processes import is_first_process
+import torch.distributed as dist
+
+from sing_monitor.processes import is_distributed
 
 _LOGGER = logging.getLogger("sing_monitor")
 _PREFIX = "sing-monitor: "
+# Set by torchrun, by Lightning for the processes it starts, by SLURM and by LSF.
+_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+
+
+def may_speak() -> bool:
+    """Whether messages and progress bars of this process are shown: those of rank 0.
+
+    Before a group of processes exists, the rank is that of the launcher.
+    """
+    if is_distributed():
+        return dist.get_rank() == 0
+    ranks = (os.environ.get(name) for name in _RANK_VARIABLES)
+    return next((rank for rank in ranks if rank), "0") == "0"
 
 
 def info(text: str) -> None:
@@ -19,14 +35,14 @@ def info(text: str) -> None:
     Where the application has set up no logging, the line goes to the standard error: it says what
     the monitor has understood, which nobody should have to turn on.
     """
-    if is_first_process():
+    if may_speak():
         _make_audible()
         _LOGGER.info("%s%s", _PREFIX, text)
 
 
 def warn(text: str) -> None:
     """Emit a UserWarning in the first process."""
-    if is_first_process():
+    if may_speak():
         warnings.warn(f"{_PREFIX}{text}", UserWarning, stacklevel=3)
 
 

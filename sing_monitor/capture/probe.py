@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sing_monitor.errors import SetupError
-from sing_monitor.messages import duration, info
-from sing_monitor.processes import is_first_process
+from sing_monitor.messages import duration, info, may_speak
 from sing_monitor.snapshot import hex_id
 from sing_monitor.space.cache import EmbeddingCache
 from sing_monitor.space.fingerprints import fingerprint, to_uint8
@@ -282,7 +281,7 @@ class ProbeEmbedder:
     def _start_bar(self) -> None:
         from tqdm.auto import tqdm
 
-        if self._bar is None and self._space.dim and is_first_process():
+        if self._bar is None and self._space.dim and may_speak():
             self._bar = tqdm(
                 total=self._expected, desc="SING: embedding images", unit="image", leave=False
             )

@@ -17,10 +17,9 @@ from sing_monitor.errors import SetupError
 from sing_monitor.extra_pass.quiet import quiet
 from sing_monitor.head.forward import eval_mode
 from sing_monitor.inputs.batches import Batch, find_images, unpack_batch
-from sing_monitor.lightning_types import is_lightning, overrides
-from sing_monitor.messages import warn
+from sing_monitor.lightning_types import before_transfer, is_lightning, overrides
+from sing_monitor.messages import may_speak, warn
 from sing_monitor.no_trace import no_trace
-from sing_monitor.processes import is_first_process
 
 # A pass that takes longer than this many seconds gets a progress bar.
 _PATIENCE = 5.0
@@ -81,7 +80,7 @@ def collect_probe(
         unit="batch",
         leave=False,
         delay=_PATIENCE,
-        disable=not is_first_process(),
+        disable=not may_speak(),
     )
     failure: Exception | None = None
     with no_trace(), eval_mode(model), bar:
@@ -118,7 +117,7 @@ def transfer(model: Any, batch: Any) -> Any:
     if not is_lightning(model, "LightningModule"):
         return _moved(batch, device)
     try:
-        batch = model._on_before_batch_transfer(batch, dataloader_idx=0)
+        batch = before_transfer(model, batch)
         return model._apply_batch_transfer_handler(batch, device, 0)
     except RuntimeError as error:
         if model._trainer is not None:

@@ -29,7 +29,7 @@ from sing_monitor.monitor.publishing import Publisher, Target
 from sing_monitor.monitor.remarks import remarks
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.validation import Moment, Source
-from sing_monitor.processes import broadcast, gather, is_first_process
+from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
 
@@ -56,6 +56,7 @@ class Monitor:
         space: opened before; None: opened here, in the first process before the others.
         datamodule: object that may name the classes, or None.
         state: of a training that is resumed; updated in place.
+        processes: that share the training; None: all of torch's default group.
         targets: gives the runs that findings go to besides ``options.tracking``.
         spool_root: folder for files that a store has not taken yet.
         spell: writes an option as the users of an adapter do.
@@ -79,12 +80,14 @@ class Monitor:
         space: SemanticSpace | None = None,
         datamodule: object = None,
         state: MonitorState | None = None,
+        processes: Processes | None = None,
         targets: Callable[[], Sequence[Target]] = tuple,
         spool_root: Path | str = ".",
         spell: Callable[[Option], str] = str,
     ) -> None:
+        self._processes = Processes.of_torch() if processes is None else processes
         self.state = MonitorState() if state is None else state
-        self.space = open_space(options.space) if space is None else space
+        self.space = open_space(options.space, self._processes) if space is None else space
         self.capture = ModelCapture(options, self.space, datamodule)
         self.validations = 0  # those that began, rehearsals apart
         self.last: Mapping[str, float] = {}
@@ -121,7 +124,9 @@ class Monitor:
         Raises:
             SetupError: with ``on_error="raise"``.
         """
-        self.start(model, lambda: Source.of_loader(loader), Moment(epoch, step))
+        self.start(
+            model, lambda: Source.of_loader(loader, self._processes.count), Moment(epoch, step)
+        )
 
         def run(capture: ModelCapture, source: Source) -> None:
             with forward_images(model, self._options.batch_adapter) as forward:
@@ -271,19 +276,19 @@ class Monitor:
     def _conclude(self) -> Outcome:
         """End a pass. Every process takes part in every exchange, whatever went wrong before."""
         with self._timed():
-            shares = gather(self._share())
+            shares = self._processes.gather(self._share())
             outcome, findings, snapshot = Outcome(), None, None
             if shares:
                 outcome, findings, snapshot = self._analysis().run(self.capture, shares)
                 seen = max((share.attributes for share in shares), key=len)
                 outcome = replace(outcome, attributes=seen or self._attributes)
-            outcome = broadcast(outcome)
+            outcome = self._processes.broadcast(outcome)
             self._attributes = outcome.attributes
             if outcome.threshold is not None:
                 self.state.threshold = outcome.threshold
             self._seen = self._seen if outcome.seen is None else outcome.seen
             self._raise_alerts(outcome)
-            pictures = gather(self.capture.embedder.pictures(outcome.wanted))
+            pictures = self._processes.gather(self.capture.embedder.pictures(outcome.wanted))
             if findings is not None:
                 self._publish(findings, snapshot, pictures)
             self._remember(outcome)
@@ -306,7 +311,7 @@ class Monitor:
             else:
                 self.capture.abandon()
         account = self.capture.account
-        if self._options.probe is not None and not is_first_process():
+        if self._options.probe is not None and not self._processes.is_first:
             rows, account = None, Account()  # every process has run the whole probe
         fault = self._faults.current
         share = Share(expected=self._expected_images, attributes=self.capture.attributes)
@@ -387,7 +392,7 @@ class Monitor:
         specs = catalogue_of(has_embeddings=self._options.space is not None)
         values = complete({**scalars, **own}, specs, self._attributes)
         # Before the first batch is understood there is nothing to say of the run.
-        if is_first_process() and self.capture.is_settled:
+        if self._processes.is_first and self.capture.is_settled:
             with self._timed():
                 self._publisher.keep_scalars(values, self._moment)
         return {named_key(key, self._options.name): value for key, value in values.items()}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sing_monitor.inputs.loaders import ImageOrder, find_image_order, planned_images
-from sing_monitor.processes import processes
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,7 @@ class Source:
     order: ImageOrder
 
     @classmethod
-    def of_loader(cls, loader: Any) -> Source:
+    def of_loader(cls, loader: Any, ranks: int = 1) -> Source:
         """A whole pass over a loader, whose images the processes of the training share."""
-        ranks = processes()
         images = planned_images(loader, math.inf, ranks)
         return cls(loader, images, math.inf, images, ranks, find_image_order(loader))

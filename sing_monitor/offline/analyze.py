@@ -23,7 +23,6 @@ from sing_monitor.monitor.options import AnalysisOptions, Options, option
 from sing_monitor.monitor.remarks import why_nothing
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.no_trace import no_trace
-from sing_monitor.space.no_space import NoSpace
 from sing_monitor.space.semantic_space import resolve_space
 from sing_monitor.translate.ridge import fit_translator
 
@@ -151,7 +150,7 @@ def analyze(  # noqa: D417 - the options are documented by their names
         check_loader(loader, "analyze")
         images = planned_images(loader, math.inf, 1)
         with no_trace():
-            space = NoSpace() if options.space is None else resolve_space(options.space)
+            space = resolve_space(options.space)
             capture = ModelCapture(_for_capture(options), space, None)
         analysis = ProbeAnalysis(
             Moment(options.epoch, options.step),

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from sing_monitor.space.no_space import NoSpace
 from sing_monitor.space.open_clip_space import OpenClipSpace
 
 __all__ = ["DEFAULT_SPACE", "OpenClipSpace", "SemanticSpace", "resolve_space"]
@@ -36,18 +37,20 @@ class SemanticSpace(Protocol):
         ...
 
 
-def resolve_space(space: str | SemanticSpace) -> SemanticSpace:
+def resolve_space(space: str | SemanticSpace | None) -> SemanticSpace:
     """Load the space "model/tag", or check that another object is a space.
 
     Args:
         space: "<open_clip model>/<tag or path of a checkpoint>", split at the first slash; or a
-            `SemanticSpace`.
+            `SemanticSpace`; or None for :class:`NoSpace`.
 
     Raises:
         ValueError: if the text has another form, or the model or tag is unknown.
         RuntimeError: if the weights cannot be loaded or downloaded.
         TypeError: if the object lacks a part of the protocol.
     """
+    if space is None:
+        return NoSpace()
     if isinstance(space, str):
         model_name, _, tag = space.partition("/")
         if not model_name or not tag:

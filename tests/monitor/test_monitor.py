@@ -174,6 +174,19 @@ def test_a_run_of_its_own_is_read_back(tmp_path: Path, kind: str) -> None:
     assert len(reader.table("classes", 1, 10)) == len(tiny.CLASSES)
 
 
+def test_a_training_alone_keeps_its_curves_whatever_rank_the_cluster_gave_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    uri = str(tmp_path / "runs")
+    monitor = Monitor(options(tracking=uri, probe=images()))
+    found = monitor.measure(network(), images(), epoch=0, step=0)
+    monitor.close()
+    (run,) = list_runs(uri).to_dict("records")
+    curves = RunReader(uri, run["run_id"]).scalars(["sing/image_score"])
+    assert curves["sing/image_score"].tolist() == [found["sing/image_score"]]
+
+
 def test_a_resumed_training_continues_its_run(tmp_path: Path) -> None:
     uri = str(tmp_path / "runs")
     model, first = network(), Monitor(options(tracking=uri))
