@@ -10,6 +10,9 @@ import pandas as pd
 from sing_monitor.app.charts.common import PALETTE
 from sing_monitor.app.wording.text import one_line, short
 
+# Characters of an id that tell runs of one name apart.
+_PART = 6
+
 
 def one_row_a_run(listing: pd.DataFrame, monitor: str | None) -> pd.DataFrame:
     """The chosen monitor of every run; of runs that lack it, the unnamed or else the first one.
@@ -31,18 +34,25 @@ def one_row_a_run(listing: pd.DataFrame, monitor: str | None) -> pd.DataFrame:
 
 
 def labels(listing: pd.DataFrame) -> list[str]:
-    """A short name for every run; runs of one name are told apart by the start of their id."""
+    """A short name for every run; runs of one name are told apart by a part of their ids."""
+    ids = [str(run_id) for run_id in listing["run_id"]]
     names = [
         short(name) if isinstance(name, str) and one_line(name) else f"run {run_id[:8]}"
-        for name, run_id in zip(listing["run_name"], listing["run_id"], strict=True)
+        for name, run_id in zip(listing["run_name"], ids, strict=True)
     ]
-    again = {
-        name for name, times in pd.Series(names, dtype=object).value_counts().items() if times > 1
-    }
+    alike: dict[str, list[str]] = {}
+    for name, run_id in zip(names, ids, strict=True):
+        alike.setdefault(name, []).append(run_id)
     return [
-        f"{name} · {run_id[:6]}" if name in again else name
-        for name, run_id in zip(names, listing["run_id"], strict=True)
+        f"{name} · {_part(run_id, alike[name])}" if len(alike[name]) > 1 else name
+        for name, run_id in zip(names, ids, strict=True)
     ]
+
+
+def _part(run_id: str, alike: Sequence[str]) -> str:
+    """The start of an id, as MLflow shows it; the end where others start with the run's name."""
+    starts = {each[:_PART] for each in alike}
+    return run_id[:_PART] if len(starts) == len(alike) else run_id[-_PART:]
 
 
 def colors(runs: Sequence[str]) -> dict[str, str]:

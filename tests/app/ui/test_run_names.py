@@ -52,6 +52,11 @@ def test_labels_differ() -> None:
     ]
 
 
+def test_labels_differ_where_ids_start_with_the_name() -> None:
+    frame = listing(("digits-1f2e3d4c", None, "digits"), ("digits-5a6b7c8d", None, "digits"))
+    assert labels(frame) == ["digits · 2e3d4c", "digits · 6b7c8d"]
+
+
 RUNS = [f"r{i}" for i in range(30)]
 PAINTED = colors(RUNS[::-1])
 
