@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -35,20 +35,30 @@ FEATURES = 128
 CLASSES = len(ColoredDigits.classes)
 SHORTCUTS = (0.0, 0.5, 0.8, 0.95, 1.0)
 HONEST = "shortcut 0"
-PLANTED = 7
+# Classes that are taken from the head, one, two or six at a time.
+PLANTED = ((7,), (2, 7), (0, 2, 3, 5, 7, 9))
 DEAD_INPUTS = 64
 RANDOM_OUTPUTS = (30, 60, 90, 110)
 COLUMNS = {
     "head/null_dim": "null dim.",
     "monitor/accuracy": "accuracy",
+    "sing/class_hidden": "class hidden",
+    "sing/hidden_classes": "hidden classes",
+    "sing/retention_seen": "digit seen",
+    "attribute/colour_retention_seen": "colour seen",
+    "attribute/colour_hidden": "colour hidden",
+    "probe/class_hidden": "class hidden, probes",
+    "probe/class_seen": "digit seen, probes",
+    "attribute/colour_probe_seen": "colour seen, probes",
+    "meaning/unique_seen": "seen alone",
+    "meaning/shared": "both",
+    "meaning/unique_null": "null alone",
     "sing/retention": "digit kept",
     "attribute/colour_retention": "colour kept",
     "sing/attribute_score_centered": "AS",
     "sing/image_score_centered": "IS",
     "sing/image_score_relative": "relative",
-    "sing/attribute_share": "share",
     "sing/leaking_classes": "leaks",
-    "sing/class_deviation": "deviation",
     "collapse/null_share_between": "null share",
     "support/outside": "out, raw",
     "support/outside_centered": "out, cent.",
@@ -131,6 +141,7 @@ def snapshot_of(model: DigitNet) -> Snapshot:
         embeddings=embeddings,
         class_names=data.classes,
         image_ids=fingerprint(data.images),
+        groups=data.digit_ids,
         attributes={"colour": (data.colour_ids, COLOURS)},
     )
 
@@ -156,13 +167,21 @@ def with_random_outputs(snapshot: Snapshot, count: int) -> Snapshot:
     )
 
 
-def blind_to(snapshot: Snapshot, label: int) -> Snapshot:
-    """The same features under a head that cannot see what sets one class apart from the others."""
-    own = snapshot.labels == label
-    apart = snapshot.features[own].mean(dim=0) - snapshot.features[~own].mean(dim=0)
-    apart = apart / apart.norm()
-    weight = snapshot.weight - torch.outer(snapshot.weight @ apart, apart)
+def blind_to(snapshot: Snapshot, labels: Sequence[int]) -> Snapshot:
+    """The same features under a head that cannot see what sets some classes apart.
+
+    Nor can it see the difference between any two of them.
+    """
+    others = snapshot.features[~torch.isin(snapshot.labels, torch.tensor(labels))].mean(dim=0)
+    means = torch.stack([snapshot.features[snapshot.labels == k].mean(dim=0) for k in labels])
+    apart, _ = torch.linalg.qr((means - others).T)
+    weight = snapshot.weight - snapshot.weight @ apart @ apart.T
     return replace(snapshot, weight=weight)
+
+
+def blind_name(labels: Sequence[int]) -> str:
+    """The name of the honest model whose head is blind to some classes."""
+    return f"{HONEST}, blind to {', '.join(map(str, labels))}"
 
 
 def answers(seed: int) -> Iterator[tuple[str, Findings]]:
@@ -184,7 +203,8 @@ def answers(seed: int) -> Iterator[tuple[str, Findings]]:
         f"{HONEST}, {DEAD_INPUTS} dead inputs",
         answer(with_dead_inputs(honest, DEAD_INPUTS), same_ridge),
     )
-    yield f"{HONEST}, blind to class {PLANTED}", answer(blind_to(honest, PLANTED), rho)
+    for labels in PLANTED:
+        yield blind_name(labels), answer(blind_to(honest, labels), rho)
     for count in RANDOM_OUTPUTS:
         widened = with_random_outputs(honest, count)
         yield f"{HONEST}, {count} random outputs", answer(widened, rho)
@@ -209,7 +229,7 @@ def main() -> None:
     logging.getLogger("sing_monitor").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     rows = []
-    per_seed = len(SHORTCUTS) + len(RANDOM_OUTPUTS) + 4
+    per_seed = len(SHORTCUTS) + len(PLANTED) + len(RANDOM_OUTPUTS) + 3
     with tqdm(total=len(seeds) * per_seed, unit="model") as bar:
         for seed in seeds:
             for name, findings in answers(seed):
