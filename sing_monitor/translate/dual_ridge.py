@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -107,7 +107,17 @@ class DualStatistics(Moments):
             ValueError: if there is no sample, or rho is not positive and finite.
         """
         self.check_ridge(rho)
-        return DualSolution(self, 0.0 if self.is_constant else self.shift(rho))
+        return self.solve_at(0.0 if self.is_constant else self.shift(rho))
+
+    def solve_at(self, shift: float) -> DualSolution:
+        """Solve with lambda itself, at least 0; 0 stands for constant features."""
+        return DualSolution(self, shift)
+
+    def of_row_space(self, seen: Tensor, rows: Tensor, geometry: HeadGeometry) -> DualStatistics:
+        """Statistics by coordinates in a row space, as :meth:`RidgeStatistics.of_row_space`."""
+        center = mean(seen, rows)
+        away = deviations(seen, center, rows).to(self.between)
+        return replace(self, features=seen, mean_x=center, between=away @ away.T)
 
     @property
     def varying(self) -> float:
