@@ -148,8 +148,7 @@ def image_columns(observation: Observation) -> dict[str, Tensor]:
 def probe_columns(observation: Observation) -> dict[str, Tensor]:
     """What is averaged over the images that probes judge, by key of its mean, each (J,)."""
     return {
-        f"{prefix}hidden": found.whole - found.seen
-        for prefix, found in observation.answers.items()
+        f"{prefix}hidden": found.whole - found.seen for prefix, found in observation.answers.items()
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,12 +18,11 @@ from sing_monitor.scores.pairs import CENTERED, PLAIN, Pair
 from sing_monitor.translate.parts.probes import (
     Answers,
     ProbeRequest,
-    answers,
     joined,
     no_answers,
     toward,
 )
-from sing_monitor.translate.parts.refit import FoldFit, PartFits
+from sing_monitor.translate.parts.request import PartAnswers, PartRequest
 from sing_monitor.translate.ridge import Statistics, solution_dtype, statistics_of
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
 from sing_monitor.translate.translator import LinearTranslator
@@ -201,10 +200,10 @@ def cross_fit(
         return CrossFit(None, folds, math.nan, means, answers=no_answers(request))
     rho = _chosen_ridge((even, odd), features, halves, request) if ridge == "auto" else ridge
     vectors = (features[:0], features[:0]) if sample is None else sample
-    asked = _Asked.of((even, odd), features, halves, geometry, seen, request)
+    asked = PartRequest.of((even, odd), features, halves, geometry, seen, request)
     first, second = (
-        _Half.of(*fold, rho, geometry, some, asked, of_fold)
-        for fold, some, of_fold in zip(((odd, even), (even, odd)), vectors, (0, 1), strict=True)
+        _Half.of((even, odd), held_out, rho, geometry, some, asked)
+        for held_out, some in enumerate(vectors)
     )
     total = first.total + second.total
     r2_null = _explained(first.error_null + second.error_null, total)
@@ -218,50 +217,11 @@ def cross_fit(
         total,
         (first.slopes, second.slopes),
         r2_null,
-        _explained(first.error_seen + second.error_seen, total),
-        None if first.seen is None or second.seen is None else (first.seen, second.seen),
-        None if first.null is None or second.null is None else (first.null, second.null),
-        joined(request, folds, first.answers, second.answers),
+        _explained(first.parts.error_seen + second.parts.error_seen, total),
+        _both(first.parts.seen, second.parts.seen),
+        _both(first.parts.null, second.parts.null),
+        joined(request, folds, first.parts.answers, second.parts.answers),
     )
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What either half is asked beside its translator.
-
-    Args:
-        features: (N, m).
-        halves: rows of either fold.
-        geometry: of the head.
-        seen: coordinates in its row space, (N, r); None: no refit.
-        of_seen: statistics of either fold by these coordinates; none without a null space.
-        request: what probes are asked.
-    """
-
-    features: Tensor
-    halves: list[Tensor]
-    geometry: HeadGeometry | None
-    seen: Tensor | None
-    of_seen: tuple[Statistics, ...]
-    request: ProbeRequest | None
-
-    @classmethod
-    def of(
-        cls,
-        folds: tuple[Statistics, Statistics],
-        features: Tensor,
-        halves: list[Tensor],
-        geometry: HeadGeometry | None,
-        seen: Tensor | None,
-        request: ProbeRequest | None,
-    ) -> _Asked:
-        of_seen: tuple[Statistics, ...] = ()
-        if geometry is not None and seen is not None and geometry.null_dim > 0:
-            of_seen = tuple(
-                fold.of_row_space(seen, half, geometry)
-                for fold, half in zip(folds, halves, strict=True)
-            )
-        return cls(features, halves, geometry, seen, of_seen, request)
 
 
 @dataclass(frozen=True)
@@ -272,53 +232,39 @@ class _Half:
     slopes: Tensor
     total: float
     error_null: float
-    error_seen: float
-    seen: LinearTranslator | None
-    null: LinearTranslator | None
-    answers: Mapping[str, Answers]
+    parts: PartAnswers
 
     @classmethod
     def of(
         cls,
-        fit: Statistics,
-        held_out: Statistics,
+        folds: Sequence[Statistics],
+        held_out: int,
         rho: float,
         geometry: HeadGeometry | None,
         sample: Tensor,
-        asked: _Asked,
-        fold: int,
+        request: PartRequest,
     ) -> _Half:
-        """Fit one fold, and use it on the other, whose number is given."""
+        """Fit one fold, and judge it on the other, whose number is given."""
+        fit, other = folds[1 - held_out], folds[held_out]
         solution = fit.solve(rho)
-        error_null, error_seen, parts = math.nan, math.nan, None
-        if geometry is not None and asked.seen is not None and asked.of_seen:
-            parts = PartFits.of(solution, asked.of_seen[1 - fold], asked.seen, geometry)
-            error_seen = asked.of_seen[fold].squared_error(parts.solution.translator)
-            error_null = held_out.squared_error(parts.null)
-        elif geometry is not None and geometry.null_dim > 0:
-            error_null = held_out.squared_error(solution.on_null_part(geometry))
-        found: Mapping[str, Answers] = {}
-        if geometry is not None and asked.request is not None:
-            rows = asked.halves[fold]
-            judged = rows[torch.isin(rows, asked.request.judged)]
-            own = FoldFit(asked.features, asked.halves[1 - fold], fit, solution, parts)
-            found = answers(asked.request, own, judged, geometry)
-        return cls(
-            solution.translator,
-            solution.slope(sample),
-            held_out.squared_deviation(solution.mean_z),
-            error_null,
-            error_seen,
-            None if parts is None else parts.solution.translator,
-            None if parts is None else parts.null,
-            found,
-        )
+        parts, error_null = request.answered(fit, solution, held_out), math.nan
+        if geometry is not None and geometry.null_dim > 0:
+            null = solution.on_null_part(geometry) if parts.null is None else parts.null
+            error_null = other.squared_error(null)
+        total = other.squared_deviation(solution.mean_z)
+        return cls(solution.translator, solution.slope(sample), total, error_null, parts)
+
+
+def _both(
+    first: LinearTranslator | None, second: LinearTranslator | None
+) -> tuple[LinearTranslator, LinearTranslator] | None:
+    return None if first is None or second is None else (first, second)
 
 
 def _chosen_ridge(
     folds: tuple[Statistics, Statistics],
     features: Tensor,
-    halves: list[Tensor],
+    halves: Sequence[Tensor],
     request: ProbeRequest | None,
 ) -> float:
     """The best ridge for the embeddings, or without any for the first question of the probes."""

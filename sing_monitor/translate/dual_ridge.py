@@ -196,7 +196,7 @@ class DualSolution:
         away = features.double() - self.statistics.mean_x
         if self.shift == 0:
             return away.new_zeros(*away.shape[:-1], len(self.mean_z))
-        twice = self.statistics.combined(solved(self._factor, self._coefficients))
+        twice = self.statistics.combined(solved(self.factor, self._coefficients))
         return -math.log(10) * self.shift * (away @ twice.T)
 
     def on_null_part(self, geometry: HeadGeometry) -> LinearTranslator:
@@ -215,7 +215,8 @@ class DualSolution:
         return self._through_means(weight.addmm_(read, geometry.row_basis.T.to(weight), alpha=-1))
 
     @cached_property
-    def _factor(self) -> Tensor:
+    def factor(self) -> Tensor:
+        """Lower triangular factor L of ``X X' + lambda I = L L'``, (N, N)."""
         return factorize(self.statistics.between, self.shift)
 
     @cached_property
@@ -223,7 +224,7 @@ class DualSolution:
         """Coefficients alpha, (N, n)."""
         if self.shift == 0:
             return torch.zeros_like(self.statistics.embeddings)
-        return solved(self._factor, self.statistics.embeddings)
+        return solved(self.factor, self.statistics.embeddings)
 
     def _through_means(self, weight: Tensor) -> LinearTranslator:
         return LinearTranslator(weight, self.mean_z - weight @ self.statistics.mean_x)

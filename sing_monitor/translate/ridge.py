@@ -101,10 +101,6 @@ class RidgeSolution:
         inverse = self.null_inverse(geometry) if inverse is None else inverse
         return self._through_means(inverse.after_forward(self.loadings).T.double())
 
-    def inverse(self, x: Tensor) -> Tensor:
-        """``(X'X + lambda I)^-1 x`` of x, (m, k)."""
-        return backward(self.factor, forward(self.factor, x.to(self.factor)))
-
     def null_inverse(self, geometry: HeadGeometry) -> NullInverse:
         """Inverse of the regression on ``P_n x`` alone."""
         return NullInverse.of(self.factor, geometry.row_basis, self.precision)
@@ -216,9 +212,7 @@ class RidgeStatistics(Moments):
             loadings = forward(factor, self.xz)
         return RidgeSolution(factor, loadings, shift, self.mean_x, self.mean_z, self.precision)
 
-    def of_row_space(
-        self, seen: Tensor, rows: Tensor, geometry: HeadGeometry
-    ) -> RidgeStatistics:
+    def of_row_space(self, seen: Tensor, rows: Tensor, geometry: HeadGeometry) -> RidgeStatistics:
         """Statistics of the same samples by their coordinates in a head's row space.
 
         ``S'S`` is added up from the coordinates; ``S'Z = V_p' X'Z`` follows.

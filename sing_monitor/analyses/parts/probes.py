@@ -69,7 +69,7 @@ PROBE_METRICS: tuple[MetricSpec, ...] = (
         "Hidden classes, probes",
         "count",
         "lower",
-        "classes with q < 0.05 and (lost - gained) / n >= 0.2, read by the whole and the seen probe",
+        "classes with q < 0.02 and (lost - gained) / n >= 0.2, probe of the whole against the seen",
         "test: McNemar 1947, exact; q: Benjamini, Hochberg 1995; rule ours",
         "Classes of which many images are read rightly from the whole feature and wrongly from "
         "what the head sees, by linear probes. The table probe_classes names them.",

@@ -79,8 +79,7 @@ REFIT_METRICS: tuple[MetricSpec, ...] = (
         "Hidden classes",
         "count",
         "lower",
-        "classes with q < 0.05 and (lost - gained) / n >= 0.2, read by the whole and by the seen "
-        "refit",
+        "classes with q < 0.02 and (lost - gained) / n >= 0.2, whole translator against seen refit",
         "test: McNemar 1947, exact; q: Benjamini, Hochberg 1995; rule ours",
         "Classes of which many images are read rightly from the whole feature and wrongly from "
         "what the head sees. Each is judged by its own images alone. The table of classes names "
@@ -185,9 +184,7 @@ def hidden_key(prefix: str) -> str:
 def hidden_classes(observation: Observation) -> HiddenClasses:
     """The test of every class, read by the whole translator and by the seen refit."""
     reread, snapshot = observation.once(rereadings)["sing/"], observation.snapshot
-    return find_hidden(
-        reread.first.before, reread.seen, snapshot.labels, len(snapshot.class_names)
-    )
+    return find_hidden(reread.first.before, reread.seen, snapshot.labels, len(snapshot.class_names))
 
 
 def rereadings(observation: Observation) -> Mapping[str, Rereading]:
@@ -211,7 +208,11 @@ def rereadings(observation: Observation) -> Mapping[str, Rereading]:
 
 def _null_translations(observation: Observation, rows: Tensor) -> Tensor:
     """Translations of some images by the null refit, (J, n); NaN where there is none."""
-    features, folds, fit = observation.snapshot.features, observation.snapshot.folds, observation.fit
+    features, folds, fit = (
+        observation.snapshot.features,
+        observation.snapshot.folds,
+        observation.fit,
+    )
     translated = observation.translated.original.new_full((len(rows), fit.means.shape[1]), math.nan)
     for fold, translator in enumerate(fit.null or ()):
         weight = translator.weight.T.to(translated)

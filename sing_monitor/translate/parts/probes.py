@@ -153,8 +153,6 @@ def _right(
     return right
 
 
-
-
 def no_answers(request: ProbeRequest | None) -> dict[str, Answers]:
     """Answers where nothing was fitted: all NaN."""
     if request is None:
@@ -166,11 +164,11 @@ def no_answers(request: ProbeRequest | None) -> dict[str, Answers]:
 def joined(
     request: ProbeRequest | None,
     folds: Tensor,
-    even: Mapping[str, Answers],
-    odd: Mapping[str, Answers],
+    even: Mapping[str, Answers] | None,
+    odd: Mapping[str, Answers] | None,
 ) -> dict[str, Answers]:
     """Answers about images of fold 0 and of fold 1, in the order of the judged images."""
-    if request is None:
+    if request is None or even is None or odd is None:
         return {}
     is_odd = folds[request.judged] == 1
 

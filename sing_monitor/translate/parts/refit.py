@@ -7,7 +7,6 @@ explain can be compared (commonality analysis: Newton and Spurrell 1967; Mood 19
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from torch import Tensor
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from sing_monitor.row_blocks import deviations, row_blocks
 from sing_monitor.translate.dual_ridge import DualStatistics
 from sing_monitor.translate.parts.refit import FoldFit
-from sing_monitor.translate.ridge import RidgeSolution, RidgeStatistics
+from sing_monitor.translate.ridge import RidgeStatistics
 from sing_monitor.translate.ridge_parts import factorize, forward, solved
 
 
@@ -53,36 +54,33 @@ def scorers(
         head that sees nothing, where the null part is the whole.
     """
     if isinstance(fit.whole, DualStatistics):
-        return _dual_scorers(fit, held_out, questions, shares)
-    return _primal_scorers(fit, held_out, questions)
+        return _dual_scorers(fit, fit.whole, held_out, questions, shares)
+    return _primal_scorers(fit, fit.whole, held_out, questions)
 
 
 def _primal_scorers(
-    fit: FoldFit, held_out: Tensor, questions: Sequence[Question]
+    fit: FoldFit, whole: RidgeStatistics, held_out: Tensor, questions: Sequence[Question]
 ) -> dict[str, Scorer]:
-    whole, solution = fit.whole, fit.solution
-    assert isinstance(whole, RidgeStatistics)
-    assert isinstance(solution, RidgeSolution)
+    shift, factor = fit.solution.shift, fit.solution.factor
     targets = answer_sums(fit.features, whole.mean_x, fit.rows, questions, whole.xx.dtype).T
     images = fit.features, whole.mean_x, held_out
-    scorers = {"whole": _solved_scorer(*images, targets, solution.inverse, solution.shift)}
+    found = {"whole": _solved_scorer(*images, targets, partial(solved, factor), shift)}
     if fit.parts is None:
-        return scorers
-    of_seen = fit.parts.solution
-    assert isinstance(of_seen, RidgeSolution)
-    center = fit.parts.statistics.mean_x
-    seen_targets = answer_sums(fit.parts.seen, center, fit.rows, questions, whole.xx.dtype).T
-    scorers["seen"] = _solved_scorer(
-        fit.parts.seen, center, held_out, seen_targets, of_seen.inverse, solution.shift
-    )
-    null = fit.parts.null_inverse
-    if null is not None:
+        return found
+    seen, center = fit.parts.seen, fit.parts.statistics.mean_x
+    of_seen = answer_sums(seen, center, fit.rows, questions, whole.xx.dtype).T
+    inverse = partial(solved, fit.parts.solution.factor)
+    found["seen"] = _solved_scorer(seen, center, held_out, of_seen, inverse, shift)
+    if (null := fit.parts.null_inverse) is not None:
+        of_null = partial(_twice, partial(forward, factor), null.after_forward)
+        found["null"] = _solved_scorer(*images, targets, of_null, shift)
+    return found
 
-        def inverse(x: Tensor) -> Tensor:
-            return null.after_forward(forward(solution.factor, x))
 
-        scorers["null"] = _solved_scorer(*images, targets, inverse, solution.shift)
-    return scorers
+def _twice(
+    first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
+    return second(first(x))
 
 
 def _solved_scorer(
@@ -115,13 +113,15 @@ def _solved_scorer(
 
 def _dual_scorers(
     fit: FoldFit,
+    whole: DualStatistics,
     held_out: Tensor,
     questions: Sequence[Question],
     shares: Tensor,
 ) -> dict[str, Scorer]:
-    whole, shift = fit.whole, fit.solution.shift
-    assert isinstance(whole, DualStatistics)
-    kernels = {"whole": (whole.between, whole.across(replace(whole, rows=held_out, n=len(held_out))))}
+    shift = fit.solution.shift
+    kernels = {
+        "whole": (whole.between, whole.across(replace(whole, rows=held_out, n=len(held_out))))
+    }
     if fit.parts is not None:
         seen, of_seen = fit.parts.seen, fit.parts.statistics
         own, others = (
