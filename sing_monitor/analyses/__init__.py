@@ -19,6 +19,7 @@ from sing_monitor.analyses import (
     images,
     intervals,
     invariants,
+    monitor_metrics,
     perturbation,
     readings,
     ridge_slopes,
@@ -72,6 +73,7 @@ ANALYSES: tuple[Analysis, ...] = (
     collapse.ANALYSIS,
     steering.ANALYSIS,
     perturbation.ANALYSIS,
+    monitor_metrics.ANALYSIS,
 )
 
 CATALOGUE: tuple[MetricSpec, ...] = (

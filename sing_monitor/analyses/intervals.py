@@ -45,7 +45,8 @@ def analyze_intervals(observation: Observation) -> Findings:
     What they cover is the choice of images: how far the scalar could have differed, had other
     images of the same classes been validated on. Head, translators, random subspaces and mean
     feature are held as they are; so another training, or a translator fitted on other images, may
-    well lead outside. Images are drawn within their class, 1,000 times, from a fixed seed.
+    well lead outside. Images, or their groups as wholes, are drawn within their class, 1,000 times,
+    from a fixed seed.
 
     Returns:
         Table ``intervals``: key, value, low, high, n (images) and level. Bounds are NaN where the
@@ -53,7 +54,10 @@ def analyze_intervals(observation: Observation) -> Findings:
     """
     columns, snapshot = image_columns(observation), observation.snapshot
     means = bootstrap_means(
-        torch.stack(list(columns.values()), dim=1), snapshot.labels, seed=RANDOM_SEED
+        torch.stack(list(columns.values()), dim=1),
+        snapshot.labels,
+        snapshot.groups,
+        seed=RANDOM_SEED,
     )
     replicates = headline(dict(zip(columns, means.T, strict=True)), observation)
     scores, readings = observation.once(analyze_invariants), observation.once(analyze_readings)
