@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from sing_monitor.head.geometry import HeadGeometry
+from sing_monitor.head.geometry import HeadGeometry, check_bias
 from sing_monitor.row_blocks import all_blocks, working
 from sing_monitor.scores.angles import PairScores, attribute_score, score_pairs
 from sing_monitor.scores.pairs import CENTERED, PAIRS, RANDOM, Pair
@@ -48,8 +48,9 @@ class Observation:
         n_images: for how many images, those that moved most, neighbors are looked up.
 
     Raises:
-        ValueError: if there is no image, if features or embeddings hold NaN or infinite values,
-            or if the texts do not fit the snapshot's classes, attributes or embeddings.
+        ValueError: if there is no image, if features, embeddings or the head's bias hold NaN or
+            infinite values, or if the texts do not fit the snapshot's classes, attributes or
+            embeddings.
     """
 
     snapshot: Snapshot
@@ -62,6 +63,7 @@ class Observation:
 
     def __post_init__(self) -> None:
         _check_samples(self.snapshot)
+        check_bias(self.snapshot.bias)
         if self.texts is not None:
             _check_texts(self.snapshot, self.texts)
 
@@ -120,7 +122,7 @@ class Observation:
             snapshot.features,
             snapshot.center,
             snapshot.geometry.rank,
-            chosen_draw(snapshot.ids),
+            chosen_draw(snapshot.draws),
             seed=self.seed,
             span=snapshot.span if isinstance(snapshot, ReducedSnapshot) else None,
         )

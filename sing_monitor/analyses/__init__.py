@@ -19,6 +19,7 @@ from sing_monitor.analyses import (
     images,
     intervals,
     invariants,
+    monitor_metrics,
     perturbation,
     readings,
     ridge_slopes,
@@ -76,6 +77,7 @@ ANALYSES: tuple[Analysis, ...] = (
     collapse.ANALYSIS,
     steering.ANALYSIS,
     perturbation.ANALYSIS,
+    monitor_metrics.ANALYSIS,
 )
 
 CATALOGUE: tuple[MetricSpec, ...] = (

@@ -19,6 +19,7 @@ from sing_monitor.observation import Observation
 from sing_monitor.scores.bootstrap import LEVEL, bootstrap_means, percentile_interval
 from sing_monitor.scores.derived import above_chance, ratio, relative_scores
 from sing_monitor.scores.pairs import CENTERED
+from sing_monitor.snapshot import Snapshot
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 
 if TYPE_CHECKING:
@@ -49,28 +50,28 @@ def analyze_intervals(observation: Observation) -> Findings:
     What they cover is the choice of images: how far the scalar could have differed, had other
     images of the same classes been validated on. Head, translators, random subspaces and mean
     feature are held as they are; so another training, or a translator fitted on other images, may
-    well lead outside. Images are drawn within their class, 1,000 times, from a fixed seed. Those
-    of the probes stand on the images that were judged.
+    well lead outside. Images, or their groups as wholes, are drawn within their class, 1,000 times,
+    from a fixed seed. Those of the probes stand on the images that were judged.
 
     Returns:
         Table ``intervals``: key, value, low, high, n (images) and level. Bounds are NaN where the
         value is. Without a semantic space it holds the probes alone.
     """
-    labels, judged = observation.snapshot.labels, observation.request.judged
+    snapshot, judged = observation.snapshot, observation.request.judged
     read = probe_columns(observation)
     scored = image_columns(observation) if observation.has_space else {}
     scalars = dict(observation.once(analyze_probes).scalars)
     for analyze in _ANALYZES if observation.has_space else ():
         scalars |= observation.once(analyze).scalars
-    if scored and len(judged) == len(labels):
+    if scored and len(judged) == len(snapshot):
         # The same images: one bootstrap serves all.
-        both = _replicates({**scored, **read}, labels)
+        both = _replicates({**scored, **read}, snapshot)
         replicates = headline(both, observation) | {key: both[key] for key in read}
-        return _findings(_table(replicates, scalars, len(labels)))
-    parts = [_table(_replicates(read, labels[judged]), scalars, len(judged))]
+        return _findings(_table(replicates, scalars, len(snapshot)))
+    parts = [_table(_replicates(read, snapshot, judged), scalars, len(judged))]
     if scored:
-        replicates = headline(_replicates(scored, labels), observation)
-        parts.insert(0, _table(replicates, scalars, len(labels)))
+        replicates = headline(_replicates(scored, snapshot), observation)
+        parts.insert(0, _table(replicates, scalars, len(snapshot)))
     return _findings(*parts)
 
 
@@ -80,9 +81,14 @@ def _findings(*tables: DataFrame) -> Findings:
     return Findings(tables={"intervals": concat(tables, ignore_index=True)})
 
 
-def _replicates(columns: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+def _replicates(
+    columns: Mapping[str, Tensor], snapshot: Snapshot, rows: Tensor | None = None
+) -> dict[str, Tensor]:
     """Means of columns over images that are drawn anew, each (B,)."""
-    means = bootstrap_means(torch.stack(list(columns.values()), dim=1), labels, seed=RANDOM_SEED)
+    rows = torch.arange(len(snapshot)) if rows is None else rows
+    groups = None if snapshot.groups is None else snapshot.groups[rows]
+    values = torch.stack(list(columns.values()), dim=1)
+    means = bootstrap_means(values, snapshot.labels[rows], groups, seed=RANDOM_SEED)
     return dict(zip(columns, means.T, strict=True))
 
 

@@ -144,9 +144,22 @@ RELATIVE_METRICS = (
     ),
 )
 
+UNSCORED = MetricSpec(
+    "sing/unscored",
+    "Images without a score",
+    "count",
+    "lower",
+    "images whose AS is not defined: their class has no text, or T f no direction",
+    "ours",
+    "Images that means of AS and zero-shot accuracy leave out. All of them where nothing could be "
+    "translated.",
+    group=SING,
+)
+
 INVARIANTS_METRICS: tuple[MetricSpec, ...] = (
     *(spec for pair in PAIRS for spec in _pair_metrics(pair)),
     *RELATIVE_METRICS,
+    UNSCORED,
 )
 
 
@@ -156,8 +169,8 @@ def analyze_invariants(observation: Observation) -> Findings:
     Every image is scored by a translator fitted on the other half of the probe.
 
     Returns:
-        Means, spreads and ratios over the images, ``sing/*``; NaN where one fold of the probe is
-        empty.
+        Means, spreads and ratios over the images that have a score, ``sing/*``; NaN where a fold
+        of the probe holds no two images that differ.
     """
     summaries = {pair: _summary(scores) for pair, scores in observation.scores.items()}
     attribute, image = (
@@ -169,6 +182,7 @@ def analyze_invariants(observation: Observation) -> Findings:
         for pair, summary in summaries.items()
         for name, value in summary.items()
     } | relative_scores(attribute, image)
+    scalars["unscored"] = float(observation.scores[CENTERED].attribute.isnan().sum())
     return Findings({f"sing/{name}": value for name, value in scalars.items()})
 
 

@@ -13,6 +13,7 @@ from sing_monitor.findings import ColumnSpec, Findings, TableSpec
 from sing_monitor.observation import Observation
 from sing_monitor.scores.angles import score_pairs
 from sing_monitor.scores.derived import relative_scores
+from sing_monitor.scores.moments import average
 from sing_monitor.scores.pairs import PAIRS
 
 # Decades to both sides, for a derivative that errs by their square.
@@ -78,10 +79,7 @@ def _scored(observation: Observation, translated: Tensor) -> dict[str, float]:
         original, equivalents, observation.class_texts, observation.snapshot.labels[rows]
     )
     attribute, image = (
-        {
-            pair: float(getattr(found, name).mean())
-            for pair, found in zip(PAIRS, scores, strict=True)
-        }
+        {pair: average(getattr(found, name)) for pair, found in zip(PAIRS, scores, strict=True)}
         for name in ("attribute", "image")
     )
     embeddings = observation.embeddings[rows].to(original)

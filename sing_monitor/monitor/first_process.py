@@ -18,7 +18,7 @@ from sing_monitor.lightning_types import is_setup_fault
 from sing_monitor.messages import info, warn
 from sing_monitor.monitor.exchange import Outcome, Share
 from sing_monitor.monitor.model_capture import ModelCapture
-from sing_monitor.monitor.remarks import infos, notes, why_nothing
+from sing_monitor.monitor.remarks import doubts_of_copies, infos, notes, why_nothing
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.no_trace import no_trace
 from sing_monitor.translate.cost import LONG, Shape, estimate, in_words, measure_speed
@@ -127,7 +127,10 @@ class ProbeAnalysis:
         outcome = Outcome(
             findings.scalars,
             wanted=_pictured(findings),
-            notes=notes(account, self.moment.epoch),
+            notes=(
+                *notes(account, self.moment.epoch),
+                *doubts_of_copies(findings.scalars, has_groups=rows.groups is not None),
+            ),
             infos=infos(account),
             threshold=rows.threshold,
             seen=account.seen,
@@ -158,6 +161,7 @@ class ProbeAnalysis:
             epoch=self.moment.epoch,
             step=self.moment.step,
             image_ids=rows.image_ids,
+            groups=rows.groups,
             sample_index=rows.sample_index,
             attributes=rows.attributes,
             invariance=self.invariance,

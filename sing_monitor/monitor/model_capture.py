@@ -95,6 +95,7 @@ class ModelCapture:
                 self._settle,
                 self._options.batch_adapter,
                 self._options.probe_size,
+                self._options.groups,
             )
         self.head_watch.start_pass()
         self.collector.start(
@@ -221,6 +222,7 @@ class ModelCapture:
             "probe": "validation" if options.probe is None else "own",
             "validation_images": images,
             "probe_size": options.probe_size,
+            "has_groups": setup.has_groups,
             "probe_threshold": threshold,
             "every_n_epochs": options.every_n_epochs,
             "dataloader_idx": options.dataloader_idx,

@@ -86,6 +86,12 @@ class AnalysisOptions:
         "turns a batch of another form into a :class:`Batch`, whose ``pictures`` are what the "
         "space sees where the model sees something else, such as 13 bands.",
     )
+    groups: str | None = option(
+        None,
+        "name under which a batch holds the group of each image (a key of a mapping, an attribute "
+        "of an object): object, patient, video, source file. Images of a group stay on one side "
+        "of every translator. Needed where an image has near copies among the others.",
+    )
     ridge: float | Literal["auto"] = option(
         "auto",
         'of the translator, relative to the mean variance of the features; ``"auto"`` chooses it '
@@ -115,6 +121,7 @@ class AnalysisOptions:
         _check_templates(self.prompt)
         _check_attribute_prompts(self.attribute_prompts or {})
         _check_concepts(self.concepts)
+        _check_groups(self.groups)
         _check_count("probe_size", self.probe_size, 2)
         _check_count("n_images", self.n_images, 0)
         _check_ridge(self.ridge)
@@ -307,6 +314,19 @@ def _check_concepts(concepts: Any) -> None:
     if wrong:
         raise SetupError(
             Option("concepts"), f": {wrong[0]!r} is not a word; every concept is a text."
+        )
+
+
+def _check_groups(groups: Any) -> None:
+    """Refuse anything but the name of a part of a batch."""
+    if groups is not None and not (isinstance(groups, str) and groups):
+        raise SetupError(
+            _given("groups", groups),
+            ": expected the name under which every batch holds the group of each image, as in ",
+            Option("groups", "'patient_id'"),
+            ", or None. Groups themselves go into the batch: ",
+            Option("batch_adapter", "lambda batch: Batch(images=..., labels=..., group=...)"),
+            ".",
         )
 
 

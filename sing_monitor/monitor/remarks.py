@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sing_monitor.capture.probe import Account
 from sing_monitor.errors import SetupError
 from sing_monitor.monitor.exchange import Outcome
 
 _NAMED = 3
+# Share of images with near copies from which scores are in doubt.
+_COPIES = 0.05
 
 
 def remarks(outcome: Outcome, epoch: int) -> Iterator[tuple[str, str]]:
@@ -54,6 +56,29 @@ def notes(account: Account, epoch: int) -> tuple[str, ...]:
             "scores of epochs compare where all validate on the same images."
         )
     return tuple(found)
+
+
+def doubts_of_copies(scalars: Mapping[str, float], *, has_groups: bool) -> tuple[str, ...]:
+    """A warning where images stand on both sides of a translator by their near copies.
+
+    Args:
+        scalars: of the epoch.
+        has_groups: whether the batches tell the group of each image.
+    """
+    share = scalars.get("monitor/near_copies", 0.0)
+    if not share > _COPIES:
+        return ()
+    cure = (
+        "The groups of the batches do not hold them together: name what all of them share"
+        if has_groups
+        else "Say which images belong together (object, patient, video, source file): "
+        'Batch(..., group=...) from batch_adapter, or groups="patient_id" for a key of the batch'
+    )
+    return (
+        f"{share:.0%} of the images have a near copy among those that their translator is fitted "
+        "on, so that it knows their meaning whatever the features say: scores and intervals look "
+        f"better than they are. {cure}.",
+    )
 
 
 def infos(account: Account) -> tuple[str, ...]:

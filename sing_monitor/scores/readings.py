@@ -16,7 +16,8 @@ class Reading:
     """A question with one true answer for every image, before and after centered removal.
 
     Args:
-        attribute: AS toward the true answer, degrees, (N,).
+        attribute: AS toward the true answer, degrees, (N,); NaN for an image whose answer has no
+            text, here and in what follows.
         before: whether the text of the true answer is the nearest to ``T f``, (N,) of 1 and 0.
         after: the same for the centered equivalent.
         choices: how many answers there are to choose from.
@@ -26,6 +27,11 @@ class Reading:
     before: Tensor
     after: Tensor
     choices: int
+
+    @property
+    def samples(self) -> int:
+        """Number of images that were read."""
+        return int((~self.before.isnan()).sum())
 
     @classmethod
     def of(
@@ -37,7 +43,8 @@ class Reading:
             attribute: AS toward the true answer, degrees, (N,).
             original: ``T f``, (N, n).
             equivalent: ``T f~``, (N, n).
-            texts: of the answers, (K, n); one of NaN is no choice.
+            texts: of the answers, (K, n); one of NaN is no choice, and images whose true answer
+                it is are left out.
             labels: the true answers, (N,).
         """
         directions = unit(texts.to(original)).T
@@ -51,6 +58,10 @@ class Reading:
                 ]
             )
 
-        before, after = (correct(each).double() for each in (original, equivalent))
-        choices = int((~texts.isnan().any(dim=1)).sum())
+        is_choice = ~texts.isnan().any(dim=1)
+        before, after = (
+            correct(each).double().where(is_choice[labels], torch.nan)
+            for each in (original, equivalent)
+        )
+        choices = int(is_choice.sum())
         return cls(attribute.double(), before, after, choices)

@@ -58,12 +58,12 @@ class CrossFit:
 
     Args:
         translators: ``translators[k]`` scores the images of fold k and was fitted on the others;
-            None where a fold is empty.
+            None where a fold does not hold two different features.
         folds: fold of every image, (N,) of 0 and 1.
-        ridge: rho of both fits; NaN where a fold is empty.
+        ridge: rho of both fits; NaN where there are none.
         means: mean embedding of the images that each translator was fitted on, (2, n).
         total: ``sum |z - mean z|^2``, each image about the mean of the fold it was not in; NaN
-            where a fold is empty.
+            where nothing was fitted.
         slopes: ``dT f / d log10 rho`` of the feature vectors that were asked for, of either fold;
             None where nothing was fitted.
         r2_null: R2 of a refit on the null-space part ``P_n f`` of the features alone, under the
@@ -106,7 +106,7 @@ class CrossFit:
             seen: :func:`coordinates` of the features, where they are known.
 
         Returns:
-            Embeddings, (N, n); all NaN where a fold is empty.
+            Embeddings, (N, n); all NaN where nothing was fitted.
         """
         original = self.original(features, center)
         seen = coordinates(features, geometry, center) if seen is None else seen
@@ -146,7 +146,7 @@ class CrossFit:
         return removed, centered
 
     def halves(self, folds: Tensor) -> Iterator[tuple[LinearTranslator, Tensor]]:
-        """Each translator with the rows that it translates; none where a fold is empty.
+        """Each translator with the rows that it translates; none where nothing was fitted.
 
         Args:
             folds: of some images, (B,).
@@ -196,7 +196,8 @@ def cross_fit(
         statistics_of(features, embeddings, half, products, feature_dim) for half in halves
     )
     means = torch.stack([odd.mean_z, even.mean_z])
-    if even.n == 0 or odd.n == 0:
+    # A single image, or several that are alike, tell nothing of how features translate.
+    if even.is_constant or odd.is_constant:
         return CrossFit(None, folds, math.nan, means, answers=no_answers(request))
     rho = _chosen_ridge((even, odd), features, halves, request) if ridge == "auto" else ridge
     vectors = (features[:0], features[:0]) if sample is None else sample
