@@ -20,7 +20,7 @@ import known_answers as known
 from sing_monitor.findings import Findings
 
 HONEST = known.HONEST
-BLIND = f"{HONEST}, blind to class {known.PLANTED}"
+BLIND = known.blind_name(known.PLANTED[0])
 DEAD = f"{HONEST}, {known.DEAD_INPUTS} dead inputs"
 NOISE, FROZEN, SHORTCUT = "half of the labels wrong", "frozen random backbone", "shortcut 1"
 Answers = Mapping[str, Findings]
@@ -41,29 +41,38 @@ def values(answers: Answers, key: str, *names: str) -> list[float]:
     return [answers[name].scalars[key] for name in names]
 
 
-def test_the_honest_head_keeps_the_digit_and_the_shortcut_keeps_the_colour(
-    answers: Answers,
-) -> None:
-    digit = values(answers, "sing/retention", HONEST, SHORTCUT)
-    colour = values(answers, "attribute/colour_retention", HONEST, SHORTCUT)
-    assert digit[0] > 0.9
-    assert digit[1] < 0.35
-    assert colour[0] < 0.3
-    assert colour[1] > 0.9
+def test_the_honest_head_sees_the_digit_and_the_shortcut_sees_the_colour(answers: Answers) -> None:
+    digit = values(answers, "sing/retention_seen", HONEST, SHORTCUT)
+    colour = values(answers, "attribute/colour_retention_seen", HONEST, SHORTCUT)
+    assert digit[0] > 0.95
+    assert digit[1] < 0.45
+    assert colour[0] < 0.4
+    assert colour[1] > 0.95
+    hidden = values(answers, "sing/class_hidden", HONEST, SHORTCUT)
+    assert hidden[0] < 0.03
+    assert hidden[1] > 0.2
 
 
-def test_the_more_the_ink_gives_away_the_more_of_it_the_head_keeps(answers: Answers) -> None:
+def test_probes_say_the_same_without_a_space(answers: Answers) -> None:
+    hidden = values(answers, "probe/class_hidden", HONEST, SHORTCUT)
+    assert hidden[0] < 0.04
+    assert hidden[1] > 0.2
+    colour = values(answers, "attribute/colour_probe_seen", HONEST, SHORTCUT)
+    assert colour[0] < 0.35
+    assert colour[1] > 0.95
+
+
+def test_the_more_the_ink_gives_away_the_more_of_it_the_head_sees(answers: Answers) -> None:
     names = [f"shortcut {share:g}" for share in known.SHORTCUTS[1:]]
-    digit, colour = (
-        torch.tensor(values(answers, key, *names))
-        for key in ("sing/retention", "attribute/colour_retention")
-    )
-    assert (colour.diff() > 0.02).all()
-    assert (digit.diff() < -0.03).all()
+    for key in ("attribute/colour_retention_seen", "attribute/colour_probe_seen"):
+        assert (torch.tensor(values(answers, key, *names)).diff() > 0.02).all(), key
+    for key in ("sing/retention_seen", "probe/class_seen", "sing/retention"):
+        assert (torch.tensor(values(answers, key, *names)).diff() < -0.02).all(), key
+    assert (torch.tensor(values(answers, "sing/class_hidden", *names)).diff() > 0.02).all()
 
 
 def test_what_holds_for_half_of_the_images_only_is_no_shortcut(answers: Answers) -> None:
-    for key in ("monitor/accuracy", "sing/retention", "attribute/colour_retention"):
+    for key in ("monitor/accuracy", "sing/retention_seen", "attribute/colour_retention_seen"):
         honest, half = values(answers, key, HONEST, "shortcut 0.5")
         assert half == pytest.approx(honest, abs=0.2)
 
@@ -72,8 +81,10 @@ def test_intervals_tell_the_honest_model_from_the_shortcut(answers: Answers) -> 
     honest, shortcut = (
         answers[name].tables["intervals"].set_index("key") for name in (HONEST, SHORTCUT)
     )
-    assert honest.loc["sing/retention", "low"] > shortcut.loc["sing/retention", "high"]
-    colour = "attribute/colour_retention"
+    digit = "sing/retention_seen"
+    assert honest.loc[digit, "low"] > shortcut.loc[digit, "high"]
+    assert honest.loc["sing/class_hidden", "high"] < shortcut.loc["sing/class_hidden", "low"]
+    colour = "attribute/colour_retention_seen"
     assert honest.loc[colour, "high"] < shortcut.loc[colour, "low"]
 
 
@@ -90,19 +101,27 @@ def test_dead_inputs_move_no_score(answers: Answers) -> None:
     assert relative[1] == pytest.approx(relative[0], rel=0.05)
 
 
-def test_a_class_that_the_head_cannot_see_is_found_as_a_leak(answers: Answers) -> None:
-    assert values(answers, "sing/leaking_classes", HONEST, BLIND) == [0, 1]
-    classes = answers[BLIND].tables["classes"]
-    assert classes["attribute_deviation"].idxmin() == known.PLANTED
-    assert answers[BLIND].scalars["sing/class_deviation"] < -5.5
-    assert classes["attribute_q"][known.PLANTED] < 1e-6
-    assert classes["accuracy"][known.PLANTED] < 0.2
+@pytest.mark.parametrize("hidden", known.PLANTED, ids=str)
+def test_classes_that_the_head_cannot_see_are_named(
+    answers: Answers, hidden: tuple[int, ...]
+) -> None:
+    """However many there are: no class is judged by the others."""
+    found = answers[known.blind_name(hidden)]
+    assert found.scalars["sing/hidden_classes"] == len(hidden)
+    classes = found.tables["classes"]
+    assert classes.index[classes["hidden"] == 1].tolist() == list(hidden)
+    assert (classes["hidden_q"][list(hidden)] < 1e-6).all()
+    assert found.scalars["sing/class_hidden"] == pytest.approx(len(hidden) / 10, abs=0.04)
+
+
+def test_no_class_of_the_honest_head_is_hidden(answers: Answers) -> None:
+    assert values(answers, "sing/hidden_classes", HONEST, DEAD) == [0, 0]
     before, after = values(answers, "collapse/null_share_between", HONEST, BLIND)
     assert after > 1.5 * before
 
 
 def test_significance_alone_would_call_most_classes_leaks(answers: Answers) -> None:
-    """Why a leak must also be out of line: honest classes differ, and 140 images show it."""
+    """Why a low AS is no evidence of a hidden class: honest classes differ, and that shows."""
     classes = answers[HONEST].tables["classes"]
     assert (classes["attribute_q"] < 0.05).sum() >= 5
     assert classes["attribute_deviation"].abs().max() < 5
