@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from os import PathLike
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -35,6 +36,8 @@ _WITH_GROUPS = "5"
 # Of schema 1 the invariance is that of the logits; 1 and 2 hold no texts.
 _READABLE = ("1", "2", SCHEMA, _WITHOUT_SPACE, _WITH_GROUPS)
 _OPTIONAL = ("bias", "embeddings", "image_ids", "groups", "sample_index", "thumbnails")
+# All other tensors have a row for each image.
+_OF_THE_HEAD = ("weight", "bias")
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,19 @@ class Snapshot:
     def __len__(self) -> int:
         """Number of images N."""
         return len(self.features)
+
+    def take(self, rows: Tensor) -> Snapshot:
+        """The same head on some of the images, by their numbers (R,); the texts stay."""
+        changes: dict[str, Any] = {
+            each.name: value[rows]
+            for each in fields(Snapshot)
+            if isinstance(value := getattr(self, each.name), Tensor)
+            and each.name not in _OF_THE_HEAD
+        }
+        changes["attributes"] = {
+            name: (labels[rows], names) for name, (labels, names) in self.attributes.items()
+        }
+        return replace(self, **changes)
 
     @property
     def known_embeddings(self) -> Tensor:

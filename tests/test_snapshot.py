@@ -331,3 +331,19 @@ def test_image_ids_are_the_same_digits_one_by_one_and_together() -> None:
     assert hex_ids(torch.tensor(ids)) == [hex_id(each) for each in ids]
     assert hex_ids(torch.tensor(ids))[1:3] == ["00000000000000ff", "ffffffffffffffff"]
     assert hex_ids(torch.tensor([], dtype=torch.int64)) == []
+
+
+def test_some_of_the_images_keep_the_head_and_all_that_is_known_of_them() -> None:
+    snapshot = full()
+    rows = torch.tensor([4, 1])
+    taken = snapshot.take(rows)
+    assert len(taken) == 2
+    for name in ("weight", "bias"):
+        assert same(getattr(taken, name), getattr(snapshot, name))
+    for name in ("features", "labels", "embeddings", "image_ids", "sample_index", "thumbnails"):
+        assert same(getattr(taken, name), getattr(snapshot, name)[rows]), name
+    for name, (labels, values) in snapshot.attributes.items():
+        assert same(taken.attributes[name][0], labels[rows])
+        assert taken.attributes[name][1] == values
+    assert taken.texts is snapshot.texts
+    assert snapshot.take(rows[:0]).features.shape == (0, snapshot.weight.shape[1])

@@ -227,6 +227,7 @@ class ModelCapture:
             "every_n_epochs": options.every_n_epochs,
             "dataloader_idx": options.dataloader_idx,
             "ridge": options.ridge,
+            "n_images": options.n_images,
             "alerts": {alert.name: alert.message for alert in options.alert_rules},
             "alert_metrics": {
                 alert.name: [condition.key for condition in alert.conditions]
