@@ -67,6 +67,9 @@ class SINGCallback(Callback):
             timm's prefetching loader, and images in [0, 1]. Numbers above 1 count in 0..255.
         batch_adapter: turns a batch of another form into a :class:`Batch`, whose ``pictures`` are
             what the space sees where the model sees something else, such as 13 bands.
+        groups: name under which a batch holds the group of each image (a key of a mapping, an
+            attribute of an object): object, patient, video, source file. Images of a group stay on
+            one side of every translator. Needed where an image has near copies among the others.
         ridge: of the translator, relative to the mean variance of the features; ``"auto"`` chooses
             it at the first analyzed epoch and keeps it.
         n_images: how many images, those that moved most, are stored as thumbnails (with their

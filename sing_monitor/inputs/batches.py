@@ -120,8 +120,12 @@ def _adapted(batch: object, adapter: Callable[[Any], Any]) -> Batch:
         ) from error
     parts = _find_parts(adapted, "What batch_adapter returned")
     if isinstance(adapted, Mapping):
-        more = {name: adapted.get(name) for name in ("pictures", "group")}
-        return replace(parts, attributes=adapted.get("attributes", {}), **more)
+        return replace(
+            parts,
+            attributes=adapted.get("attributes", {}),
+            pictures=adapted.get("pictures"),
+            group=adapted.get("group"),
+        )
     if isinstance(adapted, Sequence) and len(adapted) > 2:
         return replace(parts, attributes=adapted[2])
     return parts

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sing_monitor.row_blocks import NOISE, deviations, squared_norms
-from sing_monitor.scores.angles import text_cosines
+from sing_monitor.row_blocks import NOISE, all_rows, deviations, mean, row_blocks
 from sing_monitor.space.fingerprints import mix64
 
 # Cosine of embeddings about their mean above which two images count as copies of each other.
@@ -29,17 +28,33 @@ def near_copies(embeddings: Tensor, folds: Tensor, bound: float = BOUND) -> floa
     Returns:
         0 to 1, from at most 512 images; NaN where a fold holds no image that differs from the mean.
     """
-    center = embeddings.mean(dim=0, dtype=torch.float64)
-    away = deviations(embeddings, center)
-    differs = squared_norms(away) > NOISE * center.square().sum()
-    folds = folds[differs]
-    sides = [away[differs][folds == fold] for fold in (0, 1)]
-    if min(map(len, sides)) == 0:
-        return float("nan")
+    center = mean(embeddings, all_rows(embeddings))
+    sides = [(folds == fold).nonzero().flatten() for fold in (0, 1)]
     nearest = [
-        text_cosines(other, _sample(own)).amax(dim=0) for own, other in (sides, reversed(sides))
+        _nearest(embeddings, center, _sample(own), other)
+        for own, other in (sides, reversed(sides))
+        if len(other)
     ]
-    return float((torch.cat(nearest) > bound).double().mean())
+    known = torch.cat([each[~each.isnan()] for each in nearest]) if nearest else torch.empty(0)
+    return float((known > bound).double().mean())
+
+
+def _nearest(embeddings: Tensor, center: Tensor, own: Tensor, others: Tensor) -> Tensor:
+    """Highest cosine of each of some images with any of the others; NaN for one at the mean."""
+    directions = _directions(embeddings, center, own)
+    highest = directions.new_full((len(own),), -1.0)
+    for rows in row_blocks(others):
+        cosines = _directions(embeddings, center, rows) @ directions.T
+        highest = torch.maximum(highest, cosines.nan_to_num(nan=-1.0).amax(dim=0))
+    return highest.where(~directions.isnan().any(dim=1), torch.nan)
+
+
+def _directions(embeddings: Tensor, center: Tensor, rows: Tensor) -> Tensor:
+    """Unit vectors from the mean, (B, n); NaN for an embedding that lies there but for rounding."""
+    away = deviations(embeddings, center, rows)
+    norms = torch.linalg.vector_norm(away, dim=1, keepdim=True)
+    least = (NOISE * float(center.square().sum())) ** 0.5
+    return away / norms.where(norms > least, torch.nan)
 
 
 def _sample(rows: Tensor) -> Tensor:

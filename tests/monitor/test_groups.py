@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,13 @@ def test_a_training_warns_once(tmp_path: Path) -> None:
         metrics = fit(tmp_path, loader())
     assert float(metrics["monitor/near_copies"]) > 0.5
     assert len([each for each in caught if "have a near copy" in str(each.message)]) == 1
+
+
+@pytest.mark.parametrize("groups", [None, "object"])
+def test_the_report_of_a_set_up_says_whether_images_have_groups(groups: str | None) -> None:
+    report = tiny.callback(groups=groups).check(OnDicts(), loader())
+    expected = "none: each image stands for itself" if groups is None else "each image's, as the"
+    assert re.search(f"groups +{expected}", str(report))
 
 
 def test_groups_are_watched_in_a_training(tmp_path: Path) -> None:
