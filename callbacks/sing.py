@@ -258,10 +258,11 @@ class SINGCallback(Callback):
         if monitor is None or not trainer.is_global_zero:
             return
         monitor.flush()
-        if monitor.last:
+        if monitor.last.scalars:
             tracking = self.options.tracking
             where = how_to_open(trainer, None if tracking is None else str(tracking))
-            info(f"{summary(monitor.last)} {where}")
+            last = summary(monitor.last.scalars, monitor.last.intervals)
+            info(f"{last} {where}")
         elif monitor.validations == 0 and runs_validation(trainer):
             warn(
                 "SINGCallback analyzed nothing, because no validation ran before the training "
