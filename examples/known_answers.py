@@ -164,9 +164,7 @@ def blind_to(snapshot: Snapshot, labels: Sequence[int]) -> Snapshot:
     directions = []
     for label in labels:
         own = snapshot.labels == label
-        directions.append(
-            snapshot.features[own].mean(dim=0) - snapshot.features[~own].mean(dim=0)
-        )
+        directions.append(snapshot.features[own].mean(dim=0) - snapshot.features[~own].mean(dim=0))
     apart, _ = torch.linalg.qr(torch.stack(directions, dim=1))
     weight = snapshot.weight - snapshot.weight @ apart @ apart.T
     return replace(snapshot, weight=weight)

@@ -86,9 +86,7 @@ def percent(share: float) -> str:
 def _hidden(share: float, interval: Interval | None) -> str:
     found = _NO_IMAGE
     if share >= _NONE:
-        found = (
-            f"{percent(share)} of the images tell their class only in what the head cannot see"
-        )
+        found = f"{percent(share)} of the images tell their class only in what the head cannot see"
     if interval is None or not all(map(math.isfinite, interval)):
         return found
     digits = _digits(*interval)

@@ -189,7 +189,9 @@ def test_hidden_classes_are_reported_by_the_lower_end_of_their_interval(
 
 def test_the_sentence_of_such_a_rule_says_how_much_is_sure() -> None:
     rule = alert(surely_above(KEY, 0.2))
-    assert "sing/score_ratio at least 0.31" in rule.sentence([(7, {KEY: 0.4, lower_end(KEY): 0.31})])
+    assert "sing/score_ratio at least 0.31" in rule.sentence(
+        [(7, {KEY: 0.4, lower_end(KEY): 0.31})]
+    )
 
 
 def test_a_history_holds_the_lower_ends_that_are_asked_for() -> None:

@@ -182,9 +182,7 @@ def _metrics(chosen: Selection) -> tuple[list[str], list[str], dict[str, list[st
 def _default(chosen: Selection) -> tuple[str, ...]:
     """The metrics shown at first, as far as a picked run has them."""
     has_space = any(run.has_space for run in chosen.runs)
-    keys, earlier = (
-        (DEFAULT, EARLIER) if has_space else (DEFAULT_BY_PROBES, EARLIER_WITHOUT_SPACE)
-    )
+    keys, earlier = (DEFAULT, EARLIER) if has_space else (DEFAULT_BY_PROBES, EARLIER_WITHOUT_SPACE)
     rows = [run.row.to_dict() for run in chosen.runs]
     return keys if any(math.isfinite(row.get(keys[0], math.nan)) for row in rows) else earlier
 

@@ -101,12 +101,19 @@ class Selection:
         return [run.series for run in self.runs]
 
     def caveat(self, key: str) -> str:
-        """Why the runs' values of a metric do not compare, for the chart itself; else empty."""
+        """What to heed of the runs' values of a metric, for the chart itself; may be empty."""
         if not metrics.needs_space(key):
             return ""
         if unlike := listed([noun for noun, _ in differences(self.runs)]):
             return f"different {unlike}: these curves do not compare"
         return degrees.caveat(self.last_values) if degrees.move(key) else ""
+
+    def compares(self, key: str) -> bool:
+        """Whether the difference of two runs' values of a metric means something."""
+        if not metrics.needs_space(key):
+            return True
+        is_moved = degrees.move(key) and bool(degrees.unlike(self.last_values))
+        return not (differences(self.runs) or is_moved)
 
     @property
     def last_values(self) -> list[dict[str, object]]:

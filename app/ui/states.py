@@ -113,7 +113,7 @@ def different_degrees(unlike: Sequence[tuple[str, list[str]]]) -> None:
         "the retention without refitting move with both by more than models differ: they are drawn "
         "together and marked, but do not compare. The refit scores (class hidden, retention of "
         "what is seen, zero-shot of the seen and of the null part) and the probes move far less: "
-        "compare those.",
+        "compare those. `sing-monitor rescore` puts runs that stored snapshots on one ridge.",
         icon=":material/straighten:",
     )
 

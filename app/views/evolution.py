@@ -176,7 +176,7 @@ def _below(chosen: Selection, view: CurveView, key: str, values: pd.DataFrame) -
     known = values.dropna(subset="difference").drop_duplicates("series", keep="last")
     changes = known.set_index("series")[["difference", "epoch"]].to_dict("index")
     parts = []
-    for run in () if view.by_seeds or chosen.caveat(key) else chosen.runs:
+    for run in chosen.runs if not view.by_seeds and chosen.compares(key) else ():
         last = changes.get(run.run_id)
         if last is not None and not run.is_baseline:
             value = last["difference"]

@@ -86,7 +86,7 @@ def _cards(chosen: Selection) -> None:
             with st.grid(4, min_column_width=150):
                 for key in card_metrics(run.row.to_dict(), has_space=run.has_space):
                     with st.container(gap="xxsmall"):
-                        _card(key, run, against, comparable=not chosen.caveat(key))
+                        _card(key, run, against, comparable=chosen.compares(key))
                         if interval := sure.get((run.run_id, key)):
                             st.caption(f"95 %: {interval}", help=intervals.ABOUT)
             st.caption(plain(reading(run.row.to_dict())))

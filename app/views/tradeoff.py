@@ -40,8 +40,8 @@ _HOW = (
     "and the line is the path of their mean over the epochs. Right of 0 the head's invisible "
     "directions carry the image toward its class, left away from it; up, more of its meaning "
     "moves. Degrees grow with the probe and follow the ridge, and a mean AS near 0 does not prove "
-    "that nothing of the class is hidden: images may go opposite ways. Class hidden, the first bar, "
-    "says that."
+    "that nothing of the class is hidden: images may go opposite ways. Class hidden, the first "
+    "bar, says that."
 )
 
 

@@ -12,9 +12,7 @@ _MOST = 0.5
 _UNKNOWN = "how much of the class the head hides is undefined at this validation."
 
 
-def summary(
-    scalars: Mapping[str, float], intervals: Mapping[str, Interval] | None = None
-) -> str:
+def summary(scalars: Mapping[str, float], intervals: Mapping[str, Interval] | None = None) -> str:
     """The headline of one validation: what the head hides of the class, then degrees in short.
 
     Args:
@@ -22,10 +20,8 @@ def summary(
         intervals: ends of their 95 % intervals, by key; those that are not given are not said.
     """
     first = headline(scalars, intervals) or _UNKNOWN
-    if "sing/image_score_centered" in scalars:
-        rest = _degrees(scalars)
-    else:
-        rest = _of_the_head(scalars)
+    has_space = "sing/image_score_centered" in scalars
+    rest = _degrees(scalars) if has_space else _of_the_head(scalars)
     return f"{first} {rest}".rstrip()
 
 

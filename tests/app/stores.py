@@ -167,9 +167,7 @@ def history(epochs: int, shift: float = 0.0) -> list[dict[str, float]]:
     return [plausible(epoch, shift) for epoch in range(epochs)]
 
 
-def refitted_history(
-    epochs: int, shift: float = 0.0, **changes: float
-) -> list[dict[str, float]]:
+def refitted_history(epochs: int, shift: float = 0.0, **changes: float) -> list[dict[str, float]]:
     """The same of a version that refits both parts, with some values in place of the usual ones."""
     return [refitted(epoch, shift) | changes for epoch in range(epochs)]
 
