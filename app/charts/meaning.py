@@ -25,7 +25,6 @@ PARTS = (
     ("neither", "neither", RANDOM_COLOR),
 )
 _LINES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3])
-_SUMMARY = {"seen": "seen alone", "both": "both", "null": "null alone", "neither": "neither"}
 
 
 def shares(history: pd.DataFrame) -> pd.DataFrame:
@@ -102,7 +101,7 @@ def meaning_stack(
     opacity = alt.condition("datum.part == 'neither'", alt.value(0.3), alt.value(0.75))
     tooltip = [
         alt.Tooltip("epoch:Q", format="d"),
-        *(alt.Tooltip(f"{name}:Q", title=title, format=".3f") for name, title in _SUMMARY.items()),
+        *(alt.Tooltip(f"{name}:Q", title=title, format=".3f") for name, title, _ in PARTS),
     ]
     area = base.mark_area(line=False).encode(opacity=opacity)
     # Thin bars also catch the pointer, at every validation.

@@ -18,28 +18,16 @@ from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.widgets import REMOVED, epoch_slider, mark_column, removal_box, run_box
-from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording import hidden_classes, metrics, support_marks
 from sing_monitor.app.wording.removals import WITH_RANDOM, suffix
 from sing_monitor.app.wording.text import plain, short
 from sing_monitor.scores.class_leaks import FALSE_DISCOVERIES, OUT_OF_LINE
-from sing_monitor.scores.hidden_classes import SUBSTANTIAL_LOSS
 
 _LEAK = (
     "A class leaks if its centered AS is below zero, differs from that of the other images "
     f"(q below {FALSE_DISCOVERIES:g}: the share of false discoveries) and lies more than "
     f"{OUT_OF_LINE:g} robust standard deviations below the other classes."
 )
-
-_HIDDEN = (
-    "A class is hidden if its images are read from whole features and no longer from what the head "
-    "sees of them: an exact McNemar test for each class on its own images, q below "
-    f"{FALSE_DISCOVERIES:g} over the classes, and a net loss of at least {SUBSTANTIAL_LOSS:.0%} of "
-    "the images."
-)
-_READ = "Share of the images whose class is read rightly from the whole features, refitted."
-_READ_SEEN = "The same from what the head sees of them alone."
-# So many hidden classes are named in the sentence; the table has all.
-_NAMED = 8
 
 _SPREAD = "Over the images of the class: their spread, not an interval of the mean."
 _OUTSIDE = (
@@ -70,7 +58,8 @@ def body(chosen: Selection) -> None:
         states.one_epoch()
     images = _images(view)
     spread = charts.hidden_first(_spread(view, images, tables[epoch]), tables[epoch])
-    _hidden_classes(view, spread)
+    if said := hidden_classes.sentence(spread, epoch):
+        st.markdown(said, help=hidden_classes.ABOUT)
     found = charts.matching(spread["name"].tolist(), words or "")
     if not found:
         st.info(f"No class matches {plain(words or '')}.", icon=":material/search_off:")
@@ -78,7 +67,7 @@ def body(chosen: Selection) -> None:
     shown = spread[spread["name"].isin(found)].head(charts.MOST).reset_index(drop=True)
     if len(found) > len(shown):
         st.caption(
-            f"The {len(shown)} classes {_order(spread)} are drawn; "
+            f"The {len(shown)} classes {hidden_classes.order(spread)} are drawn; "
             f"{len(found) - len(shown):,} more are in the table below and in its CSV file."
         )
     by_run: dict[str, Tables] = {run.run_id: tables}
@@ -91,31 +80,6 @@ def body(chosen: Selection) -> None:
     draw_class(chosen, view, found, by_run, images)
     spread = _trust(view, spread, tables[epoch])
     _table(view, spread[spread["name"].isin(found)])
-
-
-def _hidden_classes(view: ClassView, spread: pd.DataFrame) -> None:
-    """The hidden classes, by name, with what says that they are."""
-    if "hidden" not in spread:
-        return
-    hidden = spread[spread["hidden"]]
-    if hidden.empty:
-        text = f":material/visibility: At epoch {view.epoch} no class is hidden from the head."
-        st.markdown(text, help=_HIDDEN)
-        return
-    named = [
-        f"**{plain(short(row['name'], 30))}** (right {row['zero_shot']:.0%} from all, "
-        f"{row['zero_shot_seen']:.0%} from what the head sees, q {row['hidden_q']:.1g})"
-        for row in hidden.head(_NAMED).to_dict("records")
-    ]
-    more = f" and {len(hidden) - _NAMED} more" if len(hidden) > _NAMED else ""
-    text = f":material/visibility_off: Hidden from the head at epoch {view.epoch}: "
-    st.markdown(f"{text}{' · '.join(named)}{more}", help=_HIDDEN)
-
-
-def _order(spread: pd.DataFrame) -> str:
-    """Which classes come first, in words."""
-    has_hidden = "hidden" in spread and spread["hidden"].any()
-    return f"{'hidden from the head, then those ' if has_hidden else ''}with the lowest mean AS"
 
 
 def _other(chosen: Selection, run: Run) -> Run | None:
@@ -267,7 +231,7 @@ def _table(view: ClassView, spread: pd.DataFrame) -> None:
     trust = [column for column in ("mark", "outside", "leak", "q") if column in spread]
     hidden = ["hidden", "zero_shot", "zero_shot_seen", "q"] if "hidden" in spread else []
     trust = [column for column in trust if column not in hidden]
-    about = _HIDDEN if hidden else _LEAK
+    about = hidden_classes.ABOUT if hidden else _LEAK
     st.dataframe(
         spread,
         hide_index=True,
@@ -284,9 +248,11 @@ def _table(view: ClassView, spread: pd.DataFrame) -> None:
             "mean": score(f"Mean {view.what}"),
             "mark": mark_column(),
             "leak": config.TextColumn("Leak", help=_LEAK),
-            "hidden": config.TextColumn("Hidden", help=_HIDDEN),
-            "zero_shot": config.NumberColumn("Right: all", format="%.3f", help=_READ),
-            "zero_shot_seen": config.NumberColumn("Right: seen", format="%.3f", help=_READ_SEEN),
+            "hidden": config.TextColumn("Hidden", help=hidden_classes.ABOUT),
+            "zero_shot": config.NumberColumn("Right: all", format="%.3f", help=hidden_classes.READ),
+            "zero_shot_seen": config.NumberColumn(
+                "Right: seen", format="%.3f", help=hidden_classes.READ_SEEN
+            ),
             "q": config.NumberColumn(
                 "q" if hidden else "q, AS centered", format="%.2g", help=about
             ),
