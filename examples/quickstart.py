@@ -158,7 +158,7 @@ def main() -> None:
         "digit kept, colour kept: how much of what can be read of them is left in what the head\n"
         "sees (1: all, 0: nothing beyond chance).\n"
         "The honest head keeps the digit and ignores the colour. The shortcut head keeps the\n"
-        "colour, and hides the digit from itself in many images.\n\n"
+        "colour; of the digit it loses much, and more images tell theirs where it cannot see.\n\n"
         f"Compare the runs:  mlflow ui --backend-store-uri {TRACKING_URI}\n"
         f"See them evolve:   streamlit run app/main.py -- --tracking-uri {TRACKING_URI}"
     )

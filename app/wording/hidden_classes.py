@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sing_monitor.app.wording.text import plain, short
-from sing_monitor.scores.class_leaks import FALSE_DISCOVERIES
-from sing_monitor.scores.hidden_classes import SUBSTANTIAL_LOSS
+from sing_monitor.scores.hidden_classes import FALSE_DISCOVERIES, SUBSTANTIAL_LOSS
 
 ABOUT = (
     "A class is hidden if its images are read from whole features and no longer from what the head "

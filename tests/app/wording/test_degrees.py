@@ -52,6 +52,6 @@ def test_degrees_and_what_they_make_up_move_and_the_refit_does_not() -> None:
         "attribute/ink_colour_score",
         "steer/attribute_score",
     } <= moving
-    still = ("seen", "hidden", "zero_shot", "_null", "r2", "ridge")
+    still = ("seen", "hidden", "zero_shot", "zero_shot_null", "r2", "ridge")
     assert not [key for key in moving if key.endswith(still)]
     assert not [key for key in moving if key.startswith(("head/", "collapse/", "monitor/"))]
