@@ -24,6 +24,8 @@ PARTS = (
     ("null", "null alone", PALETTE[1]),
     ("neither", "neither", RANDOM_COLOR),
 )
+# The legend stands below.
+_HEIGHT = PANEL_HEIGHT + 40
 _LINES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3])
 
 
@@ -93,7 +95,7 @@ def meaning_stack(
     top = max(1.0, float(parts["high"].max()))
     y = alt.Y(
         "low:Q",
-        title="share of the embeddings' variance",
+        title="share",
         scale=alt.Scale(domain=[0, top], nice=False),
         axis=alt.Axis(format=".1f", tickCount=5),
     )
@@ -112,7 +114,7 @@ def meaning_stack(
         data=parts,
         layer=layers,
         title=chart_title("What the two parts say of the images' meaning", about),
-        height=PANEL_HEIGHT,
+        height=_HEIGHT,
     )
 
 
@@ -149,6 +151,4 @@ def things_panel(
             alt.Tooltip("value:Q", title=panel.title, format=panel.number_format),
         ],
     )
-    return alt.LayerChart(
-        data=values, layer=[line, point], title=panel.heading, height=PANEL_HEIGHT
-    )
+    return alt.LayerChart(data=values, layer=[line, point], title=panel.heading, height=_HEIGHT)

@@ -33,7 +33,7 @@ _TITLES = {
     "kept": "Kept by what the head sees",
     "hidden": "Told only by what the head cannot see",
 }
-_UNITS = {"kept": "share of what can be read, chance apart", "hidden": "share of the images"}
+_OF = {"kept": "of what can be read, chance apart", "hidden": "of the images"}
 
 
 def keys_of(runs: Sequence[Run]) -> list[str]:
@@ -91,7 +91,10 @@ def _stack(run: Run, of_run: pd.DataFrame, x_title: str, domain: tuple[float, fl
     )
     parts = charts.shares(wide.reset_index().sort_values("x"))
     last = parts.iloc[-1]
-    about = f"at epoch {last['epoch']:.0f} the null part alone says {last['null']:.2f}"
+    about = (
+        f"share of the embeddings' variance · null alone at epoch {last['epoch']:.0f}: "
+        f"{last['null']:.2f}"
+    )
     said = alt_text("Shares of the embeddings' variance, stacked over the epochs", [run.series])
     show_chart(
         charts.meaning_stack,
@@ -112,7 +115,7 @@ def _things(
     names = {key: thing for thing, key in things.items()}
     values = of_run[of_run["metric"].isin(names)]
     values = values.assign(thing=values["metric"].map(names))[["thing", "epoch", "x", "value"]]
-    panel = Panel(_TITLES[what], _UNITS[what], "", ".3f", x_title, domain)
+    panel = Panel(_TITLES[what], "share", _OF[what], ".3f", x_title, domain)
     said = alt_text(f"{panel.title}: {listed(list(things))}", [run.series])
     show_chart(
         charts.things_panel,

@@ -111,9 +111,9 @@ def different_degrees(unlike: Sequence[tuple[str, list[str]]]) -> None:
     st.warning(
         f"The picked runs were measured with different {listed(parts)}. Degrees, their ratios and "
         "the retention without refitting move with both by more than models differ: they are drawn "
-        "together and marked, but do not compare. The refit scores (class hidden, retention of "
-        "what is seen, zero-shot of the seen and of the null part) and the probes move far less: "
-        "compare those. `sing-monitor rescore` puts runs that stored snapshots on one ridge.",
+        "together and marked, but do not compare. The refit scores (class hidden, class seen, "
+        "zero-shot of the seen and of the null part) and the probes move far less: compare "
+        "those. `sing-monitor rescore` puts runs that stored snapshots on one ridge.",
         icon=":material/straighten:",
     )
 

@@ -18,8 +18,9 @@ model such as CLIP understands.
 
 **Which number first.** *Class hidden*: the share of the images whose class can be read from the
 whole feature and no longer from what the head sees of it. "4 % of the images tell their class only
-in what the head cannot see." Beside it stand the *retention of what is seen* (how much of what can
-be read of the class is left: 1 all, 0 nothing beyond chance) and the accuracy. Each reader is
+in what the head cannot see." Beside it stand *class seen*, the retention by a refitted reader (how
+much of what can be read of the class is left: 1 all, 0 nothing beyond chance), and the accuracy.
+Each reader is
 fitted anew for its part, on the other half of the images, so these numbers hardly move with the
 strength of its regularization, and far less than degrees with the number of images.
 
@@ -43,7 +44,7 @@ probe images and follow the ridge, by more than models differ: compare degrees o
 that share both."""
 
 TABLE = """\
-| class hidden | retention of what is seen | what it says |
+| class hidden | class seen | what it says |
 |---|---|---|
 | near 0 | near 1 | What the features know of the class, the head sees. |
 | well above 0 | well below 1 | The features know more of the class than the head reads. |

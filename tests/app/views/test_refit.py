@@ -6,16 +6,23 @@ import math
 
 import pandas as pd
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.wording import metrics
 from sing_monitor.findings import Findings
 from tests.app.conftest import Opened, Runs, copy_of
 from tests.app.stores import Store, refitted_history
 from tests.app.views.test_classes import drawn, tables
-from tests.app.views.test_pages import charts, texts, titles
+from tests.app.views.test_pages import charts, titles
+from tests.app.views.test_pages import texts as escaped
 
 HIDDEN, KEPT = "sing/class_hidden", "sing/retention_seen"
 STACK = "What the two parts say of the images' meaning"
+
+
+def texts(app: AppTest) -> str:
+    """All that the page says, without the signs that keep Markdown from reading it."""
+    return escaped(app).replace("\\", "")
 
 
 @pytest.fixture(scope="module")
