@@ -113,7 +113,7 @@ def meaning_stack(
     return alt.LayerChart(
         data=parts,
         layer=layers,
-        title=chart_title("What the two parts say of the images' meaning", about),
+        title=chart_title("Meaning of the images", "share of the embeddings' variance", about),
         height=_HEIGHT,
     )
 

@@ -30,8 +30,8 @@ _ABOUT = (
     "point at the picture for the numbers."
 )
 _TITLES = {
-    "kept": "Kept by what the head sees",
-    "hidden": "Told only by what the head cannot see",
+    "kept": "Kept in what the head sees",
+    "hidden": "Only in what it cannot see",
 }
 _OF = {"kept": "of what can be read, chance apart", "hidden": "of the images"}
 
@@ -69,7 +69,7 @@ def draw_meaning(
     for run in drawn[:_MOST]:
         of_run = long[long["series"] == run.run_id]
         page.legend([run.series])
-        with st.grid(3, min_column_width=300, gap="medium") as grid:
+        with st.grid(3, min_column_width=260, gap="medium") as grid:
             with grid.cell():
                 _stack(run, of_run, x_title, domain)
             for what in _CLASS:
@@ -91,10 +91,7 @@ def _stack(run: Run, of_run: pd.DataFrame, x_title: str, domain: tuple[float, fl
     )
     parts = charts.shares(wide.reset_index().sort_values("x"))
     last = parts.iloc[-1]
-    about = (
-        f"share of the embeddings' variance · null alone at epoch {last['epoch']:.0f}: "
-        f"{last['null']:.2f}"
-    )
+    about = f"null alone at epoch {last['epoch']:.0f}: {last['null']:.2f}"
     said = alt_text("Shares of the embeddings' variance, stacked over the epochs", [run.series])
     show_chart(
         charts.meaning_stack,

@@ -17,7 +17,7 @@ from tests.app.views.test_pages import charts, titles
 from tests.app.views.test_pages import texts as escaped
 
 HIDDEN, KEPT = "sing/class_hidden", "sing/retention_seen"
-STACK = "What the two parts say of the images' meaning"
+STACK = "Meaning of the images"
 
 
 def texts(app: AppTest) -> str:
@@ -93,12 +93,12 @@ def test_evolution_begins_with_what_is_hidden_and_stacks_the_meaning(
     ]
     # One picture for each run that has the numbers, with class and attribute beside it.
     assert shown.count(STACK) == 2
-    assert shown.count("Kept by what the head sees") == 2
+    assert shown.count("Kept in what the head sees") == 2
     stack = drawn(app, STACK)
     first = stack[(stack["epoch"] == 0) & (stack["part"] == "seen alone")].iloc[0]
     assert first["value"] == pytest.approx(-0.03)
     assert (first["low"], first["high"]) == (0, 0)
-    kept = drawn(app, "Kept by what the head sees")
+    kept = drawn(app, "Kept in what the head sees")
     assert set(kept["thing"]) == {"class", "ink colour"}
     assert "healthy: not measured" in texts(app)
     old = open_page("evolution", store.uri, runs=[runs.healthy])
