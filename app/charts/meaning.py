@@ -90,7 +90,9 @@ def meaning_stack(
     color = alt.Color(
         "part:N",
         scale=alt.Scale(domain=labels, range=colors),
-        legend=alt.Legend(title=None, orient="bottom", symbolType="square", symbolOpacity=0.75),
+        legend=alt.Legend(
+            title=None, orient="bottom", columns=2, symbolType="square", symbolOpacity=0.75
+        ),
     )
     top = max(1.0, float(parts["high"].max()))
     y = alt.Y(
