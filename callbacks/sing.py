@@ -86,8 +86,8 @@ class SINGCallback(Callback):
         allow_augmented: accept validation images that differ from epoch to epoch.
         save_snapshots: store features and embeddings of the last validation in the run.
         alerts: rules that warn once and mark the run: :class:`sing_monitor.alerts.Alert`, or names
-            of :data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["leaking_class"]``;
-            ``"default"`` for these three, None for none.
+            of :data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["class_hidden"]``;
+            ``"default"`` for these two, None for none.
         tracking: where findings go besides the training's own MLflow loggers: a folder such as
             ``"runs/"``, which needs neither a server nor a database, or an MLflow tracking URI. The
             app opens it with ``--tracking-uri``.
