@@ -55,3 +55,12 @@ def test_retention_needs_two_standard_errors_above_chance() -> None:
     assert math.isnan(retention(math.nan, 0.5, choices=2, samples=100))
     assert math.isnan(retention(1.0, 1.0, choices=1, samples=100))
     assert math.isnan(retention(1.0, 1.0, choices=2, samples=0))
+
+
+def test_what_goes_beyond_a_random_subspace_is_a_difference_of_degrees() -> None:
+    attribute = {CENTERED: -3.0, RANDOM: -10.0}
+    found = relative_scores(attribute, {CENTERED: 30.0, RANDOM: 60.0})
+    assert found["attribute_score_excess"] == 7.0
+    assert math.isnan(
+        relative_scores({CENTERED: -3.0, RANDOM: math.nan}, attribute)["attribute_score_excess"]
+    )
