@@ -89,8 +89,8 @@ class SINGCallback(Callback):
         allow_augmented: accept validation images that differ from epoch to epoch.
         save_snapshots: store features and embeddings of the last validation in the run.
         alerts: rules that warn once and mark the run: :class:`sing_monitor.alerts.Alert`, or names
-            of :data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["leaking_class"]``;
-            ``"default"`` for these three, None for none.
+            of :data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["class_hidden"]``;
+            ``"default"`` for these two, None for none.
         tracking: where findings go besides the training's own MLflow loggers: a folder such as
             ``"runs/"``, which needs neither a server nor a database, or an MLflow tracking URI. The
             app opens it with ``--tracking-uri``.
@@ -261,10 +261,11 @@ class SINGCallback(Callback):
         if monitor is None or not trainer.is_global_zero:
             return
         monitor.flush()
-        if monitor.last:
+        if monitor.last.scalars:
             tracking = self.options.tracking
             where = how_to_open(trainer, None if tracking is None else str(tracking))
-            info(f"{summary(monitor.last)} {where}")
+            last = summary(monitor.last.scalars, monitor.last.intervals)
+            info(f"{last} {where}")
         elif monitor.validations == 0 and runs_validation(trainer):
             warn(
                 "SINGCallback analyzed nothing, because no validation ran before the training "

@@ -18,7 +18,9 @@ from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
 from sing_monitor.app.wording import metrics
 
-_BARS = ("sing/score_ratio", "sing/score_ratio_centered", "sing/image_score_relative")
+# Runs of earlier versions have not the first.
+_REFIT = ("sing/class_hidden", "sing/retention_seen")
+_BARS = (*_REFIT, "sing/score_ratio_centered", "sing/image_score_relative")
 KEYS = (*_BARS, *metrics.companions(_BARS))
 
 
@@ -38,6 +40,8 @@ def draw_bars(
     for key in _BARS:
         random = metrics.baseline_of(key)
         values, longest = _heights(chosen, histories, key, epoch)
+        if longest is None and key in _REFIT:
+            continue
         if longest is None:
             states.no_values(metrics.label(key))
             continue

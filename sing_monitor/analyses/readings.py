@@ -15,7 +15,7 @@ ATTRIBUTE = MetricGroup("attribute", "Attributes", in_space=True)
 READING_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
         "sing/zero_shot",
-        "Zero-shot class, before",
+        "Zero-shot class, whole feature",
         "share",
         "higher",
         "share of images with argmax_c cos(T f, t_c) = label",
@@ -25,7 +25,7 @@ READING_METRICS: tuple[MetricSpec, ...] = (
     ),
     MetricSpec(
         CENTERED.named("sing/zero_shot"),
-        "Zero-shot class, after",
+        "Zero-shot class, after removal",
         "share",
         "higher",
         "share of images with argmax_c cos(T f~, t_c) = label, f~ = f - P_n (f - mu)",
@@ -50,7 +50,7 @@ READING_METRICS: tuple[MetricSpec, ...] = (
     ),
     MetricSpec(
         "attribute/{attribute}_zero_shot",
-        "Zero-shot attribute, before",
+        "Zero-shot attribute, whole feature",
         "share",
         "none",
         "share of images with argmax_v cos(T f, t_v) = true value",
@@ -60,7 +60,7 @@ READING_METRICS: tuple[MetricSpec, ...] = (
     ),
     MetricSpec(
         CENTERED.named("attribute/{attribute}_zero_shot"),
-        "Zero-shot attribute, after",
+        "Zero-shot attribute, after removal",
         "share",
         "none",
         "share of images with argmax_v cos(T f~, t_v) = true value, f~ = f - P_n (f - mu)",

@@ -13,6 +13,7 @@ from sing_monitor.capture.collector import Collector
 from sing_monitor.capture.probe import Account, ProbeRows
 from sing_monitor.errors import SetupError, as_setup_error
 from sing_monitor.head.geometry import HeadGeometry, Invariance
+from sing_monitor.headline import interval_ends
 from sing_monitor.inputs.resolved_inputs import ResolvedInputs
 from sing_monitor.lightning_types import is_setup_fault
 from sing_monitor.messages import info, warn
@@ -126,6 +127,7 @@ class ProbeAnalysis:
         collector.decomposed = snapshot.weight, snapshot.geometry
         outcome = Outcome(
             findings.scalars,
+            interval_ends(findings.tables),
             wanted=_pictured(findings),
             notes=(
                 *notes(account, self.moment.epoch),

@@ -90,7 +90,7 @@ class Monitor:
         self.space = open_space(options.space, self._processes) if space is None else space
         self.capture = ModelCapture(options, self.space, datamodule)
         self.validations = 0  # those that began, rehearsals apart
-        self.last: Mapping[str, float] = {}
+        self.last = Outcome()  # of the last validation that went well, rehearsals apart
         self._options = options
         self._publisher = Publisher(options, self.state, self._describe, targets, spool_root)
         self._faults = Faults(options.on_error, spell)
@@ -297,10 +297,7 @@ class Monitor:
     def _raise_alerts(self, outcome: Outcome) -> None:
         if outcome.scalars and outcome.failure is None and self._moment.is_training:
             raise_alerts(
-                self._options.alert_rules,
-                self.state,
-                epoch=self._moment.epoch,
-                scalars=outcome.scalars,
+                self._options.alert_rules, self.state, epoch=self._moment.epoch, outcome=outcome
             )
 
     def _share(self) -> Share:
@@ -370,7 +367,7 @@ class Monitor:
             info(line)
         # Where a batch was lost, its images are new in the next pass, though none has changed.
         self._passes += outcome.scalars["monitor/skipped"] == 0
-        self.last = outcome.scalars
+        self.last = outcome
         if outcome.scalars["monitor/samples"] == outcome.seen:
             self._accuracy = outcome.scalars["monitor/accuracy"]
         if moment.is_training:

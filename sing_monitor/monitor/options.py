@@ -170,8 +170,8 @@ class Options(AnalysisOptions):
     alerts: Sequence[str | Alert] | Literal["default"] | None = option(
         "default",
         "rules that warn once and mark the run: :class:`sing_monitor.alerts.Alert`, or names of "
-        ':data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["leaking_class"]``; '
-        '``"default"`` for these three, None for none.',
+        ':data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["class_hidden"]``; '
+        '``"default"`` for these two, None for none.',
     )
     tracking: str | PathLike[str] | None = option(
         None,
@@ -202,7 +202,7 @@ class Options(AnalysisOptions):
     @cached_property
     def alert_rules(self) -> tuple[Alert, ...]:
         """The rules that ``alerts`` means."""
-        return usable_alerts(self.alerts)
+        return usable_alerts(self.alerts, has_space=self.space is not None)
 
 
 def _given(name: str, value: object) -> Option:

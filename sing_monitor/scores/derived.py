@@ -38,11 +38,13 @@ def relative_scores(
         image: mean IS of both.
 
     Returns:
-        ``image_score_relative``, IS over that of the random pair; ``attribute_share`` and
-        ``attribute_share_random``, AS over IS of the same pair.
+        ``image_score_relative``, IS over that of the random pair; ``attribute_score_excess``, AS
+        less that of the random pair; ``attribute_share`` and ``attribute_share_random``, AS over
+        IS of the same pair.
     """
     return {
         "image_score_relative": ratio(image[CENTERED], image[RANDOM]),
+        "attribute_score_excess": attribute[CENTERED] - attribute[RANDOM],
         "attribute_share": ratio(attribute[CENTERED], image[CENTERED]),
         RANDOM.named("attribute_share"): ratio(attribute[RANDOM], image[RANDOM]),
     }

@@ -36,7 +36,7 @@ from tests.helpers import (
 RIDGE = 0.01
 SUFFIXES = ("", "_centered", "_random")
 # What a random subspace, drawn in fixed coordinates, has a part in.
-BASELINE = ("_random", "sing/image_score_relative", "perturb/")
+BASELINE = ("_random", "sing/image_score_relative", "sing/attribute_score_excess", "perturb/")
 # Logits themselves, in the head's own unit.
 LOGITS = ("perturb/logits_random", "perturb/logits_principal")
 

@@ -168,7 +168,7 @@ def test_the_spool_is_empty_after_a_run_without_faults(tmp_path: Path) -> None:
 
 
 def test_checkpoints_and_early_stopping_can_watch_a_metric_of_ours(tmp_path: Path) -> None:
-    best = ModelCheckpoint(tmp_path / "best", monitor="sing/score_ratio", mode="max")
+    best = ModelCheckpoint(tmp_path / "best", monitor="sing/zero_shot_seen", mode="max")
     stopping = EarlyStopping("head/null_dim", patience=1, mode="min", check_finite=False)
     trainer = fit(
         tmp_path, tiny.callback(), best, stopping, enable_checkpointing=True, max_epochs=6

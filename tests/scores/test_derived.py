@@ -57,6 +57,15 @@ def test_retention_needs_two_standard_errors_above_chance() -> None:
     assert math.isnan(retention(1.0, 1.0, choices=2, samples=0))
 
 
+def test_what_goes_beyond_a_random_subspace_is_a_difference_of_degrees() -> None:
+    attribute = {CENTERED: -3.0, RANDOM: -10.0}
+    found = relative_scores(attribute, {CENTERED: 30.0, RANDOM: 60.0})
+    assert found["attribute_score_excess"] == 7.0
+    assert math.isnan(
+        relative_scores({CENTERED: -3.0, RANDOM: math.nan}, attribute)["attribute_score_excess"]
+    )
+
+
 def test_the_parts_of_an_r2_add_up_to_it() -> None:
     parts = commonality(0.69, 0.45, 0.67)
     assert parts == pytest.approx({"unique_seen": 0.02, "unique_null": 0.24, "shared": 0.43})

@@ -45,7 +45,7 @@ VALUES: dict[str, list[Any]] = {
     "cache_dir": [None, "embeddings"],
     "save_snapshots": [True],
     "tracking": ["runs"],
-    "alerts": [None, [], ["ratio_falls"], [OWN, "leaking_class"]],
+    "alerts": [None, [], ["leaking_class"], [OWN, "class_hidden"]],
     "name": ["aux"],
     "on_error": ["raise"],
 }
