@@ -15,6 +15,7 @@ from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import deviations, row_blocks, working
 from sing_monitor.scores.pairs import CENTERED, PLAIN, Pair
+from sing_monitor.translate.kernel import Kernel
 from sing_monitor.translate.ridge import Statistics, solution_dtype, statistics_of
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
 from sing_monitor.translate.translator import LinearTranslator
@@ -58,6 +59,8 @@ class CrossFit:
             where a fold is empty.
         slopes: ``dT f / d log10 rho`` of the feature vectors that were asked for, of either fold;
             None where nothing was fitted.
+        kernels: of either translator, how much some images that it was fitted on weigh in ``T x``;
+            None where none were asked for.
         r2_null: R2 of a refit on the null-space part ``P_n f`` of the features alone, under the
             same penalty, held out; NaN where no head is known. Parts of a refit do not add up to
             :meth:`r2`.
@@ -70,6 +73,7 @@ class CrossFit:
     total: float = math.nan
     slopes: tuple[Tensor, Tensor] | None = None
     r2_null: float = math.nan
+    kernels: tuple[Kernel, Kernel] | None = None
 
     def translate(
         self,
@@ -154,6 +158,7 @@ def cross_fit(
     geometry: HeadGeometry | None = None,
     sample: tuple[Tensor, Tensor] | None = None,
     *,
+    weighed: tuple[Tensor, Tensor] | None = None,
     feature_dim: int | None = None,
 ) -> CrossFit:
     """Fit two translators, each on one fold.
@@ -165,6 +170,8 @@ def cross_fit(
         ridge: rho, or ``"auto"`` for the best of the grid by held-out R2.
         geometry: of a head, for ``r2_null``.
         sample: feature vectors of fold 0 and of fold 1, each (..., m), for ``slopes``.
+        weighed: images that translator 0 and translator 1 are fitted on, (I,) each, for
+            ``kernels``.
         feature_dim: how many features rho is relative to the mean variance of; None: m.
     """
     products = solution_dtype(ridge, features)
@@ -179,9 +186,12 @@ def cross_fit(
         return CrossFit(None, folds, math.nan, means)
     rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
     vectors = (features[:0], features[:0]) if sample is None else sample
+    none = torch.empty(0, dtype=torch.int64)
     first, second = (
-        _Half.of(*fold, rho, geometry, some)
-        for fold, some in zip(((odd, even), (even, odd)), vectors, strict=True)
+        _Half.of(*fold, rho, geometry, some, (features, images))
+        for fold, some, images in zip(
+            ((odd, even), (even, odd)), vectors, weighed or (none, none), strict=True
+        )
     )
     total = first.total + second.total
     r2_null = _explained(first.error_null + second.error_null, total)
@@ -195,6 +205,7 @@ def cross_fit(
         total,
         (first.slopes, second.slopes),
         r2_null,
+        None if weighed is None else (first.kernel, second.kernel),
     )
 
 
@@ -206,6 +217,7 @@ class _Half:
     slopes: Tensor
     total: float
     error_null: float
+    kernel: Kernel
 
     @classmethod
     def of(
@@ -215,13 +227,15 @@ class _Half:
         rho: float,
         geometry: HeadGeometry | None,
         sample: Tensor,
+        weighed: tuple[Tensor, Tensor],
     ) -> _Half:
         solution = fit.solve(rho)
         error_null = math.nan
         if geometry is not None and geometry.null_dim > 0:
             error_null = held_out.squared_error(solution.on_null_part(geometry))
         total = held_out.squared_deviation(solution.mean_z)
-        return cls(solution.translator, solution.slope(sample), total, error_null)
+        kernel = solution.kernel(*weighed)
+        return cls(solution.translator, solution.slope(sample), total, error_null, kernel)
 
 
 def _explained(error: float, total: float) -> float:
