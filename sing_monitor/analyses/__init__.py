@@ -28,6 +28,7 @@ from sing_monitor.analyses import (
 )
 from sing_monitor.analyses.analysis import Analysis, Need
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
+from sing_monitor.analyses.parts import meaning, probes, refits
 from sing_monitor.findings import (
     Findings,
     MetricGroup,
@@ -59,10 +60,13 @@ _SMALL, _LARGE = 1e-6, 1e8
 
 # In the order in which readers list the metrics.
 ANALYSES: tuple[Analysis, ...] = (
+    refits.ANALYSIS,
     invariants.ANALYSIS,
     readings.ANALYSIS,
     head.ANALYSIS,
     translator.ANALYSIS,
+    meaning.ANALYSIS,
+    probes.ANALYSIS,
     classes.ANALYSIS,
     images.ANALYSIS,
     concepts.ANALYSIS,

@@ -11,7 +11,11 @@ from torch import Tensor
 from sing_monitor.analyses.analysis import Analysis
 from sing_monitor.analyses.columns import COUNT
 from sing_monitor.analyses.invariants import analyze_invariants
+from sing_monitor.analyses.parts.probes import analyze_probes
+from sing_monitor.analyses.parts.refits import analyze_refits, hidden_key, rereadings
 from sing_monitor.analyses.readings import analyze_readings
+from sing_monitor.analyses.uncertainty.influence import score_influences
+from sing_monitor.analyses.uncertainty.probe_influence import probe_influences
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec
 from sing_monitor.observation import Observation
 from sing_monitor.scores.bootstrap import LEVEL, bootstrap_means, percentile_interval
@@ -22,6 +26,8 @@ from sing_monitor.translate.random_subspaces import RANDOM_SEED
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+# Analyses with a semantic space whose scalars have intervals.
+_ANALYZES = (analyze_invariants, analyze_readings, analyze_refits)
 _MEANS = ("attribute_score", "attribute_score_abs", "image_score")
 
 INTERVALS = TableSpec(
@@ -45,20 +51,48 @@ def analyze_intervals(observation: Observation) -> Findings:
     What they cover is the choice of images: how far the scalar could have differed, had other
     images of the same classes been validated on. Head, translators, random subspaces and mean
     feature are held as they are; so another training, or a translator fitted on other images, may
-    well lead outside. Images are drawn within their class, 1,000 times, from a fixed seed.
+    well lead outside. Images are drawn within their class, 1,000 times, from a fixed seed. Those
+    of the probes stand on the images that were judged.
 
     Returns:
         Table ``intervals``: key, value, low, high, n (images) and level. Bounds are NaN where the
-        value is.
+        value is. Without a semantic space it holds the probes alone.
     """
-    columns, snapshot = image_columns(observation), observation.snapshot
-    means = bootstrap_means(
-        torch.stack(list(columns.values()), dim=1), snapshot.labels, seed=RANDOM_SEED
-    )
-    replicates = headline(dict(zip(columns, means.T, strict=True)), observation)
-    scores, readings = observation.once(analyze_invariants), observation.once(analyze_readings)
-    scalars = {**scores.scalars, **readings.scalars}
-    return Findings(tables={"intervals": _table(replicates, scalars, len(snapshot))})
+    labels, judged = observation.snapshot.labels, observation.request.judged
+    read = _with(probe_columns(observation), observation.once(probe_influences))
+    scored = {}
+    if observation.has_space:
+        scored = _with(image_columns(observation), observation.once(score_influences))
+    scalars = dict(observation.once(analyze_probes).scalars)
+    for analyze in _ANALYZES if observation.has_space else ():
+        scalars |= observation.once(analyze).scalars
+    if scored and len(judged) == len(labels):
+        # The same images: one bootstrap serves all.
+        both = _replicates({**scored, **read}, labels)
+        replicates = headline(both, observation) | {key: both[key] for key in read}
+        return _findings(_table(replicates, scalars, len(labels)))
+    parts = [_table(_replicates(read, labels[judged]), scalars, len(judged))]
+    if scored:
+        replicates = headline(_replicates(scored, labels), observation)
+        parts.insert(0, _table(replicates, scalars, len(labels)))
+    return _findings(*parts)
+
+
+def _with(columns: Mapping[str, Tensor], influences: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Columns with what images do to the scores of others added to their own."""
+    return {name: values + influences.get(name, 0) for name, values in columns.items()}
+
+
+def _findings(*tables: DataFrame) -> Findings:
+    from pandas import concat
+
+    return Findings(tables={"intervals": concat(tables, ignore_index=True)})
+
+
+def _replicates(columns: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    """Means of columns over images that are drawn anew, each (B,)."""
+    means = bootstrap_means(torch.stack(list(columns.values()), dim=1), labels, seed=RANDOM_SEED)
+    return dict(zip(columns, means.T, strict=True))
 
 
 def headline(means: Mapping[str, Tensor], observation: Observation) -> dict[str, Tensor]:
@@ -88,13 +122,19 @@ def headline(means: Mapping[str, Tensor], observation: Observation) -> dict[str,
             after_key: after,
             f"{prefix}retention": above_chance(before, after, reading.choices),
         }
+        seen = means[f"{prefix}zero_shot_seen"]
+        found |= {
+            hidden_key(prefix): means[hidden_key(prefix)],
+            f"{prefix}retention_seen": above_chance(before, seen, reading.choices),
+            f"{prefix}zero_shot_seen": seen,
+        }
         if prefix.startswith("attribute/"):
             found[f"{prefix}score"] = means[f"{prefix}score"]
     return found
 
 
 def image_columns(observation: Observation) -> dict[str, Tensor]:
-    """Everything that is averaged over images, each (N,)."""
+    """Everything that is averaged over all images, each (N,)."""
     columns: dict[str, Tensor] = {}
     for pair, scores in observation.scores.items():
         values = (scores.attribute, scores.attribute.abs(), scores.image)
@@ -106,7 +146,19 @@ def image_columns(observation: Observation) -> dict[str, Tensor]:
             CENTERED.named(f"{prefix}zero_shot"): reading.after,
             f"{prefix}score": reading.attribute,
         }
+    for prefix, reread in observation.once(rereadings).items():
+        columns |= {
+            f"{prefix}zero_shot_seen": reread.seen,
+            hidden_key(prefix): reread.hidden,
+        }
     return columns
+
+
+def probe_columns(observation: Observation) -> dict[str, Tensor]:
+    """What is averaged over the images that probes judge, by key of its mean, each (J,)."""
+    return {
+        f"{prefix}hidden": found.whole - found.seen for prefix, found in observation.answers.items()
+    }
 
 
 def _table(
@@ -130,5 +182,5 @@ def _table(
 
 
 ANALYSIS = Analysis(
-    "intervals", analyze_intervals, tables=(INTERVALS,), needs=frozenset({"labels", "embeddings"})
+    "intervals", analyze_intervals, tables=(INTERVALS,), needs=frozenset({"labels"})
 )

@@ -41,8 +41,9 @@ READING_METRICS: tuple[MetricSpec, ...] = (
         "higher",
         "(zero_shot_centered - 1/C) / (zero_shot - 1/C)",
         "ours",
-        "How much of the class survives the removal, chance apart. 1: all of it is in the "
-        "head's view; 0: all of it was hidden. NaN when zero_shot is not above chance.",
+        "How much of the class survives the removal, chance apart, read without refitting: by a "
+        "translator that knows whole features only. Low also where the class stands in both "
+        "parts; retention_seen tells the two apart. NaN when zero_shot is not above chance.",
         group=SING,
         short="Retention",
         support=CENTERED.named(OUTSIDE),
@@ -75,8 +76,9 @@ READING_METRICS: tuple[MetricSpec, ...] = (
         "none",
         "(zero_shot_centered - 1/K) / (zero_shot - 1/K)",
         "ours",
-        "How much of an attribute is in the head's view. Near 0 for something the class does not "
-        "depend on is good; near 1 hints at a shortcut.",
+        "How much of an attribute survives the removal, chance apart, read without refitting; "
+        "retention_seen refits. Near 0 for something the class does not depend on is good; near "
+        "1 hints at a shortcut.",
         group=ATTRIBUTE,
         support=CENTERED.named(OUTSIDE),
     ),

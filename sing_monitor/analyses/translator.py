@@ -30,6 +30,16 @@ TRANSLATOR_METRICS: tuple[MetricSpec, ...] = (
         group=TRANSLATOR,
     ),
     MetricSpec(
+        "translator/r2_seen",
+        "R2 of the seen part",
+        "share",
+        "none",
+        "R2 of a refit on V_p'(f - mu) alone, held out",
+        "ours",
+        "Share of the embeddings' variance that what the head sees explains alone.",
+        group=TRANSLATOR,
+    ),
+    MetricSpec(
         "translator/r2_null",
         "R2 of the null part",
         "share",
@@ -59,10 +69,12 @@ def analyze_translator(observation: Observation) -> Findings:
         Scalars ``translator/*``, but for the number of poorly translated classes.
     """
     fit, (cosine, error) = observation.fit, observation.held_out
+    r2 = fit.r2(float(error.sum()))
     return Findings(
         {
             "translator/cosine": float(cosine.mean()),
-            "translator/r2": fit.r2(float(error.sum())),
+            "translator/r2": r2,
+            "translator/r2_seen": r2 if observation.geometry.null_dim == 0 else fit.r2_seen,
             "translator/r2_null": fit.r2_null,
             "translator/ridge": fit.ridge,
         }

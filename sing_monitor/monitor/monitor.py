@@ -376,7 +376,7 @@ class Monitor:
         if moment.is_training:
             self.state.last_epoch = moment.epoch
             self.state.head_weight = self.capture.weight
-            ridge = outcome.scalars.get("translator/ridge", math.nan)
+            ridge = outcome.scalars.get("probe/ridge", math.nan)
             if math.isfinite(ridge):
                 self.state.ridge = ridge
 

@@ -89,7 +89,7 @@ class Series:
                 yield Result(checkpoint, failure=self.spell(error))
                 continue
             weight = found.snapshot.weight
-            chosen = found.scalars.get("translator/ridge", math.nan)
+            chosen = found.scalars.get("probe/ridge", math.nan)
             if math.isfinite(chosen):
                 ridge = chosen
             yield Result(checkpoint, found)

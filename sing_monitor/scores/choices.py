@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,13 +45,34 @@ class Choice:
         # Of equal scores the first counts.
         right = (own > highest) | ((own == highest) & (labels < rival))
         has_score = (own > -math.inf) | (highest > -math.inf)
-        return cls(right.double().where(has_score, math.nan), own - highest, rival)
+        right = right.double().where(has_score, math.nan)
+        return cls(right, (own - highest).double(), rival)
 
     @classmethod
-    def joined(cls, parts: list[Choice]) -> Choice:
+    def undefined(cls, images: int) -> Choice:
+        """Choices where there were no scores: all NaN."""
+        nothing = torch.full((images,), math.nan, dtype=torch.float64)
+        return cls(nothing, nothing, torch.zeros(images, dtype=torch.int64))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Choice]) -> Choice:
         """Choices for some images after those for others."""
-        return cls(
-            torch.cat([part.right for part in parts]),
-            torch.cat([part.margin for part in parts]),
-            torch.cat([part.rival for part in parts]),
-        )
+        return cls(*(torch.cat(columns) for columns in zip(*map(_columns, parts), strict=True)))
+
+    @classmethod
+    def woven(cls, is_second: Tensor, first: Choice, second: Choice) -> Choice:
+        """Choices for some images among those for others.
+
+        Args:
+            is_second: whether the next image is of the second choices, (N,).
+            first: of the other images.
+            second: of these images.
+        """
+        order = torch.empty(len(is_second), dtype=torch.int64)
+        order[~is_second] = torch.arange(len(first.right))
+        order[is_second] = torch.arange(len(second.right)) + len(first.right)
+        return cls(*(column[order] for column in _columns(cls.joined((first, second)))))
+
+
+def _columns(choice: Choice) -> tuple[Tensor, Tensor, Tensor]:
+    return choice.right, choice.margin, choice.rival

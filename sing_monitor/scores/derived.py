@@ -48,6 +48,29 @@ def relative_scores(
     }
 
 
+def commonality(whole: float, seen: float, null: float) -> dict[str, float]:
+    """Split an R2 into what either part explains alone and what both explain (commonality).
+
+    Newton and Spurrell 1967; Mood 1971. The three parts add up to the whole; held out, each may
+    be slightly negative.
+
+    Args:
+        whole: R2 of a fit on the whole feature.
+        seen: R2 of a fit on the part in the row space.
+        null: R2 of a fit on the part in the null space.
+
+    Example::
+
+        >>> commonality(0.75, 0.5, 0.5)
+        {'unique_seen': 0.25, 'unique_null': 0.25, 'shared': 0.25}
+    """
+    return {
+        "unique_seen": whole - null,
+        "unique_null": whole - seen,
+        "shared": seen + null - whole,
+    }
+
+
 def above_chance(before: Number, after: Number, choices: int) -> Number:
     """What is left of a zero-shot accuracy, chance apart: ``(after - 1/K) / (before - 1/K)``.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from sing_monitor.row_blocks import all_blocks
-from sing_monitor.scores.angles import unit, zero_shot_correct
+from sing_monitor.scores.angles import unit
+from sing_monitor.scores.choices import Choice
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,25 @@ class Reading:
 
     Args:
         attribute: AS toward the true answer, degrees, (N,).
-        before: whether the text of the true answer is the nearest to ``T f``, (N,) of 1 and 0.
-        after: the same for the centered equivalent.
+        first: answers whose texts are nearest to ``T f``, (N,).
+        last: the same for the centered equivalent.
         choices: how many answers there are to choose from.
     """
 
     attribute: Tensor
-    before: Tensor
-    after: Tensor
+    first: Choice
+    last: Choice
     choices: int
+
+    @property
+    def before(self) -> Tensor:
+        """Whether the text of the true answer is the nearest to ``T f``, (N,) of 1 and 0."""
+        return self.first.right
+
+    @property
+    def after(self) -> Tensor:
+        """The same for the centered equivalent."""
+        return self.last.right
 
     @classmethod
     def of(
@@ -42,15 +52,14 @@ class Reading:
         """
         directions = unit(texts.to(original)).T
 
-        def correct(embeddings: Tensor) -> Tensor:
+        def nearest(embeddings: Tensor) -> Choice:
             # A block at a time: cosines with many texts are larger than the embeddings.
-            return torch.cat(
+            return Choice.joined(
                 [
-                    zero_shot_correct(unit(embeddings[some]) @ directions, labels[some])
+                    Choice.of(unit(embeddings[some]) @ directions, labels[some])
                     for some in all_blocks(embeddings)
                 ]
             )
 
-        before, after = (correct(each).double() for each in (original, equivalent))
         choices = int((~texts.isnan().any(dim=1)).sum())
-        return cls(attribute.double(), before, after, choices)
+        return cls(attribute.double(), nearest(original), nearest(equivalent), choices)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -15,7 +15,15 @@ from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import deviations, row_blocks, working
 from sing_monitor.scores.pairs import CENTERED, PLAIN, Pair
-from sing_monitor.translate.kernel import Kernel
+from sing_monitor.translate.kernel import Kernel, Kernels
+from sing_monitor.translate.parts.probes import (
+    Answers,
+    ProbeRequest,
+    joined,
+    no_answers,
+    toward,
+)
+from sing_monitor.translate.parts.request import PartAnswers, PartRequest
 from sing_monitor.translate.ridge import Statistics, solution_dtype, statistics_of
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
 from sing_monitor.translate.translator import LinearTranslator
@@ -59,11 +67,16 @@ class CrossFit:
             where a fold is empty.
         slopes: ``dT f / d log10 rho`` of the feature vectors that were asked for, of either fold;
             None where nothing was fitted.
-        kernels: of either translator, how much some images that it was fitted on weigh in ``T x``;
-            None where none were asked for.
         r2_null: R2 of a refit on the null-space part ``P_n f`` of the features alone, under the
             same penalty, held out; NaN where no head is known. Parts of a refit do not add up to
             :meth:`r2`.
+        r2_seen: R2 of a refit on the row-space part alone; NaN where it was not asked for.
+        seen: refits on coordinates ``V_p' (f - mu)``, each (n, r); None where they were not asked
+            for, where a fold is empty, and without a null space, where they are the translators.
+        null: refits on the null part, each (n, m); None as ``seen``.
+        answers: of the probes, by question, (J,) in the order of the judged images.
+        kernels: how much some images weigh in the fits; None where it was not asked for, or a fold
+            is empty.
     """
 
     translators: tuple[LinearTranslator, LinearTranslator] | None
@@ -73,7 +86,11 @@ class CrossFit:
     total: float = math.nan
     slopes: tuple[Tensor, Tensor] | None = None
     r2_null: float = math.nan
-    kernels: tuple[Kernel, Kernel] | None = None
+    r2_seen: float = math.nan
+    seen: tuple[LinearTranslator, LinearTranslator] | None = None
+    null: tuple[LinearTranslator, LinearTranslator] | None = None
+    answers: Mapping[str, Answers] = field(default_factory=dict)
+    kernels: Kernels | None = None
 
     def translate(
         self,
@@ -158,40 +175,41 @@ def cross_fit(
     geometry: HeadGeometry | None = None,
     sample: tuple[Tensor, Tensor] | None = None,
     *,
-    weighed: tuple[Tensor, Tensor] | None = None,
     feature_dim: int | None = None,
+    seen: Tensor | None = None,
+    request: ProbeRequest | None = None,
+    weighed: tuple[Tensor, Tensor] | None = None,
 ) -> CrossFit:
     """Fit two translators, each on one fold.
 
     Args:
         features: (N, m).
-        embeddings: raw image embeddings, (N, n).
+        embeddings: raw image embeddings, (N, n). Without any (n = 0) only probes are fitted, and
+            ``"auto"`` is the best ridge for their first question.
         folds: (N,) of 0 and 1.
         ridge: rho, or ``"auto"`` for the best of the grid by held-out R2.
         geometry: of a head, for ``r2_null``.
         sample: feature vectors of fold 0 and of fold 1, each (..., m), for ``slopes``.
-        weighed: images that translator 0 and translator 1 are fitted on, (I,) each, for
-            ``kernels``.
         feature_dim: how many features rho is relative to the mean variance of; None: m.
+        seen: :func:`coordinates` of the features in the row space of that head, (N, r), for refits
+            on both parts.
+        request: what probes are asked, which read the same parts; None: nothing.
+        weighed: :func:`weighed_images`, for ``kernels``; None: none.
     """
     products = solution_dtype(ridge, features)
+    halves = [(folds == fold).nonzero().flatten() for fold in (0, 1)]
     even, odd = (
-        statistics_of(
-            features, embeddings, (folds == fold).nonzero().flatten(), products, feature_dim
-        )
-        for fold in (0, 1)
+        statistics_of(features, embeddings, half, products, feature_dim) for half in halves
     )
     means = torch.stack([odd.mean_z, even.mean_z])
     if even.n == 0 or odd.n == 0:
-        return CrossFit(None, folds, math.nan, means)
-    rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
+        return CrossFit(None, folds, math.nan, means, answers=no_answers(request))
+    rho = _chosen_ridge((even, odd), features, halves, request) if ridge == "auto" else ridge
     vectors = (features[:0], features[:0]) if sample is None else sample
-    none = torch.empty(0, dtype=torch.int64)
+    asked = PartRequest.of((even, odd), features, halves, geometry, seen, request, weighed)
     first, second = (
-        _Half.of(*fold, rho, geometry, some, (features, images))
-        for fold, some, images in zip(
-            ((odd, even), (even, odd)), vectors, weighed or (none, none), strict=True
-        )
+        _Half.of((even, odd), held_out, rho, geometry, some, asked)
+        for held_out, some in enumerate(vectors)
     )
     total = first.total + second.total
     r2_null = _explained(first.error_null + second.error_null, total)
@@ -205,7 +223,11 @@ def cross_fit(
         total,
         (first.slopes, second.slopes),
         r2_null,
-        None if weighed is None else (first.kernel, second.kernel),
+        _explained(first.parts.error_seen + second.parts.error_seen, total),
+        _both(first.parts.seen, second.parts.seen),
+        _both(first.parts.null, second.parts.null),
+        joined(request, folds, first.parts.answers, second.parts.answers),
+        _kernels(weighed, first, second),
     )
 
 
@@ -217,25 +239,59 @@ class _Half:
     slopes: Tensor
     total: float
     error_null: float
-    kernel: Kernel
+    parts: PartAnswers
+    kernel: Kernel | None
 
     @classmethod
     def of(
         cls,
-        fit: Statistics,
-        held_out: Statistics,
+        folds: Sequence[Statistics],
+        held_out: int,
         rho: float,
         geometry: HeadGeometry | None,
         sample: Tensor,
-        weighed: tuple[Tensor, Tensor],
+        request: PartRequest,
     ) -> _Half:
+        """Fit one fold, and judge it on the other, whose number is given."""
+        fit, other = folds[1 - held_out], folds[held_out]
         solution = fit.solve(rho)
-        error_null = math.nan
+        parts, error_null = request.answered(fit, solution, held_out), math.nan
         if geometry is not None and geometry.null_dim > 0:
-            error_null = held_out.squared_error(solution.on_null_part(geometry))
-        total = held_out.squared_deviation(solution.mean_z)
-        kernel = solution.kernel(*weighed)
-        return cls(solution.translator, solution.slope(sample), total, error_null, kernel)
+            null = solution.on_null_part(geometry) if parts.null is None else parts.null
+            error_null = other.squared_error(null)
+        total = other.squared_deviation(solution.mean_z)
+        kernel = request.kernel(solution, held_out)
+        return cls(solution.translator, solution.slope(sample), total, error_null, parts, kernel)
+
+
+def _kernels(rows: tuple[Tensor, Tensor] | None, first: _Half, second: _Half) -> Kernels | None:
+    if rows is None or first.kernel is None or second.kernel is None:
+        return None
+    seen = first.parts.kernel_seen, second.parts.kernel_seen
+    both = None if seen[0] is None or seen[1] is None else (seen[0], seen[1])
+    return Kernels(rows, (first.kernel, second.kernel), both)
+
+
+def _both(
+    first: LinearTranslator | None, second: LinearTranslator | None
+) -> tuple[LinearTranslator, LinearTranslator] | None:
+    return None if first is None or second is None else (first, second)
+
+
+def _chosen_ridge(
+    folds: tuple[Statistics, Statistics],
+    features: Tensor,
+    halves: Sequence[Tensor],
+    request: ProbeRequest | None,
+) -> float:
+    """The best ridge for the embeddings, or without any for the first question of the probes."""
+    if len(folds[0].mean_z) > 0 or request is None:
+        return _best_ridge(folds)
+    question = next(iter(request.questions.values()))
+    first, second = (
+        toward(question, fold, features, half) for fold, half in zip(folds, halves, strict=True)
+    )
+    return _best_ridge((first, second))
 
 
 def _explained(error: float, total: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -108,7 +108,17 @@ class DualStatistics(Moments):
             ValueError: if there is no sample, or rho is not positive and finite.
         """
         self.check_ridge(rho)
-        return DualSolution(self, 0.0 if self.is_constant else self.shift(rho))
+        return self.solve_at(0.0 if self.is_constant else self.shift(rho))
+
+    def solve_at(self, shift: float) -> DualSolution:
+        """Solve with lambda itself, at least 0; 0 stands for constant features."""
+        return DualSolution(self, shift)
+
+    def of_row_space(self, seen: Tensor, rows: Tensor, geometry: HeadGeometry) -> DualStatistics:
+        """Statistics by coordinates in a row space, as :meth:`RidgeStatistics.of_row_space`."""
+        center = mean(seen, rows)
+        away = deviations(seen, center, rows).to(self.between)
+        return replace(self, features=seen, mean_x=center, between=away @ away.T)
 
     @property
     def varying(self) -> float:
@@ -187,7 +197,7 @@ class DualSolution:
         away = features.double() - self.statistics.mean_x
         if self.shift == 0:
             return away.new_zeros(*away.shape[:-1], len(self.mean_z))
-        twice = self.statistics.combined(solved(self._factor, self._coefficients))
+        twice = self.statistics.combined(solved(self.factor, self._coefficients))
         return -math.log(10) * self.shift * (away @ twice.T)
 
     def kernel(self, features: Tensor, rows: Tensor) -> Kernel:
@@ -205,7 +215,7 @@ class DualSolution:
             weight = features.new_zeros(len(rows), features.shape[1], dtype=torch.float64)
             left = weight.new_full((len(rows),), 1 - 1 / own.n)
         else:
-            inverse = solved(self._factor, chosen)
+            inverse = solved(self.factor, chosen)
             weight = own.combined(inverse)
             left = self.shift**2 * (inverse - inverse.mean(dim=0)).double().square().sum(dim=0)
         return Kernel.of(weight, own.mean_x, own.n, left)
@@ -226,7 +236,8 @@ class DualSolution:
         return self._through_means(weight.addmm_(read, geometry.row_basis.T.to(weight), alpha=-1))
 
     @cached_property
-    def _factor(self) -> Tensor:
+    def factor(self) -> Tensor:
+        """Lower triangular factor L of ``X X' + lambda I = L L'``, (N, N)."""
         return factorize(self.statistics.between, self.shift)
 
     @cached_property
@@ -234,7 +245,7 @@ class DualSolution:
         """Coefficients alpha, (N, n)."""
         if self.shift == 0:
             return torch.zeros_like(self.statistics.embeddings)
-        return solved(self._factor, self.statistics.embeddings)
+        return solved(self.factor, self.statistics.embeddings)
 
     def _through_means(self, weight: Tensor) -> LinearTranslator:
         return LinearTranslator(weight, self.mean_z - weight @ self.statistics.mean_x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -17,14 +17,20 @@ from sing_monitor.row_blocks import (
     all_rows,
     deviations,
     energy,
-    gram,
     mean,
     mirrored,
     working,
 )
-from sing_monitor.translate.dual_ridge import DualStatistics
+from sing_monitor.translate.dual_ridge import DualSolution, DualStatistics
 from sing_monitor.translate.kernel import Kernel
-from sing_monitor.translate.ridge_parts import Moments, backward, check_samples, factorize, forward
+from sing_monitor.translate.ridge_parts import (
+    Moments,
+    NullInverse,
+    backward,
+    check_samples,
+    factorize,
+    forward,
+)
 from sing_monitor.translate.translator import LinearTranslator
 
 # Largest eigenvalue of X'X over lambda up to which single precision is enough: there it changes
@@ -100,22 +106,26 @@ class RidgeSolution:
         least = outside.clamp(min=NOISE).square()
         return Kernel.of(weight, self.mean_x, self.samples, torch.maximum(left, least))
 
-    def on_null_part(self, geometry: HeadGeometry) -> LinearTranslator:
+    def on_null_part(
+        self, geometry: HeadGeometry, inverse: NullInverse | None = None
+    ) -> LinearTranslator:
         """Fit a translator with the same lambda to ``P_n x`` alone.
 
-        This is the same regression under the constraint ``A V_p = 0``. Lagrange's multipliers
-        meet it without a projected X'X:
-        ``A' = L^-T (B - Y (Y'Y)^-1 Y'B)`` with ``B = L^-1 X'Z`` and ``Y = L^-1 V_p``. Solved in the
-        features' precision: single moves R2 by 2e-5 at a ridge of 1e-4 and on, by 2e-4 at 1e-6
-        (features of an untrained ResNet-18).
+        Solved in the features' precision: single moves R2 by 2e-5 at a ridge of 1e-4 and on, by
+        2e-4 at 1e-6 (features of an untrained ResNet-18).
+
+        Args:
+            geometry: of the head.
+            inverse: :meth:`null_inverse`, where it is known.
         """
         if geometry.rank == 0:
             return self.translator
-        factor, loadings = self.factor.to(self.precision), self.loadings.to(self.precision)
-        y = forward(factor, geometry.row_basis.to(factor))
-        inner = factorize(gram(y).to(self.factor), 0.0)
-        multipliers = backward(inner, forward(inner, (y.T @ loadings).to(inner))).to(y)
-        return self._through_means(backward(factor, loadings - y @ multipliers).T.double())
+        inverse = self.null_inverse(geometry) if inverse is None else inverse
+        return self._through_means(inverse.after_forward(self.loadings).T.double())
+
+    def null_inverse(self, geometry: HeadGeometry) -> NullInverse:
+        """Inverse of the regression on ``P_n x`` alone."""
+        return NullInverse.of(self.factor, geometry.row_basis, self.precision)
 
     def _through_means(self, weight: Tensor) -> LinearTranslator:
         return LinearTranslator(weight.contiguous(), self.mean_z - weight @ self.mean_x)
@@ -212,16 +222,36 @@ class RidgeStatistics(Moments):
             ValueError: if there is no sample, or rho is not positive and finite.
         """
         self.check_ridge(rho)
-        if self.is_constant:
-            factor, shift = torch.eye(len(self.xx), dtype=self.xx.dtype), 0.0
+        return self.solve_at(0.0 if self.is_constant else self.shift(rho))
+
+    def solve_at(self, shift: float) -> RidgeSolution:
+        """Solve with lambda itself, at least 0; 0 stands for constant features."""
+        if shift == 0:
+            factor = torch.eye(len(self.xx), dtype=self.xx.dtype)
             loadings = torch.zeros_like(self.xz)
         else:
-            shift = self.shift(rho)
             factor = factorize(self.xx, shift)
             loadings = forward(factor, self.xz)
         return RidgeSolution(
             factor, loadings, shift, self.mean_x, self.mean_z, self.precision, self.n
         )
+
+    def of_row_space(self, seen: Tensor, rows: Tensor, geometry: HeadGeometry) -> RidgeStatistics:
+        """Statistics of the same samples by their coordinates in a head's row space.
+
+        ``S'S`` is added up from the coordinates; ``S'Z = V_p' X'Z`` follows.
+
+        Args:
+            seen: coordinates of all images, (N, r).
+            rows: indices of the samples.
+            geometry: of the head.
+        """
+        center = mean(seen, rows)
+        products = self.xx.new_zeros(seen.shape[1], seen.shape[1])
+        for some in rows.split(_ROWS):
+            add_gram(products, deviations(seen, center, some).to(products))
+        xz = geometry.row_basis.T.to(self.xz) @ self.xz
+        return replace(self, mean_x=center, xx=mirrored(products), xz=xz)
 
     def squared_error(self, translator: LinearTranslator) -> float:
         """Sum over the samples of ``|z - T(x)|^2``, computed from the moments."""
@@ -265,6 +295,7 @@ def _largest_square(x: Tensor) -> float:
 
 
 Statistics = RidgeStatistics | DualStatistics
+Solution = RidgeSolution | DualSolution
 
 
 def statistics_of(

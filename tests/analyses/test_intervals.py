@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -31,10 +32,14 @@ def test_the_intervals_are_about_the_scalars_themselves(big: Observation) -> Non
     scalars = scored(big).scalars
     means = {name: values.mean() for name, values in image_columns(big).items()}
     found = {key: float(value) for key, value in headline(means, big).items()}
-    assert found.pop("attribute/colour_retention") > 0  # a ratio that the scalar says to be noise
-    assert found == pytest.approx({key: scalars[key] for key in found}, rel=1e-9)
-    table = intervals(big)["value"].drop("attribute/colour_retention")
+    noise = ["attribute/colour_retention", "attribute/colour_retention_seen"]
+    assert all(math.isfinite(found.pop(key)) and math.isnan(scalars[key]) for key in noise)
+    assert found == pytest.approx({key: scalars[key] for key in found}, rel=1e-9, abs=1e-12)
+    probed = ["probe/class_hidden", "attribute/colour_probe_hidden"]
+    table = intervals(big)["value"].drop([*noise, *probed])
     assert table.to_dict() == {key: scalars[key] for key in found}
+    assert {"sing/class_hidden", "sing/retention_seen", "sing/zero_shot_seen"} <= {*found}
+    assert {"attribute/colour_hidden", "attribute/colour_zero_shot_seen"} <= {*found}
     assert {"sing/retention", "sing/image_score_relative", "attribute/colour_score"} <= {*found}
 
 

@@ -24,11 +24,6 @@ def planted() -> tuple[Tensor, Tensor, Tensor]:
     return normal(IMAGES, DIM, seed=0), kernel, normal(FITTED, DIM, seed=2)
 
 
-def shift(y: Tensor, kernel: Tensor, residuals: Tensor) -> Shift:
-    length = torch.linalg.vector_norm(y, dim=1)
-    return Shift(kernel, y @ residuals.T / length[:, None], length)
-
-
 def along(v: Tensor, residuals: Tensor) -> Tensor:
     return torch.nn.functional.normalize(v, dim=1) @ residuals.T
 
@@ -41,12 +36,10 @@ def test_the_change_of_an_angle_is_its_derivative_by_the_weight_of_a_fitted_imag
     y, kernel, residuals = planted()
     v, weights = normal(IMAGES, DIM, seed=3), normal(IMAGES, 2, seed=4)
     found = angle_influence(
-        shift(y, kernel, residuals), along(v, residuals), angle(y, v), weights
+        Shift.of(y, kernel, residuals), along(v, residuals), angle(y, v), weights
     )
     for fitted in range(FITTED):
-        after, before = (
-            angle(moved(y, kernel, residuals, fitted, by), v) for by in (STEP, -STEP)
-        )
+        after, before = (angle(moved(y, kernel, residuals, fitted, by), v) for by in (STEP, -STEP))
         expected = weights.T @ (after - before) / (2 * STEP)
         torch.testing.assert_close(found[fitted], expected, rtol=1e-6, atol=1e-6)
 
@@ -55,7 +48,7 @@ def test_an_angle_of_zero_has_no_derivative_and_counts_for_nothing() -> None:
     y, kernel, residuals = planted()
     weights = torch.ones(IMAGES, 1, dtype=torch.float64)
     found = angle_influence(
-        shift(y, kernel, residuals), along(y, residuals), torch.zeros(IMAGES), weights
+        Shift.of(y, kernel, residuals), along(y, residuals), torch.zeros(IMAGES), weights
     )
     assert torch.equal(found, torch.zeros(FITTED, 1, dtype=torch.float64))
 
@@ -66,13 +59,10 @@ def test_the_change_of_a_share_is_that_of_its_smoothed_steps() -> None:
     true, other = (torch.nn.functional.normalize(normal(IMAGES, DIM, seed=s)) for s in (3, 4))
 
     def margins(y: Tensor) -> Tensor:
-        unit = torch.nn.functional.normalize(y, dim=1)
-        return (unit * (true - other)).sum(dim=1)
+        return (y * (true - other)).sum(dim=1)
 
     width = 1.06 * float(margins(y).std()) * IMAGES**-0.2
-    found = share_influence(
-        shift(y, kernel, residuals), (true - other) @ residuals.T, margins(y)
-    )
+    found = share_influence(kernel, (true - other) @ residuals.T, margins(y))
     normal_law = torch.distributions.Normal(0.0, width)
     for fitted in range(FITTED):
         after, before = (
@@ -86,6 +76,15 @@ def test_the_density_of_normal_margins_at_zero() -> None:
     margins = normal(20_000, seed=0) + 1
     expected = math.exp(-0.5) / math.sqrt(2 * math.pi)
     assert float(density_at_zero(margins).mean()) == pytest.approx(expected, rel=0.05)
+
+
+def test_margins_without_a_number_do_not_count() -> None:
+    margins = normal(50, seed=0)
+    others = torch.tensor([math.inf, -math.inf, math.nan], dtype=torch.float64)
+    found = density_at_zero(torch.cat([margins, others]))
+    torch.testing.assert_close(
+        found, torch.cat([density_at_zero(margins), torch.zeros(3)]).double()
+    )
 
 
 @pytest.mark.parametrize("margins", [torch.ones(5), torch.ones(1)])

@@ -30,7 +30,7 @@ def test_the_kernel_tells_every_fit_without_an_image(samples: int, feature_dim: 
     x, z = planted(samples, feature_dim)
     solution = statistics_of(x, z).solve(0.1)
     rows, new = torch.arange(samples), normal(4, feature_dim, seed=3)
-    kernel = solution.kernel(x, rows)
+    kernel = solution.kernel(x, rows).translator
     residuals = (z - solution.translator(x)) / (1 - kernel(x).diagonal())[:, None]
     for row in range(samples):
         expected = solution.translator(new) - without(x, z, row, solution.shift)(new)
@@ -39,6 +39,6 @@ def test_the_kernel_tells_every_fit_without_an_image(samples: int, feature_dim: 
 
 def test_constant_features_weigh_all_images_alike() -> None:
     x, z = torch.ones(6, 3, dtype=torch.float64), normal(6, 5, seed=0)
-    kernel = statistics_of(x, z).solve(0.1).kernel(x, torch.arange(6))
+    kernel = statistics_of(x, z).solve(0.1).kernel(x, torch.arange(6)).translator
     torch.testing.assert_close(kernel(x), torch.full((6, 6), 1 / 6, dtype=torch.float64))
     assert torch.equal(fit_translator(x, z, 0.1).weight, torch.zeros(5, 3, dtype=torch.float64))

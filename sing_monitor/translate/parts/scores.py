@@ -1,0 +1,194 @@
+"""Scores of ridge classifiers for every answer, from each part of the features.
+
+With one-hot targets Y the scores of an image x are ``(x - mean)' (X'X + lambda I)^-1 X'Y``, or
+``x X' (X X' + lambda I)^-1 Y`` in the dual form, plus the shares of the answers; ``X'Y`` is a sum
+for each answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sing_monitor.row_blocks import deviations, row_blocks
+from sing_monitor.translate.dual_ridge import DualStatistics
+from sing_monitor.translate.parts.refit import FoldFit
+from sing_monitor.translate.ridge import RidgeStatistics
+from sing_monitor.translate.ridge_parts import factorize, forward, solved
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with one true answer for every image: its class, or the value of an attribute.
+
+    Args:
+        labels: the true answers, (N,) int64.
+        choices: number of answers.
+    """
+
+    labels: Tensor
+    choices: int
+
+
+# Scores of some of the judged images for all Q answers to all questions, (B, Q), by their places.
+Scorer = Callable[[Tensor], Tensor]
+
+
+def scorers(
+    fit: FoldFit, held_out: Tensor, questions: Sequence[Question], shares: Tensor
+) -> dict[str, Scorer]:
+    """Scores of images of the other fold, without the shares of the answers.
+
+    Args:
+        fit: regressions of one fold.
+        held_out: rows of images of the other fold, (J,).
+        questions: about all images.
+        shares: :func:`answer_shares` of the fitted images, (Q,).
+
+    Returns:
+        For ``whole``, and with a null space for ``seen`` and ``null``; without the latter for a
+        head that sees nothing, where the null part is the whole.
+    """
+    if isinstance(fit.whole, DualStatistics):
+        return _dual_scorers(fit, fit.whole, held_out, questions, shares)
+    return _primal_scorers(fit, fit.whole, held_out, questions)
+
+
+def _primal_scorers(
+    fit: FoldFit, whole: RidgeStatistics, held_out: Tensor, questions: Sequence[Question]
+) -> dict[str, Scorer]:
+    shift, factor = fit.solution.shift, fit.solution.factor
+    targets = answer_sums(fit.features, whole.mean_x, fit.rows, questions, whole.xx.dtype).T
+    images = fit.features, whole.mean_x, held_out
+    found = {"whole": _solved_scorer(*images, targets, partial(solved, factor), shift)}
+    if fit.parts is None:
+        return found
+    seen, center = fit.parts.seen, fit.parts.statistics.mean_x
+    of_seen = answer_sums(seen, center, fit.rows, questions, whole.xx.dtype).T
+    inverse = partial(solved, fit.parts.solution.factor)
+    found["seen"] = _solved_scorer(seen, center, held_out, of_seen, inverse, shift)
+    if (null := fit.parts.null_inverse) is not None:
+        of_null = partial(_twice, partial(forward, factor), null.after_forward)
+        found["null"] = _solved_scorer(*images, targets, of_null, shift)
+    return found
+
+
+def _twice(
+    first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
+    return second(first(x))
+
+
+def _solved_scorer(
+    vectors: Tensor,
+    center: Tensor,
+    held_out: Tensor,
+    targets: Tensor,
+    inverse: Callable[[Tensor], Tensor],
+    shift: float,
+) -> Scorer:
+    """Scores ``(x - mean)' M^-1 X'Y``; of the images and the answers, the fewer are solved for.
+
+    Args:
+        vectors: x of all images, (N, m).
+        center: mean of the fitted ones, (m,).
+        held_out: rows of the judged images, (J,).
+        targets: X'Y, (m, Q).
+        inverse: M^-1, symmetric.
+        shift: lambda; 0 for constant features.
+    """
+    if shift == 0:
+        return lambda places: targets.new_zeros(len(places), targets.shape[1])
+    if len(held_out) < targets.shape[1]:
+        away = deviations(vectors, center, held_out).to(targets)
+        columns = inverse(away.T).to(targets)
+        return lambda places: columns[:, places].T @ targets
+    weight = inverse(targets)
+    return lambda places: deviations(vectors, center, held_out[places]).to(weight) @ weight
+
+
+def _dual_scorers(
+    fit: FoldFit,
+    whole: DualStatistics,
+    held_out: Tensor,
+    questions: Sequence[Question],
+    shares: Tensor,
+) -> dict[str, Scorer]:
+    shift = fit.solution.shift
+    kernels = {
+        "whole": (whole.between, whole.across(replace(whole, rows=held_out, n=len(held_out))))
+    }
+    if fit.parts is not None:
+        seen, of_seen = fit.parts.seen, fit.parts.statistics
+        own, others = (
+            deviations(seen, of_seen.mean_x, rows).to(whole.between)
+            for rows in (fit.rows, held_out)
+        )
+        kernels["seen"] = own @ own.T, others @ own.T
+        between, across = (a - b for a, b in zip(kernels["whole"], kernels["seen"], strict=True))
+        kernels["null"] = between, across
+    return {
+        part: _kernel_scorer(*kernel, shift, fit.rows, questions, shares)
+        for part, kernel in kernels.items()
+    }
+
+
+def _kernel_scorer(
+    between: Tensor,
+    across: Tensor,
+    shift: float,
+    rows: Tensor,
+    questions: Sequence[Question],
+    shares: Tensor,
+) -> Scorer:
+    """Scores ``Y X' (X X' + lambda I)^-1`` times one-hot answers about their mean.
+
+    Args:
+        between: X X' of the fitted images, (N, N).
+        across: products of the judged images with them, (J, N).
+        shift: lambda; 0 for constant features.
+        rows: indices of the fitted images, (N,).
+        questions: about all images.
+        shares: of the answers among the fitted images, (Q,).
+    """
+    scores = between.new_zeros(len(shares), len(across))
+    if shift > 0:
+        weights = solved(factorize(between, shift), across.T)
+        for start, question in offsets(questions):
+            scores.index_add_(0, question.labels[rows] + start, weights)
+        scores -= shares[:, None].to(scores) * weights.sum(dim=0)
+    return lambda places: scores[:, places].T
+
+
+def offsets(questions: Sequence[Question]) -> Iterator[tuple[int, Question]]:
+    """Each question with the place of its first answer among those of all questions."""
+    start = 0
+    for question in questions:
+        yield start, question
+        start += question.choices
+
+
+def answer_shares(rows: Tensor, questions: Sequence[Question]) -> Tensor:
+    """Shares of all answers among some images, (Q,) float64."""
+    counts = [
+        question.labels[rows].bincount(minlength=question.choices).double()
+        for question in questions
+    ]
+    return torch.cat(counts) / max(len(rows), 1)
+
+
+def answer_sums(
+    vectors: Tensor, center: Tensor, rows: Tensor, questions: Sequence[Question], kind: torch.dtype
+) -> Tensor:
+    """Sums of deviations from the mean by answer, which are ``Y'X`` about the means, (Q, m)."""
+    choices = sum(question.choices for question in questions)
+    sums = torch.zeros(choices, vectors.shape[1], dtype=kind)
+    for some in row_blocks(rows):
+        away = deviations(vectors, center, some).to(kind)
+        for start, question in offsets(questions):
+            sums.index_add_(0, question.labels[some] + start, away)
+    return sums
