@@ -59,6 +59,10 @@ class Shift:
         length = torch.linalg.vector_norm(embeddings, dim=1)
         return cls(kernel, (embeddings @ residuals.T).div_(length[:, None]), length)
 
+    def of_rows(self, rows: Tensor) -> Shift:
+        """That of some of the images."""
+        return Shift(self.kernel[rows], self.along[rows], self.length[rows])
+
 
 def angle_influence(shift: Shift, toward: Tensor, degrees: Tensor, weights: Tensor) -> Tensor:
     """Sum over images of the changes of their angles to other vectors, which stay as they are.

@@ -13,22 +13,8 @@ import argparse
 import time
 
 from tests.benchmarks.machine import describe
-from tests.helpers.coverage import World, coverage
+from tests.helpers.coverage import HEADLINE, World, coverage
 
-KEYS = (
-    "sing/class_hidden",
-    "sing/retention_seen",
-    "probe/class_hidden",
-    "sing/zero_shot",
-    "sing/retention",
-    "sing/attribute_score",
-    "sing/image_score",
-    "sing/score_ratio",
-    "sing/attribute_score_centered",
-    "sing/image_score_centered",
-    "sing/score_ratio_centered",
-    "sing/image_score_relative",
-)
 # Features and embedding, images a class, ridge.
 SETTINGS = (
     (24, 16, 30, 0.01),
@@ -56,7 +42,7 @@ def main() -> None:
             f"  {'':32}    mean  covers mean    covers next    half width, 1.96 sd\n"
             f"  {'':32}          fixed  whole   fixed  whole"
         )
-        for key in KEYS:
+        for key in HEADLINE:
             ours, theirs = found[key], fixed[key]
             print(
                 f"  {key:32} {ours.mean:7.3f} {theirs.of_mean:6.2f} {ours.of_mean:6.2f} "

@@ -20,6 +20,20 @@ from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts, TextSet
 from tests.helpers import generator
 
+HEADLINE = (
+    "sing/class_hidden",
+    "sing/retention_seen",
+    "probe/class_hidden",
+    "sing/zero_shot",
+    "sing/retention",
+    "sing/attribute_score",
+    "sing/image_score",
+    "sing/score_ratio",
+    "sing/attribute_score_centered",
+    "sing/image_score_centered",
+    "sing/score_ratio_centered",
+    "sing/image_score_relative",
+)
 _NUISANCES = 8
 
 

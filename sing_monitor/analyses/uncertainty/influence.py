@@ -20,12 +20,8 @@ from sing_monitor.scores.angles import angle, unit
 from sing_monitor.scores.choices import Choice
 from sing_monitor.scores.influence import Shift, angle_influence, share_influence
 from sing_monitor.scores.pairs import CENTERED, RANDOM, Pair
-from sing_monitor.translate.cross_fit import CrossFit
 from sing_monitor.translate.kernel import Kernels
 from sing_monitor.translate.translator import LinearTranslator
-
-# By pair, and by None of `T f` itself: embeddings, or what weighs in them, of all images.
-_ByPair = Mapping[Pair | None, Tensor]
 
 
 def score_influences(observation: Observation) -> dict[str, Tensor]:
@@ -36,31 +32,28 @@ def score_influences(observation: Observation) -> dict[str, Tensor]:
         none where a half of the probe is empty.
     """
     fit, kernels = observation.fit, observation.fit.kernels
-    if kernels is None:
+    if kernels is None or fit.translators is None:
         return {}
-    # A kernel is an affine map, as a translator is: its equivalents are made as theirs.
-    weights = replace(
-        fit,
-        translators=(kernels.whole[0].translator, kernels.whole[1].translator),
-        means=fit.means.new_zeros(2, len(kernels.rows[0])),
+    residuals = [
+        kernel.residuals(
+            translator, observation.snapshot.features[rows], observation.embeddings[rows]
+        )
+        for kernel, translator, rows in zip(
+            kernels.whole, fit.translators, kernels.rows, strict=True
+        )
+    ]
+    first, second = (
+        kernel.translator.beside(translator.onto(left))
+        for kernel, translator, left in zip(kernels.whole, fit.translators, residuals, strict=True)
     )
-    moved, by_kernel = (_by_pair(observation, each) for each in (fit, weights))
+    shifts = _shifts(observation, (first, second))
     halves = []
-    for fold, (translator, rows) in enumerate(fit.halves(fit.folds)):
-        half = _Half.of(observation, kernels, moved, by_kernel, fold, translator, rows)
+    for fold, (_, rows) in enumerate(fit.halves(fit.folds)):
+        refit = _refit(observation, kernels, fold, rows)
+        own = {pair: shift.of_rows(rows) for pair, shift in shifts.items()}
+        half = _Half(rows, residuals[fold].to(own[None].kernel), own, refit)
         halves.append(_scores(observation, half) | _readings(observation, half))
-    return placed(halves, kernels, observation.snapshot.folds)
-
-
-def _by_pair(observation: Observation, fit: CrossFit) -> _ByPair:
-    snapshot, center, seen = observation.snapshot, observation.center, observation.translated.seen
-    if fit is observation.fit:
-        translated = observation.translated
-    else:
-        translated = fit.translate(snapshot.features, observation.geometry, center, seen)
-    random = observation.random.translated(fit, translated.original, center)
-    found: dict[Pair | None, Tensor] = {None: translated.original, RANDOM: random}
-    return found | dict(translated.equivalents)
+    return placed(halves, kernels, fit.folds)
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ class _Half:
     Args:
         rows: of the fold, (B,).
         residuals: r_i, (I, n).
-        shifts: of ``T f`` and its equivalents.
+        shifts: of ``T f``, by None, and of its equivalents, by pair.
         seen: the same of the refit on what the head sees; None without a null space.
     """
 
@@ -87,45 +80,65 @@ class _Half:
     shifts: Mapping[Pair | None, Shift]
     seen: _Refit | None
 
-    @classmethod
-    def of(
-        cls,
-        observation: Observation,
-        kernels: Kernels,
-        moved: _ByPair,
-        by_kernel: _ByPair,
-        fold: int,
-        translator: LinearTranslator,
-        rows: Tensor,
-    ) -> _Half:
-        fit, chosen = observation.fit, kernels.rows[fold]
-        features, seen = observation.snapshot.features, observation.translated.seen
-        embeddings = observation.embeddings[chosen].double()
-        residuals = kernels.whole[fold].residuals(translator, features[chosen], embeddings)
-        residuals = residuals.to(moved[None])
-        shifts = {
-            pair: Shift.of(each[rows], by_kernel[pair][rows], residuals)
-            for pair, each in moved.items()
-        }
-        refit = None
-        if kernels.seen is not None and fit.seen is not None:
-            left = kernels.seen[fold].residuals(fit.seen[fold], seen[chosen], embeddings)
-            kernel = kernels.seen[fold].of_rows(seen, rows)
-            refit = _Refit(kernel, left.to(residuals))
-        return cls(rows, residuals, shifts, refit)
+
+def _shifts(
+    observation: Observation, translators: tuple[LinearTranslator, LinearTranslator]
+) -> dict[Pair | None, Shift]:
+    """How translations of all images move, of ``T f`` and of its equivalents.
+
+    What a shift consists of is affine in x, as ``T x`` is, so equivalents are worked out as those
+    of translations.
+
+    Args:
+        observation: of all images.
+        translators: from x to ``k(x, x_i)`` and ``T x . r_i``, (2 I,), for either fold.
+    """
+    snapshot, center = observation.snapshot, observation.center
+    width = len(translators[0].bias)
+    both = replace(observation.fit, translators=translators, means=center.new_zeros(2, width))
+    seen = observation.translated.seen
+    moved = both.translate(snapshot.features, observation.geometry, center, seen)
+    random = observation.random.translated(both, moved.original, center)
+    lengths = {pair: scores.length for pair, scores in observation.scores.items()}
+    original = torch.linalg.vector_norm(observation.translated.original, dim=1)
+    found: dict[Pair | None, Shift] = {None: _shift(moved.original, original)}
+    for pair, values in {**moved.equivalents, RANDOM: random}.items():
+        found[pair] = _shift(values, lengths[pair])
+    return found
+
+
+def _shift(values: Tensor, length: Tensor) -> Shift:
+    kernel, products = values.chunk(2, dim=1)
+    return Shift(kernel, products / length[:, None].to(products), length)
+
+
+def _refit(observation: Observation, kernels: Kernels, fold: int, rows: Tensor) -> _Refit | None:
+    fit, seen, chosen = observation.fit, observation.translated.seen, kernels.rows[fold]
+    if kernels.seen is None or fit.seen is None:
+        return None
+    kernel = kernels.seen[fold]
+    residuals = kernel.residuals(fit.seen[fold], seen[chosen], observation.embeddings[chosen])
+    weights = kernel.of_rows(seen, rows)
+    return _Refit(weights, residuals.to(weights))
 
 
 def _scores(observation: Observation, half: _Half) -> dict[str, Tensor]:
     """Influence on sums of AS, |AS| and IS of every pair, by column, (I,) each."""
+    texts, labels = questions(observation)["sing/"]
+    toward = (unit(texts.to(half.residuals)) @ half.residuals.T)[labels[half.rows]]
+    scores = {
+        pair: (score.attribute[half.rows], score.toward[half.rows], score.image[half.rows])
+        for pair, score in observation.scores.items()
+    }
+    attribute, to_text, _ = scores[CENTERED]
+    original, one = half.shifts[None], torch.ones_like(to_text)
+    # The sign of AS makes that of |AS| out of its change.
+    signs = torch.stack([one, *(score.sign() for score, _, _ in scores.values())], dim=1)
+    before = angle_influence(original, toward, to_text + attribute, signs)
     found: dict[str, Tensor] = {}
-    original = half.shifts[None]
-    toward, to_text = _true_text(observation, half, "sing/")
-    for pair, scores in observation.scores.items():
-        attribute, image = scores.attribute[half.rows], scores.image[half.rows]
-        weights = torch.stack([torch.ones_like(attribute), attribute.sign()], dim=1)
-        moved = half.shifts[pair]
-        change = angle_influence(original, toward, to_text, weights)
-        change -= angle_influence(moved, toward, to_text - attribute, weights)
+    for place, (pair, (_, to_text, image)) in enumerate(scores.items(), start=1):
+        moved, weights = half.shifts[pair], signs[:, [0, place]]
+        change = before[:, [0, place]] - angle_influence(moved, toward, to_text, weights)
         turn = angle_influence(original, moved.along, image, weights[:, :1])
         turn += angle_influence(moved, original.along, image, weights[:, :1])
         found |= {
@@ -155,22 +168,23 @@ def _readings(observation: Observation, half: _Half) -> dict[str, Tensor]:
             hidden_key(prefix): before - seen,
         }
         if prefix.startswith("attribute/"):
-            toward, to_text = _true_text(observation, half, prefix)
-            attribute = reading.attribute[half.rows]
-            one = torch.ones_like(attribute)[:, None]
-            change = angle_influence(original, toward, to_text, one)
-            change -= angle_influence(centered, toward, to_text - attribute, one)
-            found[f"{prefix}score"] = change[:, 0]
+            found[f"{prefix}score"] = _toward_value(observation, half, prefix)
     return found
 
 
-def _true_text(observation: Observation, half: _Half, prefix: str) -> tuple[Tensor, Tensor]:
-    """Products of residuals with the true texts, (B, I), and angles from ``T f`` to these, (B,)."""
+def _toward_value(observation: Observation, half: _Half, prefix: str) -> Tensor:
+    """Influence on the sum of AS toward the true values of an attribute, (I,)."""
     texts, labels = questions(observation)[prefix]
     directions, own = unit(texts.to(half.residuals)), labels[half.rows]
-    translated = observation.translated.original[half.rows]
     toward = (directions @ half.residuals.T)[own]
-    return toward, angle(translated, directions[own]).double()
+    to_text = angle(observation.translated.original[half.rows], directions[own]).double()
+    attribute, one = (
+        observation.readings[prefix].attribute[half.rows],
+        to_text.new_ones(len(own), 1),
+    )
+    change = angle_influence(half.shifts[None], toward, to_text, one)
+    change -= angle_influence(half.shifts[CENTERED], toward, to_text - attribute, one)
+    return change[:, 0]
 
 
 def _share(
