@@ -120,7 +120,7 @@ class Series:
             config=found.config,
             tags=found.tags,
             thumbnails=found.thumbnails,
-            attributes=() if found.texts is None else tuple(found.texts.attributes),
+            attributes=tuple(found.snapshot.attributes),
             snapshot=found.snapshot if self.save_snapshots else None,
         )
         return found

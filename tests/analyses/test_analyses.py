@@ -178,7 +178,7 @@ bare = analyze(replace(snapshot, embeddings=None), None)
 print(json.dumps({
     "package": sing_monitor.__file__,
     "logged": complete(found.scalars, CATALOGUE, ["colour"])["toy/length"],
-    "without space": complete(bare.scalars, catalogue_of(False))["toy/length"],
+    "without space": complete(bare.scalars, catalogue_of(False), ["colour"])["toy/length"],
     "length": float(snapshot.features.norm(dim=1).mean()),
     "table": len(bare.tables["toy_images"]),
     "readme": markdown_table(CATALOGUE) + markdown_tables(TABLES.values()),

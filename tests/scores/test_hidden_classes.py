@@ -67,5 +67,5 @@ def test_two_classes_are_enough_and_many_hidden_ones_do_not_mask_each_other() ->
 def test_false_alarms_are_rare_and_a_hidden_class_is_found(classes: int) -> None:
     for images in (30, 100):
         for discordant in (0.1, 0.3, 0.5):
-            assert false_alarms(classes, images, discordant, epochs=20_000) <= 0.01
-    assert power(classes, 30, hidden=0.6, discordant=0.1, epochs=2_000) >= 0.8
+            assert false_alarms(classes, images, discordant, epochs=4_000) <= 0.01
+    assert power(classes, 30, hidden=0.6, discordant=0.1, epochs=1_000) >= 0.8

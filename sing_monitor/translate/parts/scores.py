@@ -7,7 +7,7 @@ for each answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from sing_monitor.row_blocks import deviations, row_blocks
 from sing_monitor.translate.dual_ridge import DualStatistics
 from sing_monitor.translate.parts.refit import FoldFit
 from sing_monitor.translate.ridge import RidgeStatistics
-from sing_monitor.translate.ridge_parts import factorize, forward, solved
+from sing_monitor.translate.ridge_parts import backward, factorize, forward, solved
 
 
 @dataclass(frozen=True)
@@ -63,34 +63,29 @@ def _primal_scorers(
 ) -> dict[str, Scorer]:
     shift, factor = fit.solution.shift, fit.solution.factor
     targets = answer_sums(fit.features, whole.mean_x, fit.rows, questions, whole.xx.dtype).T
+    inverses: dict[str, Callable[[Tensor], Tensor]] = {"whole": partial(backward, factor)}
+    if fit.parts is not None and fit.parts.null_inverse is not None:
+        inverses["null"] = fit.parts.null_inverse.after_forward
     images = fit.features, whole.mean_x, held_out
-    found = {"whole": _solved_scorer(*images, targets, partial(solved, factor), shift)}
-    if fit.parts is None:
-        return found
-    seen, center = fit.parts.seen, fit.parts.statistics.mean_x
-    of_seen = answer_sums(seen, center, fit.rows, questions, whole.xx.dtype).T
-    inverse = partial(solved, fit.parts.solution.factor)
-    found["seen"] = _solved_scorer(seen, center, held_out, of_seen, inverse, shift)
-    if (null := fit.parts.null_inverse) is not None:
-        of_null = partial(_twice, partial(forward, factor), null.after_forward)
-        found["null"] = _solved_scorer(*images, targets, of_null, shift)
+    found = _solved_scorers(*images, targets, factor, inverses, shift)
+    if fit.parts is not None:
+        seen, center = fit.parts.seen, fit.parts.statistics.mean_x
+        targets = answer_sums(seen, center, fit.rows, questions, whole.xx.dtype).T
+        factor = fit.parts.solution.factor
+        inverses = {"seen": partial(backward, factor)}
+        found |= _solved_scorers(seen, center, held_out, targets, factor, inverses, shift)
     return found
 
 
-def _twice(
-    first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor], x: Tensor
-) -> Tensor:
-    return second(first(x))
-
-
-def _solved_scorer(
+def _solved_scorers(
     vectors: Tensor,
     center: Tensor,
     held_out: Tensor,
     targets: Tensor,
-    inverse: Callable[[Tensor], Tensor],
+    factor: Tensor,
+    inverses: Mapping[str, Callable[[Tensor], Tensor]],
     shift: float,
-) -> Scorer:
+) -> dict[str, Scorer]:
     """Scores ``(x - mean)' M^-1 X'Y``; of the images and the answers, the fewer are solved for.
 
     Args:
@@ -98,17 +93,32 @@ def _solved_scorer(
         center: mean of the fitted ones, (m,).
         held_out: rows of the judged images, (J,).
         targets: X'Y, (m, Q).
-        inverse: M^-1, symmetric.
+        factor: L, (m, m).
+        inverses: ``M^-1 v`` from ``L^-1 v``, by part; all are symmetric.
         shift: lambda; 0 for constant features.
     """
     if shift == 0:
-        return lambda places: targets.new_zeros(len(places), targets.shape[1])
-    if len(held_out) < targets.shape[1]:
-        away = deviations(vectors, center, held_out).to(targets)
-        columns = inverse(away.T).to(targets)
-        return lambda places: columns[:, places].T @ targets
-    weight = inverse(targets)
-    return lambda places: deviations(vectors, center, held_out[places]).to(weight) @ weight
+        return dict.fromkeys(inverses, lambda places: targets.new_zeros(len(places), 1))
+    found: dict[str, Scorer] = {}
+    are_images_fewer = len(held_out) < targets.shape[1]
+    away = deviations(vectors, center, held_out).T if are_images_fewer else targets
+    inner = forward(factor, away.to(factor))
+    for part, inverse in inverses.items():
+        if are_images_fewer:
+            found[part] = partial(_of_images, inverse(inner).to(targets), targets)
+        else:
+            found[part] = partial(_of_answers, vectors, center, held_out, inverse(inner))
+    return found
+
+
+def _of_images(solved_images: Tensor, targets: Tensor, places: Tensor) -> Tensor:
+    return solved_images[:, places].T @ targets
+
+
+def _of_answers(
+    vectors: Tensor, center: Tensor, held_out: Tensor, weight: Tensor, places: Tensor
+) -> Tensor:
+    return deviations(vectors, center, held_out[places]).to(weight) @ weight
 
 
 def _dual_scorers(
