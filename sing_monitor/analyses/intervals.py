@@ -1,4 +1,4 @@
-"""How certain the headline scalars are: bootstrap intervals over images, without any refit."""
+"""How certain the headline scalars are: bootstrap intervals over images and their influence."""
 
 from __future__ import annotations
 
@@ -40,19 +40,27 @@ INTERVALS = TableSpec(
         ColumnSpec("low", "", "Lower bound of the interval."),
         ColumnSpec("high", "", "Upper bound of the interval."),
         COUNT,
-        ColumnSpec("level", "share", "How often such an interval covers the value."),
+        ColumnSpec(
+            "level",
+            "share",
+            "How often such an interval covers what probes of this size show on average.",
+        ),
     ),
 )
 
 
 def analyze_intervals(observation: Observation) -> Findings:
-    """95 % percentile intervals of the headline scalars, from the scores of single images.
+    """95 % percentile intervals of the headline scalars, from single images.
 
-    What they cover is the choice of images: how far the scalar could have differed, had other
-    images of the same classes been validated on. Head, translators, random subspaces and mean
-    feature are held as they are; so another training, or a translator fitted on other images, may
-    well lead outside. Images are drawn within their class, 1,000 times, from a fixed seed. Those
-    of the probes stand on the images that were judged.
+    They are about the scalar's expected value: its mean over probes of the same size, of other
+    images of the same classes, each with translators of its own. The value of one other probe
+    varies as well, and lies inside less often. Head, random subspaces, mean feature and ridge are
+    held as they are, and another training may lead outside.
+
+    Each image counts with its own scores and with its influence on the scores of the other half,
+    through the translators and probes that are fitted on it (the infinitesimal jackknife,
+    :mod:`sing_monitor.scores.influence`). Their sums are drawn anew 1,000 times, within classes,
+    from a fixed seed. Those of the probes stand on the images that were judged.
 
     Returns:
         Table ``intervals``: key, value, low, high, n (images) and level. Bounds are NaN where the
@@ -116,13 +124,16 @@ def headline(means: Mapping[str, Tensor], observation: Observation) -> dict[str,
     found |= {f"sing/{name}": values for name, values in relative.items()}
     for prefix, reading in observation.readings.items():
         after_key = CENTERED.named(f"{prefix}zero_shot")
-        before, after = means[f"{prefix}zero_shot"], means[after_key]
+        # Influence may lead a replicate of a share beyond its range.
+        before, after, seen = (
+            means[key].clamp(0, 1)
+            for key in (f"{prefix}zero_shot", after_key, f"{prefix}zero_shot_seen")
+        )
         found |= {
             f"{prefix}zero_shot": before,
             after_key: after,
             f"{prefix}retention": above_chance(before, after, reading.choices),
         }
-        seen = means[f"{prefix}zero_shot_seen"]
         found |= {
             hidden_key(prefix): means[hidden_key(prefix)],
             f"{prefix}retention_seen": above_chance(before, seen, reading.choices),

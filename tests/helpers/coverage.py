@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -120,7 +121,7 @@ class Coverage:
 
 
 def coverage(
-    world: World, *, per_class: int, probes: int, ridge: float, first_seed: int = 0
+    world: World, *, per_class: int, probes: int, ridge: float | Literal["auto"]
 ) -> tuple[dict[str, Coverage], dict[str, Coverage]]:
     """Coverage of the intervals, and of a bootstrap that holds the translators fixed.
 
@@ -128,14 +129,13 @@ def coverage(
         world: to draw probes from.
         per_class: images of each class.
         probes: how many are drawn.
-        ridge: rho.
-        first_seed: of the first probe.
+        ridge: rho, or ``"auto"``, chosen for every probe anew.
 
     Returns:
         Both by metric.
     """
     found: list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]] = []
-    for seed in range(first_seed, first_seed + probes):
+    for seed in range(probes):
         observation = Observation(world.probe(per_class, seed), world.texts, ridge=ridge)
         table = analyze_intervals(observation).tables["intervals"].set_index("key")
         whole = {
