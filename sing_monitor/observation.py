@@ -18,6 +18,7 @@ from sing_monitor.scores.readings import Reading
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
+from sing_monitor.translate.kernel import weighed_images
 from sing_monitor.translate.parts.probes import Answers, ProbeRequest, judged_images
 from sing_monitor.translate.parts.scores import Question
 from sing_monitor.translate.random_subspaces import (
@@ -162,6 +163,7 @@ class Observation:
             feature_dim=feature_dim(snapshot),
             seen=snapshot.seen,
             request=self.request,
+            weighed=weighed_images(snapshot.folds, self.request.judged),
         )
 
     @cached_property

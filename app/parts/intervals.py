@@ -13,9 +13,10 @@ from sing_monitor.app.ui.selection import Run
 from sing_monitor.app.wording import metrics
 
 ABOUT = (
-    "What the interval covers is the choice of images alone: how far the number could have "
-    "differed on other images of the same classes. Another training, or a translator fitted on "
-    "other images, may well lead outside."
+    "What the interval covers is what probes of this size show on average: other images of the "
+    "same classes, and translators fitted on those. One other probe may lie somewhat outside, and "
+    "another training well outside. Runs of earlier versions hold intervals that are too narrow: "
+    "these left the translators out."
 )
 # Each is a file to fetch.
 MOST_EPOCHS = 20
@@ -81,7 +82,7 @@ def in_words(key: str, low: float, high: float) -> str:
 
 def show_note() -> None:
     """What the intervals cover, where some are drawn."""
-    st.caption("95 % intervals, over the choice of images alone.", help=ABOUT)
+    st.caption("95 % intervals, over the choice of images and translators.", help=ABOUT)
 
 
 def _read(runs: Sequence[Run], wanted: Collection[int]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""How certain the headline scalars are: bootstrap intervals over images, without any refit."""
+"""How certain the headline scalars are: bootstrap intervals over images and their influence."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from sing_monitor.analyses.invariants import analyze_invariants
 from sing_monitor.analyses.parts.probes import analyze_probes
 from sing_monitor.analyses.parts.refits import analyze_refits, hidden_key, rereadings
 from sing_monitor.analyses.readings import analyze_readings
+from sing_monitor.analyses.uncertainty.influence import score_influences
+from sing_monitor.analyses.uncertainty.probe_influence import probe_influences
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec
 from sing_monitor.observation import Observation
 from sing_monitor.scores.bootstrap import LEVEL, bootstrap_means, percentile_interval
@@ -39,27 +41,38 @@ INTERVALS = TableSpec(
         ColumnSpec("low", "", "Lower bound of the interval."),
         ColumnSpec("high", "", "Upper bound of the interval."),
         COUNT,
-        ColumnSpec("level", "share", "How often such an interval covers the value."),
+        ColumnSpec(
+            "level",
+            "share",
+            "How often such an interval covers what probes of this size show on average.",
+        ),
     ),
 )
 
 
 def analyze_intervals(observation: Observation) -> Findings:
-    """95 % percentile intervals of the headline scalars, from the scores of single images.
+    """95 % percentile intervals of the headline scalars, from single images.
 
-    What they cover is the choice of images: how far the scalar could have differed, had other
-    images of the same classes been validated on. Head, translators, random subspaces and mean
-    feature are held as they are; so another training, or a translator fitted on other images, may
-    well lead outside. Images, or their groups as wholes, are drawn within their class, 1,000 times,
-    from a fixed seed. Those of the probes stand on the images that were judged.
+    They are about the scalar's expected value: its mean over probes of the same size, of other
+    images of the same classes, each with translators of its own. The value of one other probe
+    varies as well, and lies inside less often. Head, random subspaces, mean feature and ridge are
+    held as they are, and another training may lead outside.
+
+    Each image counts with its own scores and with its influence on the scores of the other half,
+    through the translators and probes that are fitted on it (the infinitesimal jackknife,
+    :mod:`sing_monitor.scores.influence`). Their sums are drawn anew 1,000 times, images or their
+    groups as wholes, within classes, from a fixed seed. Those of the probes stand on the images
+    that were judged.
 
     Returns:
         Table ``intervals``: key, value, low, high, n (images) and level. Bounds are NaN where the
         value is. Without a semantic space it holds the probes alone.
     """
     snapshot, judged = observation.snapshot, observation.request.judged
-    read = probe_columns(observation)
-    scored = image_columns(observation) if observation.has_space else {}
+    read = _with(probe_columns(observation), observation.once(probe_influences))
+    scored = {}
+    if observation.has_space:
+        scored = _with(image_columns(observation), observation.once(score_influences))
     scalars = dict(observation.once(analyze_probes).scalars)
     for analyze in _ANALYZES if observation.has_space else ():
         scalars |= observation.once(analyze).scalars
@@ -73,6 +86,11 @@ def analyze_intervals(observation: Observation) -> Findings:
         replicates = headline(_replicates(scored, snapshot), observation)
         parts.insert(0, _table(replicates, scalars, len(snapshot)))
     return _findings(*parts)
+
+
+def _with(columns: Mapping[str, Tensor], influences: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Columns with what images do to the scores of others added to their own."""
+    return {name: values + influences.get(name, 0) for name, values in columns.items()}
 
 
 def _findings(*tables: DataFrame) -> Findings:
@@ -113,13 +131,16 @@ def headline(means: Mapping[str, Tensor], observation: Observation) -> dict[str,
     found |= {f"sing/{name}": values for name, values in relative.items()}
     for prefix, reading in observation.readings.items():
         after_key = CENTERED.named(f"{prefix}zero_shot")
-        before, after = means[f"{prefix}zero_shot"], means[after_key]
+        # Influence may lead a replicate of a share beyond its range.
+        before, after, seen = (
+            means[key].clamp(0, 1)
+            for key in (f"{prefix}zero_shot", after_key, f"{prefix}zero_shot_seen")
+        )
         found |= {
             f"{prefix}zero_shot": before,
             after_key: after,
             f"{prefix}retention": above_chance(before, after, reading.choices),
         }
-        seen = means[f"{prefix}zero_shot_seen"]
         found |= {
             hidden_key(prefix): means[hidden_key(prefix)],
             f"{prefix}retention_seen": above_chance(before, seen, reading.choices),

@@ -45,8 +45,13 @@ class HiddenClasses:
         return float(self.hidden.sum()) if is_tested else torch.nan
 
 
-def find_hidden(whole: Tensor, seen: Tensor, labels: Tensor, classes: int) -> HiddenClasses:
+def find_hidden(
+    whole: Tensor, seen: Tensor, labels: Tensor, classes: int, groups: Tensor | None = None
+) -> HiddenClasses:
     """Test every class for images that the whole reads rightly and the seen part does not.
+
+    Images of one group are no independent witnesses: the images of a class in a group count once
+    in the test, as lost or gained on balance.
 
     Args:
         whole: whether each image is read rightly from the whole feature, (N,) of 1 and 0; NaN
@@ -54,21 +59,26 @@ def find_hidden(whole: Tensor, seen: Tensor, labels: Tensor, classes: int) -> Hi
         seen: the same, read from the seen part, (N,).
         labels: class of every image, (N,) int64.
         classes: C.
+        groups: number of the group that an image belongs to, (N,) int64; None: its own.
     """
     known = ~(whole + seen).isnan()
-    whole, seen, labels = whole[known].double(), seen[known].double(), labels[known]
-    lost, gained, images = (
-        whole.new_zeros(classes).index_add(0, labels, values)
-        for values in (whole * (1 - seen), (1 - whole) * seen, torch.ones_like(whole))
+    net, labels = (whole - seen)[known].double(), labels[known]
+    images, loss = (
+        net.new_zeros(classes).index_add(0, labels, each) for each in (torch.ones_like(net), net)
     )
-    return hidden_by_counts(lost, gained, images)
+    if groups is not None:
+        pairs, place = torch.stack([labels, groups[known]]).unique(dim=1, return_inverse=True)
+        net, labels = net.new_zeros(pairs.shape[1]).index_add(0, place, net), pairs[0]
+    lost, gained = (
+        net.new_zeros(classes).index_add(0, labels, found.double()) for found in (net > 0, net < 0)
+    )
+    return hidden_by_counts(lost, gained, loss / images.where(images > 0, torch.nan))
 
 
-def hidden_by_counts(lost: Tensor, gained: Tensor, images: Tensor) -> HiddenClasses:
-    """The same from the numbers of images, each (C,)."""
-    p = mcnemar_p(lost, gained).where(images > 0, torch.nan)
+def hidden_by_counts(lost: Tensor, gained: Tensor, loss: Tensor) -> HiddenClasses:
+    """The same from numbers of images, or groups, and the share of images lost, each (C,)."""
+    p = mcnemar_p(lost, gained).where(~loss.isnan(), torch.nan)
     q = q_values(p)
-    loss = (lost - gained) / images.where(images > 0, torch.nan)
     return HiddenClasses(p, q, loss, (q < FALSE_DISCOVERIES) & (loss >= SUBSTANTIAL_LOSS))
 
 

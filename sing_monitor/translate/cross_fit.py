@@ -15,6 +15,7 @@ from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import deviations, row_blocks, working
 from sing_monitor.scores.pairs import CENTERED, PLAIN, Pair
+from sing_monitor.translate.kernel import Kernel, Kernels
 from sing_monitor.translate.parts.probes import (
     Answers,
     ProbeRequest,
@@ -74,6 +75,8 @@ class CrossFit:
             for, where a fold is empty, and without a null space, where they are the translators.
         null: refits on the null part, each (n, m); None as ``seen``.
         answers: of the probes, by question, (J,) in the order of the judged images.
+        kernels: how much some images weigh in the fits; None where it was not asked for, or a fold
+            is empty.
     """
 
     translators: tuple[LinearTranslator, LinearTranslator] | None
@@ -87,6 +90,7 @@ class CrossFit:
     seen: tuple[LinearTranslator, LinearTranslator] | None = None
     null: tuple[LinearTranslator, LinearTranslator] | None = None
     answers: Mapping[str, Answers] = field(default_factory=dict)
+    kernels: Kernels | None = None
 
     def translate(
         self,
@@ -174,6 +178,7 @@ def cross_fit(
     feature_dim: int | None = None,
     seen: Tensor | None = None,
     request: ProbeRequest | None = None,
+    weighed: tuple[Tensor, Tensor] | None = None,
 ) -> CrossFit:
     """Fit two translators, each on one fold.
 
@@ -189,6 +194,7 @@ def cross_fit(
         seen: :func:`coordinates` of the features in the row space of that head, (N, r), for refits
             on both parts.
         request: what probes are asked, which read the same parts; None: nothing.
+        weighed: :func:`weighed_images`, for ``kernels``; None: none.
     """
     products = solution_dtype(ridge, features)
     halves = [(folds == fold).nonzero().flatten() for fold in (0, 1)]
@@ -201,7 +207,7 @@ def cross_fit(
         return CrossFit(None, folds, math.nan, means, answers=no_answers(request))
     rho = _chosen_ridge((even, odd), features, halves, request) if ridge == "auto" else ridge
     vectors = (features[:0], features[:0]) if sample is None else sample
-    asked = PartRequest.of((even, odd), features, halves, geometry, seen, request)
+    asked = PartRequest.of((even, odd), features, halves, geometry, seen, request, weighed)
     first, second = (
         _Half.of((even, odd), held_out, rho, geometry, some, asked)
         for held_out, some in enumerate(vectors)
@@ -222,6 +228,7 @@ def cross_fit(
         _both(first.parts.seen, second.parts.seen),
         _both(first.parts.null, second.parts.null),
         joined(request, folds, first.parts.answers, second.parts.answers),
+        _kernels(weighed, first, second),
     )
 
 
@@ -234,6 +241,7 @@ class _Half:
     total: float
     error_null: float
     parts: PartAnswers
+    kernel: Kernel | None
 
     @classmethod
     def of(
@@ -253,7 +261,16 @@ class _Half:
             null = solution.on_null_part(geometry) if parts.null is None else parts.null
             error_null = other.squared_error(null)
         total = other.squared_deviation(solution.mean_z)
-        return cls(solution.translator, solution.slope(sample), total, error_null, parts)
+        kernel = request.kernel(solution, held_out)
+        return cls(solution.translator, solution.slope(sample), total, error_null, parts, kernel)
+
+
+def _kernels(rows: tuple[Tensor, Tensor] | None, first: _Half, second: _Half) -> Kernels | None:
+    if rows is None or first.kernel is None or second.kernel is None:
+        return None
+    seen = first.parts.kernel_seen, second.parts.kernel_seen
+    both = None if seen[0] is None or seen[1] is None else (seen[0], seen[1])
+    return Kernels(rows, (first.kernel, second.kernel), both)
 
 
 def _both(

@@ -26,6 +26,7 @@ from sing_monitor.row_blocks import (
     row_blocks,
     working,
 )
+from sing_monitor.translate.kernel import Kernel
 from sing_monitor.translate.ridge_parts import Moments, check_samples, factorize, solved
 from sing_monitor.translate.translator import LinearTranslator
 
@@ -198,6 +199,26 @@ class DualSolution:
             return away.new_zeros(*away.shape[:-1], len(self.mean_z))
         twice = self.statistics.combined(solved(self.factor, self._coefficients))
         return -math.log(10) * self.shift * (away @ twice.T)
+
+    def kernel(self, features: Tensor, rows: Tensor) -> Kernel:
+        """How much some of the fitted images weigh, see :class:`Kernel`.
+
+        ``I - S = lambda (X X' + lambda I)^-1 - 1 1' / N``.
+
+        Args:
+            features: those of the statistics.
+            rows: indices of fitted images, (I,).
+        """
+        own = self.statistics
+        chosen = (own.rows[:, None] == rows).to(own.between)
+        if self.shift == 0:
+            weight = features.new_zeros(len(rows), features.shape[1], dtype=torch.float64)
+            left = weight.new_full((len(rows),), 1 - 1 / own.n)
+        else:
+            inverse = solved(self.factor, chosen)
+            weight = own.combined(inverse)
+            left = self.shift**2 * (inverse - inverse.mean(dim=0)).double().square().sum(dim=0)
+        return Kernel.of(weight, own.mean_x, own.n, left)
 
     def on_null_part(self, geometry: HeadGeometry) -> LinearTranslator:
         """Fit a translator with the same lambda to ``P_n x`` alone.

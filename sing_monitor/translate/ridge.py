@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import (
+    NOISE,
     add_gram,
     all_rows,
     deviations,
@@ -21,6 +22,7 @@ from sing_monitor.row_blocks import (
     working,
 )
 from sing_monitor.translate.dual_ridge import DualSolution, DualStatistics
+from sing_monitor.translate.kernel import Kernel
 from sing_monitor.translate.ridge_parts import (
     Moments,
     NullInverse,
@@ -53,6 +55,7 @@ class RidgeSolution:
         mean_x: (m,).
         mean_z: (n,).
         precision: dtype of the features.
+        samples: number of samples that were fitted.
     """
 
     factor: Tensor
@@ -61,6 +64,7 @@ class RidgeSolution:
     mean_x: Tensor
     mean_z: Tensor
     precision: torch.dtype
+    samples: int
 
     @cached_property
     def translator(self) -> LinearTranslator:
@@ -83,6 +87,24 @@ class RidgeSolution:
         inner = backward(self.factor, forward(self.factor, away.T))
         slope = (self.translator.weight.to(inner) @ inner).T.double()
         return -math.log(10) * self.shift * slope.unflatten(0, features.shape[:-1])
+
+    def kernel(self, features: Tensor, rows: Tensor) -> Kernel:
+        """How much some of the fitted images weigh, see :class:`Kernel`.
+
+        ``[(I - S)^2]_ii = 1 - k_ii - lambda |w_i|^2`` with ``w_i = (X'X + lambda I)^-1 x_i``.
+
+        Args:
+            features: of all images, (M, m).
+            rows: indices of the fitted images x_i, (I,).
+        """
+        away = features[rows].double() - self.mean_x
+        inner = backward(self.factor, forward(self.factor, away.T.to(self.factor)))
+        weight = inner.T.double().contiguous()
+        outside = 1 - 1 / self.samples - (away * weight).sum(dim=1)
+        left = outside - self.shift * weight.square().sum(dim=1)
+        # By Jensen's inequality it is at least the square of 1 - k_ii; rounding may say otherwise.
+        least = outside.clamp(min=NOISE).square()
+        return Kernel.of(weight, self.mean_x, self.samples, torch.maximum(left, least))
 
     def on_null_part(
         self, geometry: HeadGeometry, inverse: NullInverse | None = None
@@ -210,7 +232,9 @@ class RidgeStatistics(Moments):
         else:
             factor = factorize(self.xx, shift)
             loadings = forward(factor, self.xz)
-        return RidgeSolution(factor, loadings, shift, self.mean_x, self.mean_z, self.precision)
+        return RidgeSolution(
+            factor, loadings, shift, self.mean_x, self.mean_z, self.precision, self.n
+        )
 
     def of_row_space(self, seen: Tensor, rows: Tensor, geometry: HeadGeometry) -> RidgeStatistics:
         """Statistics of the same samples by their coordinates in a head's row space.

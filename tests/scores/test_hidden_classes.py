@@ -26,9 +26,8 @@ def test_p_is_that_of_the_exact_binomial_test(lost: int, gained: int) -> None:
 def test_a_class_is_hidden_where_many_of_its_images_are_lost_and_few_are_gained() -> None:
     # Of 30 images: hidden, gained, no difference, too few to be certain, certain but too few.
     lost, gained = counts(18, 0, 4, 3, 40), counts(0, 18, 4, 0, 0)
-    found = hidden_by_counts(lost, gained, counts(30, 30, 30, 5, 1000))
+    found = hidden_by_counts(lost, gained, (lost - gained) / counts(30, 30, 30, 5, 1000))
     assert found.hidden.tolist() == [True, False, False, False, False]
-    assert found.loss.tolist() == pytest.approx([0.6, -0.6, 0, 0.6, 0.04])
     assert found.count == 1
     torch.testing.assert_close(found.q, q_values(found.p))
 
@@ -56,10 +55,23 @@ def test_images_that_were_not_read_do_not_count() -> None:
     assert not nothing.hidden.any()
 
 
+def test_images_of_one_object_are_one_witness() -> None:
+    """Forty images of two objects prove no more than two images do."""
+    labels, whole = torch.zeros(80, dtype=torch.int64), torch.ones(80).double()
+    seen = (torch.arange(80) >= 40).double()
+    assert find_hidden(whole, seen, labels, 1).count == 1
+    few = find_hidden(whole, seen, labels, 1, torch.arange(80) // 20)
+    assert few.count == 0
+    assert float(few.p) == pytest.approx(2 / 2**2)
+    assert float(few.loss) == 0.5
+    alone = find_hidden(whole, seen, labels, 1, torch.arange(80))
+    torch.testing.assert_close(alone.p, find_hidden(whole, seen, labels, 1).p)
+
+
 def test_two_classes_are_enough_and_many_hidden_ones_do_not_mask_each_other() -> None:
-    both = hidden_by_counts(counts(20, 20), counts(0, 0), counts(30, 30))
+    both = hidden_by_counts(counts(20, 20), counts(0, 0), counts(2 / 3, 2 / 3))
     assert both.count == 2
-    most = hidden_by_counts(counts(*[20] * 9, 0), torch.zeros(10).double(), counts(*[30] * 10))
+    most = hidden_by_counts(counts(*[20] * 9, 0), torch.zeros(10).double(), counts(*[2 / 3] * 9, 0))
     assert most.count == 9
 
 

@@ -175,8 +175,9 @@ def analyze_probes(observation: Observation) -> Findings:
 def hidden_classes(observation: Observation) -> HiddenClasses:
     """The test of every class, read by the probes of whole features and of the seen part."""
     found, snapshot = observation.answers[CLASS_PROBE], observation.snapshot
-    labels = snapshot.labels[observation.request.judged]
-    return find_hidden(found.whole, found.seen, labels, len(snapshot.class_names))
+    judged, classes = observation.request.judged, len(snapshot.class_names)
+    groups = None if snapshot.groups is None else snapshot.groups[judged]
+    return find_hidden(found.whole, found.seen, snapshot.labels[judged], classes, groups)
 
 
 def _table(observation: Observation, hidden: HiddenClasses) -> DataFrame:

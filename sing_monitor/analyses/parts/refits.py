@@ -20,6 +20,7 @@ from sing_monitor.findings import Findings, MetricSpec
 from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import deviations, row_blocks
 from sing_monitor.scores.angles import unit, zero_shot_correct
+from sing_monitor.scores.choices import Choice
 from sing_monitor.scores.derived import retention
 from sing_monitor.scores.hidden_classes import HiddenClasses, find_hidden
 from sing_monitor.scores.moments import average
@@ -139,13 +140,20 @@ class Rereading:
 
     Args:
         first: the same question read from whole features.
-        seen: whether the nearest text is the true one, by the seen refit, (N,) of 1 and 0.
-        null: the same by the null refit, of the judged images, (J,); NaN without a null space.
+        by_seen: answers whose texts are nearest to translations by the seen refit, (N,). Margins
+            are those of products with unit texts: of cosines, times the length.
+        null: whether the null refit reads the judged images rightly, (J,); NaN without a null
+            space.
     """
 
     first: Reading
-    seen: Tensor
+    by_seen: Choice
     null: Tensor
+
+    @property
+    def seen(self) -> Tensor:
+        """Whether the seen refit reads an image rightly, (N,) of 1 and 0; NaN where first is."""
+        return self.by_seen.right.where(~self.first.before.isnan(), math.nan)
 
     @property
     def hidden(self) -> Tensor:
@@ -166,7 +174,7 @@ def analyze_refits(observation: Observation) -> Findings:
     scalars = {"sing/hidden_classes": observation.once(hidden_classes).count}
     for prefix, reread in observation.once(rereadings).items():
         before, seen = average(reread.first.before), average(reread.seen)
-        choices, samples = reread.first.choices, len(reread.seen)
+        choices, samples = reread.first.choices, reread.first.samples
         scalars |= {
             hidden_key(prefix): before - seen,
             f"{prefix}retention_seen": retention(before, seen, choices=choices, samples=samples),
@@ -184,17 +192,13 @@ def hidden_key(prefix: str) -> str:
 def hidden_classes(observation: Observation) -> HiddenClasses:
     """The test of every class, read by the whole translator and by the seen refit."""
     reread, snapshot = observation.once(rereadings)["sing/"], observation.snapshot
-    return find_hidden(reread.first.before, reread.seen, snapshot.labels, len(snapshot.class_names))
+    classes, groups = len(snapshot.class_names), snapshot.groups
+    return find_hidden(reread.first.before, reread.seen, snapshot.labels, classes, groups)
 
 
 def rereadings(observation: Observation) -> Mapping[str, Rereading]:
     """Class and annotated attributes, read again; by prefix of their metrics."""
-    snapshot, texts = observation.snapshot, observation.known_texts
-    asked = {"sing/": (texts.classes.embeddings, snapshot.labels)} | {
-        f"attribute/{name}_": (texts.attributes[name].embeddings, labels)
-        for name, (labels, _) in snapshot.attributes.items()
-        if name in texts.attributes
-    }
+    asked = questions(observation)
     rows = observation.judged(observation.embeddings.shape[1])
     null = _null_translations(observation, rows)
     found = {}
@@ -202,8 +206,19 @@ def rereadings(observation: Observation) -> Mapping[str, Rereading]:
         embeddings, labels = asked[prefix]
         directions = unit(embeddings.to(null)).T
         by_null = zero_shot_correct(null @ directions, labels[rows]).double()
+        by_null = by_null.where(~first.before[rows].isnan(), math.nan)
         found[prefix] = Rereading(first, _by_seen(observation, first, directions, labels), by_null)
     return found
+
+
+def questions(observation: Observation) -> dict[str, tuple[Tensor, Tensor]]:
+    """Texts (K, n) and true answers (N,) of class and annotated attributes, by prefix."""
+    snapshot, texts = observation.snapshot, observation.known_texts
+    return {"sing/": (texts.classes.embeddings, snapshot.labels)} | {
+        f"attribute/{name}_": (texts.attributes[name].embeddings, labels)
+        for name, (labels, _) in snapshot.attributes.items()
+        if name in texts.attributes
+    }
 
 
 def _null_translations(observation: Observation, rows: Tensor) -> Tensor:
@@ -225,23 +240,27 @@ def _null_translations(observation: Observation, rows: Tensor) -> Tensor:
 
 def _by_seen(
     observation: Observation, first: Reading, directions: Tensor, labels: Tensor
-) -> Tensor:
-    """Whether the text nearest to the seen refit is the true one, (N,) float64.
+) -> Choice:
+    """Answers whose texts are nearest to the seen refit, (N,).
 
     The length of a translation does not matter for the nearest text, so the texts are multiplied
     with the translator first.
     """
-    fit, seen = observation.fit, observation.snapshot.seen
+    fit, seen, folds = observation.fit, observation.snapshot.seen, observation.snapshot.folds
     if observation.geometry.null_dim == 0:
-        return first.before
-    correct = torch.full_like(first.before, math.nan)
-    for fold, translator in enumerate(fit.seen or ()):
+        return first.first
+    if fit.seen is None:
+        return Choice.undefined(len(folds))
+    halves = []
+    for fold, translator in enumerate(fit.seen):
         weight = translator.weight.T.to(directions) @ directions
         base = translator.bias.to(directions) @ directions
-        for rows in row_blocks((observation.snapshot.folds == fold).nonzero().flatten()):
+        found = [Choice.undefined(0)]
+        for rows in row_blocks((folds == fold).nonzero().flatten()):
             cosines = torch.addmm(base, seen.index_select(0, rows), weight)
-            correct[rows] = zero_shot_correct(cosines, labels[rows]).double()
-    return correct
+            found.append(Choice.of(cosines, labels[rows]))
+        halves.append(Choice.joined(found))
+    return Choice.woven(folds == 1, *halves)
 
 
 ANALYSIS = Analysis(

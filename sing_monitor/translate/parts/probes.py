@@ -8,7 +8,6 @@ and Titov 2020).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import row_blocks
+from sing_monitor.scores.choices import Choice
 from sing_monitor.translate.dual_ridge import DualStatistics
 from sing_monitor.translate.parts.refit import FoldFit
 from sing_monitor.translate.parts.scores import (
@@ -39,17 +39,32 @@ _SPREAD = 0x9E3779B97F4A7C15 - 2**64
 
 @dataclass(frozen=True)
 class Answers:
-    """Whether probes answer a question rightly, from each part of the features.
+    """What probes answer to a question, from each part of the features.
 
     Args:
-        whole: from the whole feature, (J,) of 1 and 0; NaN where nothing was fitted.
-        seen: from what the head sees of it, (J,).
-        null: from the null-space part, (J,); NaN without a null space.
+        by_whole: from the whole feature, (J,); NaN where nothing was fitted.
+        by_seen: from what the head sees of it, (J,).
+        by_null: from the null-space part, (J,); NaN without a null space.
     """
 
-    whole: Tensor
-    seen: Tensor
-    null: Tensor
+    by_whole: Choice
+    by_seen: Choice
+    by_null: Choice
+
+    @property
+    def whole(self) -> Tensor:
+        """Whether the whole feature is read rightly, (J,) of 1 and 0."""
+        return self.by_whole.right
+
+    @property
+    def seen(self) -> Tensor:
+        """Whether what the head sees of it is, (J,)."""
+        return self.by_seen.right
+
+    @property
+    def null(self) -> Tensor:
+        """Whether the null-space part is, (J,)."""
+        return self.by_null.right
 
 
 @dataclass(frozen=True)
@@ -128,36 +143,36 @@ def answers(
     questions = list(request.questions.values())
     shares = answer_shares(fit.rows, questions)
     found = {
-        part: _right(scorer, shares, held_out, questions)
+        part: _choices(scorer, shares, held_out, questions)
         for part, scorer in scorers(fit, held_out, questions, shares).items()
     }
     whole = found["whole"]
-    undefined = [torch.full_like(each, math.nan) for each in whole]
+    undefined = [Choice.undefined(len(held_out))] * len(whole)
     seen = found.get("seen", whole)
     null = found.get("null", whole if geometry.rank == 0 else undefined)
     columns = zip(whole, seen, null, strict=True)
     return {name: Answers(*each) for name, each in zip(request.questions, columns, strict=True)}
 
 
-def _right(
+def _choices(
     scorer: Scorer, shares: Tensor, held_out: Tensor, questions: Sequence[Question]
-) -> list[Tensor]:
-    """Whether the highest score is that of the true answer, by question, (J,) float64 each."""
-    right = [torch.empty(len(held_out), dtype=torch.float64) for _ in questions]
+) -> list[Choice]:
+    """Which answer has the highest score, by question, (J,) each."""
+    found: list[list[Choice]] = [[Choice.undefined(0)] for _ in questions]
     for places in row_blocks(torch.arange(len(held_out))):
         scores = scorer(places)
         scores = scores + shares.to(scores)
-        for found, (start, question) in zip(right, offsets(questions), strict=True):
-            answered = scores[:, start : start + question.choices].argmax(dim=1)
-            found[places] = (answered == question.labels[held_out[places]]).double()
-    return right
+        for parts, (start, question) in zip(found, offsets(questions), strict=True):
+            labels = question.labels[held_out[places]]
+            parts.append(Choice.of(scores[:, start : start + question.choices], labels))
+    return [Choice.joined(parts) for parts in found]
 
 
 def no_answers(request: ProbeRequest | None) -> dict[str, Answers]:
     """Answers where nothing was fitted: all NaN."""
     if request is None:
         return {}
-    undefined = torch.full((len(request.judged),), math.nan, dtype=torch.float64)
+    undefined = Choice.undefined(len(request.judged))
     return dict.fromkeys(request.questions, Answers(undefined, undefined, undefined))
 
 
@@ -171,17 +186,11 @@ def joined(
     if request is None or even is None or odd is None:
         return {}
     is_odd = folds[request.judged] == 1
-
-    def both(first: Tensor, second: Tensor) -> Tensor:
-        values = torch.empty(len(is_odd), dtype=torch.float64)
-        values[~is_odd], values[is_odd] = first, second
-        return values
-
     return {
         name: Answers(
-            both(found.whole, odd[name].whole),
-            both(found.seen, odd[name].seen),
-            both(found.null, odd[name].null),
+            Choice.woven(is_odd, found.by_whole, odd[name].by_whole),
+            Choice.woven(is_odd, found.by_seen, odd[name].by_seen),
+            Choice.woven(is_odd, found.by_null, odd[name].by_null),
         )
         for name, found in even.items()
     }
