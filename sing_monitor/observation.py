@@ -163,7 +163,7 @@ class Observation:
             feature_dim=feature_dim(snapshot),
             seen=snapshot.seen,
             request=self.request,
-            weighed=weighed_images(snapshot.folds, self.request.judged),
+            weighed=weighed_images(snapshot.folds, self.request.judged, snapshot.groups),
         )
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -62,6 +62,25 @@ class Kernel:
         """
         return (z.double() - fitted(x.double())) * self.scale[:, None]
 
+    def by_group(self, vectors: Tensor, chosen: Tensor, fitted: Tensor, groups: Tensor) -> Kernel:
+        """The same for images whose noise is that of their group: larger scales, where they are.
+
+        Copies in the fit make residuals smaller than images on their own do. Residuals
+        ``(I - S) G e`` of noise e of the groups G have the variance ``sum_g [(I - S) G]_ig^2``.
+
+        Args:
+            vectors: x of all images, (N, m).
+            chosen: the images i, (I,).
+            fitted: all images of the fit, (M,).
+            groups: of all images, (N,) int64.
+        """
+        names, place = groups[fitted].unique(return_inverse=True)
+        weights = self.of_rows(vectors, fitted).double()
+        sums = weights.new_zeros(len(names), len(chosen)).index_add(0, place, -weights)
+        own = torch.searchsorted(names, groups[chosen])
+        sums[own, torch.arange(len(chosen))] += 1
+        return replace(self, scale=torch.maximum(self.scale, sums.square().sum(dim=0).rsqrt()))
+
     def of_rows(self, vectors: Tensor, rows: Tensor) -> Tensor:
         """k(x_j, x_i) of some images, (B, I), in the precision of their vectors.
 
@@ -93,23 +112,48 @@ class Kernels:
     whole: tuple[Kernel, Kernel]
     seen: tuple[Kernel, Kernel] | None
 
+    def by_group(self, features: Tensor, seen: Tensor, folds: Tensor, groups: Tensor) -> Kernels:
+        """Those of images in groups, see :meth:`Kernel.by_group`.
 
-def weighed_images(folds: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Choose images whose weight is worked out, as many of either fold.
+        Args:
+            features: of all images, (N, m).
+            seen: their coordinates in the row space, (N, r).
+            folds: (N,) of 0 and 1.
+            groups: (N,) int64.
+        """
+
+        def both(kernels: tuple[Kernel, Kernel], vectors: Tensor) -> tuple[Kernel, Kernel]:
+            first, second = (
+                kernel.by_group(vectors, chosen, (folds != fold).nonzero().flatten(), groups)
+                for fold, (kernel, chosen) in enumerate(zip(kernels, self.rows, strict=True))
+            )
+            return first, second
+
+        of_seen = None if self.seen is None else both(self.seen, seen)
+        return Kernels(self.rows, both(self.whole, features), of_seen)
+
+
+def weighed_images(
+    folds: Tensor, rows: Tensor, groups: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Choose images whose weight is worked out, as many of either fold, by whole groups.
 
     Args:
         folds: of all images, (N,) of 0 and 1.
         rows: of the images to choose from, (J,).
+        groups: number of the group that an image belongs to, (N,) int64; None: its own.
 
     Returns:
         Rows of images that translator 0 and that translator 1 is fitted on, of fold 1 and of fold
-        0, in order; (I,) each, I at most ``MOST_IMAGES``.
+        0, in order; (I,) each, I at most ``MOST_IMAGES``. Of the last group some may be missing.
     """
     fitted = [rows[folds[rows] == fold] for fold in (1, 0)]
     wanted = min(MOST_IMAGES, *map(len, fitted))
     generator = torch.Generator().manual_seed(_SEED)
-    first, second = (
-        some[torch.randperm(len(some), generator=generator)[:wanted].sort().values]
-        for some in fitted
-    )
-    return first, second
+    chosen = []
+    for some in fitted:
+        own = torch.arange(len(some)) if groups is None else groups[some]
+        _, place = own.unique(return_inverse=True)
+        turn = torch.randperm(len(some), generator=generator)[place]
+        chosen.append(some[turn.argsort(stable=True)[:wanted].sort().values])
+    return chosen[0], chosen[1]

@@ -52,6 +52,28 @@ def test_scaled_residuals_vary_as_the_noise_does(samples: int, feature_dim: int)
     torch.testing.assert_close(residuals, (rest @ z) * kernel.scale[:, None])
 
 
+def test_copies_in_a_fit_are_scaled_as_one_image() -> None:
+    x, z = planted(30, 8)
+    groups, rows = torch.arange(30) // 5, torch.arange(30)
+    kernel = statistics_of(x, z).solve(0.1).kernel(x, rows)
+    grouped = kernel.by_group(x, rows, rows, 7 * groups)
+    rest = torch.eye(30, dtype=torch.float64) - kernel.translator(x)
+    shared = rest @ torch.nn.functional.one_hot(groups).double()
+    expected = torch.maximum(kernel.scale, shared.square().sum(dim=1).rsqrt())
+    torch.testing.assert_close(grouped.scale, expected)
+    assert (grouped.scale > kernel.scale).any()
+    alone = kernel.by_group(x, rows, rows, rows)
+    torch.testing.assert_close(alone.scale, kernel.scale)
+
+
+def test_groups_are_weighed_as_wholes() -> None:
+    folds, groups = torch.arange(900) // 10 % 2, torch.arange(900) // 10
+    for rows in weighed_images(folds, torch.arange(900), groups):
+        sizes = groups[rows].bincount()
+        assert sizes.sum() == MOST_IMAGES
+        assert sorted(sizes[sizes > 0].tolist())[1:] == [10] * (MOST_IMAGES // 10)
+
+
 def test_an_image_that_is_fitted_exactly_has_a_finite_scale() -> None:
     x, z = planted(8, 20)
     scale = statistics_of(x, z).solve(1e-12).kernel(x, torch.arange(8)).scale

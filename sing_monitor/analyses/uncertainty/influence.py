@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.analyses.parts.refits import hidden_key, questions, rereadings
-from sing_monitor.analyses.uncertainty.placing import placed
+from sing_monitor.analyses.uncertainty.placing import kernels_of, placed
 from sing_monitor.observation import Observation
 from sing_monitor.scores.angles import angle, unit
 from sing_monitor.scores.choices import Choice
@@ -31,7 +31,7 @@ def score_influences(observation: Observation) -> dict[str, Tensor]:
         By column of :func:`~sing_monitor.analyses.intervals.image_columns`, (N,) float64 each;
         none where a half of the probe is empty.
     """
-    fit, kernels = observation.fit, observation.fit.kernels
+    fit, kernels = observation.fit, kernels_of(observation, observation.fit)
     if kernels is None or fit.translators is None:
         return {}
     residuals = [

@@ -1,4 +1,4 @@
-"""Influences of either half of the probe, put at the images that have them."""
+"""How much fitted images weigh, and their influences, put at the images that have them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from sing_monitor.observation import Observation
+from sing_monitor.translate.cross_fit import CrossFit
 from sing_monitor.translate.kernel import Kernels
+
+
+def kernels_of(observation: Observation, fit: CrossFit) -> Kernels | None:
+    """How much images weigh in a fit, with their groups; None where nothing was fitted."""
+    snapshot = observation.snapshot
+    if fit.kernels is None or snapshot.groups is None:
+        return fit.kernels
+    return fit.kernels.by_group(snapshot.features, snapshot.seen, snapshot.folds, snapshot.groups)
 
 
 def placed(

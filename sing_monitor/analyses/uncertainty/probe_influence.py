@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from sing_monitor.analyses.uncertainty.placing import placed
+from sing_monitor.analyses.uncertainty.placing import kernels_of, placed
 from sing_monitor.observation import Observation
 from sing_monitor.scores.choices import Choice
 from sing_monitor.scores.influence import share_influence
@@ -19,7 +19,7 @@ def probe_influences(observation: Observation) -> dict[str, Tensor]:
         By column of :func:`~sing_monitor.analyses.intervals.probe_columns`, (J,) float64 each;
         none where a half of the probe is empty.
     """
-    kernels = observation.probes.kernels
+    kernels = kernels_of(observation, observation.probes)
     if kernels is None:
         return {}
     halves = [_half(observation, kernels, fold) for fold in (0, 1)]
