@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from sing_monitor.messages import duration
+from sing_monitor.translate.parts.probes import FEWEST_JUDGED, JUDGED_PRODUCTS
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS
 from sing_monitor.translate.reduced import is_worthwhile
 from sing_monitor.translate.ridge_sample import MAX_IMAGES
@@ -159,6 +160,12 @@ def _count(shape: Shape) -> tuple[float, float, float]:
         if shape.ridge == "auto":
             operations += 2 * (_EIGEN * wide**3 + 6 * wide**3)
     kept += _ALIVE * side**2 + 8 * wide * n + 6 * RANDOM_DRAWS * wide + 4 * MAX_IMAGES * wide
+    # Refits on both parts, and probes of the judged images.
+    judged = min(samples, max(FEWEST_JUDGED, JUDGED_PRODUCTS // (wide * max(classes, n))))
+    operations += samples * rank * (rank + 2 * classes) + 4 * wide * rank * n + 8 * rank**2 * n
+    solved = 2 * min(judged / 2, classes)
+    operations += solved * (4 * wide**2 + 6 * wide * rank) + 6 * judged * wide * classes
+    kept += 4 * wide * n + rank**2
     # Features, translations and the draws; collapse, predictions, readings, support, concepts.
     vectors = RANDOM_DRAWS * 2 + MAX_IMAGES * 8
     operations += 2 * wide * n * (samples + vectors)

@@ -30,9 +30,9 @@ from sing_monitor.translate.parts.scores import (
 from sing_monitor.translate.ridge import Statistics
 
 # Numbers multiplied for each judged image, times images: few enough to be cheap beside the fit.
-_PRODUCTS = 1_000_000_000
+JUDGED_PRODUCTS = 1_000_000_000
 # Images that are judged however dear they are.
-_FEWEST = 500
+FEWEST_JUDGED = 500
 # Spreads ids, or positions, evenly over 64 bits (Knuth 1973, Fibonacci hashing), as an int64.
 _SPREAD = 0x9E3779B97F4A7C15 - 2**64
 
@@ -94,7 +94,7 @@ def judged_images(ids: Tensor, folds: Tensor, numbers: int) -> Tensor:
     Returns:
         Rows in order, (J,); at least 500 where there are as many.
     """
-    wanted = max(_FEWEST, _PRODUCTS // max(numbers, 1))
+    wanted = max(FEWEST_JUDGED, JUDGED_PRODUCTS // max(numbers, 1))
     if len(ids) <= wanted:
         return torch.arange(len(ids))
     chosen = []

@@ -128,19 +128,16 @@ def _dual_scorers(
     questions: Sequence[Question],
     shares: Tensor,
 ) -> dict[str, Scorer]:
-    shift = fit.solution.shift
-    kernels = {
-        "whole": (whole.between, whole.across(replace(whole, rows=held_out, n=len(held_out))))
-    }
+    shift, of_held_out = fit.solution.shift, replace(whole, rows=held_out, n=len(held_out))
+    across = whole.across(of_held_out)
+    # Factors of X X' + lambda I, and products of the judged images with the fitted ones.
+    kernels = {"whole": (fit.solution.factor, across)}
     if fit.parts is not None:
-        seen, of_seen = fit.parts.seen, fit.parts.statistics
-        own, others = (
-            deviations(seen, of_seen.mean_x, rows).to(whole.between)
-            for rows in (fit.rows, held_out)
-        )
-        kernels["seen"] = own @ own.T, others @ own.T
-        between, across = (a - b for a, b in zip(kernels["whole"], kernels["seen"], strict=True))
-        kernels["null"] = between, across
+        seen, center = fit.parts.seen, fit.parts.statistics.mean_x
+        own, others = (deviations(seen, center, rows).to(across) for rows in (fit.rows, held_out))
+        of_null = factorize(whole.between - own @ own.T, shift) if shift > 0 else across
+        kernels["seen"] = fit.parts.solution.factor, others @ own.T
+        kernels["null"] = of_null, across - kernels["seen"][1]
     return {
         part: _kernel_scorer(*kernel, shift, fit.rows, questions, shares)
         for part, kernel in kernels.items()
@@ -148,7 +145,7 @@ def _dual_scorers(
 
 
 def _kernel_scorer(
-    between: Tensor,
+    factor: Tensor,
     across: Tensor,
     shift: float,
     rows: Tensor,
@@ -158,16 +155,16 @@ def _kernel_scorer(
     """Scores ``Y X' (X X' + lambda I)^-1`` times one-hot answers about their mean.
 
     Args:
-        between: X X' of the fitted images, (N, N).
+        factor: of X X' + lambda I of the fitted images, (N, N).
         across: products of the judged images with them, (J, N).
         shift: lambda; 0 for constant features.
         rows: indices of the fitted images, (N,).
         questions: about all images.
         shares: of the answers among the fitted images, (Q,).
     """
-    scores = between.new_zeros(len(shares), len(across))
+    scores = across.new_zeros(len(shares), len(across))
     if shift > 0:
-        weights = solved(factorize(between, shift), across.T)
+        weights = solved(factor, across.T)
         for start, question in offsets(questions):
             scores.index_add_(0, question.labels[rows] + start, weights)
         scores -= shares[:, None].to(scores) * weights.sum(dim=0)

@@ -108,8 +108,8 @@ def test_a_sample_of_the_images_is_judged_where_all_are_dear(
     snapshot = replace(world(0.5, 0.5, samples=800), embeddings=None)
     everywhere = Observation(snapshot, ridge=RIDGE).answers
     # Eight classes and two sides.
-    monkeypatch.setattr(probes, "_PRODUCTS", 200 * 16 * 10)
-    monkeypatch.setattr(probes, "_FEWEST", 10)
+    monkeypatch.setattr(probes, "JUDGED_PRODUCTS", 200 * 16 * 10)
+    monkeypatch.setattr(probes, "FEWEST_JUDGED", 10)
     some = Observation(snapshot, ridge=RIDGE)
     rows = some.request.judged
     assert len(rows) == 200

@@ -176,8 +176,8 @@ def test_a_sample_of_the_images_judges_the_null_part(monkeypatch: pytest.MonkeyP
     snapshot = world(0.5, 0.5, samples=800)
     whole = observe(snapshot, texts_of(snapshot), ridge=RIDGE)
     everywhere = whole.once(rereadings)["sing/"].null
-    monkeypatch.setattr(probes, "_PRODUCTS", 200 * 16 * 8)
-    monkeypatch.setattr(probes, "_FEWEST", 10)
+    monkeypatch.setattr(probes, "JUDGED_PRODUCTS", 200 * 16 * 8)
+    monkeypatch.setattr(probes, "FEWEST_JUDGED", 10)
     some = observe(snapshot, texts_of(snapshot), ridge=RIDGE)
     rows = some.judged(8)
     assert len(rows) == 200
