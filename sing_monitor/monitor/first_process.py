@@ -18,7 +18,7 @@ from sing_monitor.lightning_types import is_setup_fault
 from sing_monitor.messages import info, warn
 from sing_monitor.monitor.exchange import Outcome, Share
 from sing_monitor.monitor.model_capture import ModelCapture
-from sing_monitor.monitor.remarks import infos, notes, why_nothing
+from sing_monitor.monitor.remarks import infos, notes, translator_infos, why_nothing
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.no_trace import no_trace
 from sing_monitor.translate.cost import LONG, Shape, estimate, in_words, measure_speed
@@ -128,7 +128,7 @@ class ProbeAnalysis:
             findings.scalars,
             wanted=_pictured(findings),
             notes=notes(account, self.moment.epoch),
-            infos=infos(account),
+            infos=(*infos(account), *translator_infos(self.ridge, findings.scalars)),
             threshold=rows.threshold,
             seen=account.seen,
             poor_classes=poor_classes(findings.tables["classes"])

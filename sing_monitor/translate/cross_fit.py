@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -15,7 +15,21 @@ from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import deviations, row_blocks, working
 from sing_monitor.scores.pairs import CENTERED, PLAIN, Pair
-from sing_monitor.translate.ridge import Statistics, solution_dtype, statistics_of
+from sing_monitor.translate.ridge import (
+    Statistics,
+    halved_statistics_of,
+    solution_dtype,
+    statistics_of,
+)
+from sing_monitor.translate.ridge_curve import (
+    RHOS,
+    KeptRidge,
+    RidgeCurve,
+    errors_along,
+    lost_by_half,
+    r2_error,
+    sampled_errors,
+)
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
 from sing_monitor.translate.translator import LinearTranslator
 
@@ -61,6 +75,9 @@ class CrossFit:
         r2_null: R2 of a refit on the null-space part ``P_n f`` of the features alone, under the
             same penalty, held out; NaN where no head is known. Parts of a refit do not add up to
             :meth:`r2`.
+        curve: R2 along the ridge; None where it was not asked for.
+        lost_by_half: by how much R2 falls if the translator of fold 0 is fitted on half of its
+            images, under the same rho; NaN where it was not asked for.
     """
 
     translators: tuple[LinearTranslator, LinearTranslator] | None
@@ -70,6 +87,8 @@ class CrossFit:
     total: float = math.nan
     slopes: tuple[Tensor, Tensor] | None = None
     r2_null: float = math.nan
+    curve: RidgeCurve | None = None
+    lost_by_half: float = math.nan
 
     def translate(
         self,
@@ -155,6 +174,7 @@ def cross_fit(
     sample: tuple[Tensor, Tensor] | None = None,
     *,
     feature_dim: int | None = None,
+    curve: bool = False,
 ) -> CrossFit:
     """Fit two translators, each on one fold.
 
@@ -166,35 +186,58 @@ def cross_fit(
         geometry: of a head, for ``r2_null``.
         sample: feature vectors of fold 0 and of fold 1, each (..., m), for ``slopes``.
         feature_dim: how many features rho is relative to the mean variance of; None: m.
+        curve: whether to work out R2 along the ridge and with half of the images; a
+            :class:`KeptRidge` that costs too much is then chosen anew.
     """
     products = solution_dtype(ridge, features)
-    even, odd = (
-        statistics_of(
-            features, embeddings, (folds == fold).nonzero().flatten(), products, feature_dim
-        )
-        for fold in (0, 1)
-    )
+    rows = [(folds == fold).nonzero().flatten() for fold in (0, 1)]
+    even = statistics_of(features, embeddings, rows[0], products, feature_dim)
+    odd, half = halved_statistics_of(features, embeddings, rows[1], products, feature_dim)
     means = torch.stack([odd.mean_z, even.mean_z])
     if even.n == 0 or odd.n == 0:
         return CrossFit(None, folds, math.nan, means)
     rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
     vectors = (features[:0], features[:0]) if sample is None else sample
     first, second = (
-        _Half.of(*fold, rho, geometry, some)
+        _Half.of(*fold, rho, geometry, some, curve)
         for fold, some in zip(((odd, even), (even, odd)), vectors, strict=True)
     )
     total = first.total + second.total
     r2_null = _explained(first.error_null + second.error_null, total)
     if geometry is not None and geometry.null_dim == 0:
         r2_null = 0.0
-    return CrossFit(
-        (first.translator, second.translator),
+    translators = first.translator, second.translator
+    fit = CrossFit(
+        translators,
         folds,
-        rho,
+        float(rho),
         means,
         total,
         (first.slopes, second.slopes),
         r2_null,
+    )
+    if not curve:
+        return fit
+    found = RidgeCurve(
+        fit.ridge,
+        -(first.errors + second.errors) / (total if total > 0 else math.nan),
+        r2_error(
+            *sampled_errors(translators, means, rows, features, embeddings), len(folds)
+        ),
+    )
+    if isinstance(ridge, KeptRidge) and found.is_too_costly:
+        return cross_fit(
+            features,
+            embeddings,
+            folds,
+            "auto",
+            geometry,
+            sample,
+            feature_dim=feature_dim,
+            curve=True,
+        )
+    return replace(
+        fit, curve=found, lost_by_half=lost_by_half(half, first.translator, even, fit.ridge)
     )
 
 
@@ -206,6 +249,7 @@ class _Half:
     slopes: Tensor
     total: float
     error_null: float
+    errors: Tensor
 
     @classmethod
     def of(
@@ -215,13 +259,15 @@ class _Half:
         rho: float,
         geometry: HeadGeometry | None,
         sample: Tensor,
+        curve: bool,
     ) -> _Half:
         solution = fit.solve(rho)
         error_null = math.nan
         if geometry is not None and geometry.null_dim > 0:
             error_null = held_out.squared_error(solution.on_null_part(geometry))
         total = held_out.squared_deviation(solution.mean_z)
-        return cls(solution.translator, solution.slope(sample), total, error_null)
+        errors = errors_along(fit, solution, held_out) if curve else RHOS[:0]
+        return cls(solution.translator, solution.slope(sample), total, error_null, errors)
 
 
 def _explained(error: float, total: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -109,6 +109,31 @@ class DualStatistics(Moments):
         self.check_ridge(rho)
         return DualSolution(self, 0.0 if self.is_constant else self.shift(rho))
 
+    def part(self, places: Tensor) -> DualStatistics:
+        """Compute the statistics of some of these samples, without a look at their features.
+
+        Args:
+            places: numbers of the samples among these, (P,).
+        """
+        between = _centered(_centered(self.between[places][:, places]).T)
+        embeddings = self.embeddings[places]
+        rows, about = self.rows[places], _centered(embeddings)
+        return replace(
+            self,
+            n=len(places),
+            rows=rows,
+            mean_x=mean(self.features, rows),
+            mean_z=self.mean_z + embeddings.sum(dim=0).double() / max(len(places), 1),
+            between=between,
+            embeddings=about,
+            zz=energy(about),
+        )
+
+    def mixed(self, mix: Tensor) -> DualStatistics:
+        """The same samples with the embeddings ``Z mix``; see the primal form."""
+        mixed = self.embeddings @ mix.to(self.embeddings)
+        return replace(self, mean_z=self.mean_z @ mix, embeddings=mixed)
+
     @property
     def varying(self) -> float:
         """``sum |x - mean x|^2``."""
@@ -189,6 +214,10 @@ class DualSolution:
         twice = self.statistics.combined(solved(self._factor, self._coefficients))
         return -math.log(10) * self.shift * (away @ twice.T)
 
+    def inverse(self, x: Tensor) -> Tensor:
+        """``(X X' + lambda I)^-1 x`` of (N, k)."""
+        return solved(self._factor, x)
+
     def on_null_part(self, geometry: HeadGeometry) -> LinearTranslator:
         """Fit a translator with the same lambda to ``P_n x`` alone.
 
@@ -217,6 +246,11 @@ class DualSolution:
 
     def _through_means(self, weight: Tensor) -> LinearTranslator:
         return LinearTranslator(weight, self.mean_z - weight @ self.statistics.mean_x)
+
+
+def _centered(x: Tensor) -> Tensor:
+    """Rows (N, k) about their mean, also where there are none."""
+    return x - x.sum(dim=0) / max(len(x), 1)
 
 
 def _column_blocks(x: Tensor) -> Iterator[slice]:

@@ -14,7 +14,7 @@ from sing_monitor.analyses import analyze
 from sing_monitor.findings import Findings
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.translate import cross_fit
+from sing_monitor.translate import ridge as ridge_module
 from sing_monitor.translate.reduced import ReducedSnapshot, Span, feature_dim, reduced, whole
 from sing_monitor.translate.ridge import RidgeStatistics
 from tests.helpers import make_snapshot, make_texts, normal
@@ -32,7 +32,7 @@ def analyzed(
     head = HeadGeometry.from_weight(snapshot.weight + normal(*snapshot.weight.shape, seed=9))
     with pytest.MonkeyPatch.context() as patch:
         if not dual:
-            patch.setattr(cross_fit, "statistics_of", RidgeStatistics.of)
+            patch.setattr(ridge_module, "form_of", lambda _: RidgeStatistics)
         if not in_coordinates:
             patch.setattr(analyses, "reduced", lambda snapshot: snapshot)
         return analyze(replace(snapshot), make_texts(snapshot), ridge=ridge, previous_head=head)
