@@ -69,8 +69,9 @@ def analyze_ridge(observation: Observation) -> Findings:
     values: dict[str, dict[str, float]] = {
         column: dict.fromkeys(KEYS, math.nan) for column in columns
     }
-    low, high = (math.nan, math.nan) if fit.curve is None else fit.curve.ends
-    if fit.translators is not None and fit.slopes is not None:
+    low = high = math.nan
+    if fit.translators is not None and fit.slopes is not None and fit.curve is not None:
+        (low, high), steps = fit.curve.ends, fit.curve.steps_to_ends
         pairs = zip(fit.translators, sample.vectors, strict=True)
         translated = torch.cat([translator(vectors) for translator, vectors in pairs], dim=1)
         slopes = torch.cat(fit.slopes, dim=1)
@@ -83,8 +84,8 @@ def analyze_ridge(observation: Observation) -> Findings:
         values = {
             "value": _scored(observation, translated),
             "per_decade": {**slope, _RETENTION: math.nan},
-            "value_low": _scored(observation, at(math.log10(low / fit.ridge))),
-            "value_high": _scored(observation, at(math.log10(high / fit.ridge))),
+            "value_low": _scored(observation, at(steps[0])),
+            "value_high": _scored(observation, at(steps[1])),
         }
     table = DataFrame(values).rename_axis("key").reset_index()
     ridges = {"ridge": fit.ridge, "ridge_low": low, "ridge_high": high, "n": len(sample.rows)}

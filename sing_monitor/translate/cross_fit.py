@@ -25,7 +25,7 @@ from sing_monitor.translate.ridge_curve import (
     RHOS,
     KeptRidge,
     RidgeCurve,
-    errors_along,
+    along,
     lost_by_half,
     r2_error,
     sampled_errors,
@@ -224,6 +224,7 @@ def cross_fit(
         r2_error(
             *sampled_errors(translators, means, rows, features, embeddings), len(folds)
         ),
+        (first.steps + second.steps) / 2,
     )
     if isinstance(ridge, KeptRidge) and found.is_too_costly:
         return cross_fit(
@@ -250,6 +251,7 @@ class _Half:
     total: float
     error_null: float
     errors: Tensor
+    steps: Tensor
 
     @classmethod
     def of(
@@ -266,8 +268,8 @@ class _Half:
         if geometry is not None and geometry.null_dim > 0:
             error_null = held_out.squared_error(solution.on_null_part(geometry))
         total = held_out.squared_deviation(solution.mean_z)
-        errors = errors_along(fit, solution, held_out) if curve else RHOS[:0]
-        return cls(solution.translator, solution.slope(sample), total, error_null, errors)
+        errors, steps = along(fit, solution, held_out) if curve else (RHOS[:0], RHOS[:0])
+        return cls(solution.translator, solution.slope(sample), total, error_null, errors, steps)
 
 
 def _explained(error: float, total: float) -> float:

@@ -43,30 +43,43 @@ class RidgeCurve:
         rho: the ridge that is used.
         gains: R2 at each of ``RHOS``, less that at rho.
         error: standard error of R2 over images, the translators held as they are.
+        steps: how far to go along the derivative ``dT / d log10 rho`` at rho, in decades, to come
+            nearest to the translations at each of ``RHOS``.
     """
 
     rho: float
     gains: Tensor
     error: float
+    steps: Tensor
 
     @property
     def is_too_costly(self) -> bool:
         """Whether the best R2 exceeds that at rho by more than its standard error."""
         return float(self.gains.max()) > self.error
 
-    @cached_property
+    @property
     def ends(self) -> tuple[float, float]:
         """Smallest and largest rho whose R2 is within one standard error of the best.
 
         The one-standard-error rule (Breiman, Friedman, Olshen, Stone 1984, section 3.4.3). NaN
         where R2 is.
         """
-        inside = RHOS[self.gains >= self.gains.max() - self.error]
+        low, high = self._at_ends(RHOS)
+        return low, high
+
+    @property
+    def steps_to_ends(self) -> tuple[float, float]:
+        """``steps`` to both ends."""
+        low, high = self._at_ends(self.steps)
+        return low, high
+
+    def _at_ends(self, values: Tensor) -> tuple[float, float]:
+        inside = values[self.gains >= self.gains.max() - self.error]
         return (float(inside[0]), float(inside[-1])) if len(inside) else (math.nan, math.nan)
 
 
-def errors_along(fit: Statistics, solution: Solution, held_out: Statistics) -> Tensor:
-    """Held-out squared errors at each of ``RHOS``, less that of a solution: (R,) float64.
+def along(fit: Statistics, solution: Solution, held_out: Statistics) -> tuple[Tensor, Tensor]:
+    """Held-out squared errors at each of ``RHOS``, less that of a solution, and steps to them.
 
     With ``K = (X'X + lambda_0 I)^-1`` of the solution, any other lambda asks for
     ``K (I + (lambda - lambda_0) K)^-1 X'Z``, a smooth function of K, for which a few steps of
@@ -79,9 +92,13 @@ def errors_along(fit: Statistics, solution: Solution, held_out: Statistics) -> T
         fit: statistics of the images that the solution was fitted on.
         solution: at lambda_0.
         held_out: statistics of the other images, in the same form.
+
+    Returns:
+        Errors, and the steps along the derivative at lambda_0, in decades, that come nearest to
+        the held-out predictions; each (R,) float64.
     """
     if solution.shift == 0:
-        return torch.zeros_like(RHOS)
+        return torch.zeros_like(RHOS), torch.zeros_like(RHOS)
     mix = _mix(len(fit.mean_z), _FEW)
     targets = fit.xz if isinstance(fit, RidgeStatistics) else fit.embeddings
     start = targets @ mix.to(targets)
@@ -96,7 +113,11 @@ def errors_along(fit: Statistics, solution: Solution, held_out: Statistics) -> T
     weights = torch.einsum("qpk,rqk->qrp", vectors, values * scaled)
     errors = ((weights @ squares) * weights).sum(dim=2) - 2 * (weights @ products)[..., 0]
     total = errors.sum(dim=0)
-    return total[:-1] - total[-1]
+    away, at = weights[:, :-1] - weights[:, -1:], weights[:, -1:]
+    slope = -math.log(10) * solution.shift * at @ inner
+    image = (slope @ squares).transpose(1, 2)
+    steps = (away @ image).sum(dim=0) / (slope @ image).sum(dim=0)
+    return total[:-1] - total[-1], steps[:, 0].nan_to_num()
 
 
 def lost_by_half(

@@ -14,13 +14,14 @@ from sing_monitor.translate.ridge import RidgeStatistics
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
 from tests.helpers import normal
 
-# Images, features, mean and noise: fewer images a fold than features, in either form.
+# Images, features, mean and noise: fewer images a fold than features in either form, and more.
 SHAPES = [
     (24, 64, 1.5, 0.4),
     (200, 512, 0.0, 0.05),
     (300, 512, 3.0, 2.0),
     (300, 200, 1.0, 0.5),
     (500, 300, 1.0, 0.05),
+    (900, 200, 1.0, 0.05),
 ]
 
 
