@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -93,7 +94,8 @@ def translator_infos(
     from sing_monitor.analyses.translator import SATURATED, SATURATION
 
     found = []
-    if isinstance(ridge, KeptRidge) and scalars.get("translator/ridge", ridge) != ridge:
+    now = scalars.get("translator/ridge", math.nan)
+    if isinstance(ridge, KeptRidge) and math.isfinite(now) and now != ridge:
         found.append(
             "the ridge of the translator was chosen anew, for the one that was kept cost more than "
             "one standard error of held-out R2. translator/ridge shows where; degrees (AS, IS) "
@@ -102,9 +104,9 @@ def translator_infos(
     # NaN compares as false.
     if scalars.get(SATURATION, 1.0) < SATURATED:
         found.append(
-            f"{SATURATION} is below {SATURATED}: a translator fitted on half of the images explains "
-            "clearly less, so degrees (AS, IS) still grow with the number of validation images. "
-            "Compare only runs with probes of the same size; more images help."
+            f"{SATURATION} is below {SATURATED}: a translator fitted on half of the images "
+            "explains clearly less, so degrees (AS, IS) still grow with the number of validation "
+            "images. Compare only runs with probes of the same size; more images help."
         )
     return tuple(found)
 

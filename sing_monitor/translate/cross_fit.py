@@ -221,9 +221,7 @@ def cross_fit(
     found = RidgeCurve(
         fit.ridge,
         -(first.errors + second.errors) / (total if total > 0 else math.nan),
-        r2_error(
-            *sampled_errors(translators, means, rows, features, embeddings), len(folds)
-        ),
+        r2_error(*sampled_errors(translators, means, rows, features, embeddings), len(folds)),
         (first.steps + second.steps) / 2,
     )
     if isinstance(ridge, KeptRidge) and found.is_too_costly:
