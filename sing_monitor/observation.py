@@ -145,7 +145,7 @@ class Observation:
             self.geometry,
             self.sample.vectors,
             feature_dim=feature_dim(self.snapshot),
-            curve=True,
+            ids=self.snapshot.ids,
         )
 
     @cached_property

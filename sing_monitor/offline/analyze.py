@@ -119,7 +119,8 @@ def analyze(  # noqa: D417 - the options are documented by their names
         batch_adapter: turns a batch of another form into a :class:`Batch`, whose ``pictures`` are
             what the space sees where the model sees something else, such as 13 bands.
         ridge: of the translator, relative to the mean variance of the features; ``"auto"`` chooses
-            it at the first analyzed epoch and keeps it.
+            it at the first analyzed epoch and keeps it until it costs more than one standard error
+            of R2.
         n_images: how many images, those that moved most, are stored as thumbnails (with their
             nearest neighbors). 0: no picture leaves the process.
         invariance: what removing the null space must leave unchanged: ``"logits"``, as in the

@@ -174,7 +174,7 @@ def cross_fit(
     sample: tuple[Tensor, Tensor] | None = None,
     *,
     feature_dim: int | None = None,
-    curve: bool = False,
+    ids: Tensor | None = None,
 ) -> CrossFit:
     """Fit two translators, each on one fold.
 
@@ -186,20 +186,28 @@ def cross_fit(
         geometry: of a head, for ``r2_null``.
         sample: feature vectors of fold 0 and of fold 1, each (..., m), for ``slopes``.
         feature_dim: how many features rho is relative to the mean variance of; None: m.
-        curve: whether to work out R2 along the ridge and with half of the images; a
-            :class:`KeptRidge` that costs too much is then chosen anew.
+        ids: of the images, (N,) int64, to work out R2 along the ridge and with half of the images,
+            which a hash of them draws; a :class:`KeptRidge` that costs too much is then chosen
+            anew.
     """
     products = solution_dtype(ridge, features)
     rows = [(folds == fold).nonzero().flatten() for fold in (0, 1)]
     even = statistics_of(features, embeddings, rows[0], products, feature_dim)
-    odd, half = halved_statistics_of(features, embeddings, rows[1], products, feature_dim)
+    odd, half = halved_statistics_of(
+        features,
+        embeddings,
+        rows[1],
+        torch.arange(len(folds)) if ids is None else ids,
+        products,
+        feature_dim,
+    )
     means = torch.stack([odd.mean_z, even.mean_z])
     if even.n == 0 or odd.n == 0:
         return CrossFit(None, folds, math.nan, means)
     rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
     vectors = (features[:0], features[:0]) if sample is None else sample
     first, second = (
-        _Half.of(*fold, rho, geometry, some, curve)
+        _Half.of(*fold, rho, geometry, some, ids is not None)
         for fold, some in zip(((odd, even), (even, odd)), vectors, strict=True)
     )
     total = first.total + second.total
@@ -216,7 +224,7 @@ def cross_fit(
         (first.slopes, second.slopes),
         r2_null,
     )
-    if not curve:
+    if ids is None:
         return fit
     found = RidgeCurve(
         fit.ridge,
@@ -233,7 +241,7 @@ def cross_fit(
             geometry,
             sample,
             feature_dim=feature_dim,
-            curve=True,
+            ids=ids,
         )
     return replace(
         fit, curve=found, lost_by_half=lost_by_half(half, first.translator, even, fit.ridge)
@@ -259,14 +267,14 @@ class _Half:
         rho: float,
         geometry: HeadGeometry | None,
         sample: Tensor,
-        curve: bool,
+        has_curve: bool,
     ) -> _Half:
         solution = fit.solve(rho)
         error_null = math.nan
         if geometry is not None and geometry.null_dim > 0:
             error_null = held_out.squared_error(solution.on_null_part(geometry))
         total = held_out.squared_deviation(solution.mean_z)
-        errors, steps = along(fit, solution, held_out) if curve else (RHOS[:0], RHOS[:0])
+        errors, steps = along(fit, solution, held_out) if has_curve else (RHOS[:0], RHOS[:0])
         return cls(solution.translator, solution.slope(sample), total, error_null, errors, steps)
 
 

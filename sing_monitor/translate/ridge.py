@@ -30,8 +30,6 @@ from sing_monitor.translate.translator import LinearTranslator
 _CONDITION = 1e4
 # Number of images from which that eigenvalue is estimated.
 _SAMPLE = 512
-# Of the half of the samples.
-_SEED = 0
 # More rows at a time than elsewhere, because each time sums of m x m are updated.
 _ROWS = 1024
 
@@ -305,13 +303,19 @@ def halved_statistics_of(
     x: Tensor,
     z: Tensor,
     rows: Tensor,
+    ids: Tensor,
     products: torch.dtype = torch.float64,
     feature_dim: int | None = None,
 ) -> tuple[Statistics, Statistics]:
     """Compute statistics of some samples and of half of them, which costs next to nothing more.
 
-    The half is drawn at random from a fixed seed, so that no order of the samples matters.
-    Arguments as in :meth:`RidgeStatistics.of`.
+    Args:
+        x: features, (N, m).
+        z: raw image embeddings, not normalized, (N, n).
+        rows: indices of the samples.
+        ids: of all samples, (N,) int64; a hash of them draws the half, whatever the order.
+        products: as in :meth:`RidgeStatistics.of`.
+        feature_dim: as there.
 
     Returns:
         Those of all, and those of the half.
@@ -319,7 +323,7 @@ def halved_statistics_of(
     Raises:
         ValueError: as :meth:`RidgeStatistics.of`.
     """
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(_SEED))
+    order = _hashed(ids[rows]).argsort(stable=True)
     first, second = (places.sort().values for places in order.tensor_split(2))
     if form_of(x) is DualStatistics:
         everything = DualStatistics.of(x, z, rows, products, feature_dim)
@@ -328,6 +332,13 @@ def halved_statistics_of(
         RidgeStatistics.of(x, z, rows[places], products, feature_dim) for places in (first, second)
     )
     return half.joined(rest), half
+
+
+def _hashed(ids: Tensor) -> Tensor:
+    """Scatter int64 ids, also those that follow each other (splitmix64, Steele et al. 2014)."""
+    for factor in (-0x61C8864680B583EB, -0x40A7B892E31B1A47):
+        ids = (ids ^ (ids >> 30)) * factor
+    return ids ^ (ids >> 31)
 
 
 def form_of(x: Tensor) -> type[DualStatistics] | type[RidgeStatistics]:
