@@ -35,6 +35,9 @@ from sing_monitor.translate.translator import LinearTranslator
 
 logger = logging.getLogger(__name__)
 
+# Of more images than that, R2 along the ridge is certain enough from one translator.
+_BOTH_FOLDS = 4000
+
 
 @dataclass(frozen=True)
 class TranslatedPairs:
@@ -206,9 +209,10 @@ def cross_fit(
         return CrossFit(None, folds, math.nan, means)
     rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
     vectors = (features[:0], features[:0]) if sample is None else sample
+    curves = ids is not None, ids is not None and len(folds) <= _BOTH_FOLDS
     first, second = (
-        _Half.of(*fold, rho, geometry, some, ids is not None)
-        for fold, some in zip(((odd, even), (even, odd)), vectors, strict=True)
+        _Half.of(*fold, rho, geometry, some, has_curve)
+        for fold, some, has_curve in zip(((odd, even), (even, odd)), vectors, curves, strict=True)
     )
     total = first.total + second.total
     r2_null = _explained(first.error_null + second.error_null, total)
@@ -226,11 +230,13 @@ def cross_fit(
     )
     if ids is None:
         return fit
+    known = [each for each, has in zip((first, second), curves, strict=True) if has]
+    varying = sum(each.total for each in known)
     found = RidgeCurve(
         fit.ridge,
-        -(first.errors + second.errors) / (total if total > 0 else math.nan),
+        -torch.stack([each.errors for each in known]).sum(dim=0) / (varying or math.nan),
         r2_error(*sampled_errors(translators, means, rows, features, embeddings), len(folds)),
-        (first.steps + second.steps) / 2,
+        torch.stack([each.steps for each in known]).mean(dim=0),
     )
     if isinstance(ridge, KeptRidge) and found.is_too_costly:
         return cross_fit(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sing_monitor.translate import cross_fit as cross_fit_module
 from sing_monitor.translate import ridge_curve
 from sing_monitor.translate.cross_fit import CrossFit, cross_fit
 from sing_monitor.translate.ridge import RidgeStatistics, halved_statistics_of
@@ -62,6 +63,20 @@ def test_r2_along_the_ridge_is_that_of_explicit_fits(m: int, rho: float) -> None
         expected = explicit_r2(given, rho * 10**decades) - at
         if RHOS[0] <= rho * 10**decades <= RHOS[-1]:
             assert gain(curve, rho * 10**decades) == pytest.approx(expected, abs=tolerance)
+
+
+def test_of_many_images_one_translator_tells_the_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = world(samples=3000)
+    for ridge in (1e-5, 0.1):
+        monkeypatch.setattr(cross_fit_module, "_BOTH_FOLDS", 4000)
+        _, both = along(given, ridge)
+        monkeypatch.setattr(cross_fit_module, "_BOTH_FOLDS", 0)
+        _, one = along(given, ridge)
+        assert not torch.equal(one.gains, both.gains)
+        # By a fraction of the standard error, and of a decade.
+        assert float(one.gains.max() - both.gains.max()) == pytest.approx(0, abs=0.4 * both.error)
+        for end, expected in zip(one.ends, both.ends, strict=True):
+            assert math.log10(end) == pytest.approx(math.log10(expected), abs=0.1)
 
 
 def test_the_best_is_seen_from_afar() -> None:
