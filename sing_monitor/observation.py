@@ -43,7 +43,9 @@ class Observation:
         snapshot: head, features (N, m), labels (N,) and embeddings (N, n) of one validation.
         texts: embeddings of the class texts, in the order of the head's rows, and optionally of
             concepts and of the values of annotated attributes. None: nothing is translated.
-        ridge: rho of the translator, or ``"auto"`` to choose it by held-out R2.
+        ridge: rho of the translator, or ``"auto"`` to choose it by held-out R2. A
+            :class:`~sing_monitor.translate.ridge_curve.KeptRidge` is chosen anew if it costs more
+            than one standard error of R2.
         previous_head: the last analyzed head, or None.
         seed: of the random subspaces and of the random perturbations.
         n_images: for how many images, those that moved most, neighbors are looked up.
@@ -164,6 +166,7 @@ class Observation:
             seen=snapshot.seen,
             request=self.request,
             weighed=weighed_images(snapshot.folds, self.request.judged, snapshot.groups),
+            ids=(snapshot.ids if snapshot.groups is None else snapshot.groups) if sample else None,
         )
 
     @cached_property

@@ -91,8 +91,9 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
         tooltip=tooltip,
     )
     tick = base.transform_filter("isValid(datum.random)").mark_tick(thickness=2, size=20, clip=True)
-    sure = base.transform_filter("isValid(datum.low)")
-    ends = {"x": alt.X("low:Q", title=None), "x2": alt.X2("high:Q")}
+    sure = base.transform_filter("isValid(datum.low)").encode(
+        x=alt.X("low:Q", title=None), x2=alt.X2("high:Q")
+    )
     thin = base.transform_filter("isValid(datum.thin_low)").encode(
         x=alt.X("thin_low:Q", title=None), x2=alt.X2("thin_high:Q")
     )
@@ -105,7 +106,7 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
         layer=[
             bar,
             *_on_both_backgrounds(thin if values["thin_low"].notna().any() else None, 0.75),
-            *_on_both_backgrounds(sure.encode(**ends), 1.5),
+            *_on_both_backgrounds(sure, 1.5),
             tick.encode(x=alt.X("random:Q"), color=alt.ColorValue(RANDOM_COLOR)),
             number.encode(text="text:N", color=alt.ColorValue(RANDOM_COLOR)),
             far.encode(color=alt.ColorValue(RANDOM_COLOR)),

@@ -19,7 +19,13 @@ from sing_monitor.lightning_types import is_setup_fault
 from sing_monitor.messages import info, warn
 from sing_monitor.monitor.exchange import Outcome, Share
 from sing_monitor.monitor.model_capture import ModelCapture
-from sing_monitor.monitor.remarks import doubts_of_copies, infos, notes, why_nothing
+from sing_monitor.monitor.remarks import (
+    doubts_of_copies,
+    infos,
+    notes,
+    translator_infos,
+    why_nothing,
+)
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.no_trace import no_trace
 from sing_monitor.translate.cost import LONG, Shape, estimate, in_words, measure_speed
@@ -133,7 +139,7 @@ class ProbeAnalysis:
                 *notes(account, self.moment.epoch),
                 *doubts_of_copies(findings.scalars, has_groups=rows.groups is not None),
             ),
-            infos=infos(account),
+            infos=(*infos(account), *translator_infos(self.ridge, findings.scalars)),
             threshold=rows.threshold,
             seen=account.seen,
             poor_classes=poor_classes(findings.tables["classes"])

@@ -32,6 +32,7 @@ from sing_monitor.monitor.validation import Moment, Source
 from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
+from sing_monitor.translate.ridge_curve import KeptRidge
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings
@@ -319,7 +320,7 @@ class Monitor:
     def _analysis(self) -> ProbeAnalysis:
         state, ridge = self.state, self._options.ridge
         if ridge == "auto" and state.ridge is not None:
-            ridge = state.ridge
+            ridge = KeptRidge(state.ridge)
         return ProbeAnalysis(
             self._moment,
             ridge=ridge,

@@ -95,7 +95,8 @@ class AnalysisOptions:
     ridge: float | Literal["auto"] = option(
         "auto",
         'of the translator, relative to the mean variance of the features; ``"auto"`` chooses it '
-        "at the first analyzed epoch and keeps it.",
+        "at the first analyzed epoch and keeps it until it costs more than one standard error of "
+        "R2.",
     )
     n_images: int = option(
         64,

@@ -122,7 +122,8 @@ def analyze(  # noqa: D417 - the options are documented by their names
             attribute of an object): object, patient, video, source file. Images of a group stay on
             one side of every translator. Needed where an image has near copies among the others.
         ridge: of the translator, relative to the mean variance of the features; ``"auto"`` chooses
-            it at the first analyzed epoch and keeps it.
+            it at the first analyzed epoch and keeps it until it costs more than one standard error
+            of R2.
         n_images: how many images, those that moved most, are stored as thumbnails (with their
             nearest neighbors). 0: no picture leaves the process.
         invariance: what removing the null space must leave unchanged: ``"logits"``, as in the

@@ -24,7 +24,9 @@ _SECONDS_OF_CALLS = 0.1
 # Numbers of each image that are worked on, times the embedding size.
 _PASSES = 80
 # Matrices that are products of the features with each other, alive at a time.
-_ALIVE = 6
+_ALIVE = 7
+# Vectors that R2 along the ridge, and with half of the images, multiplies with such a matrix.
+_ALONG = 1700
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,14 @@ def _count(shape: Shape) -> tuple[float, float, float]:
     if samples < m:
         half = samples / 2
         operations += 2 * (half**2 * wide + half**3 / 3 + 6 * half * n * wide + half**2 * n)
+        operations += _ALONG * half**2
         side = half
         if shape.ridge == "auto":
             operations += 2 * (2 * half**2 * wide + _EIGEN * half**3 + 6 * half**3)
     else:
         operations += samples * wide * (wide + 2 * n) + 2 * (wide**3 / 3 + 3 * wide**2 * n)
         operations += 2 * (wide**2 * (rank + 4 * MAX_IMAGES) + wide * rank**2)
+        operations += wide**3 / 3 + _ALONG * wide**2
         side = wide
         if shape.ridge == "auto":
             operations += 2 * (_EIGEN * wide**3 + 6 * wide**3)

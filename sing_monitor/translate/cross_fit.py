@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -24,11 +24,28 @@ from sing_monitor.translate.parts.probes import (
     toward,
 )
 from sing_monitor.translate.parts.request import PartAnswers, PartRequest
-from sing_monitor.translate.ridge import Statistics, solution_dtype, statistics_of
+from sing_monitor.translate.precision import solution_dtype
+from sing_monitor.translate.ridge import (
+    Statistics,
+    halved_statistics_of,
+    statistics_of,
+)
+from sing_monitor.translate.ridge_curve import (
+    RHOS,
+    KeptRidge,
+    RidgeCurve,
+    along,
+    lost_by_half,
+    r2_error,
+    sampled_errors,
+)
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
 from sing_monitor.translate.translator import LinearTranslator
 
 logger = logging.getLogger(__name__)
+
+# Of more images than that, R2 along the ridge is certain enough from one translator.
+_BOTH_FOLDS = 4000
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,9 @@ class CrossFit:
         answers: of the probes, by question, (J,) in the order of the judged images.
         kernels: how much some images weigh in the fits; None where it was not asked for, or a fold
             is empty.
+        curve: R2 along the ridge; None where it was not asked for.
+        lost_by_half: by how much R2 falls if the translator of fold 0 is fitted on half of its
+            images, under the same rho; NaN where it was not asked for.
     """
 
     translators: tuple[LinearTranslator, LinearTranslator] | None
@@ -91,6 +111,8 @@ class CrossFit:
     null: tuple[LinearTranslator, LinearTranslator] | None = None
     answers: Mapping[str, Answers] = field(default_factory=dict)
     kernels: Kernels | None = None
+    curve: RidgeCurve | None = None
+    lost_by_half: float = math.nan
 
     def translate(
         self,
@@ -179,6 +201,7 @@ def cross_fit(
     seen: Tensor | None = None,
     request: ProbeRequest | None = None,
     weighed: tuple[Tensor, Tensor] | None = None,
+    ids: Tensor | None = None,
 ) -> CrossFit:
     """Fit two translators, each on one fold.
 
@@ -195,11 +218,20 @@ def cross_fit(
             on both parts.
         request: what probes are asked, which read the same parts; None: nothing.
         weighed: :func:`weighed_images`, for ``kernels``; None: none.
+        ids: of the images, (N,) int64, to work out R2 along the ridge and with half of the images,
+            which a hash of them draws; a :class:`KeptRidge` that costs too much is then chosen
+            anew.
     """
     products = solution_dtype(ridge, features)
     halves = [(folds == fold).nonzero().flatten() for fold in (0, 1)]
-    even, odd = (
-        statistics_of(features, embeddings, half, products, feature_dim) for half in halves
+    even = statistics_of(features, embeddings, halves[0], products, feature_dim)
+    odd, half = halved_statistics_of(
+        features,
+        embeddings,
+        halves[1],
+        torch.arange(len(folds)) if ids is None else ids,
+        products,
+        feature_dim,
     )
     means = torch.stack([odd.mean_z, even.mean_z])
     # A single image, or several that are alike, tell nothing of how features translate.
@@ -208,18 +240,20 @@ def cross_fit(
     rho = _chosen_ridge((even, odd), features, halves, request) if ridge == "auto" else ridge
     vectors = (features[:0], features[:0]) if sample is None else sample
     asked = PartRequest.of((even, odd), features, halves, geometry, seen, request, weighed)
+    curves = ids is not None, ids is not None and len(folds) <= _BOTH_FOLDS
     first, second = (
-        _Half.of((even, odd), held_out, rho, geometry, some, asked)
-        for held_out, some in enumerate(vectors)
+        _Half.of((even, odd), held_out, rho, geometry, some, asked, has_curve)
+        for held_out, (some, has_curve) in enumerate(zip(vectors, curves, strict=True))
     )
     total = first.total + second.total
     r2_null = _explained(first.error_null + second.error_null, total)
     if geometry is not None and geometry.null_dim == 0:
         r2_null = 0.0
-    return CrossFit(
-        (first.translator, second.translator),
+    translators = first.translator, second.translator
+    fit = CrossFit(
+        translators,
         folds,
-        rho,
+        float(rho),
         means,
         total,
         (first.slopes, second.slopes),
@@ -229,6 +263,33 @@ def cross_fit(
         _both(first.parts.null, second.parts.null),
         joined(request, folds, first.parts.answers, second.parts.answers),
         _kernels(weighed, first, second),
+    )
+    if ids is None:
+        return fit
+    known = [each for each, has in zip((first, second), curves, strict=True) if has]
+    varying = sum(each.total for each in known)
+    found = RidgeCurve(
+        fit.ridge,
+        -torch.stack([each.errors for each in known]).sum(dim=0) / (varying or math.nan),
+        r2_error(*sampled_errors(translators, means, halves, features, embeddings), len(folds)),
+        torch.stack([each.steps for each in known]).mean(dim=0),
+    )
+    if isinstance(ridge, KeptRidge) and found.is_too_costly:
+        return cross_fit(
+            features,
+            embeddings,
+            folds,
+            "auto",
+            geometry,
+            sample,
+            feature_dim=feature_dim,
+            seen=seen,
+            request=request,
+            weighed=weighed,
+            ids=ids,
+        )
+    return replace(
+        fit, curve=found, lost_by_half=lost_by_half(half, first.translator, even, fit.ridge)
     )
 
 
@@ -242,6 +303,8 @@ class _Half:
     error_null: float
     parts: PartAnswers
     kernel: Kernel | None
+    errors: Tensor
+    steps: Tensor
 
     @classmethod
     def of(
@@ -252,6 +315,7 @@ class _Half:
         geometry: HeadGeometry | None,
         sample: Tensor,
         request: PartRequest,
+        has_curve: bool,
     ) -> _Half:
         """Fit one fold, and judge it on the other, whose number is given."""
         fit, other = folds[1 - held_out], folds[held_out]
@@ -262,7 +326,9 @@ class _Half:
             error_null = other.squared_error(null)
         total = other.squared_deviation(solution.mean_z)
         kernel = request.kernel(solution, held_out)
-        return cls(solution.translator, solution.slope(sample), total, error_null, parts, kernel)
+        errors, steps = along(fit, solution, other) if has_curve else (RHOS[:0], RHOS[:0])
+        slopes = solution.slope(sample)
+        return cls(solution.translator, slopes, total, error_null, parts, kernel, errors, steps)
 
 
 def _kernels(rows: tuple[Tensor, Tensor] | None, first: _Half, second: _Half) -> Kernels | None:

@@ -120,6 +120,31 @@ class DualStatistics(Moments):
         away = deviations(seen, center, rows).to(self.between)
         return replace(self, features=seen, mean_x=center, between=away @ away.T)
 
+    def part(self, places: Tensor) -> DualStatistics:
+        """Compute the statistics of some of these samples, without a look at their features.
+
+        Args:
+            places: numbers of the samples among these, (P,).
+        """
+        between = _centered(_centered(self.between[places][:, places]).T)
+        embeddings = self.embeddings[places]
+        rows, about = self.rows[places], _centered(embeddings)
+        return replace(
+            self,
+            n=len(places),
+            rows=rows,
+            mean_x=mean(self.features, rows),
+            mean_z=self.mean_z + embeddings.sum(dim=0).double() / max(len(places), 1),
+            between=between,
+            embeddings=about,
+            zz=energy(about),
+        )
+
+    def mixed(self, mix: Tensor) -> DualStatistics:
+        """The same samples with the embeddings ``Z mix``; see the primal form."""
+        mixed = self.embeddings @ mix.to(self.embeddings)
+        return replace(self, mean_z=self.mean_z @ mix, embeddings=mixed)
+
     @property
     def varying(self) -> float:
         """``sum |x - mean x|^2``."""
@@ -220,6 +245,10 @@ class DualSolution:
             left = self.shift**2 * (inverse - inverse.mean(dim=0)).double().square().sum(dim=0)
         return Kernel.of(weight, own.mean_x, own.n, left)
 
+    def inverse(self, x: Tensor) -> Tensor:
+        """``(X X' + lambda I)^-1 x`` of (N, k)."""
+        return solved(self.factor, x)
+
     def on_null_part(self, geometry: HeadGeometry) -> LinearTranslator:
         """Fit a translator with the same lambda to ``P_n x`` alone.
 
@@ -249,6 +278,11 @@ class DualSolution:
 
     def _through_means(self, weight: Tensor) -> LinearTranslator:
         return LinearTranslator(weight, self.mean_z - weight @ self.statistics.mean_x)
+
+
+def _centered(x: Tensor) -> Tensor:
+    """Rows (N, k) about their mean, also where there are none."""
+    return x - x.sum(dim=0) / max(len(x), 1)
 
 
 def _column_blocks(x: Tensor) -> Iterator[slice]:

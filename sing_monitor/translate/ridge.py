@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,8 +20,10 @@ from sing_monitor.row_blocks import (
     mirrored,
     working,
 )
+from sing_monitor.space.fingerprints import mix64
 from sing_monitor.translate.dual_ridge import DualSolution, DualStatistics
 from sing_monitor.translate.kernel import Kernel
+from sing_monitor.translate.precision import solution_dtype
 from sing_monitor.translate.ridge_parts import (
     Moments,
     NullInverse,
@@ -33,11 +34,6 @@ from sing_monitor.translate.ridge_parts import (
 )
 from sing_monitor.translate.translator import LinearTranslator
 
-# Largest eigenvalue of X'X over lambda up to which single precision is enough: there it changes
-# mean scores by about 0.001 degrees at most, and at 1e6 by up to a tenth.
-_CONDITION = 1e4
-# Number of images from which that eigenvalue is estimated.
-_SAMPLE = 512
 # More rows at a time than elsewhere, because each time sums of m x m are updated.
 _ROWS = 1024
 
@@ -105,6 +101,10 @@ class RidgeSolution:
         # By Jensen's inequality it is at least the square of 1 - k_ii; rounding may say otherwise.
         least = outside.clamp(min=NOISE).square()
         return Kernel.of(weight, self.mean_x, self.samples, torch.maximum(left, least))
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """``(X'X + lambda I)^-1 x`` of (m, k)."""
+        return backward(self.factor, forward(self.factor, x))
 
     def on_null_part(
         self, geometry: HeadGeometry, inverse: NullInverse | None = None
@@ -176,15 +176,16 @@ class RidgeStatistics(Moments):
     ) -> RidgeStatistics:
         """Compute the statistics of some samples.
 
-        Products of a thousand rows at a time are added up in the precision of the solution, and
-        products with embeddings in the precision of the features.
+        Products of a thousand rows at a time are worked out and added up in the precision of the
+        solution. That holds for X'Z as for X'X: what rounding leaves of it outside the span of the
+        features is divided by lambda alone.
 
         Args:
             x: features, (N, m).
             z: raw image embeddings, not normalized, (N, n).
             rows: indices of the samples; None: all.
-            products: precision of the features' products with each other and of the solution, see
-                :func:`solution_dtype`.
+            products: precision of the features' products, with each other and with embeddings, and
+                of the solution, see :func:`solution_dtype`.
             feature_dim: number of features over which the variance is averaged; None: m.
 
         Raises:
@@ -198,9 +199,10 @@ class RidgeStatistics(Moments):
         for some in rows.split(_ROWS):
             block_x = deviations(x, mean_x, some)
             block_z = deviations(z.index_select(0, some).to(block_x), mean_z)
-            add_gram(xx, block_x.to(products))
-            zx += block_z.T @ block_x
             zz += energy(block_z)
+            block_x = block_x.to(products)
+            add_gram(xx, block_x)
+            zx += block_z.to(products).T @ block_x
         return cls(
             len(rows),
             mean_x,
@@ -211,6 +213,32 @@ class RidgeStatistics(Moments):
             working(x[:0]).dtype,
             feature_dim or x.shape[1],
         )
+
+    def joined(self, other: RidgeStatistics) -> RidgeStatistics:
+        """Compute the statistics of these samples and of others together, without a look at either.
+
+        Moments about the common mean, from those about two means (Chan, Golub, LeVeque 1979).
+        """
+        n = self.n + other.n
+        weight, share = self.n * other.n / max(n, 1), other.n / max(n, 1)
+        away_x, away_z = other.mean_x - self.mean_x, other.mean_z - self.mean_z
+        between_x, between_z = away_x.to(self.xx), away_z.to(self.xx)
+        return replace(
+            self,
+            n=n,
+            mean_x=self.mean_x + share * away_x,
+            mean_z=self.mean_z + share * away_z,
+            xx=(self.xx + other.xx).addr_(between_x, between_x, alpha=weight),
+            xz=(self.xz + other.xz).addr_(between_x, between_z, alpha=weight),
+            zz=self.zz + other.zz + weight * energy(away_z),
+        )
+
+    def mixed(self, mix: Tensor) -> RidgeStatistics:
+        """The same samples with the embeddings ``Z mix``, for a mix (n, q) with ``E mix mix' = I``.
+
+        ``zz`` stays that of the embeddings themselves, so that errors are right but for a constant.
+        """
+        return replace(self, mean_z=self.mean_z @ mix, xz=self.xz @ mix.to(self.xz))
 
     def solve(self, rho: float) -> RidgeSolution:
         """Solve ``A = Cov_zx (Cov_xx + rho tr(Cov_xx)/m I)^-1``, ``c = z - A x``.
@@ -267,33 +295,6 @@ class RidgeStatistics(Moments):
         return float(self.xx.trace())
 
 
-def solution_dtype(ridge: float | Literal["auto"], features: Tensor) -> torch.dtype:
-    """Choose the dtype in which features are multiplied and translators are solved.
-
-    The smaller the ridge is beside the features' largest variance, the more their last digits
-    count. For ``"auto"``, whose ridge is still unknown, it is double precision.
-
-    Args:
-        ridge: rho, or ``"auto"``.
-        features: (N, m), in single or double precision.
-    """
-    if ridge == "auto" or working(features[:0]).dtype == torch.float64:
-        return torch.float64
-    some = features[:: -(-len(features) // _SAMPLE) or 1]
-    away = deviations(some, mean(some, all_rows(some)))
-    # Few images overestimate the largest variance, which is the safe side.
-    is_benign = _largest_square(away) * away.shape[1] <= _CONDITION * ridge * energy(away)
-    return away.dtype if is_benign else torch.float64
-
-
-def _largest_square(x: Tensor) -> float:
-    """Estimate the squared largest singular value of (N, m) to 10 or 20 %, by power iteration."""
-    direction = x.abs().sum(dim=0)
-    for _ in range(8):
-        direction = x.T @ (x @ (direction / torch.linalg.vector_norm(direction)))
-    return float(torch.linalg.vector_norm(direction))
-
-
 Statistics = RidgeStatistics | DualStatistics
 Solution = RidgeSolution | DualSolution
 
@@ -314,8 +315,47 @@ def statistics_of(
         ValueError: as :meth:`RidgeStatistics.of`.
     """
     check_samples(x, z)
-    form = DualStatistics if x.shape[0] < x.shape[1] else RidgeStatistics
-    return form.of(x, z, rows, products, feature_dim)
+    return form_of(x).of(x, z, rows, products, feature_dim)
+
+
+def halved_statistics_of(
+    x: Tensor,
+    z: Tensor,
+    rows: Tensor,
+    ids: Tensor,
+    products: torch.dtype = torch.float64,
+    feature_dim: int | None = None,
+) -> tuple[Statistics, Statistics]:
+    """Compute statistics of some samples and of half of them, which costs next to nothing more.
+
+    Args:
+        x: features, (N, m).
+        z: raw image embeddings, not normalized, (N, n).
+        rows: indices of the samples.
+        ids: of all samples, (N,) int64; a hash of them draws the half, whatever the order.
+        products: as in :meth:`RidgeStatistics.of`.
+        feature_dim: as there.
+
+    Returns:
+        Those of all, and those of the half.
+
+    Raises:
+        ValueError: as :meth:`RidgeStatistics.of`.
+    """
+    order = mix64(ids[rows]).argsort(stable=True)
+    first, second = (places.sort().values for places in order.tensor_split(2))
+    if form_of(x) is DualStatistics:
+        everything = DualStatistics.of(x, z, rows, products, feature_dim)
+        return everything, everything.part(first)
+    half, rest = (
+        RidgeStatistics.of(x, z, rows[places], products, feature_dim) for places in (first, second)
+    )
+    return half.joined(rest), half
+
+
+def form_of(x: Tensor) -> type[DualStatistics] | type[RidgeStatistics]:
+    """The smaller form for features (N, m)."""
+    return DualStatistics if x.shape[0] < x.shape[1] else RidgeStatistics
 
 
 def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTranslator:
