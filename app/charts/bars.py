@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -92,7 +93,7 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
     )
     tick = base.transform_filter("isValid(datum.random)").mark_tick(thickness=2, size=20, clip=True)
     sure = base.transform_filter("isValid(datum.low)")
-    ends = {"x": alt.X("low:Q", title=None), "x2": alt.X2("high:Q")}
+    ends: dict[str, Any] = {"x": alt.X("low:Q", title=None), "x2": alt.X2("high:Q")}
     thin = base.transform_filter("isValid(datum.thin_low)").encode(
         x=alt.X("thin_low:Q", title=None), x2=alt.X2("thin_high:Q")
     )
