@@ -146,16 +146,21 @@ class Alert:
         return f"{self.message} (Epoch {epoch}: {found}. Alert {self.name!r}.)"
 
 
-def _hidden_from_the_head(key: str) -> tuple[Alert, ...]:
-    """The default rules on the metric that says which share of the images hides its class."""
+def _hidden_from_the_head(key: str, table: str) -> tuple[Alert, ...]:
+    """The default rules on the metric that says which share of the images hides its class.
+
+    Args:
+        key: of the metric.
+        table: that names the hidden classes.
+    """
     hides = surely_above(key, 0.2)
     return (
         Alert(
             "class_hidden",
             (hides,),
-            "For two analysed epochs more than a fifth of the images have told their class only in "
+            "For two analyzed epochs more than a fifth of the images have told their class only in "
             "what the head cannot see: the features know more of the classes than the head reads. "
-            "The table of classes says which are hidden.",
+            f"The table {table} says which are hidden.",
             from_epoch=6,
             epochs=2,
         ),
@@ -170,9 +175,9 @@ def _hidden_from_the_head(key: str) -> tuple[Alert, ...]:
     )
 
 
-DEFAULT_ALERTS = _hidden_from_the_head("sing/class_hidden")
+DEFAULT_ALERTS = _hidden_from_the_head("sing/class_hidden", "classes")
 # Of a run without a semantic space: linear probes of the labels say the same.
-DEFAULT_ALERTS_WITHOUT_SPACE = _hidden_from_the_head("probe/class_hidden")
+DEFAULT_ALERTS_WITHOUT_SPACE = _hidden_from_the_head("probe/class_hidden", "probe_classes")
 # Rules to ask for by name.
 FURTHER_ALERTS = (
     Alert(
