@@ -92,8 +92,8 @@ def test_a_fold_of_hardly_any_image_breaks_nothing(ids: torch.Tensor) -> None:
 def test_probes_that_judge_some_images_have_influences_on_these(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(probes, "_FEWEST", 50)
-    monkeypatch.setattr(probes, "_PRODUCTS", 1)
+    monkeypatch.setattr(probes, "FEWEST_JUDGED", 50)
+    monkeypatch.setattr(probes, "JUDGED_PRODUCTS", 1)
     observation = observed(make_snapshot(samples=90, noise=2.0))
     judged = observation.request.judged
     found = probe_influences(observation)["probe/class_hidden"]
