@@ -75,11 +75,16 @@ class DigitClassifier(L.LightningModule):
 
 
 def with_attributes(batch: dict[str, Tensor]) -> Batch:
-    """Hand the true ink and background over, so that the monitor can ask what became of them."""
+    """Hand the true ink and background over, so that the monitor can ask what became of them.
+
+    Each digit is shown several times: pictures of one digit are a group, and no translator is
+    judged on a digit that it was fitted on.
+    """
     return Batch(
         batch["image"],
         batch["label"],
         {"colour": (batch["colour"], COLOURS), "background": (batch["background"], BACKGROUNDS)},
+        group=batch["digit"],
     )
 
 

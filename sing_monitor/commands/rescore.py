@@ -118,11 +118,13 @@ def _rescore(arguments: argparse.Namespace) -> None:
 
 
 def _line(rescored: Rescored, run_id: str) -> str:
+    from sing_monitor.headline import interval_ends
     from sing_monitor.monitor.summary import summary
 
     source = rescored.source
     place = f"epoch {source.snapshot.epoch}, {len(source.snapshot):,} images"
-    return f"{rescored.run_name!r} ({run_id}), {place}: {summary(rescored.findings.scalars)}"
+    said = summary(rescored.findings.scalars, interval_ends(rescored.findings.tables))
+    return f"{rescored.run_name!r} ({run_id}), {place}: {said}"
 
 
 def _common_ridge(sources: Sequence[Source]) -> float:

@@ -28,7 +28,7 @@ def test_keys_the_app_names_are_in_the_catalogue() -> None:
         *evolution_controls.EARLIER,
         *evolution_controls.EARLIER_WITHOUT_SPACE,
         *(key for keys in runs_table.HEADLINES.values() for key in keys),
-        *(degrees.RIDGE, degrees.SAMPLES),
+        *(degrees.RIDGE, degrees.SAMPLES, degrees.SATURATION),
         *runs_table.SCORES,
         *runs_table.HEAD,
         *runs_table.CURVES,
