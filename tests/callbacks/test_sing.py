@@ -369,7 +369,7 @@ class Doubled(tiny.Blobs):
 
 
 def test_a_head_without_null_space_says_so(tmp_path: Path) -> None:
-    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(3), nn.ReLU(), nn.Linear(3, 4))
+    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(3), nn.Tanh(), nn.Linear(3, 4))
     network(torch.zeros(1, 3, tiny.SIDE, tiny.SIDE))
     trainer = tiny.trainer(tmp_path, tiny.callback(), max_epochs=1)
     data = tiny.loader(tiny.Blobs())
