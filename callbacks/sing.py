@@ -67,8 +67,12 @@ class SINGCallback(Callback):
             timm's prefetching loader, and images in [0, 1]. Numbers above 1 count in 0..255.
         batch_adapter: turns a batch of another form into a :class:`Batch`, whose ``pictures`` are
             what the space sees where the model sees something else, such as 13 bands.
+        groups: name under which a batch holds the group of each image (a key of a mapping, an
+            attribute of an object): object, patient, video, source file. Images of a group stay on
+            one side of every translator. Needed where an image has near copies among the others.
         ridge: of the translator, relative to the mean variance of the features; ``"auto"`` chooses
-            it at the first analyzed epoch and keeps it.
+            it at the first analyzed epoch and keeps it until it costs more than one standard error
+            of R2.
         n_images: how many images, those that moved most, are stored as thumbnails (with their
             nearest neighbors). 0: no picture leaves the process.
         invariance: what removing the null space must leave unchanged: ``"logits"``, as in the
@@ -86,8 +90,8 @@ class SINGCallback(Callback):
         allow_augmented: accept validation images that differ from epoch to epoch.
         save_snapshots: store features and embeddings of the last validation in the run.
         alerts: rules that warn once and mark the run: :class:`sing_monitor.alerts.Alert`, or names
-            of :data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["leaking_class"]``;
-            ``"default"`` for these three, None for none.
+            of :data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["class_hidden"]``;
+            ``"default"`` for these two, None for none.
         tracking: where findings go besides the training's own MLflow loggers: a folder such as
             ``"runs/"``, which needs neither a server nor a database, or an MLflow tracking URI. The
             app opens it with ``--tracking-uri``.
@@ -258,10 +262,11 @@ class SINGCallback(Callback):
         if monitor is None or not trainer.is_global_zero:
             return
         monitor.flush()
-        if monitor.last:
+        if monitor.last.scalars:
             tracking = self.options.tracking
             where = how_to_open(trainer, None if tracking is None else str(tracking))
-            info(f"{summary(monitor.last)} {where}")
+            last = summary(monitor.last.scalars, monitor.last.intervals)
+            info(f"{last} {where}")
         elif monitor.validations == 0 and runs_validation(trainer):
             warn(
                 "SINGCallback analyzed nothing, because no validation ran before the training "

@@ -72,8 +72,9 @@ def split_indices(split: str) -> Tensor:
 class ColoredDigits(Dataset[dict[str, Tensor]]):
     """Coloured handwritten digits, rendered once when built.
 
-    Each item is a dict: `image` (3, 32, 32) float32 in [0, 1], and int64 scalars `label`,
-    `colour`, `background` that index `classes`, `colours`, `backgrounds`.
+    Each item is a dict: `image` (3, 32, 32) float32 in [0, 1], int64 scalars `label`, `colour`,
+    `background` that index `classes`, `colours`, `backgrounds`, and `digit`, which of
+    scikit-learn's digits it shows.
 
     Args:
         split: "clip", "train" or "val"; see `split_indices`.
@@ -126,6 +127,7 @@ class ColoredDigits(Dataset[dict[str, Tensor]]):
             "label": self.labels[index],
             "colour": self.colour_ids[index],
             "background": self.background_ids[index],
+            "digit": self.digit_ids[index],
         }
 
 

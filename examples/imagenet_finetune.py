@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ),
         callbacks=[
             monitor,
-            # Accuracy decides; sing/image_score_relative or sing/retention could as well.
+            # Accuracy decides; of two equal epochs, take that of the smaller sing/class_hidden.
             ModelCheckpoint(monitor="val_accuracy", mode="max", save_last=True),
             LearningRateMonitor("step"),
         ],

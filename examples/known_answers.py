@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -35,24 +35,27 @@ FEATURES = 128
 CLASSES = len(ColoredDigits.classes)
 SHORTCUTS = (0.0, 0.5, 0.8, 0.95, 1.0)
 HONEST = "shortcut 0"
-PLANTED = 7
+# Classes that a head is made blind to.
+PLANTED: tuple[tuple[int, ...], ...] = ((7,), (2, 7), (0, 2, 4, 5, 7, 8))
 DEAD_INPUTS = 64
 RANDOM_OUTPUTS = (30, 60, 90, 110)
 COLUMNS = {
     "head/null_dim": "null dim.",
     "monitor/accuracy": "accuracy",
-    "sing/retention": "digit kept",
-    "attribute/colour_retention": "colour kept",
+    "sing/class_hidden": "hidden",
+    "sing/retention_seen": "digit kept",
+    "attribute/colour_retention_seen": "colour kept",
+    "probe/class_hidden": "by probes",
+    "sing/hidden_classes": "classes",
+    "translator/r2": "R2",
+    "meaning/unique_null": "null alone",
+    "sing/retention": "digit, removal",
+    "attribute/colour_retention": "colour, removal",
     "sing/attribute_score_centered": "AS",
     "sing/image_score_centered": "IS",
     "sing/image_score_relative": "relative",
-    "sing/attribute_share": "share",
-    "sing/leaking_classes": "leaks",
-    "sing/class_deviation": "deviation",
     "collapse/null_share_between": "null share",
-    "support/outside": "out, raw",
-    "support/outside_centered": "out, cent.",
-    "translator/r2": "R2",
+    "support/outside_centered": "outside",
 }
 
 
@@ -131,6 +134,7 @@ def snapshot_of(model: DigitNet) -> Snapshot:
         embeddings=embeddings,
         class_names=data.classes,
         image_ids=fingerprint(data.images),
+        groups=data.digit_ids,
         attributes={"colour": (data.colour_ids, COLOURS)},
     )
 
@@ -156,13 +160,20 @@ def with_random_outputs(snapshot: Snapshot, count: int) -> Snapshot:
     )
 
 
-def blind_to(snapshot: Snapshot, label: int) -> Snapshot:
-    """The same features under a head that cannot see what sets one class apart from the others."""
-    own = snapshot.labels == label
-    apart = snapshot.features[own].mean(dim=0) - snapshot.features[~own].mean(dim=0)
-    apart = apart / apart.norm()
-    weight = snapshot.weight - torch.outer(snapshot.weight @ apart, apart)
+def blind_to(snapshot: Snapshot, labels: Sequence[int]) -> Snapshot:
+    """The same features under a head that cannot see what sets some classes apart."""
+    directions = []
+    for label in labels:
+        own = snapshot.labels == label
+        directions.append(snapshot.features[own].mean(dim=0) - snapshot.features[~own].mean(dim=0))
+    apart, _ = torch.linalg.qr(torch.stack(directions, dim=1))
+    weight = snapshot.weight - snapshot.weight @ apart @ apart.T
     return replace(snapshot, weight=weight)
+
+
+def blind_name(labels: Sequence[int]) -> str:
+    """Name of the model whose head cannot see some classes."""
+    return f"{HONEST}, blind to {', '.join(map(str, labels))}"
 
 
 def answers(seed: int) -> Iterator[tuple[str, Findings]]:
@@ -184,7 +195,8 @@ def answers(seed: int) -> Iterator[tuple[str, Findings]]:
         f"{HONEST}, {DEAD_INPUTS} dead inputs",
         answer(with_dead_inputs(honest, DEAD_INPUTS), same_ridge),
     )
-    yield f"{HONEST}, blind to class {PLANTED}", answer(blind_to(honest, PLANTED), rho)
+    for labels in PLANTED:
+        yield blind_name(labels), answer(blind_to(honest, labels), rho)
     for count in RANDOM_OUTPUTS:
         widened = with_random_outputs(honest, count)
         yield f"{HONEST}, {count} random outputs", answer(widened, rho)
@@ -209,7 +221,7 @@ def main() -> None:
     logging.getLogger("sing_monitor").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     rows = []
-    per_seed = len(SHORTCUTS) + len(RANDOM_OUTPUTS) + 4
+    per_seed = len(SHORTCUTS) + len(RANDOM_OUTPUTS) + len(PLANTED) + 3
     with tqdm(total=len(seeds) * per_seed, unit="model") as bar:
         for seed in seeds:
             for name, findings in answers(seed):

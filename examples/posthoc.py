@@ -41,17 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = analyze(model, loader, space, concepts=INKS)
     print("What the head cannot see:")
     for key in (
+        "sing/class_hidden",
+        "sing/retention_seen",
         "monitor/accuracy",
+        "probe/class_hidden",
         "head/null_dim",
         "sing/attribute_score_centered",
         "sing/image_score_centered",
         "sing/image_score_random",
-        "sing/image_score_relative",
-        "sing/retention",
     ):
         print(f"  {key:<32} {found.scalars[key]:8.3f}")
     classes = found.tables["classes"].set_index("class_name")
-    print(f"\nBy class:\n{classes[['n', 'accuracy', 'image_score_centered']].round(2)}")
+    read = classes[["n", "accuracy", "zero_shot", "zero_shot_seen", "hidden"]]
+    print(f"\nBy class:\n{read.round(2)}")
 
     # Other words later on: only texts are embedded, the images are in the snapshot.
     shades = concept_set(space, SHADES)

@@ -23,13 +23,13 @@ class Condition:
 
     Args:
         key: of the catalogue.
-        kind: ``above`` and ``below``: of every value; ``rises`` and ``falls``: of the last value
-            against the first.
+        kind: ``above`` and ``below``: of every value; ``surely_above``: of the lower end of every
+            interval; ``rises`` and ``falls``: of the last value against the first.
         amount: the limit; for ``rises`` and ``falls`` the change, relative to the first value.
     """
 
     key: str
-    kind: Literal["above", "below", "rises", "falls"]
+    kind: Literal["above", "surely_above", "below", "rises", "falls"]
     amount: float
 
     @property
@@ -37,9 +37,14 @@ class Condition:
         """Whether a value before the first epoch is needed to compare with."""
         return self.kind in ("rises", "falls")
 
+    @property
+    def watched(self) -> str:
+        """Name of the number that it looks at, as a history holds it."""
+        return lower_end(self.key) if self.kind == "surely_above" else self.key
+
     def holds(self, values: Sequence[float]) -> bool:
         """Whether it is true of the values of successive epochs; never where one is NaN."""
-        if self.kind == "above":
+        if self.kind in ("above", "surely_above"):
             return all(value > self.amount for value in values)
         if self.kind == "below":
             return all(value < self.amount for value in values)
@@ -50,6 +55,15 @@ class Condition:
 def above(key: str, limit: float) -> Condition:
     """Larger than a limit, in every epoch."""
     return Condition(key, "above", limit)
+
+
+def surely_above(key: str, limit: float) -> Condition:
+    """Larger than a limit in every epoch, by the lower end of the 95 % interval.
+
+    Never true of a metric without an interval; the table ``intervals`` of a validation lists those
+    that have one.
+    """
+    return Condition(key, "surely_above", limit)
 
 
 def below(key: str, limit: float) -> Condition:
@@ -120,7 +134,7 @@ class Alert:
         counted = [values for epoch, values in history if epoch >= self.from_epoch]
         for condition in self.conditions:
             needed = self.epochs + condition.is_trend
-            values = [point.get(condition.key, math.nan) for point in counted[-needed:]]
+            values = [point.get(condition.watched, math.nan) for point in counted[-needed:]]
             if len(values) < needed or not condition.holds(values):
                 return False
         return True
@@ -128,11 +142,44 @@ class Alert:
     def sentence(self, history: Sequence[Point]) -> str:
         """The message, with the values of the last epoch."""
         epoch, values = history[-1]
-        found = ", ".join(f"{c.key} {values[c.key]:.3g}" for c in self.conditions)
+        found = ", ".join(_found(each, values[each.watched]) for each in self.conditions)
         return f"{self.message} (Epoch {epoch}: {found}. Alert {self.name!r}.)"
 
 
-DEFAULT_ALERTS: tuple[Alert, ...] = (
+def _hidden_from_the_head(key: str, table: str) -> tuple[Alert, ...]:
+    """The default rules on the metric that says which share of the images hides its class.
+
+    Args:
+        key: of the metric.
+        table: that names the hidden classes.
+    """
+    hides = surely_above(key, 0.2)
+    return (
+        Alert(
+            "class_hidden",
+            (hides,),
+            "For two analyzed epochs more than a fifth of the images have told their class only in "
+            "what the head cannot see: the features know more of the classes than the head reads. "
+            f"The table {table} says which are hidden.",
+            from_epoch=6,
+            epochs=2,
+        ),
+        Alert(
+            "hidden_class_means",
+            (hides, above("collapse/null_share_between", 0.3)),
+            "Classes are hidden, and more than 30 % of what tells the class means apart lies in "
+            "the null space: features separate the classes in ways that the head cannot use.",
+            from_epoch=6,
+            epochs=2,
+        ),
+    )
+
+
+DEFAULT_ALERTS = _hidden_from_the_head("sing/class_hidden", "classes")
+# Of a run without a semantic space: linear probes of the labels say the same.
+DEFAULT_ALERTS_WITHOUT_SPACE = _hidden_from_the_head("probe/class_hidden", "probe_classes")
+# Rules to ask for by name.
+FURTHER_ALERTS = (
     Alert(
         "leaking_class",
         (above("sing/leaking_classes", 0),),
@@ -140,20 +187,34 @@ DEFAULT_ALERTS: tuple[Alert, ...] = (
         "others; the table of classes says which, with a q-value.",
         epochs=3,
     ),
-    Alert(
-        "ratio_falls",
-        (falls("sing/score_ratio_centered", 0.2), rises("monitor/accuracy", 0.01)),
-        "Accuracy has been rising for three epochs while IS / |AS| fell by more than a fifth: "
-        "what the head learns to ignore is, more and more, class meaning.",
-        from_epoch=1,
-        epochs=3,
-    ),
-    Alert(
-        "hidden_class_means",
-        (above("collapse/null_share_between", 0.3),),
-        "More than 30 % of what tells the class means apart lies in the null space: features "
-        "separate the classes in ways that the head cannot use.",
-        from_epoch=6,
+)
+
+
+@dataclass(frozen=True)
+class RetiredAlert:
+    """A rule that earlier versions had. Runs of theirs still name it.
+
+    Args:
+        rule: as it was.
+        reason: why it is gone, and what took its place; a clause.
+    """
+
+    rule: Alert
+    reason: str
+
+
+RETIRED_ALERTS = (
+    RetiredAlert(
+        Alert(
+            "ratio_falls",
+            (falls("sing/score_ratio_centered", 0.2), rises("monitor/accuracy", 0.01)),
+            "Accuracy has been rising for three epochs while IS / |AS| fell by more than a fifth. "
+            "(A rule of an earlier version: it fires in healthy trainings too.)",
+            from_epoch=1,
+            epochs=3,
+        ),
+        "it fired in healthy trainings, because IS / |AS| has no good direction; 'class_hidden', "
+        "one of the default alerts, took its place",
     ),
 )
 
@@ -189,8 +250,14 @@ def extended(
 
     A second validation of an epoch, and those that a resumed run repeats, take the place of the
     first.
+
+    Args:
+        history: oldest epoch first.
+        epoch: that is added.
+        scalars: of the epoch, and by :func:`lower_end` the lower ends of their intervals.
+        alerts: the rules.
     """
-    keys = {condition.key for alert in alerts for condition in alert.conditions}
+    keys = {condition.watched for alert in alerts for condition in alert.conditions}
     longest = max((alert.epochs + 1 for alert in alerts), default=0)
     earlier = [point for point in history if point[0] < epoch]
     now = {key: float(scalars.get(key, math.nan)) for key in sorted(keys)}
@@ -202,8 +269,8 @@ def format_fired(fired: Mapping[str, int]) -> str:
 
     Example::
 
-        >>> format_fired({"ratio_falls": 7, "hidden_class_means": 12})
-        'ratio_falls@7,hidden_class_means@12'
+        >>> format_fired({"class_hidden": 7, "hidden_class_means": 12})
+        'class_hidden@7,hidden_class_means@12'
     """
     return ",".join(f"{name}@{epoch}" for name, epoch in fired.items())
 
@@ -216,6 +283,16 @@ def parse_fired(tag: object) -> dict[str, int]:
     """
     found = (_FIRED.fullmatch(part) for part in tag.split(",")) if isinstance(tag, str) else ()
     return {match[1]: int(match[2]) for match in found if match}
+
+
+def lower_end(key: str) -> str:
+    """Name under which a history holds the lower end of a metric's interval."""
+    return f"{key} low"
+
+
+def _found(condition: Condition, value: float) -> str:
+    least = "at least " if condition.watched != condition.key else ""
+    return f"{condition.key} {least}{value:.3g}"
 
 
 def _is_of(key: str, spec: MetricSpec) -> bool:

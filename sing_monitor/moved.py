@@ -21,6 +21,8 @@ MOVED = {
     "sing_monitor.embeddings": "sing_monitor.space.text_embeddings",
     "sing_monitor.geometry": "sing_monitor.head.geometry",
     "sing_monitor.maps": "sing_monitor.explain.maps",
+    "sing_monitor.ridge": "sing_monitor.translate.ridge",
+    "sing_monitor.ridge_search": "sing_monitor.translate.ridge_search",
     "sing_monitor.semantics": "sing_monitor.space.semantic_space",
     "sing_monitor.steering": "sing_monitor.translate.steering",
     "sing_monitor.translator": "sing_monitor.translate.translator",

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from sing_monitor.head.geometry import HeadGeometry
+from sing_monitor.head.geometry import HeadGeometry, check_bias
 from sing_monitor.row_blocks import all_blocks, working
 from sing_monitor.scores.angles import PairScores, attribute_score, score_pairs
 from sing_monitor.scores.pairs import CENTERED, PAIRS, RANDOM, Pair
@@ -18,6 +18,9 @@ from sing_monitor.scores.readings import Reading
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
+from sing_monitor.translate.kernel import weighed_images
+from sing_monitor.translate.parts.probes import Answers, ProbeRequest, judged_images
+from sing_monitor.translate.parts.scores import Question
 from sing_monitor.translate.random_subspaces import (
     RANDOM_SEED,
     RandomRemoval,
@@ -40,14 +43,17 @@ class Observation:
         snapshot: head, features (N, m), labels (N,) and embeddings (N, n) of one validation.
         texts: embeddings of the class texts, in the order of the head's rows, and optionally of
             concepts and of the values of annotated attributes. None: nothing is translated.
-        ridge: rho of the translator, or ``"auto"`` to choose it by held-out R2.
+        ridge: rho of the translator, or ``"auto"`` to choose it by held-out R2. A
+            :class:`~sing_monitor.translate.ridge_curve.KeptRidge` is chosen anew if it costs more
+            than one standard error of R2.
         previous_head: the last analyzed head, or None.
         seed: of the random subspaces and of the random perturbations.
         n_images: for how many images, those that moved most, neighbors are looked up.
 
     Raises:
-        ValueError: if there is no image, if features or embeddings hold NaN or infinite values,
-            or if the texts do not fit the snapshot's classes, attributes or embeddings.
+        ValueError: if there is no image, if features, embeddings or the head's bias hold NaN or
+            infinite values, or if the texts do not fit the snapshot's classes, attributes or
+            embeddings.
     """
 
     snapshot: Snapshot
@@ -60,6 +66,7 @@ class Observation:
 
     def __post_init__(self) -> None:
         _check_samples(self.snapshot)
+        check_bias(self.snapshot.bias)
         if self.texts is not None:
             _check_texts(self.snapshot, self.texts)
 
@@ -96,15 +103,16 @@ class Observation:
     @property
     def class_texts(self) -> Tensor:
         """Embeddings t of the class texts, (C, n)."""
-        return self._known_texts.classes.embeddings
+        return self.known_texts.classes.embeddings
 
     @property
     def concepts(self) -> TextSet | None:
         """The vocabulary, if there is one."""
-        return self._known_texts.concepts
+        return self.known_texts.concepts
 
     @property
-    def _known_texts(self) -> Texts:
+    def known_texts(self) -> Texts:
+        """The texts; a ValueError where there are none."""
         if self.texts is None:
             raise ValueError("an analysis that translates needs texts; this observation has none.")
         return self.texts
@@ -117,7 +125,7 @@ class Observation:
             snapshot.features,
             snapshot.center,
             snapshot.geometry.rank,
-            chosen_draw(snapshot.ids),
+            chosen_draw(snapshot.draws),
             seed=self.seed,
             span=snapshot.span if isinstance(snapshot, ReducedSnapshot) else None,
         )
@@ -134,16 +142,54 @@ class Observation:
 
     @cached_property
     def fit(self) -> CrossFit:
-        """The cross-fitted translators T."""
+        """The cross-fitted translators T, with their refits on the seen and the null part."""
+        return self._cross_fit(self.embeddings, self.sample.vectors)
+
+    @cached_property
+    def probes(self) -> CrossFit:
+        """The cross-fit whose probes read class and attributes; without a space it has no more."""
+        features = self.snapshot.features
+        return self.fit if self.has_space else self._cross_fit(features[:, :0])
+
+    def _cross_fit(
+        self, embeddings: Tensor, sample: tuple[Tensor, Tensor] | None = None
+    ) -> CrossFit:
+        snapshot = self.snapshot
         return cross_fit(
-            self.snapshot.features,
-            self.embeddings,
-            self.snapshot.folds,
+            snapshot.features,
+            embeddings,
+            snapshot.folds,
             self.ridge,
             self.geometry,
-            self.sample.vectors,
-            feature_dim=feature_dim(self.snapshot),
+            sample,
+            feature_dim=feature_dim(snapshot),
+            seen=snapshot.seen,
+            request=self.request,
+            weighed=weighed_images(snapshot.folds, self.request.judged, snapshot.groups),
+            ids=(snapshot.ids if snapshot.groups is None else snapshot.groups) if sample else None,
         )
+
+    @cached_property
+    def request(self) -> ProbeRequest:
+        """Class and annotated attributes, by prefix of the metrics of the probes that read them."""
+        snapshot = self.snapshot
+        questions = {"probe/class_": Question(snapshot.labels, len(snapshot.class_names))} | {
+            f"attribute/{name}_probe_": Question(labels, len(values))
+            for name, (labels, values) in snapshot.attributes.items()
+        }
+        return ProbeRequest(
+            questions, self.judged(sum(question.choices for question in questions.values()))
+        )
+
+    def judged(self, numbers: int) -> Tensor:
+        """Rows of the images that are judged where each takes so many products with features."""
+        snapshot = self.snapshot
+        return judged_images(snapshot.ids, snapshot.folds, numbers * snapshot.features.shape[1])
+
+    @property
+    def answers(self) -> Mapping[str, Answers]:
+        """What the probes answer rightly, by prefix of their metrics."""
+        return self.probes.answers
 
     @cached_property
     def translated(self) -> TranslatedPairs:
@@ -173,8 +219,8 @@ class Observation:
         own, labels = self.scores[CENTERED].attribute, self.snapshot.labels
         readings = {"sing/": Reading.of(own, original, centered, self.class_texts, labels)}
         for name, (labels, _) in self.snapshot.attributes.items():
-            if name in self._known_texts.attributes:
-                values = self._known_texts.attributes[name].embeddings.to(original)
+            if name in self.known_texts.attributes:
+                values = self.known_texts.attributes[name].embeddings.to(original)
                 toward = attribute_score(original, centered, values[labels])
                 reading = Reading.of(toward, original, centered, values, labels)
                 readings[f"attribute/{name}_"] = reading

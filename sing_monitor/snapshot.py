@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from os import PathLike
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,19 +19,25 @@ from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import (
     HeadGeometry,
     Invariance,
+    check_bias,
     check_invariance,
     effective_weight,
 )
 from sing_monitor.row_blocks import all_blocks, all_rows, mean, working
+from sing_monitor.space.fingerprints import mix64
 from sing_monitor.space.packed_texts import pack_texts, unpack_texts
 from sing_monitor.space.text_embeddings import Texts
 
 SCHEMA = "3"
 # Versions that know no higher schema cannot read a snapshot without embeddings.
 _WITHOUT_SPACE = "4"
+# Nor one with groups, by which its folds go.
+_WITH_GROUPS = "5"
 # Of schema 1 the invariance is that of the logits; 1 and 2 hold no texts.
-_READABLE = ("1", "2", SCHEMA, _WITHOUT_SPACE)
-_OPTIONAL = ("bias", "embeddings", "image_ids", "sample_index", "thumbnails")
+_READABLE = ("1", "2", SCHEMA, _WITHOUT_SPACE, _WITH_GROUPS)
+_OPTIONAL = ("bias", "embeddings", "image_ids", "groups", "sample_index", "thumbnails")
+# All other tensors have a row for each image.
+_OF_THE_HEAD = ("weight", "bias")
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class Snapshot:
         epoch: the trainer's current epoch.
         step: the trainer's global step.
         image_ids: content fingerprints, (N,) int64.
+        groups: what an image belongs to, as a number (object, patient, video), (N,) int64; images
+            of one group stay on one side of every translator. None: each stands for itself.
         sample_index: positions in the data set, (N,) int64; -1 where they are not known.
         thumbnails: (N, 64, 64, 3) uint8.
         attributes: further ground truth by name: labels (N,) int64 and the names of the values.
@@ -74,6 +83,7 @@ class Snapshot:
     attributes: Mapping[str, tuple[Tensor, tuple[str, ...]]] = field(default_factory=dict)
     invariance: Invariance = "logits"
     texts: Texts | None = None
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_invariance(self.invariance)
@@ -89,6 +99,7 @@ class Snapshot:
             "features": (samples, feature_dim),
             "labels": (samples,),
             "image_ids": (samples,),
+            "groups": (samples,),
             "sample_index": (samples,),
             "thumbnails": (samples, 64, 64, 3),
         }
@@ -97,6 +108,11 @@ class Snapshot:
         for name, shape in expected.items():
             _check_shape(name, getattr(self, name), shape)
         _check_labels("labels", self.labels, classes)
+        if self.groups is not None and self.groups.dtype != torch.int64:
+            raise ValueError(
+                f"groups must be int64, got {self.groups.dtype}; "
+                "sing_monitor.inputs.groups.group_codes numbers groups of any kind."
+            )
         for name, (labels, values) in self.attributes.items():
             _check_shape(f"attribute {name!r}", labels, (samples,))
             _check_labels(f"labels of attribute {name!r}", labels, len(values))
@@ -111,6 +127,19 @@ class Snapshot:
     def __len__(self) -> int:
         """Number of images N."""
         return len(self.features)
+
+    def take(self, rows: Tensor) -> Snapshot:
+        """The same head on some of the images, by their numbers (R,); the texts stay."""
+        changes: dict[str, Any] = {
+            each.name: value[rows]
+            for each in fields(Snapshot)
+            if isinstance(value := getattr(self, each.name), Tensor)
+            and each.name not in _OF_THE_HEAD
+        }
+        changes["attributes"] = {
+            name: (labels[rows], names) for name, (labels, names) in self.attributes.items()
+        }
+        return replace(self, **changes)
 
     @property
     def known_embeddings(self) -> Tensor:
@@ -155,7 +184,12 @@ class Snapshot:
 
     @cached_property
     def predictions(self) -> Tensor:
-        """``argmax(W f + b)``, (N,), worked out as ``W V_p V_p' (f - mu) + W mu + b``."""
+        """``argmax(W f + b)``, (N,), worked out as ``W V_p V_p' (f - mu) + W mu + b``.
+
+        Raises:
+            ValueError: if the bias holds NaN.
+        """
+        check_bias(self.bias)
         weight = effective_weight(self.weight.double(), self.invariance)
         at_center = weight @ self.center + (0 if self.bias is None else self.bias.double())
         visible = (weight.to(self.seen) @ self.geometry.row_basis.to(self.seen)).T
@@ -176,10 +210,35 @@ class Snapshot:
     def folds(self) -> Tensor:
         """Which half an image belongs to when translators are cross-fitted, (N,) of 0 and 1.
 
-        The lowest bit of the content fingerprint: independent of order, and copies of one image
-        never stand on both sides. Without fingerprints, by position.
+        The lowest bit of a scattered number: of the group's, so that no group stands on both sides;
+        without groups of the content fingerprint, so that no copy of one image does; without both
+        of the position. It depends on nothing else, in particular not on the order of the classes.
+        Few groups may all have the same bit: then every second one, by number, changes sides.
         """
-        return self.ids & 1
+        if self.groups is None:
+            return self._scattered & 1
+        groups, rows = self.groups.unique(return_inverse=True)
+        folds = mix64(groups) & 1
+        if len(folds) > 1 and folds.unique().numel() == 1:
+            folds = torch.arange(len(folds)) & 1
+        return folds[rows]
+
+    def fold_of(self, image_id: int) -> int | None:
+        """The fold of the image with a fingerprint, 0 or 1; None if it is not in the probe."""
+        if self.image_ids is None:
+            return None
+        rows = (self.image_ids == image_id).nonzero().flatten()
+        return int(self.folds[rows[0]]) if len(rows) else None
+
+    @property
+    def draws(self) -> Tensor:
+        """A number for every image that chooses its random subspace, (N,) int64."""
+        return self._scattered
+
+    @property
+    def _scattered(self) -> Tensor:
+        """Numbers all of whose bits are as good as random: fingerprints are such by themselves."""
+        return mix64(self.ids) if self.image_ids is None else self.image_ids
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write one safetensors file; text and numbers go into its metadata."""
@@ -192,7 +251,7 @@ class Snapshot:
         texts, text_names = pack_texts(self.texts)
         tensors |= texts
         metadata = {
-            "schema": _WITHOUT_SPACE if self.embeddings is None else SCHEMA,
+            "schema": self._schema,
             "class_names": json.dumps(self.class_names),
             "epoch": str(self.epoch),
             "step": str(self.step),
@@ -209,6 +268,12 @@ class Snapshot:
             path,
             metadata,
         )
+
+    @property
+    def _schema(self) -> str:
+        if self.groups is not None:
+            return _WITH_GROUPS
+        return _WITHOUT_SPACE if self.embeddings is None else SCHEMA
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Snapshot:

@@ -7,6 +7,9 @@ import pytest
 
 from sing_monitor.alerts import (
     DEFAULT_ALERTS,
+    DEFAULT_ALERTS_WITHOUT_SPACE,
+    FURTHER_ALERTS,
+    RETIRED_ALERTS,
     Alert,
     Condition,
     Point,
@@ -16,8 +19,10 @@ from sing_monitor.alerts import (
     extended,
     falls,
     format_fired,
+    lower_end,
     parse_fired,
     rises,
+    surely_above,
 )
 from sing_monitor.analyses import CATALOGUE
 
@@ -145,9 +150,53 @@ def test_metrics_of_any_attribute_can_be_watched() -> None:
         check_alerts([alert(above("attribute/_retention_of_it", 0.5))], CATALOGUE)
 
 
-def test_the_default_rules_are_usable() -> None:
-    check_alerts(DEFAULT_ALERTS, CATALOGUE)
-    assert len({rule.message for rule in DEFAULT_ALERTS}) == len(DEFAULT_ALERTS) >= 3
+ALL = (DEFAULT_ALERTS, DEFAULT_ALERTS_WITHOUT_SPACE, FURTHER_ALERTS)
+
+
+@pytest.mark.parametrize("rules", [*ALL, tuple(each.rule for each in RETIRED_ALERTS)])
+def test_the_rules_of_the_package_are_usable(rules: tuple[Alert, ...]) -> None:
+    check_alerts(rules, CATALOGUE)
+    assert len({rule.message for rule in rules}) == len(rules) >= 1
+
+
+def hiding(key: str, lows: list[float], share: float = 0.5) -> list[Point]:
+    """Epochs in which the head hides a class, by the lower ends of the intervals."""
+    hidden = {"collapse/null_share_between": share}
+    return [(epoch, {key: 0.9, lower_end(key): low} | hidden) for epoch, low in enumerate(lows)]
+
+
+@pytest.mark.parametrize("rules", ALL[:2])
+@pytest.mark.parametrize(
+    ("lows", "epoch"),
+    [
+        ([0.3] * 12, 7),
+        ([0.3] * 7 + [0.1] + [0.3] * 4, 9),
+        ([0.3, 0.1] * 6, None),
+        ([0.19] * 12, None),
+        ([math.nan] * 12, None),
+    ],
+)
+def test_hidden_classes_are_reported_by_the_lower_end_of_their_interval(
+    rules: tuple[Alert, ...], lows: list[float], epoch: int | None
+) -> None:
+    hidden, means = rules
+    points = hiding(hidden.conditions[0].key, lows)
+    assert first_epoch(hidden, points) == epoch
+    # Class means in the null space are reported beside hidden classes alone.
+    assert first_epoch(means, points) == epoch
+    assert first_epoch(means, hiding(hidden.conditions[0].key, lows, 0.2)) is None
+
+
+def test_the_sentence_of_such_a_rule_says_how_much_is_sure() -> None:
+    rule = alert(surely_above(KEY, 0.2))
+    assert "sing/score_ratio at least 0.31" in rule.sentence(
+        [(7, {KEY: 0.4, lower_end(KEY): 0.31})]
+    )
+
+
+def test_a_history_holds_the_lower_ends_that_are_asked_for() -> None:
+    points = extended([], 0, {KEY: 3.0, lower_end(KEY): 2.0}, [alert(surely_above(KEY, 1))])
+    assert points == [(0, {lower_end(KEY): 2.0})]
 
 
 @pytest.mark.parametrize("fired", [{}, {"one": 0}, {"ratio_falls": 7, "x_1": 120}])

@@ -26,6 +26,7 @@ ROOMS = (
     "row_blocks",
     "findings",
     "alerts",
+    "headline",
     "space",
     "scores",
     "head",

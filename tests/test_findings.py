@@ -117,6 +117,8 @@ def test_the_catalogue_is_complete_and_every_entry_tells_what_it_is() -> None:
         "attribute",
         "head",
         "translator",
+        "meaning",
+        "probe",
         "support",
         "collapse",
         "steer",

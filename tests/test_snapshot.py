@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from sing_monitor.snapshot import Snapshot, hex_id, hex_ids
 from sing_monitor.space.text_embeddings import Texts, TextSet
-from tests.helpers import make_snapshot, normal
+from sing_monitor.translate.random_subspaces import RANDOM_DRAWS, chosen_draw
+from tests.helpers import make_snapshot, normal, reorder
 
 FIELDS = ("weight", "features", "labels")
-OPTIONAL = ("bias", "embeddings", "image_ids", "sample_index", "thumbnails")
+OPTIONAL = ("bias", "embeddings", "image_ids", "groups", "sample_index", "thumbnails")
 
 
 def same(a: Tensor | None, b: Tensor | None) -> bool:
@@ -82,7 +84,11 @@ def spaceless() -> Snapshot:
     return replace(full(), embeddings=None, texts=None)
 
 
-@pytest.mark.parametrize("make", [full, bare, spaceless])
+def grouped() -> Snapshot:
+    return replace(full(), groups=torch.tensor([-7, 2**62, -7, 5, 5, 5]))
+
+
+@pytest.mark.parametrize("make", [full, bare, spaceless, grouped])
 @pytest.mark.parametrize("as_text", [True, False])
 def test_a_snapshot_survives_its_file(make, as_text: bool, tmp_path) -> None:
     snapshot, path = make(), tmp_path / "snapshot.safetensors"
@@ -97,6 +103,15 @@ def test_only_a_file_without_embeddings_asks_for_a_newer_version(tmp_path) -> No
         with safe_open(path, framework="pt") as file:
             assert file.metadata()["schema"] == schema
             assert ("embeddings" in file.keys()) == (schema == "3")  # noqa: SIM118
+
+
+def test_a_file_with_groups_asks_for_a_version_that_knows_them(tmp_path) -> None:
+    """An older one would take them for an argument that it does not know."""
+    path = tmp_path / "snapshot.safetensors"
+    for snapshot in (grouped(), replace(grouped(), embeddings=None, texts=None)):
+        snapshot.save(path)
+        with safe_open(path, framework="pt") as file:
+            assert file.metadata()["schema"] == "5"
 
 
 def test_a_snapshot_without_a_space_says_so_where_embeddings_are_needed() -> None:
@@ -217,6 +232,8 @@ def test_a_missing_file_is_missing(tmp_path) -> None:
         ("embeddings", torch.ones(60), r"embeddings has shape \(60,\)"),
         ("embeddings", torch.ones(61, 8), r"embeddings has shape \(61, 8\), expected \(60, 8\)"),
         ("image_ids", torch.arange(3), r"image_ids has shape \(3,\)"),
+        ("groups", torch.arange(3), r"groups has shape \(3,\)"),
+        ("groups", torch.arange(60.0), "groups must be int64, got torch.float32; .*group_codes"),
         ("sample_index", torch.arange(3), r"sample_index has shape \(3,\)"),
         ("thumbnails", torch.ones(60, 3, 64, 64), r"expected \(60, 64, 64, 3\)"),
         ("class_names", ("a", "b"), "4 classes, but 2 names"),
@@ -253,11 +270,60 @@ def test_what_follows_from_the_fields() -> None:
     assert replace(snapshot, bias=None).accuracy == 1
 
 
-def test_folds_follow_the_fingerprint_or_else_the_position() -> None:
-    snapshot = make_snapshot(samples=5)
+def test_folds_follow_the_fingerprint() -> None:
     ids = torch.tensor([-1, -2, 2**63 - 1, -(2**63), 7])
-    assert replace(snapshot, image_ids=ids).folds.tolist() == [1, 0, 1, 0, 1]
-    assert replace(snapshot, image_ids=None).folds.tolist() == [0, 1, 0, 1, 0]
+    snapshot = replace(make_snapshot(samples=5), image_ids=ids)
+    assert snapshot.folds.tolist() == [1, 0, 1, 0, 1]
+    assert [snapshot.fold_of(each) for each in (-1, -2, 8)] == [1, 0, None]
+    assert replace(snapshot, image_ids=None).fold_of(1) is None
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 10, 64])
+def test_without_fingerprints_folds_have_nothing_to_do_with_classes_in_turn(classes: int) -> None:
+    """Each class has its share in both folds, also where classes come in rotation or in blocks."""
+    samples = 200 * classes
+    snapshot = replace(make_snapshot(samples=samples, classes=classes), image_ids=None)
+    first = snapshot.folds == 0
+    for labels in (snapshot.labels, snapshot.labels.sort().values):
+        shares = labels[first].bincount(minlength=classes) / 200
+        # Four and a half standard errors of a fair coin that is tossed 200 times.
+        assert (shares - 0.5).abs().max() < 0.16
+        draws = chosen_draw(snapshot.draws[labels == 0])
+        assert len(draws.unique()) > 0.4 * RANDOM_DRAWS
+
+
+def test_folds_hold_groups_together() -> None:
+    snapshot = make_snapshot(samples=600)
+    groups = torch.arange(600) // 4
+    folds = replace(snapshot, groups=groups).folds.view(150, 4)
+    assert (folds == folds[:, :1]).all()
+    assert 0.3 < float(folds.double().mean()) < 0.7
+    # Neither the order of the images nor what else is there changes the fold of a group.
+    order = torch.randperm(600, generator=torch.Generator().manual_seed(0))[:300]
+    some = replace(reorder(snapshot, order), groups=groups[order])
+    assert torch.equal(some.folds, folds.flatten()[order])
+
+
+def test_two_groups_or_more_fill_both_folds() -> None:
+    snapshot = make_snapshot(samples=6)
+    for first in range(40):
+        for count in (2, 3, 6):
+            groups = first + torch.arange(6) % count
+            assert replace(snapshot, groups=groups).folds.unique().tolist() == [0, 1]
+    assert len(replace(snapshot, groups=torch.zeros(6).long()).folds.unique()) == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_bias_that_is_no_number_predicts_nothing(value: float) -> None:
+    snapshot = make_snapshot()
+    assert snapshot.bias is not None
+    bias = snapshot.bias.index_fill(0, torch.tensor(2), value)
+    with pytest.raises(ValueError, match="the head's bias holds NaN or infinite entries"):
+        replace(snapshot, bias=bias).accuracy  # noqa: B018
+    # Minus infinity takes a class out.
+    without = replace(snapshot, bias=snapshot.bias.index_fill(0, torch.tensor(2), -math.inf))
+    assert 2 not in without.predictions
+    assert torch.equal(without.predictions, without.logits.argmax(dim=1))
 
 
 def test_image_ids_are_the_same_digits_one_by_one_and_together() -> None:
@@ -265,3 +331,19 @@ def test_image_ids_are_the_same_digits_one_by_one_and_together() -> None:
     assert hex_ids(torch.tensor(ids)) == [hex_id(each) for each in ids]
     assert hex_ids(torch.tensor(ids))[1:3] == ["00000000000000ff", "ffffffffffffffff"]
     assert hex_ids(torch.tensor([], dtype=torch.int64)) == []
+
+
+def test_some_of_the_images_keep_the_head_and_all_that_is_known_of_them() -> None:
+    snapshot = full()
+    rows = torch.tensor([4, 1])
+    taken = snapshot.take(rows)
+    assert len(taken) == 2
+    for name in ("weight", "bias"):
+        assert same(getattr(taken, name), getattr(snapshot, name))
+    for name in ("features", "labels", "embeddings", "image_ids", "sample_index", "thumbnails"):
+        assert same(getattr(taken, name), getattr(snapshot, name)[rows]), name
+    for name, (labels, values) in snapshot.attributes.items():
+        assert same(taken.attributes[name][0], labels[rows])
+        assert taken.attributes[name][1] == values
+    assert taken.texts is snapshot.texts
+    assert snapshot.take(rows[:0]).features.shape == (0, snapshot.weight.shape[1])

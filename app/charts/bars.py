@@ -45,7 +45,8 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
 
     Args:
         values: columns series, label, value, random, text, low, high, outside; random may be NaN,
-            and so may low and high, the ends of the interval, and the share out of support.
+            and so may low and high, the ends of the interval, and the share out of support. Perhaps
+            also thin_low and thin_high, the ends of a second, thinner whisker.
         around: what stands around them.
         series: the runs; the baseline's bar is pale with a dashed rim.
     """
@@ -60,14 +61,16 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
         axis=alt.Axis(tickCount=4, grid=False),
     )
     is_baseline = {each.key: each.is_baseline for each in series}
+    values = values.reindex(columns=list(dict.fromkeys([*values, "thin_low", "thin_high"])))
     drawn = values.assign(
         is_baseline=values["series"].map(is_baseline),
         # The number stands behind the bar, its whisker and the tick.
-        end=values[["value", "high", "random"]].max(axis=1).where(values["value"].notna()),
-        interval=[
-            f"{low:.3g} to {high:.3g}" if isfinite(low) else MISSING
-            for low, high in zip(values["low"], values["high"], strict=True)
-        ],
+        end=values[["value", "high", "thin_high", "random"]]
+        .astype(float)
+        .max(axis=1)
+        .where(values["value"].notna()),
+        interval=_in_words(values["low"], values["high"]),
+        ridges=_in_words(values["thin_low"], values["thin_high"]),
         support=support_text(values["outside"]),
     )
     rim = alt.Scale(domain=keys, range=[each.color for each in series])
@@ -77,6 +80,7 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
         alt.Tooltip("text:N", title=around.title),
         alt.Tooltip("random:Q", title="random subspace", format=".2f"),
         alt.Tooltip("interval:N", title="95 % interval"),
+        alt.Tooltip("ridges:N", title="for ridges that translate as well"),
         alt.Tooltip("support:N", title="out of support"),
     ]
     bar = base.mark_bar(height={"band": 0.62}, strokeWidth=1.5, clip=True).encode(
@@ -87,8 +91,12 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
         tooltip=tooltip,
     )
     tick = base.transform_filter("isValid(datum.random)").mark_tick(thickness=2, size=20, clip=True)
-    sure = base.transform_filter("isValid(datum.low)")
-    ends = {"x": alt.X("low:Q", title=None), "x2": alt.X2("high:Q")}
+    sure = base.transform_filter("isValid(datum.low)").encode(
+        x=alt.X("low:Q", title=None), x2=alt.X2("high:Q")
+    )
+    thin = base.transform_filter("isValid(datum.thin_low)").encode(
+        x=alt.X("thin_low:Q", title=None), x2=alt.X2("thin_high:Q")
+    )
     behind = base.encode(x=alt.X("end:Q", title=None))
     number = behind.mark_text(align="left", dx=6, fontSize=12)
     # Behind the number.
@@ -97,9 +105,8 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
         data=drawn,
         layer=[
             bar,
-            # Seen on the bar and on both backgrounds.
-            sure.mark_rule(strokeWidth=4).encode(**ends, color=alt.ColorValue("white")),
-            sure.mark_rule(strokeWidth=1.5).encode(**ends, color=alt.ColorValue("black")),
+            *_on_both_backgrounds(thin if values["thin_low"].notna().any() else None, 0.75),
+            *_on_both_backgrounds(sure, 1.5),
             tick.encode(x=alt.X("random:Q"), color=alt.ColorValue(RANDOM_COLOR)),
             number.encode(text="text:N", color=alt.ColorValue(RANDOM_COLOR)),
             far.encode(color=alt.ColorValue(RANDOM_COLOR)),
@@ -109,6 +116,23 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
         ),
         height={"step": _STEP},
     )
+
+
+def _on_both_backgrounds(whisker: alt.Chart | None, width: float) -> list[alt.Chart]:
+    """A rule with a rim, seen on the bar and on both backgrounds; none for None."""
+    if whisker is None:
+        return []
+    return [
+        whisker.mark_rule(strokeWidth=stroke).encode(color=alt.ColorValue(color))
+        for stroke, color in ((width + 2.5, "white"), (width, "black"))
+    ]
+
+
+def _in_words(low: pd.Series, high: pd.Series) -> list[str]:
+    """Ranges for a tooltip; a dash where there is none."""
+    return [
+        f"{a:.3g} to {b:.3g}" if isfinite(a) else MISSING for a, b in zip(low, high, strict=True)
+    ]
 
 
 def _names(series: Sequence[SeriesStyle]) -> str:

@@ -78,6 +78,27 @@ def leaking(classes: pd.DataFrame) -> pd.Series:
     return pd.Series(leaks(*numbers).numpy(), classes.index)
 
 
+HIDDEN_COLUMNS = ("zero_shot", "zero_shot_seen", "hidden", "hidden_q")
+
+
+def hidden_first(rows: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFrame:
+    """Rows with what is known of hidden classes; these first, the one that lost most on top.
+
+    Args:
+        rows: one for each class, with ``class_index``, in their order.
+        classes: of the same validation. Those of earlier versions have not all of
+            `HIDDEN_COLUMNS`; then nothing changes.
+    """
+    if not set(HIDDEN_COLUMNS) <= set(classes.columns):
+        return rows
+    known = classes.set_index("class_index")[list(HIDDEN_COLUMNS)]
+    found = rows.join(known, on="class_index")
+    is_hidden = found["hidden"].eq(True)
+    lost = (found["zero_shot"] - found["zero_shot_seen"]).where(is_hidden, -1.0)
+    found = found.assign(hidden=is_hidden).iloc[(-lost).argsort(kind="stable")]
+    return found.reset_index(drop=True)
+
+
 def distribution(rows: pd.DataFrame, what: str, series: SeriesStyle) -> alt.LayerChart:
     """A box for each class: the middle half of its images, on a line from 5 to 95 %.
 

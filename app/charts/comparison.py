@@ -19,7 +19,7 @@ from sing_monitor.app.charts.tradeoff import (
     ranges,
     sample,
 )
-from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording import degrees, metrics
 from sing_monitor.scores.pairs import CENTERED, RANDOM, Pair
 
 _PLANE_SIDE = 400
@@ -27,14 +27,17 @@ _BAR_WIDTH = 190
 _PLANES = {
     CENTERED: (
         "What the head cannot see is removed",
-        "each point an image, each ellipse 95 % of a model's images; good: high, narrow around 0",
+        "each point an image, each ellipse 95 % of a model's images",
     ),
     RANDOM: (
         "A random subspace of the same size is removed",
         "what any subspace would show: a model says something only where it differs",
     ),
 }
-_BARS = ("sing/score_ratio_centered", "sing/image_score_centered", "sing/image_score_relative")
+_BARS = (
+    *("sing/class_hidden", "sing/score_ratio_centered"),
+    *("sing/image_score_centered", "sing/image_score_relative"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,11 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
 
     Above, two planes with the same axes: a cloud of images for each model with the ellipse that
     covers 95 % of them (chi-squared, 2 degrees of freedom) and their mean. Below, a bar for each
-    model with its ratio and its IS. All of the centered pair, whose baseline is known: left of it
-    the head's null space, right of it, and as gray ticks, random subspaces of the same size. A
-    cross marks models of which more than a tenth of the images are out of support.
+    model with the share of images that hide their class, if it was measured, its ratio and its IS.
+    All degrees of the centered pair, whose baseline is known: left of it the head's null space,
+    right of it, and as gray ticks, random subspaces of the same size. A cross marks models of which
+    more than a tenth of the images are out of support; a line under the titles says where ridge or
+    probe size differ so much that degrees do not compare.
 
     Args:
         models: at least one, with distinct labels; all of one data set and one semantic space.
@@ -81,6 +86,7 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
     clouds = {pair: _cloud(models, pair) for pair in _PLANES}
     outlines = {pair: _outlines(cloud) for pair, cloud in clouds.items()}
     means = {pair: _means(models, cloud, pair) for pair, cloud in clouds.items()}
+    caveat = degrees.caveat([model.scalars for model in models])
     # One pair of axes for both planes: that is what makes them comparable.
     attribute, image = ranges(pd.concat(means.values()), pd.concat(outlines.values()))
     planes = [
@@ -88,7 +94,7 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
             sample(clouds[pair], most_points),
             outlines[pair],
             means[pair],
-            PlaneLabels(title, about, attribute, image),
+            PlaneLabels(title, about, attribute, image, caveat),
             series,
         ).properties(width=_PLANE_SIDE, height=_PLANE_SIDE)
         for pair, (title, about) in _PLANES.items()
@@ -96,6 +102,7 @@ def comparison(models: Sequence[ComparedModel], most_points: int = MOST_POINTS) 
     columns = [
         bars(_heights(models, key), _around(models, key), series).properties(width=_BAR_WIDTH)
         for key in _BARS
+        if any(np.isfinite(model.scalars.get(key, np.nan)) for model in models)
     ]
     return alt.vconcat(alt.hconcat(*planes), alt.hconcat(*columns))
 
@@ -154,4 +161,5 @@ def _around(models: Sequence[ComparedModel], key: str) -> BarLabels:
     about += ["gray: random subspace"] if metrics.baseline_of(key) else []
     longest = _heights(models, key)[["value", "random"]].max(axis=None)
     length = float(longest) if np.isfinite(longest) else 1.0
-    return BarLabels(metrics.short_label(key), " · ".join(about), length)
+    caveat = degrees.caveat([model.scalars for model in models]) if degrees.move(key) else ""
+    return BarLabels(metrics.short_label(key), " · ".join(about), length, caveat)

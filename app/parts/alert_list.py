@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.charts.classes import leaking, named
+from sing_monitor.app.charts.classes import HIDDEN_COLUMNS, hidden_first, leaking, named
 from sing_monitor.app.charts.common import swatch
 from sing_monitor.app.parts import epoch_tables
 from sing_monitor.app.read import alerts, store
@@ -18,7 +18,7 @@ from sing_monitor.app.ui.selection import Run
 from sing_monitor.app.wording import metrics
 from sing_monitor.app.wording.text import listed, plain
 
-_LEAKS = "sing/leaking_classes"
+_LEAKS, _HIDDEN = "sing/leaking_classes", "sing/class_hidden"
 _EVIDENCE = ("attribute_score_centered", "attribute_q", "attribute_deviation")
 
 
@@ -29,8 +29,8 @@ def of_runs(runs: Sequence[Run]) -> pd.DataFrame:
         runs: picked.
 
     Returns:
-        The columns of `alerts.fired_alerts`, and series. Where the rule is about leaking
-        classes, the message names them.
+        The columns of `alerts.fired_alerts`, and series. Where the rule is about hidden or
+        leaking classes, the message names them.
     """
     parts = []
     for run in runs:
@@ -67,12 +67,18 @@ def show_alerts(runs: Sequence[Run], found: pd.DataFrame, marked: str = "") -> N
 
 def _with_classes(run: Run, row: Mapping[str, Any]) -> str:
     message = str(row["message"])
-    at = epoch_tables.last_validations(run).get(row["epoch"]) if _LEAKS in row["keys"] else None
+    evidence = HIDDEN_COLUMNS if _HIDDEN in row["keys"] else _EVIDENCE
+    is_about_classes = {_HIDDEN, _LEAKS} & set(row["keys"])
+    at = epoch_tables.last_validations(run).get(row["epoch"]) if is_about_classes else None
     if at is None:
         return message
-    wanted = ("class_index", "class_name", *_EVIDENCE)
+    wanted = ("class_index", "class_name", *evidence)
     table = states.quietly(partial(store.table, run.source, "classes", *at, wanted))
     if table is None or not set(wanted) <= set(table.columns):
         return message
-    names = named(table)["name"][leaking(table)].tolist()
+    if evidence is _EVIDENCE:
+        names = named(table)["name"][leaking(table)].tolist()
+    else:
+        found = hidden_first(named(table)[["class_index", "name"]], table)
+        names = found["name"][found["hidden"]].tolist()
     return f"{message} At epoch {row['epoch']}: {listed(names)}." if names else message

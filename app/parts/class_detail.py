@@ -26,6 +26,7 @@ from sing_monitor.app.wording.text import plain, short
 # The columns of the table of classes that the page shows.
 COLUMNS = (
     *("class_index", "class_name", "n", "accuracy", "attribute_q", "attribute_deviation"),
+    *("zero_shot", "zero_shot_seen", "hidden", "hidden_q"),
     *support_tables.COLUMNS,
     *(
         f"{score}{spread}{suffix(removal)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,30 @@ from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.wording import metrics
 
 DEFAULT = (
+    "sing/class_hidden",
+    "sing/retention_seen",
+    "sing/zero_shot",
+    "sing/zero_shot_seen",
+    "sing/zero_shot_null",
+    "monitor/accuracy",
+    "sing/attribute_score_centered",
+    "sing/image_score_centered",
+    "head/null_energy_centered",
+    "translator/r2",
+)
+DEFAULT_BY_PROBES = (
+    "probe/class_hidden",
+    "probe/class_seen",
+    "probe/class_whole",
+    "monitor/accuracy",
+    "head/null_energy_centered",
+    "head/drift",
+    "head/condition",
+    "collapse/nc1",
+    "collapse/null_share_between",
+)
+# Of runs of earlier versions, which have nothing of the above.
+EARLIER = (
     "sing/attribute_score_centered",
     "sing/image_score_centered",
     "sing/score_ratio_centered",
@@ -24,7 +49,7 @@ DEFAULT = (
     "translator/cosine",
     "monitor/accuracy",
 )
-DEFAULT_WITHOUT_SPACE = (
+EARLIER_WITHOUT_SPACE = (
     "head/null_energy_centered",
     "head/drift",
     "head/condition",
@@ -155,8 +180,11 @@ def _metrics(chosen: Selection) -> tuple[list[str], list[str], dict[str, list[st
 
 
 def _default(chosen: Selection) -> tuple[str, ...]:
-    """The metrics shown at first; without a semantic space there are none of the scores."""
-    return DEFAULT if any(run.has_space for run in chosen.runs) else DEFAULT_WITHOUT_SPACE
+    """The metrics shown at first, as far as a picked run has them."""
+    has_space = any(run.has_space for run in chosen.runs)
+    keys, earlier = (DEFAULT, EARLIER) if has_space else (DEFAULT_BY_PROBES, EARLIER_WITHOUT_SPACE)
+    rows = [run.row.to_dict() for run in chosen.runs]
+    return keys if any(math.isfinite(row.get(keys[0], math.nan)) for row in rows) else earlier
 
 
 def _whole_groups(available: Sequence[str], shown: Sequence[str]) -> dict[str, list[str]]:

@@ -13,13 +13,15 @@ from sing_monitor.app.ui.selection import Run
 from sing_monitor.app.wording import metrics
 
 ABOUT = (
-    "What the interval covers is the choice of images alone: how far the number could have "
-    "differed on other images of the same classes. Another training, or a translator fitted on "
-    "other images, may well lead outside."
+    "What the interval covers is what probes of this size show on average: other images of the "
+    "same classes, and translators fitted on those. One other probe may lie somewhat outside, and "
+    "another training well outside. Runs of earlier versions hold intervals that are too narrow: "
+    "these left the translators out."
 )
 # Each is a file to fetch.
 MOST_EPOCHS = 20
 _COLUMNS = ("key", "value", "low", "high")
+_RIDGE = ("key", "value", "value_low", "value_high")
 
 
 def during_training(runs: Sequence[Run], epochs: Sequence[int]) -> pd.DataFrame:
@@ -39,6 +41,27 @@ def during_training(runs: Sequence[Run], epochs: Sequence[int]) -> pd.DataFrame:
 def at_epoch(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
     """The same at one epoch."""
     return during_training(runs, [epoch])
+
+
+def along_ridge(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
+    """How far scores lie apart for ridges that translate as well as the chosen one, at one epoch.
+
+    Returns:
+        Columns series, metric, below and above: what to add to the value for the ends of the range.
+        No row for runs of versions that did not measure it.
+    """
+    parts = []
+    for run in runs:
+        steps = {at: pair for at, pair in epoch_tables.last_validations(run).items() if at == epoch}
+        tables = epoch_tables.tables_by_epoch(run, "ridge", steps, columns=_RIDGE)
+        for table in tables.values():
+            if set(_RIDGE) <= set(table.columns):
+                # The table stands on some of the images, so that it is its differences that count.
+                ends = table[["value_low", "value_high"]].sub(table["value"], axis=0)
+                known = pd.DataFrame({"metric": table["key"], "below": ends.min(axis=1)})
+                parts.append(known.assign(above=ends.max(axis=1), series=run.run_id))
+    columns = ["series", "metric", "below", "above"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def at_last_validation(runs: Sequence[Run]) -> pd.DataFrame:
@@ -81,7 +104,7 @@ def in_words(key: str, low: float, high: float) -> str:
 
 def show_note() -> None:
     """What the intervals cover, where some are drawn."""
-    st.caption("95 % intervals, over the choice of images alone.", help=ABOUT)
+    st.caption("95 % intervals, over the choice of images and translators.", help=ABOUT)
 
 
 def _read(runs: Sequence[Run], wanted: Collection[int]) -> pd.DataFrame:

@@ -16,32 +16,69 @@ from sing_monitor.app.wording import metrics
 from sing_monitor.app.wording.run_reading import NO_REFERENCE
 from sing_monitor.app.wording.support_marks import MARK, MARKED_ABOVE
 from sing_monitor.app.wording.text import one_line
+from sing_monitor.headline import HIDDEN, HIDDEN_BY_PROBES, KEPT, leading_key
 from sing_monitor.tracking import redact
 
+REFIT = (HIDDEN, KEPT)
+PROBES = (HIDDEN_BY_PROBES, "probe/class_seen")
+# What leads where runs of earlier versions have nothing of the above.
 SCORES = (
     "sing/attribute_score_centered",
     "sing/image_score_centered",
     "sing/score_ratio_centered",
     "sing/retention",
 )
+DEGREES = SCORES[:2]
 # What stands for the scores of runs without a semantic space.
 HEAD = ("head/null_dim", "head/null_energy_centered", "collapse/null_share_between")
 ACCURACY = "monitor/accuracy"
-CURVES = (*SCORES[:2], HEAD[1], ACCURACY)
-# Cards show these; the sentence below them needs the rest.
+CURVES = (HIDDEN, HIDDEN_BY_PROBES, *DEGREES, HEAD[1], ACCURACY)
+# Cards show these, by what leads; the sentence below them needs the rest.
+HEADLINES = {
+    HIDDEN: (*REFIT, ACCURACY, "sing/hidden_classes"),
+    HIDDEN_BY_PROBES: (*PROBES, ACCURACY, HEAD[1]),
+}
 HEADLINE = (SCORES[0], "sing/image_score_relative", "sing/retention", ACCURACY)
 HEADLINE_WITHOUT_SPACE = (*HEAD, ACCURACY)
 
 
+def card_metrics(row: Mapping[str, Any], *, has_space: bool) -> tuple[str, ...]:
+    """The metrics of a run's card; those of an earlier version where it has no others.
+
+    Args:
+        row: of the listing.
+        has_space: whether the run was watched with a semantic space.
+    """
+    first = leading_key(row)
+    if first is None:
+        return HEADLINE if has_space else HEADLINE_WITHOUT_SPACE
+    return tuple(key for key in HEADLINES[first] if math.isfinite(row.get(key, math.nan)))
+
+
 def table_metrics(listing: pd.DataFrame) -> tuple[str, ...]:
-    """The metrics of the table: scores and head, as the runs have them, and the accuracy.
+    """The metrics of the table, as the runs have them: what leads, the accuracy, the others.
 
     Args:
         listing: the rows to show, at least one.
     """
+    rows = listing.to_dict("records")
     is_without = without_space(listing)
-    scores = () if is_without.all() else SCORES
-    return (*scores, *(HEAD if is_without.any() else ()), ACCURACY)
+    first = {leading_key(row) for row in rows}
+    keys = [*(REFIT if HIDDEN in first else ()), *(PROBES if HIDDEN_BY_PROBES in first else ())]
+    if keys:
+        keys.append(ACCURACY)
+    has_older = not is_without.all() and (
+        HIDDEN not in first or any(leading_key(row) is None and _is_scored(row) for row in rows)
+    )
+    if not is_without.all():
+        keys += SCORES if has_older else DEGREES
+    if is_without.any():
+        keys += HEAD
+    return tuple(dict.fromkeys([*keys, ACCURACY]))
+
+
+def _is_scored(row: Mapping[str, Any]) -> bool:
+    return math.isfinite(row.get(SCORES[0], math.nan))
 
 
 def without_space(listing: pd.DataFrame) -> pd.Series[bool]:
@@ -57,7 +94,7 @@ def has_best(key: str) -> bool:
 
 def has_interval(key: str) -> bool:
     """Whether a column shows the interval, which the headline scores have."""
-    return key in SCORES
+    return key in (*REFIT, *PROBES, *SCORES)
 
 
 def matching(listing: pd.DataFrame, words: str) -> pd.DataFrame:
@@ -110,7 +147,10 @@ def _row(
     run, share = row["run_id"], row.get(metrics.support_of(SCORES[0]) or "", math.nan)
     # What is looked at first comes first: the others lie beyond the right edge.
     found: dict[str, object] = {"color": strokes.get(run, ""), "run": row["label"]}
-    found |= {f"{key} last": row.get(key, math.nan) for key in keys}
+    for key in keys:
+        found[f"{key} last"] = row.get(key, math.nan)
+        if key in HEADLINES:
+            found[f"{key} interval"] = intervals.get((run, key), "")
     found["mark"] = MARK if share > MARKED_ABOVE else ""
     found["outside"] = share
     found["alerts"] = alert_summary(row.get("sing.alerts"))
@@ -121,7 +161,8 @@ def _row(
         curve = [] if history is None or key not in history else history[key].dropna().tolist()
         found[f"{key} curve"] = curve
     found |= {f"{key} best": best_of.get((run, key), math.nan) for key in keys if has_best(key)}
-    found |= {f"{key} interval": intervals.get((run, key), "") for key in keys if has_interval(key)}
+    later = [key for key in keys if has_interval(key) and key not in HEADLINES]
+    found |= {f"{key} interval": intervals.get((run, key), "") for key in later}
     found["started"] = row["start_time"]
     found |= {tag: _tag(row, tag) for tag in ("model", "head", "space", "reference")}
     found["experiment"] = one_line(str(row["experiment"]))

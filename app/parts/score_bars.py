@@ -18,7 +18,9 @@ from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
 from sing_monitor.app.wording import metrics
 
-_BARS = ("sing/score_ratio", "sing/score_ratio_centered", "sing/image_score_relative")
+# Runs of earlier versions have not the first.
+_REFIT = ("sing/class_hidden", "sing/retention_seen")
+_BARS = (*_REFIT, "sing/score_ratio_centered", "sing/image_score_relative")
 KEYS = (*_BARS, *metrics.companions(_BARS))
 
 
@@ -35,20 +37,27 @@ def draw_bars(
     """
     tables = []
     runs = [run for run in chosen.runs if run.run_id in histories]
+    ridge = intervals.along_ridge(runs, epoch)
     for key in _BARS:
         random = metrics.baseline_of(key)
         values, longest = _heights(chosen, histories, key, epoch)
+        if longest is None and key in _REFIT:
+            continue
         if longest is None:
             states.no_values(metrics.label(key))
             continue
         bounds = sure.loc[sure["metric"] == key, ["series", "low", "high"]]
         values = values.merge(bounds, on="series", how="left")
+        values = _along_ridge(values, ridge[ridge["metric"] == key])
         spec = metrics.spec_of(key)
         about = [metrics.DIRECTIONS[spec.better], "gray: random subspace" if random else ""]
+        about += ["thin: other ridges" if values["thin_low"].notna().any() else ""]
         around = BarLabels(
             title=metrics.label(key),
             about=" · ".join(filter(None, [f"epoch {epoch}", *about])),
-            longest=float(np.nanmax([longest, *values["high"].astype(float)])),
+            longest=float(
+                np.nanmax([longest, *values[["high", "thin_high"]].to_numpy(float).flat])
+            ),
             caveat=chosen.caveat(key),
         )
         series = [run.series for run in runs]
@@ -62,6 +71,13 @@ def draw_bars(
         intervals.show_note()
     if tables:
         csv_button("Bars as CSV", "bars.csv", pd.concat(tables, ignore_index=True))
+
+
+def _along_ridge(values: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
+    """With thin_low and thin_high, the range for ridges that serve as well; NaN where unknown."""
+    known = values.merge(ends[["series", "below", "above"]], on="series", how="left")
+    below, above = known.pop("below").astype(float), known.pop("above").astype(float)
+    return known.assign(thin_low=known["value"] + below, thin_high=known["value"] + above)
 
 
 def _heights(

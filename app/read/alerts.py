@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sing_monitor.alerts import DEFAULT_ALERTS, parse_fired
+from sing_monitor.alerts import DEFAULT_ALERTS, FURTHER_ALERTS, RETIRED_ALERTS, parse_fired
 
 SIGN = "\N{BLACK DOWN-POINTING TRIANGLE}"
 # Marks nearer than these shares of a panel's width and height would lie on each other.
@@ -31,9 +31,14 @@ class Rule:
     keys: tuple[str, ...] = ()
 
 
+# Runs of earlier versions name rules that are gone by now, and may say nothing of them.
 _DEFAULT = {
     alert.name: Rule(alert.message, tuple(each.key for each in alert.conditions))
-    for alert in DEFAULT_ALERTS
+    for alert in (
+        *DEFAULT_ALERTS,
+        *FURTHER_ALERTS,
+        *(retired.rule for retired in RETIRED_ALERTS),
+    )
 }
 
 
@@ -119,8 +124,8 @@ def alert_summary(tag: object) -> str:
 
     Example::
 
-        >>> alert_summary("ratio_falls@7,hidden_class_means@12")
-        '2: ratio_falls, hidden_class_means'
+        >>> alert_summary("class_hidden@7,hidden_class_means@12")
+        '2: class_hidden, hidden_class_means'
     """
     names = list(parse_fired(tag))
     return f"{len(names)}: {', '.join(names)}" if names else ""

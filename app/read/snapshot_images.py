@@ -53,14 +53,15 @@ class FittedSnapshot:
     def is_outside(self, embedding: Tensor, image_id: int) -> bool:
         """Whether a translated equivalent (n,) lies farther out than nearly all real images."""
         real, folds = self.snapshot.known_embeddings.double(), self.snapshot.folds
-        return bool(place_among(embedding.double()[None], real, folds, image_id & 1) > OUTSIDE)
+        fold = self.snapshot.fold_of(image_id)
+        # A new picture belongs to neither fold; its fingerprint chooses one.
+        own = image_id & 1 if fold is None else fold
+        return bool(place_among(embedding.double()[None], real, folds, own) > OUTSIDE)
 
     def translator_of(self, image_id: int) -> LinearTranslator:
         """The translator that did not see the image of a fingerprint."""
-        known, halves = self.snapshot.image_ids, self.fit.translators
-        if known is None or halves is None or image_id not in known.tolist():
-            return self.translator
-        return halves[image_id & 1]
+        fold, halves = self.snapshot.fold_of(image_id), self.fit.translators
+        return self.translator if fold is None or halves is None else halves[fold]
 
 
 # Features of a whole probe: few are kept.
@@ -84,7 +85,8 @@ def read(source: store.RunSource) -> FittedSnapshot:
     fit = cross_fit(features, snapshot.known_embeddings, snapshot.folds, ridge)
     if fit.translators is None:
         raise ValueError(
-            "one fold of the snapshot is empty, so no translator can be fitted; watch more images."
+            "one fold of the snapshot holds no two images that differ, so no translator can be "
+            "fitted; watch more images."
         )
     cosine = mean_cosine(fit.original(features, snapshot.center), snapshot.known_embeddings)
     ids = tuple(hex_ids(snapshot.ids))

@@ -13,14 +13,16 @@ from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import selection, states
 from sing_monitor.app.ui.selection import RUNNING, Run, Selection, differences
 from sing_monitor.app.ui.settings import tracking_uri
-from sing_monitor.app.wording import support_marks
+from sing_monitor.app.wording import degrees, support_marks
 from sing_monitor.app.wording.text import plain
 from sing_monitor.tracking import StoreError
 
 Body = Callable[[Selection], None]
 
 
-def show_page(title: str, about: str, body: Body, *, needs_picks: bool = True) -> None:
+def show_page(
+    title: str, about: str, body: Body, *, needs_picks: bool = True, has_degrees: bool = True
+) -> None:
     """Run a page: its head, then its body, or what stands in the body's place.
 
     The body is a fragment: its widgets run it again without the rest of the page, and it must not
@@ -33,6 +35,7 @@ def show_page(title: str, about: str, body: Body, *, needs_picks: bool = True) -
         about: one sentence, Markdown.
         body: draws the page from the selection.
         needs_picks: False for pages that make sense without a picked run.
+        has_degrees: whether it shows scores of several runs side by side.
     """
     st.title(title, anchor=False)
     st.caption(about)
@@ -49,6 +52,8 @@ def show_page(title: str, about: str, body: Body, *, needs_picks: bool = True) -
         return
     if unlike := differences(chosen.runs):
         states.different_yardsticks(unlike)
+    if has_degrees:
+        _about_degrees(chosen)
 
     @st.fragment
     def redrawn() -> None:
@@ -118,6 +123,19 @@ def read_histories(
             if scalars is not None:
                 found[run.run_id] = curves.training_history(scalars)
     return found
+
+
+def _about_degrees(chosen: Selection) -> None:
+    """Say where degrees do not compare, or would grow with the probe."""
+    if unlike := degrees.unlike(chosen.last_values):
+        states.different_degrees(unlike)
+    growing = [
+        (run.label, found)
+        for run in chosen.runs
+        if run.has_space and (found := degrees.saturation(run.row.to_dict())) is not None
+    ]
+    if growing:
+        states.degrees_that_grow(growing)
 
 
 def _watch(drawn: Selection) -> None:

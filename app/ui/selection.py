@@ -12,7 +12,7 @@ from sing_monitor.app.charts.common import SeriesStyle
 from sing_monitor.app.read import store
 from sing_monitor.app.ui.run_names import colors, one_row_a_run, variants
 from sing_monitor.app.ui.settings import tracking_uri
-from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording import degrees, metrics
 from sing_monitor.app.wording.run_reading import NO_REFERENCE
 from sing_monitor.app.wording.text import listed
 
@@ -101,11 +101,24 @@ class Selection:
         return [run.series for run in self.runs]
 
     def caveat(self, key: str) -> str:
-        """Why the runs' values of a metric do not compare, for the chart itself; else empty."""
+        """What to heed of the runs' values of a metric, for the chart itself; may be empty."""
         if not metrics.needs_space(key):
             return ""
-        unlike = listed([noun for noun, _ in differences(self.runs)])
-        return f"different {unlike}: these curves do not compare" if unlike else ""
+        if unlike := listed([noun for noun, _ in differences(self.runs)]):
+            return f"different {unlike}: these curves do not compare"
+        return degrees.caveat(self.last_values) if degrees.move(key) else ""
+
+    def compares(self, key: str) -> bool:
+        """Whether the difference of two runs' values of a metric means something."""
+        if not metrics.needs_space(key):
+            return True
+        is_moved = degrees.move(key) and bool(degrees.unlike(self.last_values))
+        return not (differences(self.runs) or is_moved)
+
+    @property
+    def last_values(self) -> list[dict[str, object]]:
+        """The latest values of each run that has scores, by catalogue key."""
+        return [run.row.to_dict() for run in self.runs if run.has_space]
 
 
 # What the scores of a run stand on: its name in the plural, and the value of a run that says none.

@@ -18,7 +18,7 @@ from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.widgets import REMOVED, epoch_slider, mark_column, removal_box, run_box
-from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording import hidden_classes, metrics, support_marks
 from sing_monitor.app.wording.removals import WITH_RANDOM, suffix
 from sing_monitor.app.wording.text import plain, short
 from sing_monitor.scores.class_leaks import FALSE_DISCOVERIES, OUT_OF_LINE
@@ -57,7 +57,9 @@ def body(chosen: Selection) -> None:
     if len(tables) == 1:
         states.one_epoch()
     images = _images(view)
-    spread = _spread(view, images, tables[epoch])
+    spread = charts.hidden_first(_spread(view, images, tables[epoch]), tables[epoch])
+    if said := hidden_classes.sentence(spread, epoch):
+        st.markdown(said, help=hidden_classes.ABOUT)
     found = charts.matching(spread["name"].tolist(), words or "")
     if not found:
         st.info(f"No class matches {plain(words or '')}.", icon=":material/search_off:")
@@ -65,7 +67,7 @@ def body(chosen: Selection) -> None:
     shown = spread[spread["name"].isin(found)].head(charts.MOST).reset_index(drop=True)
     if len(found) > len(shown):
         st.caption(
-            f"The {len(shown)} classes with the lowest mean AS are drawn; "
+            f"The {len(shown)} classes {hidden_classes.order(spread)} are drawn; "
             f"{len(found) - len(shown):,} more are in the table below and in its CSV file."
         )
     by_run: dict[str, Tables] = {run.run_id: tables}
@@ -205,8 +207,11 @@ def _below(view: ClassView, other: Run, paired: tuple[int, pd.DataFrame] | None)
 
 
 def _trust(view: ClassView, spread: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFrame:
-    """With the columns q, leak and outside, as far as the run tells them."""
-    if {"attribute_q", "attribute_deviation"} <= set(classes.columns):
+    """With a mark for hidden classes, of earlier versions for leaking ones, and ``outside``."""
+    if "hidden" in spread:
+        words = spread["hidden"].map({True: "hidden", False: ""})
+        spread = spread.assign(hidden=words, q=spread["hidden_q"])
+    elif {"attribute_q", "attribute_deviation"} <= set(classes.columns):
         known = classes.set_index("class_index")
         known = known.assign(leak=charts.leaking(known).map({True: "leaks", False: ""}))
         spread = spread.assign(
@@ -224,11 +229,15 @@ def _table(view: ClassView, spread: pd.DataFrame) -> None:
     config = st.column_config
     score = partial(config.NumberColumn, format="%.2f")
     trust = [column for column in ("mark", "outside", "leak", "q") if column in spread]
+    hidden = ["hidden", "zero_shot", "zero_shot_seen", "q"] if "hidden" in spread else []
+    trust = [column for column in trust if column not in hidden]
+    about = hidden_classes.ABOUT if hidden else _LEAK
     st.dataframe(
         spread,
         hide_index=True,
         column_order=[
-            *("name", "n", "accuracy", "mean", *trust, "low", "q1", "median", "q3", "high")
+            *("name", *hidden, "n", "accuracy", "mean", *trust),
+            *("low", "q1", "median", "q3", "high"),
         ],
         placeholder=metrics.MISSING,
         alt=f"{view.what} of every class",
@@ -239,7 +248,14 @@ def _table(view: ClassView, spread: pd.DataFrame) -> None:
             "mean": score(f"Mean {view.what}"),
             "mark": mark_column(),
             "leak": config.TextColumn("Leak", help=_LEAK),
-            "q": config.NumberColumn("q, AS centered", format="%.2g", help=_LEAK),
+            "hidden": config.TextColumn("Hidden", help=hidden_classes.ABOUT),
+            "zero_shot": config.NumberColumn("Right: all", format="%.3f", help=hidden_classes.READ),
+            "zero_shot_seen": config.NumberColumn(
+                "Right: seen", format="%.3f", help=hidden_classes.READ_SEEN
+            ),
+            "q": config.NumberColumn(
+                "q" if hidden else "q, AS centered", format="%.2g", help=about
+            ),
             "outside": config.NumberColumn("Out of support", format="percent", help=_OUTSIDE),
             "low": score("5 %", help=_SPREAD),
             "q1": score("25 %", help=_SPREAD),
@@ -248,8 +264,8 @@ def _table(view: ClassView, spread: pd.DataFrame) -> None:
             "high": score("95 %", help=_SPREAD),
         },
     )
-    if "leak" in spread:
-        st.caption(_LEAK)
+    if hidden or "leak" in spread:
+        st.caption(about)
     csv_button("This table as CSV", "classes.csv", spread)
 
 

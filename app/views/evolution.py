@@ -10,7 +10,13 @@ import streamlit as st
 from sing_monitor.app.charts import evolution as charts
 from sing_monitor.app.charts.common import SeriesStyle, alt_text, swatch
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.parts import alert_list, curve_numbers, evolution_controls, intervals
+from sing_monitor.app.parts import (
+    alert_list,
+    curve_numbers,
+    evolution_controls,
+    intervals,
+    meaning_pictures,
+)
 from sing_monitor.app.parts.evolution_controls import CurveView
 from sing_monitor.app.read import alerts, curves
 from sing_monitor.app.ui import page, states
@@ -25,12 +31,13 @@ _X_TITLES = {"Epoch": "epoch", "Step": "global step"}
 
 
 def body(chosen: Selection) -> None:
-    """Controls, legend, one panel for each metric, then the table."""
+    """Controls, legend, one panel for each metric, where the meaning lies, then the table."""
     view = evolution_controls.choose_curves(chosen)
-    histories = page.read_histories(chosen.runs, view.read, view.own)
+    read = list(dict.fromkeys([*view.read, *meaning_pictures.keys_of(chosen.runs)]))
+    histories = page.read_histories(chosen.runs, read, view.own)
     long = curves.long_table(
         histories,
-        [*view.read, *view.own],
+        [*read, *view.own],
         axis=view.axis,
         labels={run.run_id: run.label for run in chosen.runs},
         started={run.run_id: run.row["start_time"] for run in chosen.runs},
@@ -47,6 +54,7 @@ def body(chosen: Selection) -> None:
         long, x_title = long.assign(x=long["x"] / seconds), f"{unit} since the start"
     long = _with_support_shares(long)
     _panels(chosen, view, long.drop(columns=["timestamp", "global_step"]), x_title)
+    meaning_pictures.draw_meaning(chosen, long, x_title, charts.x_domain(long["x"]))
     # A fragment of its own: moving the slider redraws no chart.
     shown = long[long["metric"].isin(view.shown)]
     st.fragment(curve_numbers.draw_numbers)(chosen, shown, with_intervals=view.with_intervals)
@@ -168,7 +176,7 @@ def _below(chosen: Selection, view: CurveView, key: str, values: pd.DataFrame) -
     known = values.dropna(subset="difference").drop_duplicates("series", keep="last")
     changes = known.set_index("series")[["difference", "epoch"]].to_dict("index")
     parts = []
-    for run in () if view.by_seeds or chosen.caveat(key) else chosen.runs:
+    for run in chosen.runs if not view.by_seeds and chosen.compares(key) else ():
         last = changes.get(run.run_id)
         if last is not None and not run.is_baseline:
             value = last["difference"]

@@ -187,4 +187,5 @@ page.show_page(
     "One image: the class that the head predicts, and what the image means without the part of its "
     "features that the head ignores.",
     body,
+    has_degrees=False,
 )

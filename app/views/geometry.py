@@ -115,4 +115,5 @@ page.show_page(
     "Geometry",
     "What the head reads of the features, what it cannot see, and how that changes.",
     body,
+    has_degrees=False,
 )

@@ -201,4 +201,5 @@ page.show_page(
     "Images",
     "Which images carry the most meaning that the head ignores, and what remains without it?",
     body,
+    has_degrees=False,
 )

@@ -11,23 +11,23 @@ import streamlit as st
 from sing_monitor.app.parts import alert_list, intervals
 from sing_monitor.app.parts.runs_table import (
     CURVES,
-    HEADLINE,
-    HEADLINE_WITHOUT_SPACE,
+    card_metrics,
     has_best,
     has_interval,
     matching,
     mlflow_links,
     runs_table,
     table_metrics,
+    without_space,
 )
 from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import page, selection, states
 from sing_monitor.app.ui.selection import Picks, Run, Selection
 from sing_monitor.app.ui.sidebar import offered_runs
 from sing_monitor.app.ui.widgets import mark_column
-from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording import degrees, metrics, support_marks
 from sing_monitor.app.wording.run_reading import reading
-from sing_monitor.app.wording.text import count, plain
+from sing_monitor.app.wording.text import count, listed, plain
 from sing_monitor.tracking import NotFoundError, StoreError
 
 # Each of them costs the store a handful of questions when it is first seen.
@@ -84,9 +84,9 @@ def _cards(chosen: Selection) -> None:
                     )
             against = None if run.is_baseline else chosen.baseline
             with st.grid(4, min_column_width=150):
-                for key in HEADLINE if run.has_space else HEADLINE_WITHOUT_SPACE:
+                for key in card_metrics(run.row.to_dict(), has_space=run.has_space):
                     with st.container(gap="xxsmall"):
-                        _card(key, run, against, comparable=not chosen.caveat(key))
+                        _card(key, run, against, comparable=chosen.compares(key))
                         if interval := sure.get((run.run_id, key)):
                             st.caption(f"95 %: {interval}", help=intervals.ABOUT)
             st.caption(plain(reading(run.row.to_dict())))
@@ -140,6 +140,12 @@ def _table(chosen: Selection, shown: pd.DataFrame) -> None:
         placeholder=metrics.MISSING,
         alt=f"Table of {count(len(shown), 'run')}",
     )
+    if unlike := degrees.unlike(shown[~without_space(shown)].to_dict("records")):
+        said = listed([f"{noun} ({' to '.join(values)})" for noun, values in unlike])
+        st.caption(
+            f":material/straighten: Measured with different {plain(said)}: between these runs "
+            "degrees do not compare; the refit scores and the probes do far better."
+        )
     notes = ["Tick runs to look at them on every page; choose the baseline in the sidebar."]
     if len(shown) > _WITH_CURVES:
         notes.append(

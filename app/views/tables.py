@@ -101,4 +101,5 @@ page.show_page(
     "Every table that a run stored, with what its columns mean, and the curves that no other page "
     "shows.",
     body,
+    has_degrees=False,
 )

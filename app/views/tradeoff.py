@@ -39,7 +39,9 @@ _HOW = (
     "**How to read it.** Each faint point is an image, each ellipse covers 95 % of a run's images, "
     "and the line is the path of their mean over the epochs. Right of 0 the head's invisible "
     "directions carry the image toward its class, left away from it; up, more of its meaning "
-    "moves. Good is high and narrow around 0: the head ignores much, and none of it is the class."
+    "moves. Degrees grow with the probe and follow the ridge, and a mean AS near 0 does not prove "
+    "that nothing of the class is hidden: images may go opposite ways. Class hidden, the first "
+    "bar, says that."
 )
 
 
@@ -143,7 +145,7 @@ def _plane(chosen: Selection, path: pd.DataFrame, kind: str, epoch: int) -> None
     attribute, image = charts.ranges(path, pd.concat([drawn, ellipses]))
     around = charts.PlaneLabels(
         title=_TITLES[kind],
-        about=f"epoch {epoch} · degrees · good: high and narrow around 0",
+        about=f"epoch {epoch} · degrees",
         attribute=attribute,
         image=image,
         caveat=chosen.caveat(f"sing/attribute_score{ending}"),

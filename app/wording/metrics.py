@@ -33,9 +33,10 @@ _FORMATS = {"deg": ".2f", "ratio": ".2f", "share": ".3f", "cosine": ".3f", "s": 
 @cache
 def spec_of(key: str) -> MetricSpec:
     """The catalogue's entry; a key that another version logged gets an entry that says so."""
-    for spec in analyses.CATALOGUE:
-        if _attribute(spec.key, key) is not None:
-            return spec
+    matching = [spec for spec in analyses.CATALOGUE if _attribute(spec.key, key) is not None]
+    if matching:
+        # attribute/ink_probe_hidden is also what an attribute "ink_probe" would log as hidden.
+        return max(matching, key=lambda spec: len(spec.key))
     name = key.partition("/")[0]
     group = analyses.GROUPS.get(name, MetricGroup(name, name))
     plain_words = "This version of sing-monitor does not know the metric."

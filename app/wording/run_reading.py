@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from sing_monitor.app.wording.degrees import saturation
 from sing_monitor.app.wording.metrics import baseline_of, label, support_of, value_text
 from sing_monitor.app.wording.support_marks import MARK, MARKED_ABOVE
+from sing_monitor.headline import headline
 
 _BARELY = 3.0
 _KEPT = 0.9
@@ -16,10 +18,12 @@ NO_REFERENCE = "none"
 
 
 def reading(values: Mapping[str, object]) -> str:
-    """The last numbers of a run in one or two plain sentences.
+    """The last numbers of a run in a few plain sentences.
 
-    The bound of AS is the paper's: below about 3 degrees a change is barely visible. A class that
-    keeps less than 0.9 of its zero-shot accuracy has changed all the same (ours).
+    What the head hides of the class comes first. Of a run of an earlier version, which did not
+    measure it, AS is read. Its bound is the paper's: below about 3 degrees a change is barely
+    visible. A class that keeps less than 0.9 of its zero-shot accuracy has changed all the same
+    (ours).
 
     Args:
         values: latest values by catalogue key; others are ignored.
@@ -28,12 +32,34 @@ def reading(values: Mapping[str, object]) -> str:
     attribute = known.get("sing/attribute_score_centered", math.nan)
     if known.get("head/null_dim") == 0:
         return "The head reads every direction of the features: it has no null space."
-    if values.get("sing.reference") == NO_REFERENCE:
+    is_alone = values.get("sing.reference") == NO_REFERENCE
+    if (first := headline(known)) is not None:
+        rest = _head_alone(known) if is_alone else f"{_classes(known)}{_degrees(known)}"
+        return f"{first[0].upper()}{first[1:]} {rest}".rstrip() + _doubts(known)
+    if is_alone:
         return _head_alone(known)
     if not math.isfinite(attribute):
         return "The scores of the last validation are undefined."
     kept = known.get("sing/retention", math.nan)
     return f"{_movement(known)}; {_verdict(attribute, kept)}.{_doubts(known)}"
+
+
+def _classes(known: Mapping[str, float]) -> str:
+    """Which classes are hidden, where some are."""
+    hidden = known.get("sing/hidden_classes", math.nan)
+    if not hidden > 0:
+        return ""
+    if hidden == 1:
+        return "One class is hidden; the page Classes names it. "
+    return f"{hidden:.0f} classes are hidden; the page Classes names them. "
+
+
+def _degrees(known: Mapping[str, float]) -> str:
+    key = "sing/attribute_score_centered"
+    if not math.isfinite(known.get("sing/image_score_centered", math.nan)):
+        return ""
+    toward = value_text(key, known.get(key, math.nan), sign=True)
+    return f"{_movement(known)}, {toward} of it toward the class."
 
 
 def _head_alone(known: Mapping[str, float]) -> str:
@@ -83,6 +109,8 @@ def _doubts(known: Mapping[str, float]) -> str:
         found += (
             f" The translation is poor ({label(key)}: {value_text(key, r2)}), so trust no score."
         )
+    if (grown := saturation(known)) is not None:
+        found += f" Degrees still grow with the probe (saturation {grown:.2f})."
     if share > MARKED_ABOVE:
         found += (
             f" {MARK} {100 * share:.0f} % of the images are out of support: their scores may say "

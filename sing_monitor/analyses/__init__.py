@@ -19,6 +19,7 @@ from sing_monitor.analyses import (
     images,
     intervals,
     invariants,
+    monitor_metrics,
     perturbation,
     readings,
     ridge_slopes,
@@ -28,6 +29,7 @@ from sing_monitor.analyses import (
 )
 from sing_monitor.analyses.analysis import Analysis, Need
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
+from sing_monitor.analyses.parts import meaning, probes, refits
 from sing_monitor.findings import (
     Findings,
     MetricGroup,
@@ -59,10 +61,13 @@ _SMALL, _LARGE = 1e-6, 1e8
 
 # In the order in which readers list the metrics.
 ANALYSES: tuple[Analysis, ...] = (
+    refits.ANALYSIS,
     invariants.ANALYSIS,
     readings.ANALYSIS,
     head.ANALYSIS,
     translator.ANALYSIS,
+    meaning.ANALYSIS,
+    probes.ANALYSIS,
     classes.ANALYSIS,
     images.ANALYSIS,
     concepts.ANALYSIS,
@@ -72,6 +77,7 @@ ANALYSES: tuple[Analysis, ...] = (
     collapse.ANALYSIS,
     steering.ANALYSIS,
     perturbation.ANALYSIS,
+    monitor_metrics.ANALYSIS,
 )
 
 CATALOGUE: tuple[MetricSpec, ...] = (

@@ -19,6 +19,10 @@ from sing_monitor.snapshot import Snapshot
 _SOURCE = "Papyan, Han, Donoho 2020"
 # Smallest over largest entry on the diagonal of a Cholesky factor from which it is divided by.
 _WELL_CONDITIONED = 1e-2
+# Relative rounding of a mean over thousands of numbers, in double precision.
+_SUM_ROUNDING = 1e-12
+
+_TWO_CLASSES = "NaN for two classes, whose means lie opposite each other whatever the features do."
 
 COLLAPSE = MetricGroup("collapse", "Neural collapse")
 
@@ -30,7 +34,8 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "lower",
         "tr(Sigma_W Sigma_B^+) / C",
         _SOURCE,
-        "Spread inside the classes over spread between them. Falls to 0 as features collapse.",
+        "Spread inside the classes over spread between them. Falls to 0 as features collapse. NaN "
+        "where no class has two images.",
         group=COLLAPSE,
     ),
     MetricSpec(
@@ -40,7 +45,7 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "lower",
         "std / mean over classes of |u_c - mean u|",
         _SOURCE,
-        "0: all class means are equally far from their center.",
+        f"0: all class means are equally far from their center. {_TWO_CLASSES}",
         group=COLLAPSE,
     ),
     MetricSpec(
@@ -50,7 +55,8 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "lower",
         "mean over pairs of |cos(u_c - mean u, u_d - mean u) + 1/(C-1)|",
         _SOURCE,
-        "0: the class means are as far apart as they can be, all at the same angle.",
+        "0: the class means are as far apart as they can be, all at the same angle. "
+        f"{_TWO_CLASSES}",
         group=COLLAPSE,
     ),
     MetricSpec(
@@ -70,7 +76,8 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "lower",
         "share of images whose nearest class mean is not the predicted class",
         _SOURCE,
-        "0: the head decides like the nearest class mean.",
+        "0: the head decides like the nearest class mean. NaN where no class has two images: each "
+        "would be its own mean.",
         group=COLLAPSE,
     ),
     MetricSpec(
@@ -90,7 +97,8 @@ COLLAPSE_METRICS: tuple[MetricSpec, ...] = (
         "none",
         "tr(P_n Sigma_W) / tr(Sigma_W)",
         "ours",
-        "Share of the variation inside the classes that the head cannot see.",
+        "Share of the variation inside the classes that the head cannot see. NaN where there is "
+        "none, as with one image a class.",
         group=COLLAPSE,
     ),
 )
@@ -103,7 +111,8 @@ def analyze_collapse(observation: Observation) -> Findings:
     the means, Sigma_W the mean over images of the deviation from the own class's mean.
 
     Returns:
-        Scalars ``collapse/*``; NaN where fewer than two classes are present or the means coincide.
+        Scalars ``collapse/*``; NaN where fewer than two classes are present or the means coincide,
+        and those that need more (three classes, two images of a class) where it is missing.
     """
     snapshot = observation.snapshot
     undefined = dict.fromkeys((spec.key for spec in COLLAPSE_METRICS), math.nan)
@@ -112,7 +121,7 @@ def analyze_collapse(observation: Observation) -> Findings:
     center = means.mean(dim=0)
     centered = means - center
     # Means that coincide differ by their rounding.
-    if not centered.norm() > 1e-12 * means.norm():
+    if not centered.norm() > _SUM_ROUNDING * means.norm():
         return Findings(undefined)
     # The products of many more class means than features would take more memory than the features.
     products = gram(centered.T) if len(centered) <= centered.shape[1] else None
@@ -122,18 +131,25 @@ def analyze_collapse(observation: Observation) -> Findings:
     invisible, _ = split_energy(
         means, energies, seen_means, snapshot.geometry, snapshot.center, about=center
     )
-    scalars = {
-        "collapse/nc1": spread.over_between,
-        "collapse/nc2_equinorm": _equinorm(energies.sqrt()),
-        "collapse/nc2_equiangle": _equiangle(centered, energies.sqrt(), products),
+    found = {
         "collapse/nc3": _self_duality(snapshot.weight.double()[present], centered),
-        "collapse/nc4": float((present[spread.nearest] != snapshot.predictions).double().mean()),
         "collapse/null_share_between": ratio(float(invisible.sum()), float(energies.sum())),
-        "collapse/null_share_within": _null_share_within(
-            snapshot, labels, seen_means, spread.energy
-        ),
     }
-    return Findings(scalars)
+    if len(present) > 2:
+        norms = energies.sqrt()
+        found["collapse/nc2_equinorm"] = _equinorm(norms)
+        found["collapse/nc2_equiangle"] = _equiangle(centered, norms, products)
+    if len(present) < len(labels):
+        disagrees = present[spread.nearest] != snapshot.predictions
+        found["collapse/nc1"] = spread.over_between
+        found["collapse/nc4"] = float(disagrees.double().mean())
+        # Images that are equal lie as far from their mean as it was rounded.
+        rounding = _rounding(spread.energy, means, energies, labels, snapshot.features)
+        if spread.energy > rounding:
+            found["collapse/null_share_within"] = _null_share_within(
+                snapshot, labels, seen_means, spread.energy
+            )
+    return Findings({**undefined, **found})
 
 
 @dataclass(frozen=True)
@@ -218,6 +234,24 @@ def _inverse(products: Tensor) -> Tensor | None:
     return torch.cholesky_inverse(factor)
 
 
+def _rounding(
+    within: float, means: Tensor, energies: Tensor, labels: Tensor, features: Tensor
+) -> float:
+    """What ``N tr(Sigma_W)`` may come to by rounding alone.
+
+    Args:
+        within: ``N tr(Sigma_W)`` as it was worked out.
+        means: of the classes, (C, m).
+        energies: ``|u_c - mean u|^2``, (C,).
+        labels: which of the classes an image is of, (N,).
+        features: (N, m).
+    """
+    sizes = labels.bincount(minlength=len(means))
+    deviating = within + float((sizes * energies).sum())
+    eps = torch.finfo(working(features[:0]).dtype).eps
+    return eps**2 * deviating + _SUM_ROUNDING**2 * float((sizes * squared_norms(means)).sum())
+
+
 def _null_share_within(
     snapshot: Snapshot, labels: Tensor, seen_means: Tensor, whole: float
 ) -> float:
@@ -246,7 +280,8 @@ def _equinorm(norms: Tensor) -> float:
 
 def _equiangle(centered: Tensor, norms: Tensor, products: Tensor | None) -> float:
     classes, total = len(centered), 0.0
-    norms = norms.clamp(min=1e-12)
+    # A class at the very center has no direction; its rounding is not to pass for one.
+    norms = norms.clamp(min=_SUM_ROUNDING * float(norms.max()))
     for rows in all_blocks(centered):
         among = centered[rows] @ centered.T if products is None else products[rows]
         distances = (among / norms[rows, None] / norms + 1 / (classes - 1)).abs_()

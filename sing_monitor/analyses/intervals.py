@@ -1,4 +1,4 @@
-"""How certain the headline scalars are: bootstrap intervals over images, without any refit."""
+"""How certain the headline scalars are: bootstrap intervals over images and their influence."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from torch import Tensor
 from sing_monitor.analyses.analysis import Analysis
 from sing_monitor.analyses.columns import COUNT
 from sing_monitor.analyses.invariants import analyze_invariants
+from sing_monitor.analyses.parts.probes import analyze_probes
+from sing_monitor.analyses.parts.refits import analyze_refits, hidden_key, rereadings
 from sing_monitor.analyses.readings import analyze_readings
+from sing_monitor.analyses.uncertainty.influence import score_influences
+from sing_monitor.analyses.uncertainty.probe_influence import probe_influences
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec
 from sing_monitor.observation import Observation
 from sing_monitor.scores.bootstrap import LEVEL, bootstrap_means, percentile_interval
 from sing_monitor.scores.derived import above_chance, ratio, relative_scores
 from sing_monitor.scores.pairs import CENTERED
+from sing_monitor.snapshot import Snapshot
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+# Analyses with a semantic space whose scalars have intervals.
+_ANALYZES = (analyze_invariants, analyze_readings, analyze_refits)
 _MEANS = ("attribute_score", "attribute_score_abs", "image_score")
 
 INTERVALS = TableSpec(
@@ -34,31 +41,73 @@ INTERVALS = TableSpec(
         ColumnSpec("low", "", "Lower bound of the interval."),
         ColumnSpec("high", "", "Upper bound of the interval."),
         COUNT,
-        ColumnSpec("level", "share", "How often such an interval covers the value."),
+        ColumnSpec(
+            "level",
+            "share",
+            "How often such an interval covers what probes of this size show on average.",
+        ),
     ),
 )
 
 
 def analyze_intervals(observation: Observation) -> Findings:
-    """95 % percentile intervals of the headline scalars, from the scores of single images.
+    """95 % percentile intervals of the headline scalars, from single images.
 
-    What they cover is the choice of images: how far the scalar could have differed, had other
-    images of the same classes been validated on. Head, translators, random subspaces and mean
-    feature are held as they are; so another training, or a translator fitted on other images, may
-    well lead outside. Images are drawn within their class, 1,000 times, from a fixed seed.
+    They are about the scalar's expected value: its mean over probes of the same size, of other
+    images of the same classes, each with translators of its own. The value of one other probe
+    varies as well, and lies inside less often. Head, random subspaces, mean feature and ridge are
+    held as they are, and another training may lead outside.
+
+    Each image counts with its own scores and with its influence on the scores of the other half,
+    through the translators and probes that are fitted on it (the infinitesimal jackknife,
+    :mod:`sing_monitor.scores.influence`). Their sums are drawn anew 1,000 times, images or their
+    groups as wholes, within classes, from a fixed seed. Those of the probes stand on the images
+    that were judged.
 
     Returns:
         Table ``intervals``: key, value, low, high, n (images) and level. Bounds are NaN where the
-        value is.
+        value is. Without a semantic space it holds the probes alone.
     """
-    columns, snapshot = image_columns(observation), observation.snapshot
-    means = bootstrap_means(
-        torch.stack(list(columns.values()), dim=1), snapshot.labels, seed=RANDOM_SEED
-    )
-    replicates = headline(dict(zip(columns, means.T, strict=True)), observation)
-    scores, readings = observation.once(analyze_invariants), observation.once(analyze_readings)
-    scalars = {**scores.scalars, **readings.scalars}
-    return Findings(tables={"intervals": _table(replicates, scalars, len(snapshot))})
+    snapshot, judged = observation.snapshot, observation.request.judged
+    read = _with(probe_columns(observation), observation.once(probe_influences))
+    scored = {}
+    if observation.has_space:
+        scored = _with(image_columns(observation), observation.once(score_influences))
+    scalars = dict(observation.once(analyze_probes).scalars)
+    for analyze in _ANALYZES if observation.has_space else ():
+        scalars |= observation.once(analyze).scalars
+    if scored and len(judged) == len(snapshot):
+        # The same images: one bootstrap serves all.
+        both = _replicates({**scored, **read}, snapshot)
+        replicates = headline(both, observation) | {key: both[key] for key in read}
+        return _findings(_table(replicates, scalars, len(snapshot)))
+    parts = [_table(_replicates(read, snapshot, judged), scalars, len(judged))]
+    if scored:
+        replicates = headline(_replicates(scored, snapshot), observation)
+        parts.insert(0, _table(replicates, scalars, len(snapshot)))
+    return _findings(*parts)
+
+
+def _with(columns: Mapping[str, Tensor], influences: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Columns with what images do to the scores of others added to their own."""
+    return {name: values + influences.get(name, 0) for name, values in columns.items()}
+
+
+def _findings(*tables: DataFrame) -> Findings:
+    from pandas import concat
+
+    return Findings(tables={"intervals": concat(tables, ignore_index=True)})
+
+
+def _replicates(
+    columns: Mapping[str, Tensor], snapshot: Snapshot, rows: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Means of columns over images that are drawn anew, each (B,)."""
+    rows = torch.arange(len(snapshot)) if rows is None else rows
+    groups = None if snapshot.groups is None else snapshot.groups[rows]
+    values = torch.stack(list(columns.values()), dim=1)
+    means = bootstrap_means(values, snapshot.labels[rows], groups, seed=RANDOM_SEED)
+    return dict(zip(columns, means.T, strict=True))
 
 
 def headline(means: Mapping[str, Tensor], observation: Observation) -> dict[str, Tensor]:
@@ -82,11 +131,20 @@ def headline(means: Mapping[str, Tensor], observation: Observation) -> dict[str,
     found |= {f"sing/{name}": values for name, values in relative.items()}
     for prefix, reading in observation.readings.items():
         after_key = CENTERED.named(f"{prefix}zero_shot")
-        before, after = means[f"{prefix}zero_shot"], means[after_key]
+        # Influence may lead a replicate of a share beyond its range.
+        before, after, seen = (
+            means[key].clamp(0, 1)
+            for key in (f"{prefix}zero_shot", after_key, f"{prefix}zero_shot_seen")
+        )
         found |= {
             f"{prefix}zero_shot": before,
             after_key: after,
             f"{prefix}retention": above_chance(before, after, reading.choices),
+        }
+        found |= {
+            hidden_key(prefix): means[hidden_key(prefix)],
+            f"{prefix}retention_seen": above_chance(before, seen, reading.choices),
+            f"{prefix}zero_shot_seen": seen,
         }
         if prefix.startswith("attribute/"):
             found[f"{prefix}score"] = means[f"{prefix}score"]
@@ -94,7 +152,7 @@ def headline(means: Mapping[str, Tensor], observation: Observation) -> dict[str,
 
 
 def image_columns(observation: Observation) -> dict[str, Tensor]:
-    """Everything that is averaged over images, each (N,)."""
+    """Everything that is averaged over all images, each (N,)."""
     columns: dict[str, Tensor] = {}
     for pair, scores in observation.scores.items():
         values = (scores.attribute, scores.attribute.abs(), scores.image)
@@ -106,7 +164,19 @@ def image_columns(observation: Observation) -> dict[str, Tensor]:
             CENTERED.named(f"{prefix}zero_shot"): reading.after,
             f"{prefix}score": reading.attribute,
         }
+    for prefix, reread in observation.once(rereadings).items():
+        columns |= {
+            f"{prefix}zero_shot_seen": reread.seen,
+            hidden_key(prefix): reread.hidden,
+        }
     return columns
+
+
+def probe_columns(observation: Observation) -> dict[str, Tensor]:
+    """What is averaged over the images that probes judge, by key of its mean, each (J,)."""
+    return {
+        f"{prefix}hidden": found.whole - found.seen for prefix, found in observation.answers.items()
+    }
 
 
 def _table(
@@ -130,5 +200,5 @@ def _table(
 
 
 ANALYSIS = Analysis(
-    "intervals", analyze_intervals, tables=(INTERVALS,), needs=frozenset({"labels", "embeddings"})
+    "intervals", analyze_intervals, tables=(INTERVALS,), needs=frozenset({"labels"})
 )

@@ -20,6 +20,8 @@ SING = MetricGroup("sing", "Scores", in_space=True)
 
 # A score says little where the equivalents are no plausible image embeddings.
 OUTSIDE = "support/outside"
+# Degrees tell of a translator that goes on learning, and of how strongly it is held back.
+_DEPENDS = "Moves with probe size and ridge."
 
 
 def _pair_metrics(pair: Pair) -> tuple[MetricSpec, ...]:
@@ -56,33 +58,35 @@ def _pair_metrics(pair: Pair) -> tuple[MetricSpec, ...]:
             "none",
             "mean of angle(T f, t) - angle(T f~, t)",
             f"How much nearer to its class an image's meaning comes when {pair.removal}. "
-            "Negative: class meaning was hidden from the head. Near 0 is good.",
+            "Negative: class meaning goes with it; near 0 does not prove that none does. "
+            f"{_DEPENDS}",
             short="AS, centered",
         ),
         spec(
             "attribute_score_abs",
             "|AS| toward the true class",
             "deg",
-            "lower",
+            "none",
             "mean of |AS|",
-            f"How far the meaning moves toward or away from the class when {pair.removal}.",
+            f"How far the meaning moves toward or away from the class when {pair.removal}. "
+            f"{_DEPENDS}",
         ),
         spec(
             "attribute_score_std",
             "AS spread",
             "deg",
-            "lower",
+            "none",
             "standard deviation of AS over images",
-            "How much the Attribute Score differs from image to image.",
+            f"How much the Attribute Score differs from image to image. {_DEPENDS}",
         ),
         spec(
             "image_score",
             "IS, meaning moved",
             "deg",
-            "higher",
+            "none",
             "mean of angle(T f, T f~)",
             f"How far an image's meaning moves when {pair.removal}: what the head tolerates. "
-            "Grows with the size of the null space; compare with the random subspace.",
+            f"Grows with the null space; compare with the random subspace. {_DEPENDS}",
             short="IS, centered",
         ),
         spec(
@@ -91,16 +95,16 @@ def _pair_metrics(pair: Pair) -> tuple[MetricSpec, ...]:
             "deg",
             "none",
             "standard deviation of IS over images",
-            "How much the Image Score differs from image to image.",
+            f"How much the Image Score differs from image to image. {_DEPENDS}",
         ),
         spec(
             "score_ratio",
             "IS / |AS|",
             "ratio",
-            "higher",
+            "none",
             "mean IS / mean |AS|",
-            "The paper's summary of a model: much that is irrelevant is ignored, little of the "
-            "class is. At least 1; NaN without a null space.",
+            "The paper's summary of a model. No direction is good: it can fall while a head hides "
+            f"less and less. At least 1; NaN without a null space. {_DEPENDS}",
             short="IS / |AS|",
         ),
     )
@@ -115,7 +119,20 @@ RELATIVE_METRICS = (
         "image_score_centered / image_score_random",
         "ours",
         "1: removing the head's null space moves the meaning as far as removing any subspace of "
-        "its size. Read it beside null_energy_centered and null_energy_random.",
+        "its size. Read it beside null_energy_centered and null_energy_random. "
+        f"{_DEPENDS}",
+        group=SING,
+        support=CENTERED.named(OUTSIDE),
+    ),
+    MetricSpec(
+        "sing/attribute_score_excess",
+        "AS beyond random",
+        "deg",
+        "none",
+        "attribute_score_centered - attribute_score_random",
+        "ours",
+        "Negative: what the head cannot see takes more of the class with it than a random subspace "
+        f"of that size. Positive: less. {_DEPENDS}",
         group=SING,
         support=CENTERED.named(OUTSIDE),
     ),
@@ -127,7 +144,7 @@ RELATIVE_METRICS = (
         "attribute_score_centered / image_score_centered",
         "ours",
         "Which part of the movement goes toward (+) or away from (-) the class, -1 to 1. "
-        "Near 0 is good.",
+        f"{_DEPENDS}",
         group=SING,
         baseline=RANDOM.named("sing/attribute_share"),
         support=CENTERED.named(OUTSIDE),
@@ -139,14 +156,27 @@ RELATIVE_METRICS = (
         "none",
         "attribute_score_random / image_score_random",
         "ours",
-        "The same for a random subspace: what an uninformed removal does to the class.",
+        f"The same for a random subspace: what an uninformed removal does to the class. {_DEPENDS}",
         group=SING,
     ),
+)
+
+UNSCORED = MetricSpec(
+    "sing/unscored",
+    "Images without a score",
+    "count",
+    "lower",
+    "images whose AS is not defined: their class has no text, or T f no direction",
+    "ours",
+    "Images that means of AS and zero-shot accuracy leave out. All of them where nothing could be "
+    "translated.",
+    group=SING,
 )
 
 INVARIANTS_METRICS: tuple[MetricSpec, ...] = (
     *(spec for pair in PAIRS for spec in _pair_metrics(pair)),
     *RELATIVE_METRICS,
+    UNSCORED,
 )
 
 
@@ -156,8 +186,8 @@ def analyze_invariants(observation: Observation) -> Findings:
     Every image is scored by a translator fitted on the other half of the probe.
 
     Returns:
-        Means, spreads and ratios over the images, ``sing/*``; NaN where one fold of the probe is
-        empty.
+        Means, spreads and ratios over the images that have a score, ``sing/*``; NaN where a fold
+        of the probe holds no two images that differ.
     """
     summaries = {pair: _summary(scores) for pair, scores in observation.scores.items()}
     attribute, image = (
@@ -169,6 +199,7 @@ def analyze_invariants(observation: Observation) -> Findings:
         for pair, summary in summaries.items()
         for name, value in summary.items()
     } | relative_scores(attribute, image)
+    scalars["unscored"] = float(observation.scores[CENTERED].attribute.isnan().sum())
     return Findings({f"sing/{name}": value for name, value in scalars.items()})
 
 

@@ -1,8 +1,11 @@
-"""The metrics of the monitor itself: what it cost and on how many images the others stand."""
+"""The metrics of the monitor itself: what it cost and on which images the others stand."""
 
 from __future__ import annotations
 
-from sing_monitor.findings import MetricGroup, MetricSpec
+from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.findings import Findings, MetricGroup, MetricSpec
+from sing_monitor.observation import Observation
+from sing_monitor.scores.near_copies import BOUND, near_copies
 
 MONITOR = MetricGroup("monitor", "Monitor")
 
@@ -68,4 +71,33 @@ MONITOR_METRICS: tuple[MetricSpec, ...] = (
         "Above 0 when an epoch was skipped or images were lost. The warning says why.",
         group=MONITOR,
     ),
+)
+
+NEAR_COPIES = MetricSpec(
+    "monitor/near_copies",
+    "Near copies across the folds",
+    "share",
+    "lower",
+    f"share of images with cos(z - mean z, z' - mean z) > {BOUND} for an image z' of the other "
+    "fold; from at most 512 images",
+    "ours",
+    "Images that a translator knows from a copy: several photographs of one object, frames of one "
+    "video. Above 0.05 no score can be trusted: tell the monitor the groups, "
+    'groups="patient_id", say.',
+    group=MONITOR,
+)
+
+
+def analyze_near_copies(observation: Observation) -> Findings:
+    """Look for near copies across the folds, also where groups are given: they may be too small.
+
+    Returns:
+        Scalar ``monitor/near_copies``.
+    """
+    share = near_copies(observation.embeddings, observation.snapshot.folds)
+    return Findings({NEAR_COPIES.key: share})
+
+
+ANALYSIS = Analysis(
+    "near_copies", analyze_near_copies, (NEAR_COPIES,), needs=frozenset({"embeddings"})
 )

@@ -15,7 +15,7 @@ ATTRIBUTE = MetricGroup("attribute", "Attributes", in_space=True)
 READING_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
         "sing/zero_shot",
-        "Zero-shot class, before",
+        "Zero-shot class, whole feature",
         "share",
         "higher",
         "share of images with argmax_c cos(T f, t_c) = label",
@@ -25,7 +25,7 @@ READING_METRICS: tuple[MetricSpec, ...] = (
     ),
     MetricSpec(
         CENTERED.named("sing/zero_shot"),
-        "Zero-shot class, after",
+        "Zero-shot class, after removal",
         "share",
         "higher",
         "share of images with argmax_c cos(T f~, t_c) = label, f~ = f - P_n (f - mu)",
@@ -41,15 +41,16 @@ READING_METRICS: tuple[MetricSpec, ...] = (
         "higher",
         "(zero_shot_centered - 1/C) / (zero_shot - 1/C)",
         "ours",
-        "How much of the class survives the removal, chance apart. 1: all of it is in the "
-        "head's view; 0: all of it was hidden. NaN when zero_shot is not above chance.",
+        "How much of the class survives the removal, chance apart, read without refitting: by a "
+        "translator that knows whole features only. Low also where the class stands in both "
+        "parts; retention_seen tells the two apart. NaN when zero_shot is not above chance.",
         group=SING,
         short="Retention",
         support=CENTERED.named(OUTSIDE),
     ),
     MetricSpec(
         "attribute/{attribute}_zero_shot",
-        "Zero-shot attribute, before",
+        "Zero-shot attribute, whole feature",
         "share",
         "none",
         "share of images with argmax_v cos(T f, t_v) = true value",
@@ -59,7 +60,7 @@ READING_METRICS: tuple[MetricSpec, ...] = (
     ),
     MetricSpec(
         CENTERED.named("attribute/{attribute}_zero_shot"),
-        "Zero-shot attribute, after",
+        "Zero-shot attribute, after removal",
         "share",
         "none",
         "share of images with argmax_v cos(T f~, t_v) = true value, f~ = f - P_n (f - mu)",
@@ -75,8 +76,9 @@ READING_METRICS: tuple[MetricSpec, ...] = (
         "none",
         "(zero_shot_centered - 1/K) / (zero_shot - 1/K)",
         "ours",
-        "How much of an attribute is in the head's view. Near 0 for something the class does not "
-        "depend on is good; near 1 hints at a shortcut.",
+        "How much of an attribute survives the removal, chance apart, read without refitting; "
+        "retention_seen refits. Near 0 for something the class does not depend on is good; near "
+        "1 hints at a shortcut.",
         group=ATTRIBUTE,
         support=CENTERED.named(OUTSIDE),
     ),
@@ -105,7 +107,7 @@ def analyze_readings(observation: Observation) -> Findings:
     scalars: dict[str, float] = {}
     for prefix, reading in observation.readings.items():
         before, after = average(reading.before), average(reading.after)
-        retained = retention(before, after, choices=reading.choices, samples=len(reading.before))
+        retained = retention(before, after, choices=reading.choices, samples=reading.samples)
         scalars |= {
             f"{prefix}zero_shot": before,
             CENTERED.named(f"{prefix}zero_shot"): after,

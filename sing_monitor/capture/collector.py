@@ -55,6 +55,7 @@ class Collector:
         settle: what to conclude from the first batch, once.
         adapter: the user's ``batch_adapter``.
         probe_size: the most images that are scored.
+        groups: name under which a batch holds the group of each image, or None.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Collector:
         settle: Callable[[Batch], ResolvedInputs],
         adapter: Callable[[Any], Any] | None,
         probe_size: int,
+        groups: str | None = None,
     ) -> None:
         self.setup: ResolvedInputs | None = None
         self.example = torch.empty(3, 0, 0)
@@ -75,6 +77,7 @@ class Collector:
         self._settle = settle
         self._adapter = adapter
         self._probe_size = probe_size
+        self._groups = groups
         self._pass: OngoingPass | None = None
         self._read: BatchRows | None = None
         self._unsettled: Batch | None = None
@@ -129,7 +132,7 @@ class Collector:
             return
         if self.setup is None:
             # Which layer is the head, and so how many classes there are, shows in the step.
-            self._unsettled = _copied(batch)
+            self._unsettled = batch.copied()
         else:
             self._read = self._rows_of(batch)
 
@@ -240,10 +243,10 @@ class Collector:
 
     def _unpacked(self, raw_batch: Any) -> Batch:
         if self._adapter is None:
-            return unpack_batch(raw_batch)
+            return unpack_batch(raw_batch, groups=self._groups)
         is_first = self.setup is None
         with batch_for_adapter(raw_batch, is_first=is_first) as given:
-            batch = unpack_batch(given, self._adapter)
+            batch = unpack_batch(given, self._adapter, self._groups)
         if is_first:
             self._reorders = reorders_labels(raw_batch, batch.labels)
         return batch
@@ -294,6 +297,7 @@ class Collector:
                 },
                 positions,
                 looked,
+                None if batch.group is None else batch.group.clone(),
             )
 
     def _look(
@@ -342,6 +346,7 @@ class Collector:
             positions[kept],
             {name: (values[kept], names) for name, (values, names) in seen.attributes.items()},
             threshold,
+            None if seen.groups is None else seen.groups[kept],
         )
         return ProbeRows.joined([rows], self._probe_size)
 
@@ -378,15 +383,9 @@ def _check_attributes(batch: Batch, setup: ResolvedInputs) -> None:
             f"this batch carries the attributes {given}, the first one {settled}; every batch must "
             "carry the same, with the same names of values."
         )
-
-
-def _copied(batch: Batch) -> Batch:
-    """Whatever a step does with a batch, its numbers stay here."""
-    with torch.inference_mode(False), torch.no_grad():
-        return Batch(
-            # With pictures, what the model takes may be of any kind, and is not looked at.
-            batch.images.clone() if batch.pictures is None else batch.images,
-            batch.labels.clone(),
-            {name: (values.clone(), names) for name, (values, names) in batch.attributes.items()},
-            None if batch.pictures is None else batch.pictures.clone(),
+    if setup.has_groups != (batch.group is not None):
+        this, first = ("no group", "some") if setup.has_groups else ("a group", "none")
+        raise SetupError(
+            f"this batch tells {this} for its images, the first one {first}; every validation "
+            "batch must tell the group of each image, or none."
         )

@@ -24,6 +24,7 @@ class BatchRows:
         attributes: value indices, (B,) int64, and names of the values, by attribute.
         positions: in the data set, (B,), on the CPU; None where they are not known.
         looked: where the host looks at the images, their ids on the CPU; else None.
+        groups: numbers of the groups, (B,) int64; None where the batches tell none.
     """
 
     image_ids: Tensor
@@ -31,6 +32,7 @@ class BatchRows:
     attributes: Attributes
     positions: Tensor | None
     looked: Tensor | None
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -47,6 +49,7 @@ class BatchRows:
             {name: (some(values), names) for name, (values, names) in self.attributes.items()},
             None if self.positions is None else some(self.positions),
             None if self.looked is None else some(self.looked),
+            None if self.groups is None else some(self.groups),
         )
 
 
@@ -61,6 +64,7 @@ class SeenRows:
         features: (R, m).
         places: which of the features are an image's, (N,) int64; -1 where there are none.
         used: which images are of batches whose features could be used, (N,) bool.
+        groups: numbers of the groups, (N,) int64; None where the batches tell none.
     """
 
     image_ids: Tensor
@@ -69,6 +73,7 @@ class SeenRows:
     features: Tensor
     places: Tensor
     used: Tensor
+    groups: Tensor | None = None
 
 
 class DeviceRows:
@@ -76,8 +81,8 @@ class DeviceRows:
 
     Features of the probe are written into a matrix on the device, in the rows that the placement
     gives them. Only :meth:`on_cpu` copies, once. Until then the device holds (m,) features in their
-    own dtype for each row of the placement, and 8 bytes for the id, label and each attribute of
-    every image.
+    own dtype for each row of the placement, and 8 bytes for the id, label, group and each attribute
+    of every image.
 
     Args:
         placement: of the images of the probe.
@@ -140,7 +145,12 @@ class DeviceRows:
             features[1 : 1 + filled].cpu(),
             places - 1,
             used,
+            self._groups(),
         )
+
+    def _groups(self) -> Tensor | None:
+        found = [batch.groups.cpu() for batch in self._batches if batch.groups is not None]
+        return torch.cat(found) if found else None
 
     def _with_room(self, features: Tensor) -> Tensor:
         rows, filled = self._placement.rows, self._features

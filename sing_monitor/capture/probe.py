@@ -105,6 +105,7 @@ class ProbeRows:
         sample_index: positions in the data set, (B,); -1 where they are not known.
         attributes: value indices (B,) and names of the values, by attribute.
         threshold: all images whose hash is at most this large have a row.
+        groups: numbers of the groups, (B,) int64; None where the batches tell none.
     """
 
     image_ids: Tensor
@@ -114,6 +115,7 @@ class ProbeRows:
     sample_index: Tensor
     attributes: Mapping[str, tuple[Tensor, tuple[str, ...]]] = field(default_factory=dict)
     threshold: int = _HASHES
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -128,6 +130,7 @@ class ProbeRows:
             self.sample_index[rows],
             {name: (values[rows], names) for name, (values, names) in self.attributes.items()},
             self.threshold,
+            None if self.groups is None else self.groups[rows],
         )
 
     @classmethod
@@ -136,7 +139,10 @@ class ProbeRows:
 
         An image that comes again counts once. Where the positions of all images are known, one at
         another position is a true copy, which counts; where they are not, the same image with the
-        same label and attributes is taken for the same one.
+        same label, group and attributes is taken for the same one.
+
+        Raises:
+            SetupError: if only some parts have groups.
         """
 
         def column(name: str) -> Tensor:
@@ -156,6 +162,7 @@ class ProbeRows:
                 for name, (_, values) in parts[0].attributes.items()
             },
             min(part.threshold for part in parts),
+            _joined_groups(parts),
         )
         rows = everything._distinct()
         kept = rows[in_probe(everything.image_ids[rows], everything.threshold)]
@@ -170,13 +177,24 @@ class ProbeRows:
     def _distinct(self) -> Tensor:
         """Numbers of the rows, those that repeat another left out, sorted."""
         values = [values for values, _ in self.attributes.values()]
-        keys = [self.image_ids, self.sample_index, self.labels, *values]
+        groups = [] if self.groups is None else [self.groups]
+        keys = [self.image_ids, self.sample_index, self.labels, *groups, *values]
         order = torch.arange(len(self))
         for key in reversed(keys):
             order = order[key[order].argsort(stable=True)]
         is_repeated = torch.stack([key[order].diff() == 0 for key in keys]).all(dim=0)
         is_first = torch.cat([torch.ones(min(1, len(order)), dtype=torch.bool), ~is_repeated])
         return order[is_first]
+
+
+def _joined_groups(parts: Sequence[ProbeRows]) -> Tensor | None:
+    known = [part.groups for part in parts if part.groups is not None]
+    if known and len(known) < len(parts):
+        raise SetupError(
+            f"the batches of {len(known)} of {len(parts)} processes tell the group of each image; "
+            "those of all processes must tell it, or none."
+        )
+    return _cat(known) if known else None
 
 
 def _cat(tensors: Sequence[Tensor]) -> Tensor:

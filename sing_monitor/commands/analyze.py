@@ -115,6 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _analyze(arguments: argparse.Namespace) -> int:
     from tqdm.auto import tqdm
 
+    from sing_monitor.headline import interval_ends
     from sing_monitor.monitor.summary import summary
     from sing_monitor.offline.analyzed_run import History
     from sing_monitor.tracking import open_store
@@ -138,7 +139,8 @@ def _analyze(arguments: argparse.Namespace) -> int:
                         known += 1
                     else:
                         weights = " (EMA weights)" if result.checkpoint.is_averaged else ""
-                        bar.write(f"{label}{weights}: {summary(result.found.scalars)}")
+                        said = summary(result.found.scalars, interval_ends(result.found.tables))
+                        bar.write(f"{label}{weights}: {said}")
                     bar.update()
                 status = "FAILED" if failed else "FINISHED"
             finally:

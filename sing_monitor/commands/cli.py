@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from sing_monitor.commands import analyze, app, cache, concepts, sync
+from sing_monitor.commands import analyze, app, cache, concepts, rescore, sync
 from sing_monitor.commands.options import CommandParser
 
 # Each module is named after its command.
-COMMANDS = (app, analyze, concepts, cache, sync)
+COMMANDS = (app, analyze, concepts, rescore, cache, sync)
 
 _DESCRIPTION = """\
 Shows, epoch by epoch, what an image classifier's head ignores and what that means.

@@ -96,6 +96,7 @@ def explain_features(
     embedding: Tensor | None = None,
     concepts: TextSet | None = None,
     top: int = 5,
+    draw: int | None = None,
 ) -> Explanation:
     """Score the features of one image, and list the concepts it gains and loses.
 
@@ -111,9 +112,19 @@ def explain_features(
         embedding: of the image itself, (1, n).
         concepts: vocabulary.
         top: number of concepts to list.
+        draw: number that chooses the random subspace; None: that of the image id.
+
+    Raises:
+        ValueError: if a logit is NaN.
     """
+    draw = image_id if draw is None else draw
     feature, translate, text = seen.features.double(), in_float64(translator), text.double()
     original, logits = translate(feature), logits_of(seen, feature)
+    if bool(logits.isnan().any()):
+        raise ValueError(
+            "logits of the image are NaN, so the head predicts no class: its weight or bias holds "
+            "NaN. The training has diverged."
+        )
     center = None if snapshot is None else snapshot.center
 
     def scores(moved: Tensor) -> tuple[float, float]:
@@ -127,11 +138,7 @@ def explain_features(
         return Shift(*scores(moved), gained, lost, nearest, moved[0], logits_of(seen, equivalent))
 
     def random(center: Tensor) -> tuple[float, float]:
-        draws = (
-            torch.arange(RANDOM_DRAWS)
-            if image_id is None
-            else torch.tensor([chosen_draw(image_id)])
-        )
+        draws = torch.arange(RANDOM_DRAWS) if draw is None else torch.tensor([chosen_draw(draw)])
         copies = feature.expand(len(draws), -1)
         removal = remove_at_random(copies, center, geometry.rank, draws)
         return scores(translate(removal.equivalents(copies, center)))

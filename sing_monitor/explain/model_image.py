@@ -143,11 +143,14 @@ def _fitted(
     features, embeddings = snapshot.features.double(), snapshot.known_embeddings
     fit = cross_fit(features, embeddings, snapshot.folds, ridge)
     if fit.translators is None:
-        raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
-    is_known = snapshot.image_ids is not None and image_id in snapshot.image_ids.tolist()
-    if is_known and image_id is not None:
-        return fit.translators[image_id & 1]
-    return fit_translator(features, embeddings, fit.ridge)
+        raise ValueError(
+            "one fold of the snapshot holds no two images that differ, so no translator can be "
+            "fitted."
+        )
+    fold = None if image_id is None else snapshot.fold_of(image_id)
+    if fold is None:
+        return fit_translator(features, embeddings, fit.ridge)
+    return fit.translators[fold]
 
 
 def _check_snapshot(snapshot: Snapshot, seen: HeadPass) -> None:

@@ -32,7 +32,10 @@ def explain_stored_image(
     if image not in ids:
         raise ValueError(f"the snapshot of epoch {snapshot.epoch} does not hold the image {image}.")
     if fit.translators is None:
-        raise ValueError("one fold of the snapshot is empty, so no translator can be fitted.")
+        raise ValueError(
+            "one fold of the snapshot holds no two images that differ, so no translator can be "
+            "fitted."
+        )
     row, texts = ids.index(image), snapshot.texts
     rows, label = slice(row, row + 1), int(snapshot.labels[row])
     embedding = snapshot.known_embeddings[rows]
@@ -51,4 +54,5 @@ def explain_stored_image(
         embedding=embedding,
         concepts=None if texts is None else texts.concepts,
         top=top,
+        draw=int(snapshot.draws[row]),
     )

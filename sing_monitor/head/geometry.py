@@ -187,6 +187,23 @@ def check_invariance(invariance: object) -> None:
         raise ValueError(f"invariance={invariance!r}: expected 'logits' or 'softmax'.")
 
 
+def check_bias(bias: Tensor | None) -> None:
+    """Raise an error for a bias by which no class can be predicted.
+
+    Minus infinity is allowed: it takes a class out.
+
+    Args:
+        bias: b, (C,), or None.
+
+    Raises:
+        ValueError: if an entry is NaN or plus infinity.
+    """
+    if bias is not None and bool((bias.isnan() | bias.isposinf()).any()):
+        raise ValueError(
+            "the head's bias holds NaN or infinite entries: the training has diverged."
+        )
+
+
 def _wide_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from sing_monitor.errors import Option, SetupError
+from sing_monitor.inputs.groups import find_group, group_codes
 from sing_monitor.inputs.labels import class_indices, read_attribute_pair
 from sing_monitor.inputs.plain_values import describe_value
 
 IMAGE_KEYS = ("image", "images", "pixel_values")
 LABEL_KEYS = ("label", "labels", "target", "targets")
 _ADAPTER = Option("batch_adapter", "lambda batch: Batch(images=..., labels=...)")
+_EXAMPLE = "lambda batch: Batch(images=..., labels=..., pictures=...)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +35,16 @@ class Batch:
         pictures: input of the semantic space, if that is not ``images``: (B, 1 or 3, H, W), uint8,
             in [0, 1], or normalized as ``pixel_stats`` says. Images with equal pictures count as
             one image.
+        group: what each image belongs to, if several photographs, frames or copies of one object
+            are among the images: object, patient, video, source file. B hashable values, or whole
+            numbers (B,). Images of one group never stand on both sides of a translator.
     """
 
     images: Any
     labels: Tensor
     attributes: Mapping[str, tuple[Tensor, Sequence[str]]] = field(default_factory=dict)
     pictures: Tensor | None = None
+    group: Any = None
 
     @property
     def shown(self) -> Tensor:
@@ -46,30 +52,65 @@ class Batch:
         shown: Tensor = self.images if self.pictures is None else self.pictures
         return shown
 
+    def copied(self) -> Batch:
+        """A batch of its own memory: whatever a step does with this one, its numbers stay there."""
+        with torch.inference_mode(False), torch.no_grad():
+            return Batch(
+                # With pictures, what the model takes may be of any kind, and is not looked at.
+                self.images.clone() if self.pictures is None else self.images,
+                self.labels.clone(),
+                {
+                    name: (values.clone(), names)
+                    for name, (values, names) in self.attributes.items()
+                },
+                None if self.pictures is None else self.pictures.clone(),
+                self.group.clone() if isinstance(self.group, Tensor) else self.group,
+            )
 
-def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> Batch:
+
+def unpack_batch(
+    batch: object, adapter: Callable[[Any], Any] | None = None, groups: str | None = None
+) -> Batch:
     """Read images and labels from whatever the data loader yields.
 
     Args:
         batch: a sequence ``(images, labels, ...)``, a mapping or an object with one of the names
             image, images, pixel_values and one of label, labels, target, targets, or a `Batch`.
         adapter: turns any other batch into a `Batch`, a tuple ``(images, labels)`` or
-            ``(images, labels, attributes)``, or a mapping that may hold ``attributes`` and
-            ``pictures`` too.
+            ``(images, labels, attributes)``, or a mapping that may hold ``attributes``,
+            ``pictures`` and ``group`` too.
+        groups: name under which the loader's batch holds the group of each image; None: only a
+            `Batch` or what the adapter returns may tell them.
 
     Returns:
-        The batch, its labels as int64. The values of tensors are neither changed nor read:
+        The batch, its labels as int64, and of its groups, if it has some, the numbers that
+        :func:`group_codes` gives them. The values of tensors are neither changed nor read:
         :func:`check_labels` and :func:`check_attribute` check them, and wait for the device.
 
     Raises:
-        SetupError: if the batch cannot be read, or holds no class index per image.
+        SetupError: if the batch cannot be read, or holds no class index per image, or no group
+            where one is named.
 
     Example:
         >>> unpack_batch((torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))).labels
         tensor([0, 1])
     """
+    # Before the adapter, which may take the batch apart.
+    named = None if groups is None else find_group(batch, groups)
     if adapter is None:
-        return _checked(*_find_parts(batch, "The batch"), _adapter_with_pictures(batch))
+        parts, example = _find_parts(batch, "The batch"), _adapter_with_pictures(batch)
+    else:
+        parts, example = _adapted(batch, adapter), _EXAMPLE
+    if groups is not None and parts.group is not None:
+        raise SetupError(
+            "The batch tells the group of each image, and ",
+            Option("groups", repr(groups)),
+            " names another. Give one of the two.",
+        )
+    return _checked(parts, parts.group if groups is None else named, example)
+
+
+def _adapted(batch: object, adapter: Callable[[Any], Any]) -> Batch:
     try:
         adapted = adapter(batch)
     except Exception as error:
@@ -77,13 +118,17 @@ def unpack_batch(batch: object, adapter: Callable[[Any], Any] | None = None) -> 
             f"batch_adapter failed with {type(error).__name__}: {error}. It got "
             f"{describe_value(batch)}."
         ) from error
-    images, labels, attributes, pictures = _find_parts(adapted, "What batch_adapter returned")
+    parts = _find_parts(adapted, "What batch_adapter returned")
     if isinstance(adapted, Mapping):
-        attributes, pictures = adapted.get("attributes", {}), adapted.get("pictures")
-    elif isinstance(adapted, Sequence) and len(adapted) > 2:
-        attributes = adapted[2]
-    example = "lambda batch: Batch(images=..., labels=..., pictures=...)"
-    return _checked(images, labels, attributes, pictures, example)
+        return replace(
+            parts,
+            attributes=adapted.get("attributes", {}),
+            pictures=adapted.get("pictures"),
+            group=adapted.get("group"),
+        )
+    if isinstance(adapted, Sequence) and len(adapted) > 2:
+        return replace(parts, attributes=adapted[2])
+    return parts
 
 
 def find_images(batch: object) -> Any:
@@ -92,19 +137,20 @@ def find_images(batch: object) -> Any:
     Raises:
         SetupError: if the batch does not show which part they are.
     """
-    return _find_parts(batch, "The batch")[0]
+    return _find_parts(batch, "The batch").images
 
 
-def _find_parts(batch: object, what: str) -> tuple[Any, Any, Any, Any]:
+def _find_parts(batch: object, what: str) -> Batch:
+    """The parts of a batch, not checked yet."""
     if isinstance(batch, Batch):
-        return batch.images, batch.labels, batch.attributes, batch.pictures
+        return batch
     if not isinstance(batch, (Tensor, str, bytes)):
         images = _find_named(batch, IMAGE_KEYS, what)
         labels = _find_named(batch, LABEL_KEYS, what)
         if images is not None and labels is not None:
-            return images, labels, {}, None
+            return Batch(images, labels)
         if isinstance(batch, Sequence) and len(batch) >= 2:
-            return batch[0], batch[1], {}, None
+            return Batch(batch[0], batch[1])
     raise SetupError(
         f"{what} is {describe_value(batch)}. Expected (images, labels, ...), or a mapping or "
         f"object with one of {', '.join(IMAGE_KEYS)} and one of {', '.join(LABEL_KEYS)}. For "
@@ -143,8 +189,9 @@ def _adapter_with_pictures(batch: object) -> str:
     return f"lambda batch: Batch({images}, {labels}, pictures={images}[:, [0, 1, 2]])"
 
 
-def _checked(images: Any, labels: Any, attributes: Any, pictures: Any, example: str) -> Batch:
-    shown = images if pictures is None else pictures
+def _checked(parts: Batch, group: Any, example: str) -> Batch:
+    images, attributes, pictures = parts.images, parts.attributes, parts.pictures
+    shown = parts.shown
     _check_images(shown, "images" if pictures is None else "pictures", example)
     size = len(shown)
     if pictures is not None and isinstance(images, Tensor) and images.shape[:1] != (size,):
@@ -158,7 +205,9 @@ def _checked(images: Any, labels: Any, attributes: Any, pictures: Any, example: 
             "name -> (value indices of shape (B,), names of the values)."
         )
     checked = {name: read_attribute_pair(name, item, size) for name, item in attributes.items()}
-    return Batch(images, class_indices(labels, size, "labels"), checked, pictures)
+    labels = class_indices(parts.labels, size, "labels")
+    codes = None if group is None else group_codes(group, size)
+    return Batch(images, labels, checked, pictures, codes)
 
 
 def _check_images(images: Any, what: str, example: str) -> None:

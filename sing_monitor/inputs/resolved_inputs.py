@@ -40,6 +40,7 @@ class ResolvedInputs:
         concepts: embeddings of the vocabulary, or None.
         attributes: name of an annotated attribute -> embeddings of its values.
         has_space: whether there is a semantic space.
+        has_groups: whether the batches tell the group of each image.
     """
 
     head: Head
@@ -49,6 +50,7 @@ class ResolvedInputs:
     concepts: TextSet | None
     attributes: Mapping[str, TextSet]
     has_space: bool = True
+    has_groups: bool = False
 
     @property
     def reference(self) -> str:
@@ -139,7 +141,14 @@ def resolve_inputs(
     }
     concepts = concept_set(space, prompts.concepts, text_cache) if space.dim else None
     return ResolvedInputs(
-        head, pixels, classes, class_texts, concepts, attributes, has_space=space.dim > 0
+        head,
+        pixels,
+        classes,
+        class_texts,
+        concepts,
+        attributes,
+        has_space=space.dim > 0,
+        has_groups=batch.group is not None,
     )
 
 

@@ -6,34 +6,47 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sing_monitor.alerts import DEFAULT_ALERTS, Alert, check_alerts, extended
+from sing_monitor.alerts import (
+    DEFAULT_ALERTS,
+    DEFAULT_ALERTS_WITHOUT_SPACE,
+    FURTHER_ALERTS,
+    RETIRED_ALERTS,
+    Alert,
+    check_alerts,
+    extended,
+    lower_end,
+)
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.messages import warn
+from sing_monitor.monitor.exchange import Outcome
 from sing_monitor.monitor.state import MonitorState
 
-_DEFAULTS = {alert.name: alert for alert in DEFAULT_ALERTS}
+_RETIRED = {retired.rule.name: retired.reason for retired in RETIRED_ALERTS}
 
 
-def usable_alerts(alerts: Any) -> tuple[Alert, ...]:
+def usable_alerts(alerts: Any, *, has_space: bool = True) -> tuple[Alert, ...]:
     """The rules that ``alerts=`` means.
 
     Args:
-        alerts: ``"default"``, or a list of rules and of names of default rules; None for none.
+        alerts: ``"default"``, or a list of rules and of names of rules; None for none.
+        has_space: whether there is a semantic space; without one the default rules watch probes.
 
     Raises:
         SetupError: for anything but alerts on metrics of the catalogue.
     """
     from sing_monitor.analyses import CATALOGUE
 
+    defaults = DEFAULT_ALERTS if has_space else DEFAULT_ALERTS_WITHOUT_SPACE
     if alerts == "default":
-        return DEFAULT_ALERTS
+        return defaults
     if alerts is not None and (isinstance(alerts, str) or not isinstance(alerts, Sequence)):
         raise SetupError(
             Option("alerts", repr(alerts)),
             ": expected a list of sing_monitor.alerts.Alert or of names of default alerts, "
             "'default' for all of these, or None for none.",
         )
-    rules = tuple(_rule(alert) for alert in alerts or ())
+    named = {alert.name: alert for alert in (*defaults, *FURTHER_ALERTS)}
+    rules = tuple(_rule(alert, named) for alert in alerts or ())
     try:
         check_alerts(rules, CATALOGUE)
     except ValueError as error:
@@ -41,27 +54,31 @@ def usable_alerts(alerts: Any) -> tuple[Alert, ...]:
     return rules
 
 
-def _rule(alert: Any) -> Alert:
+def _rule(alert: Any, named: Mapping[str, Alert]) -> Alert:
     if isinstance(alert, Alert):
         return alert
     if not isinstance(alert, str):
         raise SetupError(
             Option("alerts"),
-            f": {alert!r} is neither a sing_monitor.alerts.Alert nor the name of a default alert.",
+            f": {alert!r} is neither a sing_monitor.alerts.Alert nor the name of an alert.",
         )
-    if alert not in _DEFAULTS:
-        close = difflib.get_close_matches(alert, _DEFAULTS, n=1)
+    if alert in _RETIRED:
+        raise SetupError(
+            Option("alerts"), f": there is no alert {alert!r} any more: {_RETIRED[alert]}."
+        )
+    if alert not in named:
+        close = difflib.get_close_matches(alert, named, n=1)
         hint = f"Did you mean {close[0]!r}? " if close else ""
         raise SetupError(
             Option("alerts"),
-            f": there is no default alert {alert!r}. {hint}There are {', '.join(_DEFAULTS)}; an "
-            "alert of your own is a sing_monitor.alerts.Alert.",
+            f": there is no alert called {alert!r}. {hint}There are {', '.join(named)}; an alert "
+            "of your own is a sing_monitor.alerts.Alert.",
         )
-    return _DEFAULTS[alert]
+    return named[alert]
 
 
 def raise_alerts(
-    alerts: Sequence[Alert], state: MonitorState, *, epoch: int, scalars: Mapping[str, float]
+    alerts: Sequence[Alert], state: MonitorState, *, epoch: int, outcome: Outcome
 ) -> None:
     """Warn of what has become true, each alert once in a run, also across a resume.
 
@@ -69,9 +86,13 @@ def raise_alerts(
         alerts: the rules.
         state: of the run; updated in place, alike on every rank.
         epoch: the trainer's current epoch.
-        scalars: of its validation.
+        outcome: of its validation.
     """
-    state.history = history = extended(state.history or [], epoch, scalars, alerts)
+    numbers = {
+        **outcome.scalars,
+        **{lower_end(key): low for key, (low, _) in outcome.intervals.items()},
+    }
+    state.history = history = extended(state.history or [], epoch, numbers, alerts)
     fired = state.fired or {}
     for alert in alerts:
         if alert.name not in fired and alert.is_true_of(history):

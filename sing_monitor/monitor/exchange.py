@@ -36,6 +36,7 @@ class Outcome:
 
     Args:
         scalars: by key of the catalogue.
+        intervals: ends of the 95 % intervals of those that have one, by key.
         failure: why there are none, or None.
         is_setup_fault: whether the monitor is turned off for good.
         wanted: ids of the images whose thumbnails are to be stored.
@@ -49,6 +50,7 @@ class Outcome:
     """
 
     scalars: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     failure: SetupError | None = None
     is_setup_fault: bool = False
     wanted: Sequence[int] = ()

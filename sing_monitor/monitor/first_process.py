@@ -13,12 +13,19 @@ from sing_monitor.capture.collector import Collector
 from sing_monitor.capture.probe import Account, ProbeRows
 from sing_monitor.errors import SetupError, as_setup_error
 from sing_monitor.head.geometry import HeadGeometry, Invariance
+from sing_monitor.headline import interval_ends
 from sing_monitor.inputs.resolved_inputs import ResolvedInputs
 from sing_monitor.lightning_types import is_setup_fault
 from sing_monitor.messages import info, warn
 from sing_monitor.monitor.exchange import Outcome, Share
 from sing_monitor.monitor.model_capture import ModelCapture
-from sing_monitor.monitor.remarks import infos, notes, why_nothing
+from sing_monitor.monitor.remarks import (
+    doubts_of_copies,
+    infos,
+    notes,
+    translator_infos,
+    why_nothing,
+)
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.no_trace import no_trace
 from sing_monitor.translate.cost import LONG, Shape, estimate, in_words, measure_speed
@@ -126,9 +133,13 @@ class ProbeAnalysis:
         collector.decomposed = snapshot.weight, snapshot.geometry
         outcome = Outcome(
             findings.scalars,
+            interval_ends(findings.tables),
             wanted=_pictured(findings),
-            notes=notes(account, self.moment.epoch),
-            infos=infos(account),
+            notes=(
+                *notes(account, self.moment.epoch),
+                *doubts_of_copies(findings.scalars, has_groups=rows.groups is not None),
+            ),
+            infos=(*infos(account), *translator_infos(self.ridge, findings.scalars)),
             threshold=rows.threshold,
             seen=account.seen,
             poor_classes=poor_classes(findings.tables["classes"])
@@ -158,6 +169,7 @@ class ProbeAnalysis:
             epoch=self.moment.epoch,
             step=self.moment.step,
             image_ids=rows.image_ids,
+            groups=rows.groups,
             sample_index=rows.sample_index,
             attributes=rows.attributes,
             invariance=self.invariance,

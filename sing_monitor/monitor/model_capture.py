@@ -95,6 +95,7 @@ class ModelCapture:
                 self._settle,
                 self._options.batch_adapter,
                 self._options.probe_size,
+                self._options.groups,
             )
         self.head_watch.start_pass()
         self.collector.start(
@@ -221,10 +222,12 @@ class ModelCapture:
             "probe": "validation" if options.probe is None else "own",
             "validation_images": images,
             "probe_size": options.probe_size,
+            "has_groups": setup.has_groups,
             "probe_threshold": threshold,
             "every_n_epochs": options.every_n_epochs,
             "dataloader_idx": options.dataloader_idx,
             "ridge": options.ridge,
+            "n_images": options.n_images,
             "alerts": {alert.name: alert.message for alert in options.alert_rules},
             "alert_metrics": {
                 alert.name: [condition.key for condition in alert.conditions]

@@ -32,6 +32,7 @@ from sing_monitor.monitor.validation import Moment, Source
 from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
+from sing_monitor.translate.ridge_curve import KeptRidge
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings
@@ -90,7 +91,7 @@ class Monitor:
         self.space = open_space(options.space, self._processes) if space is None else space
         self.capture = ModelCapture(options, self.space, datamodule)
         self.validations = 0  # those that began, rehearsals apart
-        self.last: Mapping[str, float] = {}
+        self.last = Outcome()  # of the last validation that went well, rehearsals apart
         self._options = options
         self._publisher = Publisher(options, self.state, self._describe, targets, spool_root)
         self._faults = Faults(options.on_error, spell)
@@ -297,10 +298,7 @@ class Monitor:
     def _raise_alerts(self, outcome: Outcome) -> None:
         if outcome.scalars and outcome.failure is None and self._moment.is_training:
             raise_alerts(
-                self._options.alert_rules,
-                self.state,
-                epoch=self._moment.epoch,
-                scalars=outcome.scalars,
+                self._options.alert_rules, self.state, epoch=self._moment.epoch, outcome=outcome
             )
 
     def _share(self) -> Share:
@@ -322,7 +320,7 @@ class Monitor:
     def _analysis(self) -> ProbeAnalysis:
         state, ridge = self.state, self._options.ridge
         if ridge == "auto" and state.ridge is not None:
-            ridge = state.ridge
+            ridge = KeptRidge(state.ridge)
         return ProbeAnalysis(
             self._moment,
             ridge=ridge,
@@ -370,13 +368,13 @@ class Monitor:
             info(line)
         # Where a batch was lost, its images are new in the next pass, though none has changed.
         self._passes += outcome.scalars["monitor/skipped"] == 0
-        self.last = outcome.scalars
+        self.last = outcome
         if outcome.scalars["monitor/samples"] == outcome.seen:
             self._accuracy = outcome.scalars["monitor/accuracy"]
         if moment.is_training:
             self.state.last_epoch = moment.epoch
             self.state.head_weight = self.capture.weight
-            ridge = outcome.scalars.get("translator/ridge", math.nan)
+            ridge = outcome.scalars.get("probe/ridge", math.nan)
             if math.isfinite(ridge):
                 self.state.ridge = ridge
 

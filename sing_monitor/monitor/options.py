@@ -86,10 +86,17 @@ class AnalysisOptions:
         "turns a batch of another form into a :class:`Batch`, whose ``pictures`` are what the "
         "space sees where the model sees something else, such as 13 bands.",
     )
+    groups: str | None = option(
+        None,
+        "name under which a batch holds the group of each image (a key of a mapping, an attribute "
+        "of an object): object, patient, video, source file. Images of a group stay on one side "
+        "of every translator. Needed where an image has near copies among the others.",
+    )
     ridge: float | Literal["auto"] = option(
         "auto",
         'of the translator, relative to the mean variance of the features; ``"auto"`` chooses it '
-        "at the first analyzed epoch and keeps it.",
+        "at the first analyzed epoch and keeps it until it costs more than one standard error of "
+        "R2.",
     )
     n_images: int = option(
         64,
@@ -115,6 +122,7 @@ class AnalysisOptions:
         _check_templates(self.prompt)
         _check_attribute_prompts(self.attribute_prompts or {})
         _check_concepts(self.concepts)
+        _check_groups(self.groups)
         _check_count("probe_size", self.probe_size, 2)
         _check_count("n_images", self.n_images, 0)
         _check_ridge(self.ridge)
@@ -163,8 +171,8 @@ class Options(AnalysisOptions):
     alerts: Sequence[str | Alert] | Literal["default"] | None = option(
         "default",
         "rules that warn once and mark the run: :class:`sing_monitor.alerts.Alert`, or names of "
-        ':data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["leaking_class"]``; '
-        '``"default"`` for these three, None for none.',
+        ':data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["class_hidden"]``; '
+        '``"default"`` for these two, None for none.',
     )
     tracking: str | PathLike[str] | None = option(
         None,
@@ -195,7 +203,7 @@ class Options(AnalysisOptions):
     @cached_property
     def alert_rules(self) -> tuple[Alert, ...]:
         """The rules that ``alerts`` means."""
-        return usable_alerts(self.alerts)
+        return usable_alerts(self.alerts, has_space=self.space is not None)
 
 
 def _given(name: str, value: object) -> Option:
@@ -307,6 +315,19 @@ def _check_concepts(concepts: Any) -> None:
     if wrong:
         raise SetupError(
             Option("concepts"), f": {wrong[0]!r} is not a word; every concept is a text."
+        )
+
+
+def _check_groups(groups: Any) -> None:
+    """Refuse anything but the name of a part of a batch."""
+    if groups is not None and not (isinstance(groups, str) and groups):
+        raise SetupError(
+            _given("groups", groups),
+            ": expected the name under which every batch holds the group of each image, as in ",
+            Option("groups", "'patient_id'"),
+            ", or None. Groups themselves go into the batch: ",
+            Option("batch_adapter", "lambda batch: Batch(images=..., labels=..., group=...)"),
+            ".",
         )
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from sing_monitor.capture.probe import Account
 from sing_monitor.errors import SetupError
 from sing_monitor.monitor.exchange import Outcome
+from sing_monitor.translate.ridge_curve import KeptRidge
 
 _NAMED = 3
+# Share of images with near copies from which scores are in doubt.
+_COPIES = 0.05
 
 
 def remarks(outcome: Outcome, epoch: int) -> Iterator[tuple[str, str]]:
@@ -56,6 +61,29 @@ def notes(account: Account, epoch: int) -> tuple[str, ...]:
     return tuple(found)
 
 
+def doubts_of_copies(scalars: Mapping[str, float], *, has_groups: bool) -> tuple[str, ...]:
+    """A warning where images stand on both sides of a translator by their near copies.
+
+    Args:
+        scalars: of the epoch.
+        has_groups: whether the batches tell the group of each image.
+    """
+    share = scalars.get("monitor/near_copies", 0.0)
+    if not share > _COPIES:
+        return ()
+    cure = (
+        "The groups of the batches do not hold them together: name what all of them share"
+        if has_groups
+        else "Say which images belong together (object, patient, video, source file): "
+        'Batch(..., group=...) from batch_adapter, or groups="patient_id" for a key of the batch'
+    )
+    return (
+        f"{share:.0%} of the images have a near copy among those that their translator is fitted "
+        "on, so that it knows their meaning whatever the features say: scores and intervals look "
+        f"better than they are. {cure}.",
+    )
+
+
 def infos(account: Account) -> tuple[str, ...]:
     """What is worth a line about the images of a pass."""
     found = []
@@ -73,6 +101,37 @@ def infos(account: Account) -> tuple[str, ...]:
             f"the head saw only the images that have a class, {account.filtered} fewer than the "
             "batches hold; their order is taken to be that of the batch. If the step orders them "
             "otherwise, do the same in batch_adapter."
+        )
+    return tuple(found)
+
+
+def translator_infos(
+    ridge: float | Literal["auto"], scalars: Mapping[str, float]
+) -> tuple[str, ...]:
+    """What is worth a line about the translator: a new ridge, and a probe that is too small.
+
+    Each line is the same at every epoch, so that a run says it once.
+
+    Args:
+        ridge: that the analysis was given.
+        scalars: that it found.
+    """
+    from sing_monitor.analyses.translator import SATURATED, SATURATION
+
+    found = []
+    now = scalars.get("translator/ridge", math.nan)
+    if isinstance(ridge, KeptRidge) and math.isfinite(now) and now != ridge:
+        found.append(
+            "the ridge of the translator was chosen anew, for the one that was kept cost more than "
+            "one standard error of held-out R2. translator/ridge shows where; degrees (AS, IS) "
+            "before and after a change do not compare. ridge=0.01, say, holds it."
+        )
+    # NaN compares as false.
+    if scalars.get(SATURATION, 1.0) < SATURATED:
+        found.append(
+            f"{SATURATION} is below {SATURATED}: a translator fitted on half of the images "
+            "explains clearly less, so degrees (AS, IS) still grow with the number of validation "
+            "images. Compare only runs with probes of the same size; more images help."
         )
     return tuple(found)
 

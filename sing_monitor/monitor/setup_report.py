@@ -98,6 +98,9 @@ def describe_setup(
         "probe": f"at most {probe:,} {origin}; the loader does not tell how many there are"
         if images is None
         else f"{probe:,} of {images:,} {origin}",
+        "groups": "each image's, as the batches tell it; halves of the probe go by them"
+        if inputs.has_groups
+        else "none: each image stands for itself",
         "embedding": f"at most {duration(probe * seconds_per_image)}, once; none for cached images",
         "analysis": in_words(shape, measure_speed()),
     }

@@ -14,7 +14,7 @@ class MonitorState:
     """State of a monitored run, for checkpoints: plain values and one tensor on the CPU.
 
     Args:
-        ridge: rho as chosen at the first analysed epoch.
+        ridge: rho as chosen last.
         threshold: of the hashes that belong to the probe.
         last_epoch: the last analysed epoch.
         head_weight: the head at that epoch, (C, m).

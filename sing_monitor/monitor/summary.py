@@ -1,49 +1,54 @@
-"""Summary: the headline of one validation, in a sentence."""
+"""Summary: the headline of one validation, in a few sentences."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
+from sing_monitor.headline import Interval, headline
+
 # From this share of images out of support on, the summary says so.
 _MOST = 0.5
+_UNKNOWN = "how much of the class the head hides is undefined at this validation."
 
 
-def summary(scalars: Mapping[str, float]) -> str:
-    """The headline of one validation.
+def summary(scalars: Mapping[str, float], intervals: Mapping[str, Interval] | None = None) -> str:
+    """The headline of one validation: what the head hides of the class, then degrees in short.
 
     Args:
         scalars: by key of the catalogue; without a semantic space those that need none.
+        intervals: ends of their 95 % intervals, by key; those that are not given are not said.
     """
-    if "sing/image_score_centered" not in scalars:
-        return _of_the_head(scalars)
+    first = headline(scalars, intervals) or _UNKNOWN
+    has_space = "sing/image_score_centered" in scalars
+    rest = _degrees(scalars) if has_space else _of_the_head(scalars)
+    return f"{first} {rest}".rstrip()
 
-    def degrees(key: str) -> str:
-        return f"{scalars[key]:.1f}°"
 
-    sentence = (
-        f"removing what the head cannot see moves meaning by "
-        f"{degrees('sing/image_score_centered')} (a random subspace of that size: "
-        f"{degrees('sing/image_score_random')}), "
-        f"{degrees('sing/attribute_score_centered')} of it toward the class"
+def _degrees(scalars: Mapping[str, float]) -> str:
+    moved, random, toward = (
+        scalars[f"sing/{name}"]
+        for name in ("image_score_centered", "image_score_random", "attribute_score_centered")
     )
-    retained = scalars["sing/retention"]
-    if math.isfinite(retained):
-        share = f"{retained:.0%}" if retained > 0 else "none"
-        sentence += f"; {share} of the class's zero-shot accuracy is retained"
+    if not math.isfinite(moved):
+        return ""
+    found = (
+        f"Removing what the head cannot see moves meaning by {moved:.1f}° (a random subspace of "
+        f"that size: {random:.1f}°), {toward:z.1f}° of it toward the class"
+    )
     outside = scalars["support/outside_centered"]
     if outside > _MOST:
-        sentence += (
-            f". But {outside:.0%} of the images are translated out of support, so these numbers "
+        found += (
+            f"; but {outside:.0%} of the images are translated out of support, so these degrees "
             "say more of the translator than of the head"
         )
-    return f"{sentence}."
+    return f"{found}."
 
 
 def _of_the_head(scalars: Mapping[str, float]) -> str:
     null, rank = scalars["head/null_dim"], scalars["head/rank"]
     share = scalars["head/null_energy_centered"]
-    sentence = f"{null:.0f} of {null + rank:.0f} feature dimensions change no logit"
+    found = f"{null:.0f} of {null + rank:.0f} feature dimensions change no logit"
     if math.isfinite(share):
-        sentence += f"; they hold {share:.0%} of what differs from image to image"
-    return f"{sentence}."
+        found += f"; they hold {share:.0%} of what differs from image to image"
+    return f"{found}."

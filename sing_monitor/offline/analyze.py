@@ -118,8 +118,12 @@ def analyze(  # noqa: D417 - the options are documented by their names
             timm's prefetching loader, and images in [0, 1]. Numbers above 1 count in 0..255.
         batch_adapter: turns a batch of another form into a :class:`Batch`, whose ``pictures`` are
             what the space sees where the model sees something else, such as 13 bands.
+        groups: name under which a batch holds the group of each image (a key of a mapping, an
+            attribute of an object): object, patient, video, source file. Images of a group stay on
+            one side of every translator. Needed where an image has near copies among the others.
         ridge: of the translator, relative to the mean variance of the features; ``"auto"`` chooses
-            it at the first analyzed epoch and keeps it.
+            it at the first analyzed epoch and keeps it until it costs more than one standard error
+            of R2.
         n_images: how many images, those that moved most, are stored as thumbnails (with their
             nearest neighbors). 0: no picture leaves the process.
         invariance: what removing the null space must leave unchanged: ``"logits"``, as in the

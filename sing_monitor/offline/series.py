@@ -17,6 +17,7 @@ from sing_monitor.head.search import find_head
 from sing_monitor.offline.analyze import AnalyzedModel, analyze
 from sing_monitor.offline.analyzed_run import History
 from sing_monitor.offline.checkpoints import Checkpoint
+from sing_monitor.translate.ridge_curve import KeptRidge
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +58,8 @@ class Series:
     def fill(self, history: History, checkpoints: Sequence[Checkpoint]) -> Iterator[Result]:
         """Analyse what a run lacks.
 
-        The ridge is chosen at the first epoch and kept, and the drift of the head is that since
-        the checkpoint before, also where an earlier call got so far.
+        The ridge is chosen at the first epoch and kept until it costs too much, and the drift of
+        the head is that since the checkpoint before, also where an earlier call got so far.
 
         Args:
             history: the run.
@@ -71,14 +72,14 @@ class Series:
             OSError: if the store takes nothing more.
         """
         known = history.analyzed()
-        ridges = [ridge for ridge in known.values() if math.isfinite(ridge)]
         asked: float | Literal["auto"] = self.settings.get("ridge", "auto")
-        ridge = ridges[0] if ridges and asked == "auto" else asked
+        ridge = _kept(asked, *known.values())
         previous: Checkpoint | None = None
         weight: Tensor | None = None
         for checkpoint in checkpoints:
             if place(checkpoint) in known:
                 previous, weight = checkpoint, None
+                ridge = _kept(ridge, known[place(checkpoint)])
                 yield Result(checkpoint)
                 continue
             try:
@@ -89,9 +90,7 @@ class Series:
                 yield Result(checkpoint, failure=self.spell(error))
                 continue
             weight = found.snapshot.weight
-            chosen = found.scalars.get("translator/ridge", math.nan)
-            if math.isfinite(chosen):
-                ridge = chosen
+            ridge = _kept(ridge, found.scalars.get("probe/ridge", math.nan))
             yield Result(checkpoint, found)
 
     def _analyze(
@@ -120,7 +119,7 @@ class Series:
             config=found.config,
             tags=found.tags,
             thumbnails=found.thumbnails,
-            attributes=() if found.texts is None else tuple(found.texts.attributes),
+            attributes=tuple(found.snapshot.attributes),
             snapshot=found.snapshot if self.save_snapshots else None,
         )
         return found
@@ -128,6 +127,13 @@ class Series:
     def _head_weight(self, checkpoint: Checkpoint, name: str | None) -> Tensor:
         head = find_head(self.build(checkpoint).eval(), self.settings.get("head") or name)
         return head_parameters(head.module)[0]
+
+
+def _kept(ridge: float | Literal["auto"], *found: float) -> float | Literal["auto"]:
+    """The first ridge that was found, to be kept; a user's own stays."""
+    if ridge != "auto" and not isinstance(ridge, KeptRidge):
+        return ridge
+    return next((KeptRidge(each) for each in found if math.isfinite(each)), ridge)
 
 
 def place(checkpoint: Checkpoint) -> tuple[int, int]:

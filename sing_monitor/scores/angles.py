@@ -16,10 +16,19 @@ _LONG_CHORD = 1.9
 
 @dataclass(frozen=True)
 class PairScores:
-    """AS toward the true class and IS of every image, degrees, each (N,)."""
+    """Scores of every image, each (N,) float64.
+
+    Args:
+        attribute: AS toward the true class, degrees.
+        image: IS, degrees.
+        toward: angle between the equivalent ``T f~`` and the true class, degrees.
+        length: ``|T f~|``.
+    """
 
     attribute: Tensor
     image: Tensor
+    toward: Tensor
+    length: Tensor
 
 
 def score_pairs(
@@ -36,14 +45,17 @@ def score_pairs(
         labels: which text an image is scored against, (N,).
     """
     text_directions = unit(texts.to(original))
-    scores = [PairScores(*original.new_empty(2, len(original)).double()) for _ in equivalents]
+    scores = [PairScores(*original.new_empty(4, len(original)).double()) for _ in equivalents]
     for rows in all_blocks(original):
         directions, towards = unit(original[rows]), text_directions[labels[rows]]
         to_text = _between(directions, towards)
         for score, equivalent in zip(scores, equivalents, strict=True):
             moved = unit(equivalent[rows])
-            score.attribute[rows] = (to_text - _between(moved, towards)).double()
+            after = _between(moved, towards)
+            score.attribute[rows] = (to_text - after).double()
             score.image[rows] = _between(directions, moved).double()
+            score.toward[rows] = after.double()
+            score.length[rows] = torch.linalg.vector_norm(equivalent[rows], dim=1).double()
     return scores
 
 

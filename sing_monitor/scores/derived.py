@@ -38,13 +38,38 @@ def relative_scores(
         image: mean IS of both.
 
     Returns:
-        ``image_score_relative``, IS over that of the random pair; ``attribute_share`` and
-        ``attribute_share_random``, AS over IS of the same pair.
+        ``image_score_relative``, IS over that of the random pair; ``attribute_score_excess``, AS
+        less that of the random pair; ``attribute_share`` and ``attribute_share_random``, AS over
+        IS of the same pair.
     """
     return {
         "image_score_relative": ratio(image[CENTERED], image[RANDOM]),
+        "attribute_score_excess": attribute[CENTERED] - attribute[RANDOM],
         "attribute_share": ratio(attribute[CENTERED], image[CENTERED]),
         RANDOM.named("attribute_share"): ratio(attribute[RANDOM], image[RANDOM]),
+    }
+
+
+def commonality(whole: float, seen: float, null: float) -> dict[str, float]:
+    """Split an R2 into what either part explains alone and what both explain (commonality).
+
+    Newton and Spurrell 1967; Mood 1971. The three parts add up to the whole; held out, each may
+    be slightly negative.
+
+    Args:
+        whole: R2 of a fit on the whole feature.
+        seen: R2 of a fit on the part in the row space.
+        null: R2 of a fit on the part in the null space.
+
+    Example::
+
+        >>> commonality(0.75, 0.5, 0.5)
+        {'unique_seen': 0.25, 'unique_null': 0.25, 'shared': 0.25}
+    """
+    return {
+        "unique_seen": whole - null,
+        "unique_null": whole - seen,
+        "shared": seen + null - whole,
     }
 
 

@@ -8,13 +8,14 @@ from torch import Tensor
 
 
 def average(values: Tensor) -> float:
-    """Mean of (N,), in double precision; NaN of none."""
-    return float(values.double().mean())
+    """Mean of the numbers among (N,), in double precision; NaN if all are NaN."""
+    return float(values.double().nanmean())
 
 
 def spread(values: Tensor) -> float:
-    """Standard deviation of (N,); NaN of fewer than two."""
-    return float(values.std()) if len(values) > 1 else math.nan
+    """Standard deviation of the numbers among (N,); NaN of fewer than two."""
+    known = values[~values.isnan()]
+    return float(known.std()) if len(known) > 1 else math.nan
 
 
 def group_mean(values: Tensor, groups: Tensor, count: int) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from sing_monitor.row_blocks import all_blocks
-from sing_monitor.scores.angles import unit, zero_shot_correct
+from sing_monitor.scores.angles import unit
+from sing_monitor.scores.choices import Choice
 
 
 @dataclass(frozen=True)
@@ -16,16 +17,33 @@ class Reading:
     """A question with one true answer for every image, before and after centered removal.
 
     Args:
-        attribute: AS toward the true answer, degrees, (N,).
-        before: whether the text of the true answer is the nearest to ``T f``, (N,) of 1 and 0.
-        after: the same for the centered equivalent.
+        attribute: AS toward the true answer, degrees, (N,); NaN for an image whose answer has no
+            text.
+        first: answers whose texts are nearest to ``T f``, (N,); whether they are right is NaN for
+            such an image.
+        last: the same for the centered equivalent.
         choices: how many answers there are to choose from.
     """
 
     attribute: Tensor
-    before: Tensor
-    after: Tensor
+    first: Choice
+    last: Choice
     choices: int
+
+    @property
+    def samples(self) -> int:
+        """Number of images that were read."""
+        return int((~self.before.isnan()).sum())
+
+    @property
+    def before(self) -> Tensor:
+        """Whether the text of the true answer is the nearest to ``T f``, (N,) of 1 and 0."""
+        return self.first.right
+
+    @property
+    def after(self) -> Tensor:
+        """The same for the centered equivalent."""
+        return self.last.right
 
     @classmethod
     def of(
@@ -37,20 +55,21 @@ class Reading:
             attribute: AS toward the true answer, degrees, (N,).
             original: ``T f``, (N, n).
             equivalent: ``T f~``, (N, n).
-            texts: of the answers, (K, n); one of NaN is no choice.
+            texts: of the answers, (K, n); one of NaN is no choice, and images whose true answer
+                it is are left out.
             labels: the true answers, (N,).
         """
-        directions = unit(texts.to(original)).T
+        directions, is_choice = unit(texts.to(original)).T, ~texts.isnan().any(dim=1)
 
-        def correct(embeddings: Tensor) -> Tensor:
+        def nearest(embeddings: Tensor) -> Choice:
             # A block at a time: cosines with many texts are larger than the embeddings.
-            return torch.cat(
+            choice = Choice.joined(
                 [
-                    zero_shot_correct(unit(embeddings[some]) @ directions, labels[some])
+                    Choice.of(unit(embeddings[some]) @ directions, labels[some])
                     for some in all_blocks(embeddings)
                 ]
             )
+            return replace(choice, right=choice.right.where(is_choice[labels], torch.nan))
 
-        before, after = (correct(each).double() for each in (original, equivalent))
-        choices = int((~texts.isnan().any(dim=1)).sum())
-        return cls(attribute.double(), before, after, choices)
+        choices = int(is_choice.sum())
+        return cls(attribute.double(), nearest(original), nearest(equivalent), choices)

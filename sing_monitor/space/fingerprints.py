@@ -71,10 +71,27 @@ def fingerprint(images: Tensor) -> Tensor:
     # In place, for speed: a batch of large images is tens of megabytes.
     scaled = buffer.view(torch.int64).mul_(factor)
     mixed = _shift(scaled, 32).bitwise_xor_(scaled).mul_(terms)
-    hashes = mixed.sum(1) + offset
-    hashes = (hashes ^ _shift(hashes, 33)) * (0xFF51AFD7ED558CCD - 2**64)
-    hashes = (hashes ^ _shift(hashes, 33)) * (0xC4CEB9FE1A85EC53 - 2**64)
-    return hashes ^ _shift(hashes, 33)
+    return mix64(mixed.sum(1) + offset)
+
+
+def mix64(words: Tensor) -> Tensor:
+    """Scatter numbers over all of int64: fmix64, the finisher of MurmurHash3.
+
+    Every bit of the result depends on all bits of the number, and no two numbers share a result.
+
+    Args:
+        words: int64, any shape.
+
+    Returns:
+        int64, of the same shape and device.
+
+    Example:
+        >>> (mix64(torch.arange(8)) & 1).tolist()
+        [0, 0, 1, 0, 1, 1, 1, 1]
+    """
+    words = (words ^ _shift(words, 33)) * (0xFF51AFD7ED558CCD - 2**64)
+    words = (words ^ _shift(words, 33)) * (0xC4CEB9FE1A85EC53 - 2**64)
+    return words ^ _shift(words, 33)
 
 
 @lru_cache(maxsize=8)

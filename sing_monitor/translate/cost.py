@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from sing_monitor.messages import duration
+from sing_monitor.translate.parts.probes import FEWEST_JUDGED, JUDGED_PRODUCTS
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS
 from sing_monitor.translate.reduced import is_worthwhile
 from sing_monitor.translate.ridge_sample import MAX_IMAGES
@@ -23,7 +24,9 @@ _SECONDS_OF_CALLS = 0.1
 # Numbers of each image that are worked on, times the embedding size.
 _PASSES = 80
 # Matrices that are products of the features with each other, alive at a time.
-_ALIVE = 6
+_ALIVE = 7
+# Vectors that R2 along the ridge, and with half of the images, multiplies with such a matrix.
+_ALONG = 1700
 
 
 @dataclass(frozen=True)
@@ -149,16 +152,24 @@ def _count(shape: Shape) -> tuple[float, float, float]:
     if samples < m:
         half = samples / 2
         operations += 2 * (half**2 * wide + half**3 / 3 + 6 * half * n * wide + half**2 * n)
+        operations += _ALONG * half**2
         side = half
         if shape.ridge == "auto":
             operations += 2 * (2 * half**2 * wide + _EIGEN * half**3 + 6 * half**3)
     else:
         operations += samples * wide * (wide + 2 * n) + 2 * (wide**3 / 3 + 3 * wide**2 * n)
         operations += 2 * (wide**2 * (rank + 4 * MAX_IMAGES) + wide * rank**2)
+        operations += wide**3 / 3 + _ALONG * wide**2
         side = wide
         if shape.ridge == "auto":
             operations += 2 * (_EIGEN * wide**3 + 6 * wide**3)
     kept += _ALIVE * side**2 + 8 * wide * n + 6 * RANDOM_DRAWS * wide + 4 * MAX_IMAGES * wide
+    # Refits on both parts, and probes of the judged images.
+    judged = min(samples, max(FEWEST_JUDGED, JUDGED_PRODUCTS // (wide * max(classes, n))))
+    operations += samples * rank * (rank + 2 * classes) + 4 * wide * rank * n + 8 * rank**2 * n
+    solved = 2 * min(judged / 2, classes)
+    operations += solved * (4 * wide**2 + 6 * wide * rank) + 6 * judged * wide * classes
+    kept += 4 * wide * n + rank**2
     # Features, translations and the draws; collapse, predictions, readings, support, concepts.
     vectors = RANDOM_DRAWS * 2 + MAX_IMAGES * 8
     operations += 2 * wide * n * (samples + vectors)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -15,11 +15,37 @@ from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import deviations, row_blocks, working
 from sing_monitor.scores.pairs import CENTERED, PLAIN, Pair
-from sing_monitor.translate.ridge import Statistics, solution_dtype, statistics_of
+from sing_monitor.translate.kernel import Kernel, Kernels
+from sing_monitor.translate.parts.probes import (
+    Answers,
+    ProbeRequest,
+    joined,
+    no_answers,
+    toward,
+)
+from sing_monitor.translate.parts.request import PartAnswers, PartRequest
+from sing_monitor.translate.precision import solution_dtype
+from sing_monitor.translate.ridge import (
+    Statistics,
+    halved_statistics_of,
+    statistics_of,
+)
+from sing_monitor.translate.ridge_curve import (
+    RHOS,
+    KeptRidge,
+    RidgeCurve,
+    along,
+    lost_by_half,
+    r2_error,
+    sampled_errors,
+)
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
 from sing_monitor.translate.translator import LinearTranslator
 
 logger = logging.getLogger(__name__)
+
+# Of more images than that, R2 along the ridge is certain enough from one translator.
+_BOTH_FOLDS = 4000
 
 
 @dataclass(frozen=True)
@@ -50,17 +76,27 @@ class CrossFit:
 
     Args:
         translators: ``translators[k]`` scores the images of fold k and was fitted on the others;
-            None where a fold is empty.
+            None where a fold does not hold two different features.
         folds: fold of every image, (N,) of 0 and 1.
-        ridge: rho of both fits; NaN where a fold is empty.
+        ridge: rho of both fits; NaN where there are none.
         means: mean embedding of the images that each translator was fitted on, (2, n).
         total: ``sum |z - mean z|^2``, each image about the mean of the fold it was not in; NaN
-            where a fold is empty.
+            where nothing was fitted.
         slopes: ``dT f / d log10 rho`` of the feature vectors that were asked for, of either fold;
             None where nothing was fitted.
         r2_null: R2 of a refit on the null-space part ``P_n f`` of the features alone, under the
             same penalty, held out; NaN where no head is known. Parts of a refit do not add up to
             :meth:`r2`.
+        r2_seen: R2 of a refit on the row-space part alone; NaN where it was not asked for.
+        seen: refits on coordinates ``V_p' (f - mu)``, each (n, r); None where they were not asked
+            for, where a fold is empty, and without a null space, where they are the translators.
+        null: refits on the null part, each (n, m); None as ``seen``.
+        answers: of the probes, by question, (J,) in the order of the judged images.
+        kernels: how much some images weigh in the fits; None where it was not asked for, or a fold
+            is empty.
+        curve: R2 along the ridge; None where it was not asked for.
+        lost_by_half: by how much R2 falls if the translator of fold 0 is fitted on half of its
+            images, under the same rho; NaN where it was not asked for.
     """
 
     translators: tuple[LinearTranslator, LinearTranslator] | None
@@ -70,6 +106,13 @@ class CrossFit:
     total: float = math.nan
     slopes: tuple[Tensor, Tensor] | None = None
     r2_null: float = math.nan
+    r2_seen: float = math.nan
+    seen: tuple[LinearTranslator, LinearTranslator] | None = None
+    null: tuple[LinearTranslator, LinearTranslator] | None = None
+    answers: Mapping[str, Answers] = field(default_factory=dict)
+    kernels: Kernels | None = None
+    curve: RidgeCurve | None = None
+    lost_by_half: float = math.nan
 
     def translate(
         self,
@@ -89,7 +132,7 @@ class CrossFit:
             seen: :func:`coordinates` of the features, where they are known.
 
         Returns:
-            Embeddings, (N, n); all NaN where a fold is empty.
+            Embeddings, (N, n); all NaN where nothing was fitted.
         """
         original = self.original(features, center)
         seen = coordinates(features, geometry, center) if seen is None else seen
@@ -129,7 +172,7 @@ class CrossFit:
         return removed, centered
 
     def halves(self, folds: Tensor) -> Iterator[tuple[LinearTranslator, Tensor]]:
-        """Each translator with the rows that it translates; none where a fold is empty.
+        """Each translator with the rows that it translates; none where nothing was fitted.
 
         Args:
             folds: of some images, (B,).
@@ -155,46 +198,98 @@ def cross_fit(
     sample: tuple[Tensor, Tensor] | None = None,
     *,
     feature_dim: int | None = None,
+    seen: Tensor | None = None,
+    request: ProbeRequest | None = None,
+    weighed: tuple[Tensor, Tensor] | None = None,
+    ids: Tensor | None = None,
 ) -> CrossFit:
     """Fit two translators, each on one fold.
 
     Args:
         features: (N, m).
-        embeddings: raw image embeddings, (N, n).
+        embeddings: raw image embeddings, (N, n). Without any (n = 0) only probes are fitted, and
+            ``"auto"`` is the best ridge for their first question.
         folds: (N,) of 0 and 1.
         ridge: rho, or ``"auto"`` for the best of the grid by held-out R2.
         geometry: of a head, for ``r2_null``.
         sample: feature vectors of fold 0 and of fold 1, each (..., m), for ``slopes``.
         feature_dim: how many features rho is relative to the mean variance of; None: m.
+        seen: :func:`coordinates` of the features in the row space of that head, (N, r), for refits
+            on both parts.
+        request: what probes are asked, which read the same parts; None: nothing.
+        weighed: :func:`weighed_images`, for ``kernels``; None: none.
+        ids: of the images, (N,) int64, to work out R2 along the ridge and with half of the images,
+            which a hash of them draws; a :class:`KeptRidge` that costs too much is then chosen
+            anew.
     """
     products = solution_dtype(ridge, features)
-    even, odd = (
-        statistics_of(
-            features, embeddings, (folds == fold).nonzero().flatten(), products, feature_dim
-        )
-        for fold in (0, 1)
+    halves = [(folds == fold).nonzero().flatten() for fold in (0, 1)]
+    even = statistics_of(features, embeddings, halves[0], products, feature_dim)
+    odd, half = halved_statistics_of(
+        features,
+        embeddings,
+        halves[1],
+        torch.arange(len(folds)) if ids is None else ids,
+        products,
+        feature_dim,
     )
     means = torch.stack([odd.mean_z, even.mean_z])
-    if even.n == 0 or odd.n == 0:
-        return CrossFit(None, folds, math.nan, means)
-    rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
+    # A single image, or several that are alike, tell nothing of how features translate.
+    if even.is_constant or odd.is_constant:
+        return CrossFit(None, folds, math.nan, means, answers=no_answers(request))
+    rho = _chosen_ridge((even, odd), features, halves, request) if ridge == "auto" else ridge
     vectors = (features[:0], features[:0]) if sample is None else sample
+    asked = PartRequest.of((even, odd), features, halves, geometry, seen, request, weighed)
+    curves = ids is not None, ids is not None and len(folds) <= _BOTH_FOLDS
     first, second = (
-        _Half.of(*fold, rho, geometry, some)
-        for fold, some in zip(((odd, even), (even, odd)), vectors, strict=True)
+        _Half.of((even, odd), held_out, rho, geometry, some, asked, has_curve)
+        for held_out, (some, has_curve) in enumerate(zip(vectors, curves, strict=True))
     )
     total = first.total + second.total
     r2_null = _explained(first.error_null + second.error_null, total)
     if geometry is not None and geometry.null_dim == 0:
         r2_null = 0.0
-    return CrossFit(
-        (first.translator, second.translator),
+    translators = first.translator, second.translator
+    fit = CrossFit(
+        translators,
         folds,
-        rho,
+        float(rho),
         means,
         total,
         (first.slopes, second.slopes),
         r2_null,
+        _explained(first.parts.error_seen + second.parts.error_seen, total),
+        _both(first.parts.seen, second.parts.seen),
+        _both(first.parts.null, second.parts.null),
+        joined(request, folds, first.parts.answers, second.parts.answers),
+        _kernels(weighed, first, second),
+    )
+    if ids is None:
+        return fit
+    known = [each for each, has in zip((first, second), curves, strict=True) if has]
+    varying = sum(each.total for each in known)
+    found = RidgeCurve(
+        fit.ridge,
+        -torch.stack([each.errors for each in known]).sum(dim=0) / (varying or math.nan),
+        r2_error(*sampled_errors(translators, means, halves, features, embeddings), len(folds)),
+        torch.stack([each.steps for each in known]).mean(dim=0),
+    )
+    if isinstance(ridge, KeptRidge) and found.is_too_costly:
+        return cross_fit(
+            features,
+            embeddings,
+            folds,
+            "auto",
+            geometry,
+            sample,
+            feature_dim=feature_dim,
+            seen=seen,
+            request=request,
+            weighed=weighed,
+            ids=ids,
+        )
+    return replace(
+        fit, curve=found, lost_by_half=lost_by_half(half, first.translator, even, fit.ridge)
     )
 
 
@@ -206,22 +301,64 @@ class _Half:
     slopes: Tensor
     total: float
     error_null: float
+    parts: PartAnswers
+    kernel: Kernel | None
+    errors: Tensor
+    steps: Tensor
 
     @classmethod
     def of(
         cls,
-        fit: Statistics,
-        held_out: Statistics,
+        folds: Sequence[Statistics],
+        held_out: int,
         rho: float,
         geometry: HeadGeometry | None,
         sample: Tensor,
+        request: PartRequest,
+        has_curve: bool,
     ) -> _Half:
+        """Fit one fold, and judge it on the other, whose number is given."""
+        fit, other = folds[1 - held_out], folds[held_out]
         solution = fit.solve(rho)
-        error_null = math.nan
+        parts, error_null = request.answered(fit, solution, held_out), math.nan
         if geometry is not None and geometry.null_dim > 0:
-            error_null = held_out.squared_error(solution.on_null_part(geometry))
-        total = held_out.squared_deviation(solution.mean_z)
-        return cls(solution.translator, solution.slope(sample), total, error_null)
+            null = solution.on_null_part(geometry) if parts.null is None else parts.null
+            error_null = other.squared_error(null)
+        total = other.squared_deviation(solution.mean_z)
+        kernel = request.kernel(solution, held_out)
+        errors, steps = along(fit, solution, other) if has_curve else (RHOS[:0], RHOS[:0])
+        slopes = solution.slope(sample)
+        return cls(solution.translator, slopes, total, error_null, parts, kernel, errors, steps)
+
+
+def _kernels(rows: tuple[Tensor, Tensor] | None, first: _Half, second: _Half) -> Kernels | None:
+    if rows is None or first.kernel is None or second.kernel is None:
+        return None
+    seen = first.parts.kernel_seen, second.parts.kernel_seen
+    both = None if seen[0] is None or seen[1] is None else (seen[0], seen[1])
+    return Kernels(rows, (first.kernel, second.kernel), both)
+
+
+def _both(
+    first: LinearTranslator | None, second: LinearTranslator | None
+) -> tuple[LinearTranslator, LinearTranslator] | None:
+    return None if first is None or second is None else (first, second)
+
+
+def _chosen_ridge(
+    folds: tuple[Statistics, Statistics],
+    features: Tensor,
+    halves: Sequence[Tensor],
+    request: ProbeRequest | None,
+) -> float:
+    """The best ridge for the embeddings, or without any for the first question of the probes."""
+    if len(folds[0].mean_z) > 0 or request is None:
+        return _best_ridge(folds)
+    question = next(iter(request.questions.values()))
+    first, second = (
+        toward(question, fold, features, half) for fold, half in zip(folds, halves, strict=True)
+    )
+    return _best_ridge((first, second))
 
 
 def _explained(error: float, total: float) -> float:

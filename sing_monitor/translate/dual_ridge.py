@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -26,6 +26,7 @@ from sing_monitor.row_blocks import (
     row_blocks,
     working,
 )
+from sing_monitor.translate.kernel import Kernel
 from sing_monitor.translate.ridge_parts import Moments, check_samples, factorize, solved
 from sing_monitor.translate.translator import LinearTranslator
 
@@ -107,7 +108,42 @@ class DualStatistics(Moments):
             ValueError: if there is no sample, or rho is not positive and finite.
         """
         self.check_ridge(rho)
-        return DualSolution(self, 0.0 if self.is_constant else self.shift(rho))
+        return self.solve_at(0.0 if self.is_constant else self.shift(rho))
+
+    def solve_at(self, shift: float) -> DualSolution:
+        """Solve with lambda itself, at least 0; 0 stands for constant features."""
+        return DualSolution(self, shift)
+
+    def of_row_space(self, seen: Tensor, rows: Tensor, geometry: HeadGeometry) -> DualStatistics:
+        """Statistics by coordinates in a row space, as :meth:`RidgeStatistics.of_row_space`."""
+        center = mean(seen, rows)
+        away = deviations(seen, center, rows).to(self.between)
+        return replace(self, features=seen, mean_x=center, between=away @ away.T)
+
+    def part(self, places: Tensor) -> DualStatistics:
+        """Compute the statistics of some of these samples, without a look at their features.
+
+        Args:
+            places: numbers of the samples among these, (P,).
+        """
+        between = _centered(_centered(self.between[places][:, places]).T)
+        embeddings = self.embeddings[places]
+        rows, about = self.rows[places], _centered(embeddings)
+        return replace(
+            self,
+            n=len(places),
+            rows=rows,
+            mean_x=mean(self.features, rows),
+            mean_z=self.mean_z + embeddings.sum(dim=0).double() / max(len(places), 1),
+            between=between,
+            embeddings=about,
+            zz=energy(about),
+        )
+
+    def mixed(self, mix: Tensor) -> DualStatistics:
+        """The same samples with the embeddings ``Z mix``; see the primal form."""
+        mixed = self.embeddings @ mix.to(self.embeddings)
+        return replace(self, mean_z=self.mean_z @ mix, embeddings=mixed)
 
     @property
     def varying(self) -> float:
@@ -186,8 +222,32 @@ class DualSolution:
         away = features.double() - self.statistics.mean_x
         if self.shift == 0:
             return away.new_zeros(*away.shape[:-1], len(self.mean_z))
-        twice = self.statistics.combined(solved(self._factor, self._coefficients))
+        twice = self.statistics.combined(solved(self.factor, self._coefficients))
         return -math.log(10) * self.shift * (away @ twice.T)
+
+    def kernel(self, features: Tensor, rows: Tensor) -> Kernel:
+        """How much some of the fitted images weigh, see :class:`Kernel`.
+
+        ``I - S = lambda (X X' + lambda I)^-1 - 1 1' / N``.
+
+        Args:
+            features: those of the statistics.
+            rows: indices of fitted images, (I,).
+        """
+        own = self.statistics
+        chosen = (own.rows[:, None] == rows).to(own.between)
+        if self.shift == 0:
+            weight = features.new_zeros(len(rows), features.shape[1], dtype=torch.float64)
+            left = weight.new_full((len(rows),), 1 - 1 / own.n)
+        else:
+            inverse = solved(self.factor, chosen)
+            weight = own.combined(inverse)
+            left = self.shift**2 * (inverse - inverse.mean(dim=0)).double().square().sum(dim=0)
+        return Kernel.of(weight, own.mean_x, own.n, left)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """``(X X' + lambda I)^-1 x`` of (N, k)."""
+        return solved(self.factor, x)
 
     def on_null_part(self, geometry: HeadGeometry) -> LinearTranslator:
         """Fit a translator with the same lambda to ``P_n x`` alone.
@@ -205,7 +265,8 @@ class DualSolution:
         return self._through_means(weight.addmm_(read, geometry.row_basis.T.to(weight), alpha=-1))
 
     @cached_property
-    def _factor(self) -> Tensor:
+    def factor(self) -> Tensor:
+        """Lower triangular factor L of ``X X' + lambda I = L L'``, (N, N)."""
         return factorize(self.statistics.between, self.shift)
 
     @cached_property
@@ -213,10 +274,15 @@ class DualSolution:
         """Coefficients alpha, (N, n)."""
         if self.shift == 0:
             return torch.zeros_like(self.statistics.embeddings)
-        return solved(self._factor, self.statistics.embeddings)
+        return solved(self.factor, self.statistics.embeddings)
 
     def _through_means(self, weight: Tensor) -> LinearTranslator:
         return LinearTranslator(weight, self.mean_z - weight @ self.statistics.mean_x)
+
+
+def _centered(x: Tensor) -> Tensor:
+    """Rows (N, k) about their mean, also where there are none."""
+    return x - x.sum(dim=0) / max(len(x), 1)
 
 
 def _column_blocks(x: Tensor) -> Iterator[slice]:

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import (
+    NOISE,
     add_gram,
     all_rows,
     deviations,
     energy,
-    gram,
     mean,
     mirrored,
     working,
 )
-from sing_monitor.translate.dual_ridge import DualStatistics
-from sing_monitor.translate.ridge_parts import Moments, backward, check_samples, factorize, forward
+from sing_monitor.space.fingerprints import mix64
+from sing_monitor.translate.dual_ridge import DualSolution, DualStatistics
+from sing_monitor.translate.kernel import Kernel
+from sing_monitor.translate.precision import solution_dtype
+from sing_monitor.translate.ridge_parts import (
+    Moments,
+    NullInverse,
+    backward,
+    check_samples,
+    factorize,
+    forward,
+)
 from sing_monitor.translate.translator import LinearTranslator
 
-# Largest eigenvalue of X'X over lambda up to which single precision is enough: there it changes
-# mean scores by about 0.001 degrees at most, and at 1e6 by up to a tenth.
-_CONDITION = 1e4
-# Number of images from which that eigenvalue is estimated.
-_SAMPLE = 512
 # More rows at a time than elsewhere, because each time sums of m x m are updated.
 _ROWS = 1024
 
@@ -47,6 +51,7 @@ class RidgeSolution:
         mean_x: (m,).
         mean_z: (n,).
         precision: dtype of the features.
+        samples: number of samples that were fitted.
     """
 
     factor: Tensor
@@ -55,6 +60,7 @@ class RidgeSolution:
     mean_x: Tensor
     mean_z: Tensor
     precision: torch.dtype
+    samples: int
 
     @cached_property
     def translator(self) -> LinearTranslator:
@@ -78,22 +84,48 @@ class RidgeSolution:
         slope = (self.translator.weight.to(inner) @ inner).T.double()
         return -math.log(10) * self.shift * slope.unflatten(0, features.shape[:-1])
 
-    def on_null_part(self, geometry: HeadGeometry) -> LinearTranslator:
+    def kernel(self, features: Tensor, rows: Tensor) -> Kernel:
+        """How much some of the fitted images weigh, see :class:`Kernel`.
+
+        ``[(I - S)^2]_ii = 1 - k_ii - lambda |w_i|^2`` with ``w_i = (X'X + lambda I)^-1 x_i``.
+
+        Args:
+            features: of all images, (M, m).
+            rows: indices of the fitted images x_i, (I,).
+        """
+        away = features[rows].double() - self.mean_x
+        inner = backward(self.factor, forward(self.factor, away.T.to(self.factor)))
+        weight = inner.T.double().contiguous()
+        outside = 1 - 1 / self.samples - (away * weight).sum(dim=1)
+        left = outside - self.shift * weight.square().sum(dim=1)
+        # By Jensen's inequality it is at least the square of 1 - k_ii; rounding may say otherwise.
+        least = outside.clamp(min=NOISE).square()
+        return Kernel.of(weight, self.mean_x, self.samples, torch.maximum(left, least))
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """``(X'X + lambda I)^-1 x`` of (m, k)."""
+        return backward(self.factor, forward(self.factor, x))
+
+    def on_null_part(
+        self, geometry: HeadGeometry, inverse: NullInverse | None = None
+    ) -> LinearTranslator:
         """Fit a translator with the same lambda to ``P_n x`` alone.
 
-        This is the same regression under the constraint ``A V_p = 0``. Lagrange's multipliers
-        meet it without a projected X'X:
-        ``A' = L^-T (B - Y (Y'Y)^-1 Y'B)`` with ``B = L^-1 X'Z`` and ``Y = L^-1 V_p``. Solved in the
-        features' precision: single moves R2 by 2e-5 at a ridge of 1e-4 and on, by 2e-4 at 1e-6
-        (features of an untrained ResNet-18).
+        Solved in the features' precision: single moves R2 by 2e-5 at a ridge of 1e-4 and on, by
+        2e-4 at 1e-6 (features of an untrained ResNet-18).
+
+        Args:
+            geometry: of the head.
+            inverse: :meth:`null_inverse`, where it is known.
         """
         if geometry.rank == 0:
             return self.translator
-        factor, loadings = self.factor.to(self.precision), self.loadings.to(self.precision)
-        y = forward(factor, geometry.row_basis.to(factor))
-        inner = factorize(gram(y).to(self.factor), 0.0)
-        multipliers = backward(inner, forward(inner, (y.T @ loadings).to(inner))).to(y)
-        return self._through_means(backward(factor, loadings - y @ multipliers).T.double())
+        inverse = self.null_inverse(geometry) if inverse is None else inverse
+        return self._through_means(inverse.after_forward(self.loadings).T.double())
+
+    def null_inverse(self, geometry: HeadGeometry) -> NullInverse:
+        """Inverse of the regression on ``P_n x`` alone."""
+        return NullInverse.of(self.factor, geometry.row_basis, self.precision)
 
     def _through_means(self, weight: Tensor) -> LinearTranslator:
         return LinearTranslator(weight.contiguous(), self.mean_z - weight @ self.mean_x)
@@ -144,15 +176,16 @@ class RidgeStatistics(Moments):
     ) -> RidgeStatistics:
         """Compute the statistics of some samples.
 
-        Products of a thousand rows at a time are added up in the precision of the solution, and
-        products with embeddings in the precision of the features.
+        Products of a thousand rows at a time are worked out and added up in the precision of the
+        solution. That holds for X'Z as for X'X: what rounding leaves of it outside the span of the
+        features is divided by lambda alone.
 
         Args:
             x: features, (N, m).
             z: raw image embeddings, not normalized, (N, n).
             rows: indices of the samples; None: all.
-            products: precision of the features' products with each other and of the solution, see
-                :func:`solution_dtype`.
+            products: precision of the features' products, with each other and with embeddings, and
+                of the solution, see :func:`solution_dtype`.
             feature_dim: number of features over which the variance is averaged; None: m.
 
         Raises:
@@ -166,9 +199,10 @@ class RidgeStatistics(Moments):
         for some in rows.split(_ROWS):
             block_x = deviations(x, mean_x, some)
             block_z = deviations(z.index_select(0, some).to(block_x), mean_z)
-            add_gram(xx, block_x.to(products))
-            zx += block_z.T @ block_x
             zz += energy(block_z)
+            block_x = block_x.to(products)
+            add_gram(xx, block_x)
+            zx += block_z.to(products).T @ block_x
         return cls(
             len(rows),
             mean_x,
@@ -180,6 +214,32 @@ class RidgeStatistics(Moments):
             feature_dim or x.shape[1],
         )
 
+    def joined(self, other: RidgeStatistics) -> RidgeStatistics:
+        """Compute the statistics of these samples and of others together, without a look at either.
+
+        Moments about the common mean, from those about two means (Chan, Golub, LeVeque 1979).
+        """
+        n = self.n + other.n
+        weight, share = self.n * other.n / max(n, 1), other.n / max(n, 1)
+        away_x, away_z = other.mean_x - self.mean_x, other.mean_z - self.mean_z
+        between_x, between_z = away_x.to(self.xx), away_z.to(self.xx)
+        return replace(
+            self,
+            n=n,
+            mean_x=self.mean_x + share * away_x,
+            mean_z=self.mean_z + share * away_z,
+            xx=(self.xx + other.xx).addr_(between_x, between_x, alpha=weight),
+            xz=(self.xz + other.xz).addr_(between_x, between_z, alpha=weight),
+            zz=self.zz + other.zz + weight * energy(away_z),
+        )
+
+    def mixed(self, mix: Tensor) -> RidgeStatistics:
+        """The same samples with the embeddings ``Z mix``, for a mix (n, q) with ``E mix mix' = I``.
+
+        ``zz`` stays that of the embeddings themselves, so that errors are right but for a constant.
+        """
+        return replace(self, mean_z=self.mean_z @ mix, xz=self.xz @ mix.to(self.xz))
+
     def solve(self, rho: float) -> RidgeSolution:
         """Solve ``A = Cov_zx (Cov_xx + rho tr(Cov_xx)/m I)^-1``, ``c = z - A x``.
 
@@ -190,14 +250,36 @@ class RidgeStatistics(Moments):
             ValueError: if there is no sample, or rho is not positive and finite.
         """
         self.check_ridge(rho)
-        if self.is_constant:
-            factor, shift = torch.eye(len(self.xx), dtype=self.xx.dtype), 0.0
+        return self.solve_at(0.0 if self.is_constant else self.shift(rho))
+
+    def solve_at(self, shift: float) -> RidgeSolution:
+        """Solve with lambda itself, at least 0; 0 stands for constant features."""
+        if shift == 0:
+            factor = torch.eye(len(self.xx), dtype=self.xx.dtype)
             loadings = torch.zeros_like(self.xz)
         else:
-            shift = self.shift(rho)
             factor = factorize(self.xx, shift)
             loadings = forward(factor, self.xz)
-        return RidgeSolution(factor, loadings, shift, self.mean_x, self.mean_z, self.precision)
+        return RidgeSolution(
+            factor, loadings, shift, self.mean_x, self.mean_z, self.precision, self.n
+        )
+
+    def of_row_space(self, seen: Tensor, rows: Tensor, geometry: HeadGeometry) -> RidgeStatistics:
+        """Statistics of the same samples by their coordinates in a head's row space.
+
+        ``S'S`` is added up from the coordinates; ``S'Z = V_p' X'Z`` follows.
+
+        Args:
+            seen: coordinates of all images, (N, r).
+            rows: indices of the samples.
+            geometry: of the head.
+        """
+        center = mean(seen, rows)
+        products = self.xx.new_zeros(seen.shape[1], seen.shape[1])
+        for some in rows.split(_ROWS):
+            add_gram(products, deviations(seen, center, some).to(products))
+        xz = geometry.row_basis.T.to(self.xz) @ self.xz
+        return replace(self, mean_x=center, xx=mirrored(products), xz=xz)
 
     def squared_error(self, translator: LinearTranslator) -> float:
         """Sum over the samples of ``|z - T(x)|^2``, computed from the moments."""
@@ -213,34 +295,8 @@ class RidgeStatistics(Moments):
         return float(self.xx.trace())
 
 
-def solution_dtype(ridge: float | Literal["auto"], features: Tensor) -> torch.dtype:
-    """Choose the dtype in which features are multiplied and translators are solved.
-
-    The smaller the ridge is beside the features' largest variance, the more their last digits
-    count. For ``"auto"``, whose ridge is still unknown, it is double precision.
-
-    Args:
-        ridge: rho, or ``"auto"``.
-        features: (N, m), in single or double precision.
-    """
-    if ridge == "auto" or working(features[:0]).dtype == torch.float64:
-        return torch.float64
-    some = features[:: -(-len(features) // _SAMPLE) or 1]
-    away = deviations(some, mean(some, all_rows(some)))
-    # Few images overestimate the largest variance, which is the safe side.
-    is_benign = _largest_square(away) * away.shape[1] <= _CONDITION * ridge * energy(away)
-    return away.dtype if is_benign else torch.float64
-
-
-def _largest_square(x: Tensor) -> float:
-    """Estimate the squared largest singular value of (N, m) to 10 or 20 %, by power iteration."""
-    direction = x.abs().sum(dim=0)
-    for _ in range(8):
-        direction = x.T @ (x @ (direction / torch.linalg.vector_norm(direction)))
-    return float(torch.linalg.vector_norm(direction))
-
-
 Statistics = RidgeStatistics | DualStatistics
+Solution = RidgeSolution | DualSolution
 
 
 def statistics_of(
@@ -259,8 +315,47 @@ def statistics_of(
         ValueError: as :meth:`RidgeStatistics.of`.
     """
     check_samples(x, z)
-    form = DualStatistics if x.shape[0] < x.shape[1] else RidgeStatistics
-    return form.of(x, z, rows, products, feature_dim)
+    return form_of(x).of(x, z, rows, products, feature_dim)
+
+
+def halved_statistics_of(
+    x: Tensor,
+    z: Tensor,
+    rows: Tensor,
+    ids: Tensor,
+    products: torch.dtype = torch.float64,
+    feature_dim: int | None = None,
+) -> tuple[Statistics, Statistics]:
+    """Compute statistics of some samples and of half of them, which costs next to nothing more.
+
+    Args:
+        x: features, (N, m).
+        z: raw image embeddings, not normalized, (N, n).
+        rows: indices of the samples.
+        ids: of all samples, (N,) int64; a hash of them draws the half, whatever the order.
+        products: as in :meth:`RidgeStatistics.of`.
+        feature_dim: as there.
+
+    Returns:
+        Those of all, and those of the half.
+
+    Raises:
+        ValueError: as :meth:`RidgeStatistics.of`.
+    """
+    order = mix64(ids[rows]).argsort(stable=True)
+    first, second = (places.sort().values for places in order.tensor_split(2))
+    if form_of(x) is DualStatistics:
+        everything = DualStatistics.of(x, z, rows, products, feature_dim)
+        return everything, everything.part(first)
+    half, rest = (
+        RidgeStatistics.of(x, z, rows[places], products, feature_dim) for places in (first, second)
+    )
+    return half.joined(rest), half
+
+
+def form_of(x: Tensor) -> type[DualStatistics] | type[RidgeStatistics]:
+    """The smaller form for features (N, m)."""
+    return DualStatistics if x.shape[0] < x.shape[1] else RidgeStatistics
 
 
 def fit_translator(features: Tensor, embeddings: Tensor, rho: float) -> LinearTranslator:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.linalg import solve_triangular
 
-from sing_monitor.row_blocks import NOISE, energy
+from sing_monitor.row_blocks import NOISE, energy, gram
 
 
 class Moments(ABC):
@@ -106,3 +107,35 @@ def backward(factor: Tensor, x: Tensor) -> Tensor:
 def solved(factor: Tensor, x: Tensor) -> Tensor:
     """Solve ``(L L')^-1 x``."""
     return backward(factor, forward(factor, x))
+
+
+@dataclass(frozen=True)
+class NullInverse:
+    """Inverse of ``P_n (X'X + lambda I) P_n`` on the null space, 0 on the row space.
+
+    It is the inverse of ``X'X + lambda I = L L'`` under the constraint ``A V_p = 0``, which
+    Lagrange's multipliers meet without a projected X'X:
+    ``L^-T (I - Y (Y'Y)^-1 Y') L^-1`` with ``Y = L^-1 V_p``.
+
+    Args:
+        factor: L, (m, m).
+        basis: Y, (m, r).
+        inner: factor of Y'Y, (r, r).
+    """
+
+    factor: Tensor
+    basis: Tensor
+    inner: Tensor
+
+    @classmethod
+    def of(cls, factor: Tensor, row_basis: Tensor, precision: torch.dtype) -> NullInverse:
+        """Build it from L and V_p, (m, r), to multiply in a given precision."""
+        narrow = factor.to(precision)
+        basis = forward(narrow, row_basis.to(narrow))
+        return cls(narrow, basis, factorize(gram(basis).to(factor), 0.0))
+
+    def after_forward(self, x: Tensor) -> Tensor:
+        """The inverse times x, (m, k), from ``L^-1 x``."""
+        x = x.to(self.factor)
+        multipliers = solved(self.inner, (self.basis.T @ x).to(self.inner)).to(x)
+        return backward(self.factor, x - self.basis @ multipliers)

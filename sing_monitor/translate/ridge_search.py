@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,26 +13,63 @@ from torch import Tensor
 from sing_monitor.translate.dual_ridge import DualStatistics
 from sing_monitor.translate.ridge import RidgeStatistics, Statistics
 
+Number = TypeVar("Number", float, Tensor)
+
 RIDGE_GRID: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(-12, 3))
+# Curvature of R2 below which a parabola through three of its values has no maximum worth the name.
+_FLAT = 1e-7
+
+
+@dataclass(frozen=True)
+class Parabola:
+    """Parabola through three values, ``below`` at -1, ``at`` at 0 and ``above`` at 1.
+
+    Example::
+
+        >>> curve = Parabola(0.0, 1.0, 0.5)
+        >>> round(curve.vertex, 4), round(curve(curve.vertex), 4)
+        (0.1667, 1.0208)
+    """
+
+    below: float
+    at: float
+    above: float
+
+    def __call__(self, place: Number) -> Number:
+        """Its value at a place."""
+        slope = (self.above - self.below) / 2
+        return self.at + place * (slope + place * self._bend / 2)
+
+    @property
+    def vertex(self) -> float:
+        """Place of the maximum; 0 where the parabola is flat or has none."""
+        return (self.below - self.above) / (2 * self._bend) if self._bend < -_FLAT else 0.0
+
+    @property
+    def _bend(self) -> float:
+        return self.below - 2 * self.at + self.above
 
 
 def choose_ridge(
     folds: Sequence[Statistics], grid: Sequence[float] = RIDGE_GRID
 ) -> tuple[float, float]:
-    """Choose the rho of the grid with the best held-out R2; the larger one at a tie.
+    """Choose the rho with the best held-out R2; the larger one at a tie.
 
     The translator fitted on one fold predicts the other one. R2 is
-    ``1 - sum SSE / sum SST`` over both folds, SST about the mean of the fold that was fitted.
+    ``1 - sum SSE / sum SST`` over both folds, SST about the mean of the fold that was fitted. The
+    optimum is that of a parabola in log rho through the best of the grid and its neighbors, so
+    that it moves little where R2 moves little. At an edge of the grid, and where R2 is flat, it is
+    the best of the grid.
 
     Args:
         folds: statistics of the two folds, both with samples and in the same form.
-        grid: candidates.
+        grid: candidates, in equal steps of log rho.
 
     Raises:
         TypeError: if the folds have different forms.
 
     Returns:
-        The chosen rho and its R2 (NaN for constant embeddings).
+        The chosen rho and its R2, by the parabola (NaN for constant embeddings).
     """
     rhos = torch.tensor(sorted(grid), dtype=torch.float64)
     errors = torch.zeros_like(rhos)
@@ -40,7 +79,11 @@ def choose_ridge(
         total += held_out.squared_deviation(fit.mean_z)
     r2 = 1 - errors / total if total > 0 else torch.full_like(rhos, math.nan)
     best = max(range(len(rhos)), key=lambda i: (round(float(r2[i].nan_to_num()), 9), i))
-    return float(rhos[best]), float(r2[best])
+    if not 0 < best < len(rhos) - 1:
+        return float(rhos[best]), float(r2[best])
+    curve = Parabola(*r2[best - 1 : best + 2].tolist())
+    step = float(rhos[best + 1] / rhos[best])
+    return float(rhos[best]) * step**curve.vertex, curve(curve.vertex)
 
 
 def _held_out_errors(fit: Statistics, held_out: Statistics, rhos: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from sing_monitor.head.geometry import HeadGeometry
@@ -61,6 +62,16 @@ class LinearTranslator(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Translate features (..., m) to embeddings (..., n)."""
         return nn.functional.linear(features, self.weight, self.bias)
+
+    def onto(self, vectors: Tensor) -> LinearTranslator:
+        """Affine map to the products of translations with vectors, (k, n)."""
+        return LinearTranslator(vectors @ self.weight, vectors @ self.bias)
+
+    def beside(self, other: LinearTranslator) -> LinearTranslator:
+        """Affine map to what this one answers and, after it, what another does."""
+        return LinearTranslator(
+            torch.cat([self.weight, other.weight]), torch.cat([self.bias, other.bias])
+        )
 
     def null_space_part(self, geometry: HeadGeometry) -> Tensor:
         """Weight ``A P_n``, (n, m), by which the translator reads the null space of a head."""

@@ -118,14 +118,16 @@ def compare_translators(
         linear translator is enough if the others are hardly better and give the same IS.
 
     Raises:
-        ValueError: if a fold of the probe is empty, or a kind is unknown.
+        ValueError: if a fold of the probe holds no two images that differ, or a kind is unknown.
     """
     from pandas import DataFrame
 
     features, embeddings = snapshot.features.double(), snapshot.known_embeddings.double()
     linear = cross_fit(features, embeddings, snapshot.folds, ridge).translators
     if linear is None:
-        raise ValueError("one fold of the probe is empty; give a snapshot of more images.")
+        raise ValueError(
+            "one fold of the probe holds no two images that differ; give a snapshot of more images."
+        )
     original, removed = torch.zeros_like(embeddings), torch.zeros_like(embeddings)
     mean, rows = torch.zeros_like(embeddings), []
     for kind in kinds:

@@ -18,6 +18,7 @@ import sing_monitor
 from sing_monitor import analyses
 from sing_monitor.analyses import ANALYSES, CATALOGUE, GROUPS, TABLES, analyze, catalogue_of
 from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec, expand
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.snapshot import Snapshot
@@ -55,6 +56,7 @@ def test_every_group_is_one_value() -> None:
     assert {name for name, group in GROUPS.items() if not group.in_space} == {
         "head",
         "collapse",
+        "probe",
         "monitor",
     }
 
@@ -76,30 +78,35 @@ def test_each_analysis_returns_what_its_specs_say(feature_dim: int, attributes: 
 def test_without_a_space_everything_else_keeps_its_numbers() -> None:
     snapshot = make_snapshot()
     previous = HeadGeometry.from_weight(snapshot.weight + normal(4, 12, seed=9))
-    found = analyze(without_space(snapshot), None, previous_head=previous)
-    whole = analyze(snapshot, make_texts(snapshot), previous_head=previous)
-    assert {key.partition("/")[0] for key in found.scalars} == {"head", "collapse"}
+    found = analyze(without_space(snapshot), None, previous_head=previous, ridge=0.1)
+    whole = analyze(snapshot, make_texts(snapshot), previous_head=previous, ridge=0.1)
+    groups = {key.partition("/")[0] for key in found.scalars}
+    assert groups == {"head", "collapse", "probe", "attribute"}
     assert found.scalars == {key: whole.scalars[key] for key in found.scalars}
     assert 0 < found.scalars["head/drift"] < 1
-    assert found.tables.keys() == {"spectrum"}
-    pd.testing.assert_frame_equal(found.tables["spectrum"], whole.tables["spectrum"])
+    assert found.tables.keys() == {"spectrum", "probe_classes", "intervals"}
+    for name in ("spectrum", "probe_classes"):
+        pd.testing.assert_frame_equal(found.tables[name], whole.tables[name])
+    intervals = found.tables["intervals"].set_index("key")
+    assert list(intervals.index) == ["probe/class_hidden", "attribute/colour_probe_hidden"]
+    shared = whole.tables["intervals"].set_index("key").loc[list(intervals.index)]
+    pd.testing.assert_frame_equal(intervals, shared)
 
 
 def test_the_keys_of_a_run_are_those_of_its_analyses() -> None:
     snapshot = make_snapshot()
     assert catalogue_of(True) == CATALOGUE
-    logged = {spec.key for spec in catalogue_of(False)}
+    logged = set(expand(catalogue_of(False), ["colour"]))
     found = analyze(without_space(snapshot), None)
-    assert {key for key in logged if not key.startswith("monitor/")} == found.scalars.keys()
-    assert {key for key in logged if key.startswith("monitor/")} == {
-        spec.key for spec in CATALOGUE if spec.group.name == "monitor"
-    }
+    of_the_monitor = {spec.key for spec in MONITOR_METRICS}
+    assert of_the_monitor < logged
+    assert logged - of_the_monitor == found.scalars.keys()
 
 
 def test_without_a_space_few_images_are_analyzed_in_coordinates() -> None:
     snapshot = make_snapshot(samples=40, feature_dim=300)
     texts = make_texts(snapshot)
-    found = analyze(without_space(snapshot), None).scalars
+    found = analyze(without_space(snapshot), None, ridge=0.1).scalars
     whole = analyze(snapshot, texts, ridge=0.1).scalars
     assert dict(found) == pytest.approx({key: whole[key] for key in found}, nan_ok=True)
     assert found["head/null_dim"] == 296
@@ -171,7 +178,7 @@ bare = analyze(replace(snapshot, embeddings=None), None)
 print(json.dumps({
     "package": sing_monitor.__file__,
     "logged": complete(found.scalars, CATALOGUE, ["colour"])["toy/length"],
-    "without space": complete(bare.scalars, catalogue_of(False))["toy/length"],
+    "without space": complete(bare.scalars, catalogue_of(False), ["colour"])["toy/length"],
     "length": float(snapshot.features.norm(dim=1).mean()),
     "table": len(bare.tables["toy_images"]),
     "readme": markdown_table(CATALOGUE) + markdown_tables(TABLES.values()),
@@ -191,9 +198,7 @@ def test_an_analysis_is_one_file_and_one_entry(tmp_path: Path) -> None:
     listed = package / "analyses" / "__init__.py"
     text = listed.read_text()
     text = text.replace("    translator,\n)", "    toy,\n    translator,\n)", 1)
-    text = text.replace(
-        "(\n    invariants.ANALYSIS,", "(\n    toy.ANALYSIS,\n    invariants.ANALYSIS,"
-    )
+    text = text.replace("(\n    refits.ANALYSIS,", "(\n    toy.ANALYSIS,\n    refits.ANALYSIS,")
     listed.write_text(text)
     answered = subprocess.run(
         [sys.executable, "-c", ASKED],

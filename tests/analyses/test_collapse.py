@@ -52,9 +52,12 @@ def reference(snapshot: Snapshot) -> dict[str, float]:
         "collapse/nc1": float(
             (within @ torch.linalg.pinv(between, hermitian=True, rtol=1e-10)).trace() / count
         ),
-        "collapse/nc2_equinorm": math.sqrt(sum((n - average) ** 2 for n in norms) / count)
-        / average,
-        "collapse/nc2_equiangle": sum(abs(c + 1 / (count - 1)) for c in cosines) / len(cosines),
+        "collapse/nc2_equinorm": math.nan
+        if count == 2
+        else math.sqrt(sum((n - average) ** 2 for n in norms) / count) / average,
+        "collapse/nc2_equiangle": math.nan
+        if count == 2
+        else sum(abs(c + 1 / (count - 1)) for c in cosines) / len(cosines),
         "collapse/nc3": float((weight / weight.norm() - stacked / stacked.norm()).square().sum()),
         "collapse/nc4": sum(
             n != p for n, p in zip(nearest, snapshot.predictions.tolist(), strict=True)
@@ -100,7 +103,7 @@ def test_it_agrees_with_the_slow_reference(sizes: dict[str, int], offset: float)
     assert snapshot.bias is not None
     bias = snapshot.bias - snapshot.weight @ shift  # the logits stay as they were
     shifted = replace(snapshot, features=snapshot.features + shift, bias=bias)
-    assert collapse(shifted) == pytest.approx(reference(snapshot), rel=1e-7, abs=1e-9)
+    assert collapse(shifted) == pytest.approx(reference(snapshot), rel=1e-7, abs=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("apart", [0.0, 1e-3, 0.03, 1.0])
@@ -172,8 +175,9 @@ def test_two_classes_by_hand() -> None:
         )
     )
     assert scalars["collapse/nc1"] == pytest.approx(0.25 / 1 / 2)
-    assert scalars["collapse/nc2_equinorm"] == pytest.approx(0)
-    assert scalars["collapse/nc2_equiangle"] == pytest.approx(0)
+    # Whatever the features do, the means of two classes lie opposite each other.
+    assert math.isnan(scalars["collapse/nc2_equinorm"])
+    assert math.isnan(scalars["collapse/nc2_equiangle"])
     assert scalars["collapse/nc3"] == pytest.approx(4)  # rows against the means' direction
     assert scalars["collapse/nc4"] == 1
     assert scalars["collapse/null_share_between"] == 0
@@ -244,3 +248,43 @@ def test_a_head_of_zeros_points_nowhere() -> None:
     scalars = collapse(replace(snapshot, weight=torch.zeros_like(snapshot.weight)))
     assert math.isnan(scalars["collapse/nc3"])
     assert scalars["collapse/null_share_between"] == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_with_one_image_a_class_nothing_is_within(dtype: torch.dtype) -> None:
+    """Each image is its class's mean: what would be 0 or 1 by construction is not defined."""
+    snapshot = make_snapshot(samples=20, classes=20, feature_dim=40)
+    snapshot = replace(snapshot, features=snapshot.features.to(dtype))
+    scalars = collapse(snapshot)
+    for key in ("nc1", "nc4", "null_share_within"):
+        assert math.isnan(scalars[f"collapse/{key}"]), key
+    for key in ("nc2_equinorm", "nc2_equiangle", "nc3", "null_share_between"):
+        assert math.isfinite(scalars[f"collapse/{key}"]), key
+    # A second image of one class is enough to tell.
+    more = torch.tensor([*range(20), 0])
+    twice = reorder(snapshot, more)
+    features = twice.features.clone()
+    features[-1] += torch.arange(40).to(dtype)
+    assert all(
+        math.isfinite(value) for value in collapse(replace(twice, features=features)).values()
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_images_of_a_class_do_not_vary_but_by_rounding(dtype: torch.dtype) -> None:
+    means, labels = 3 + 100 * normal(5, 12, seed=3), torch.arange(600) % 5
+    snapshot = make_snapshot(samples=600, classes=5)
+    snapshot = replace(snapshot, features=means.to(dtype)[labels])
+    scalars = collapse(snapshot)
+    assert math.isnan(scalars["collapse/null_share_within"])
+    assert scalars["collapse/nc1"] == pytest.approx(0, abs=1e-12)
+    assert math.isfinite(scalars["collapse/nc4"])
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e-9, 1e9])
+@pytest.mark.parametrize("classes", [4, 15])
+def test_very_small_and_very_large_features_collapse_like_any(classes: int, scale: float) -> None:
+    snapshot = make_snapshot(classes=classes)
+    assert snapshot.bias is not None
+    scaled = replace(snapshot, features=snapshot.features * scale, bias=snapshot.bias * scale)
+    assert collapse(scaled) == pytest.approx(collapse(snapshot), rel=1e-7, abs=1e-12)

@@ -45,7 +45,11 @@ def test_every_metric_of_the_catalogue_is_logged_at_every_validation(finished_ru
     assert set(scalars["monitor/samples"]) == {48}
     finite = scalars[KEYS].map(math.isfinite).all()
     # The first head has no predecessor, and 48 images in four classes may be at chance.
-    assert set(finite.index[~finite]) <= {"head/drift", "sing/retention"}
+    assert set(finite.index[~finite]) <= {
+        "head/drift",
+        "sing/retention",
+        "sing/retention_seen",
+    }
     assert math.isnan(scalars["head/drift"].iloc[0])
     assert (scalars["head/drift"].iloc[1:] > 0).all()
 
@@ -164,7 +168,7 @@ def test_the_spool_is_empty_after_a_run_without_faults(tmp_path: Path) -> None:
 
 
 def test_checkpoints_and_early_stopping_can_watch_a_metric_of_ours(tmp_path: Path) -> None:
-    best = ModelCheckpoint(tmp_path / "best", monitor="sing/score_ratio", mode="max")
+    best = ModelCheckpoint(tmp_path / "best", monitor="sing/zero_shot_seen", mode="max")
     stopping = EarlyStopping("head/null_dim", patience=1, mode="min", check_finite=False)
     trainer = fit(
         tmp_path, tiny.callback(), best, stopping, enable_checkpointing=True, max_epochs=6
@@ -365,7 +369,7 @@ class Doubled(tiny.Blobs):
 
 
 def test_a_head_without_null_space_says_so(tmp_path: Path) -> None:
-    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(3), nn.ReLU(), nn.Linear(3, 4))
+    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(3), nn.Tanh(), nn.Linear(3, 4))
     network(torch.zeros(1, 3, tiny.SIDE, tiny.SIDE))
     trainer = tiny.trainer(tmp_path, tiny.callback(), max_epochs=1)
     data = tiny.loader(tiny.Blobs())

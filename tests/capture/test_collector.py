@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ STATS = ((0.5, 0.4, 0.3), (0.2, 0.3, 0.2))
 
 def halves(batch: Any) -> Batch:
     images, labels = batch
-    return Batch(images, labels, {"half": (labels // 2, ("animal", "thing"))})
+    return Batch(images, labels, {"half": (labels // 2, ("animal", "thing"))}, group=labels + 10)
 
 
 class Normalised(tiny.Blobs):
@@ -346,7 +347,8 @@ def test_attributes_of_a_later_batch_are_checked(
 
     def adapter(batch: Any) -> Batch:
         seen.append(len(batch[0]))
-        return Batch(*batch, {"half": half(batch[1])}) if len(seen) == 2 else halves(batch)
+        given = {"half": half(batch[1])} if len(seen) == 2 else halves(batch).attributes
+        return replace(halves(batch), attributes=given)
 
     passes.adapter = adapter
     with pytest.raises(SetupError, match=sentence):

@@ -26,7 +26,8 @@ def batch(size: int, seed: int, device: str, *, looked: bool) -> tuple[BatchRows
     labels = torch.randint(-1, 4, (size,), generator=generator)
     ids, features, labels = (part.to(device) for part in (image_ids, features, labels))
     attributes = {"half": (labels // 2, ("a", "b"))}
-    return BatchRows(ids, labels, attributes, None, image_ids if looked else None), features
+    looked_at = image_ids if looked else None
+    return BatchRows(ids, labels, attributes, None, looked_at, ids >> 3), features
 
 
 def gathered(rows: DeviceRows) -> SeenRows:
@@ -65,6 +66,8 @@ def test_the_rows_of_the_probe_are_kept(kind: str, threshold: int, device: str) 
     values, names = seen.attributes["half"]
     assert torch.equal(values, labels // 2)
     assert names == ("a", "b")
+    assert seen.groups is not None
+    assert torch.equal(seen.groups, image_ids >> 3)
     assert seen.features.dtype == torch.bfloat16
     assert torch.equal(seen.places >= 0, belongs)
     assert torch.equal(seen.features[seen.places[belongs]], features[belongs])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from sing_monitor.capture.probe import ProbeRows, hashes, in_probe, probe_threshold
+from sing_monitor.errors import SetupError
 
 EVERYTHING = 2**63 - 1
 
@@ -73,6 +76,27 @@ def test_the_smallest_hashes_are_kept_and_tell_the_threshold() -> None:
     # A rank that has given up images takes them from the others, too.
     parts = rows([20, 8], [0, 4], [0] * 2), rows([6], [5], [0], threshold=5)
     assert ProbeRows.joined(parts, 3).image_ids.tolist() == [6, 8]
+
+
+def test_groups_come_along_and_tell_equal_images_apart() -> None:
+    parts = rows([8, 4], [-1, -1], [1, 0]), rows([8, 8, 6], [-1] * 3, [1] * 3)
+    groups = torch.tensor([70, 71]), torch.tensor([70, 72, 73])
+    parts = tuple(replace(part, groups=own) for part, own in zip(parts, groups, strict=True))
+    for order in (parts, parts[::-1]):
+        found = ProbeRows.joined(order, 10)
+        assert found.image_ids.tolist() == [4, 6, 8, 8]
+        assert found.groups is not None
+        assert found.groups.tolist() == [71, 73, 70, 72]
+        few = ProbeRows.joined(order, 2)
+        assert few.groups is not None
+        assert few.groups.tolist() == [71, 73]
+
+
+def test_processes_that_tell_groups_and_others_are_not_mixed() -> None:
+    one, other = rows([8, 4], [0, 1], [1, 0]), rows([6], [2], [1])
+    assert ProbeRows.joined([one, other], 10).groups is None
+    with pytest.raises(SetupError, match="1 of 2 processes tell the group"):
+        ProbeRows.joined([one, replace(other, groups=torch.tensor([5]))], 10)
 
 
 def test_ranks_in_another_order_give_the_same_rows() -> None:

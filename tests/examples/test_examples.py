@@ -67,8 +67,9 @@ def test_compare_backbones_ends_with_the_table_and_the_figure_of_its_experiment(
         (row,) = re.findall(rf"\| {name} \|(.*)\|\n", said)
         cells = [cell.strip() for cell in row.split("|")]
         assert cells[0] == str(null_dim) == f"{found[name]['head/null_dim']:.0f}"
-        assert cells[3] == f"{found[name]['sing/image_score_centered']:.2f}"
-        assert cells[4] == f"{found[name]['sing/image_score_random']:.2f}"
+        assert cells[2] == f"{found[name]['sing/class_hidden']:.2f}"
+        assert cells[6] == f"{found[name]['sing/image_score_centered']:.2f}"
+        assert cells[7] == f"{found[name]['sing/image_score_random']:.2f}"
     with Image.open(figure) as drawn:
         assert min(drawn.size) > 500
         assert len(drawn.convert("RGB").getcolors(2**24) or []) > 50

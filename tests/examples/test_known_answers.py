@@ -20,7 +20,7 @@ import known_answers as known
 from sing_monitor.findings import Findings
 
 HONEST = known.HONEST
-BLIND = f"{HONEST}, blind to class {known.PLANTED}"
+BLIND = [known.blind_name(labels) for labels in known.PLANTED]
 DEAD = f"{HONEST}, {known.DEAD_INPUTS} dead inputs"
 NOISE, FROZEN, SHORTCUT = "half of the labels wrong", "frozen random backbone", "shortcut 1"
 Answers = Mapping[str, Findings]
@@ -44,36 +44,46 @@ def values(answers: Answers, key: str, *names: str) -> list[float]:
 def test_the_honest_head_keeps_the_digit_and_the_shortcut_keeps_the_colour(
     answers: Answers,
 ) -> None:
-    digit = values(answers, "sing/retention", HONEST, SHORTCUT)
-    colour = values(answers, "attribute/colour_retention", HONEST, SHORTCUT)
-    assert digit[0] > 0.9
-    assert digit[1] < 0.35
+    digit = values(answers, "sing/retention_seen", HONEST, SHORTCUT)
+    colour = values(answers, "attribute/colour_retention_seen", HONEST, SHORTCUT)
+    assert digit[0] > 0.95
+    assert digit[1] < 0.5
     assert colour[0] < 0.3
     assert colour[1] > 0.9
 
 
 def test_the_more_the_ink_gives_away_the_more_of_it_the_head_keeps(answers: Answers) -> None:
-    names = [f"shortcut {share:g}" for share in known.SHORTCUTS[1:]]
-    digit, colour = (
+    names = [HONEST, *(f"shortcut {share:g}" for share in known.SHORTCUTS[1:])]
+    digit, colour, hidden = (
         torch.tensor(values(answers, key, *names))
-        for key in ("sing/retention", "attribute/colour_retention")
+        for key in (
+            "sing/retention_seen",
+            "attribute/colour_retention_seen",
+            "sing/class_hidden",
+        )
     )
-    assert (colour.diff() > 0.02).all()
-    assert (digit.diff() < -0.03).all()
+    assert (colour.diff()[1:] > 0.02).all()
+    assert (digit.diff()[1:] < -0.02).all()
+    assert (hidden.diff()[1:] > 0.01).all()
+    # What holds for half of the images is no shortcut yet.
+    assert float(digit[1]) == pytest.approx(float(digit[0]), abs=0.1)
+    assert float(hidden[1]) == pytest.approx(float(hidden[0]), abs=0.05)
 
 
-def test_what_holds_for_half_of_the_images_only_is_no_shortcut(answers: Answers) -> None:
-    for key in ("monitor/accuracy", "sing/retention", "attribute/colour_retention"):
-        honest, half = values(answers, key, HONEST, "shortcut 0.5")
-        assert half == pytest.approx(honest, abs=0.2)
+def test_probes_of_the_labels_say_the_same_as_the_space(answers: Answers) -> None:
+    through_the_space, by_probes = (
+        torch.tensor(values(answers, key, *answers))
+        for key in ("sing/class_hidden", "probe/class_hidden")
+    )
+    assert (through_the_space - by_probes).abs().max() < 0.1
 
 
 def test_intervals_tell_the_honest_model_from_the_shortcut(answers: Answers) -> None:
     honest, shortcut = (
         answers[name].tables["intervals"].set_index("key") for name in (HONEST, SHORTCUT)
     )
-    assert honest.loc["sing/retention", "low"] > shortcut.loc["sing/retention", "high"]
-    colour = "attribute/colour_retention"
+    assert honest.loc["sing/class_hidden", "high"] < shortcut.loc["sing/class_hidden", "low"]
+    colour = "attribute/colour_retention_seen"
     assert honest.loc[colour, "high"] < shortcut.loc[colour, "low"]
 
 
@@ -83,22 +93,29 @@ def test_dead_inputs_move_no_score(answers: Answers) -> None:
     for key, value in honest.items():
         if key.startswith(
             ("sing/", "attribute/", "translator/r2", "collapse/", "head/null_e")
-        ) and ("_random" not in key and "relative" not in key):
+        ) and not any(part in key for part in ("_random", "relative", "excess")):
             assert dead[key] == pytest.approx(value, rel=1e-3, abs=1e-3, nan_ok=True), key
     # The baseline draws its subspaces among more dimensions, of which the further ones are empty.
     relative = values(answers, "sing/image_score_relative", HONEST, DEAD)
     assert relative[1] == pytest.approx(relative[0], rel=0.05)
 
 
-def test_a_class_that_the_head_cannot_see_is_found_as_a_leak(answers: Answers) -> None:
-    assert values(answers, "sing/leaking_classes", HONEST, BLIND) == [0, 1]
-    classes = answers[BLIND].tables["classes"]
-    assert classes["attribute_deviation"].idxmin() == known.PLANTED
-    assert answers[BLIND].scalars["sing/class_deviation"] < -5.5
-    assert classes["attribute_q"][known.PLANTED] < 1e-6
-    assert classes["accuracy"][known.PLANTED] < 0.2
-    before, after = values(answers, "collapse/null_share_between", HONEST, BLIND)
+@pytest.mark.parametrize(("name", "labels"), zip(BLIND, known.PLANTED, strict=True), ids=BLIND)
+def test_classes_that_the_head_cannot_see_are_found_and_no_others(
+    name: str, labels: tuple[int, ...], answers: Answers
+) -> None:
+    classes = answers[name].tables["classes"]
+    assert classes["class_index"][classes["hidden"]].tolist() == list(labels)
+    assert values(answers, "sing/hidden_classes", HONEST, name) == [0, len(labels)]
+    assert classes["hidden_q"][list(labels)].max() < 1e-6
+    assert answers[name].scalars["sing/class_hidden"] > 0.07 * len(labels)
+    before, after = values(answers, "collapse/null_share_between", HONEST, name)
     assert after > 1.5 * before
+
+
+def test_several_hidden_classes_mask_each_other_for_the_older_rule(answers: Answers) -> None:
+    """Why classes are no longer judged by the others."""
+    assert values(answers, "sing/leaking_classes", *BLIND) == [1, 0, 0]
 
 
 def test_significance_alone_would_call_most_classes_leaks(answers: Answers) -> None:
@@ -121,8 +138,8 @@ def test_only_the_null_dimension_changes_and_the_relative_score_says_so(answers:
 def test_learned_noise_hides_class_meaning_from_the_head(answers: Answers) -> None:
     honest, noise = values(answers, "collapse/null_share_between", HONEST, NOISE)
     assert noise > 1.5 * honest
-    honest, noise = values(answers, "sing/retention", HONEST, NOISE)
-    assert noise < honest - 0.02
+    honest, noise = values(answers, "sing/class_hidden", HONEST, NOISE)
+    assert noise > honest + 0.02
 
 
 def test_the_null_space_over_random_features_is_like_any_subspace(answers: Answers) -> None:

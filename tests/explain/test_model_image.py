@@ -30,8 +30,8 @@ def model() -> tiny.Classifier:
     return tiny.Classifier()
 
 
-@pytest.fixture(scope="module")
-def snapshot(model: tiny.Classifier) -> Snapshot:
+@pytest.fixture(scope="module", params=[None, torch.arange(48) // 3], ids=["images", "groups"])
+def snapshot(model: tiny.Classifier, request: pytest.FixtureRequest) -> Snapshot:
     data, space = tiny.Blobs(), tiny.HashSpace()
     seen = run_head(model, data.images)
     return Snapshot(
@@ -42,6 +42,7 @@ def snapshot(model: tiny.Classifier) -> Snapshot:
         embeddings=space.encode_images(data.images),
         class_names=tiny.CLASSES,
         image_ids=fingerprint(to_uint8(data.images)),
+        groups=request.param,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sing_monitor.analyses import analyze
 from sing_monitor.explain.stored_image import explain_stored_image
 from sing_monitor.snapshot import Snapshot, hex_id
 from sing_monitor.space.text_embeddings import Texts, TextSet
@@ -70,3 +71,24 @@ def test_an_unknown_image_and_an_empty_fold_are_refused(snapshot: Snapshot) -> N
     )
     with pytest.raises(ValueError, match="one fold"):
         explain_stored_image(snapshot, one_fold, hex_id(100))
+
+
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_the_random_subspace_is_that_of_the_run_s_tables(snapshot: Snapshot, has_ids: bool) -> None:
+    texts = Texts(TextSet(("a", "b"), torch.eye(4)[:2]))
+    snapshot = replace(snapshot, texts=texts)
+    if not has_ids:
+        snapshot = replace(snapshot, image_ids=None)
+    table = analyze(snapshot, texts, ridge=1e-9).tables["images"]
+    for row in (0, 17):
+        found = explain_stored_image(snapshot, fit(snapshot), table["image"][row])
+        assert found.random is not None
+        attribute, image = found.random
+        assert attribute == pytest.approx(table["attribute_score_random"][row], abs=1e-4)
+        assert image == pytest.approx(table["image_score_random"][row], abs=1e-4)
+
+
+def test_logits_that_are_no_numbers_name_no_class(snapshot: Snapshot) -> None:
+    broken = replace(snapshot, bias=torch.tensor([math.nan, 1.0]))
+    with pytest.raises(ValueError, match="so the head predicts no class"):
+        explain_stored_image(broken, fit(broken), hex_id(100))

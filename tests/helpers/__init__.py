@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.analyses import classes, concepts, head, images, invariants, readings, translator
+from sing_monitor.analyses.parts import refits
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
@@ -110,7 +111,7 @@ def observe(snapshot: Snapshot, texts: Texts | None = None, **options: Any) -> O
 
 def scored(observation: Observation) -> Findings:
     """All that is said of scores, head and translators, without what is derived from it."""
-    asked = (invariants, readings, head, translator, classes, images, concepts)
+    asked = (refits, invariants, readings, head, translator, classes, images, concepts)
     return reduce(or_, (observation.once(module.ANALYSIS.run) for module in asked))
 
 

@@ -15,6 +15,7 @@ from sing_monitor.inputs.batches import (
     Batch,
     unpack_batch,
 )
+from sing_monitor.inputs.groups import group_codes
 
 IMAGES = torch.arange(4 * 3 * 2 * 2, dtype=torch.float32).reshape(4, 3, 2, 2)
 LABELS = torch.tensor([2, 0, 1, 2])
@@ -25,6 +26,13 @@ INDEX = torch.arange(4)
 class Sample:
     pixel_values: Tensor
     target: Tensor
+
+
+@dataclass
+class Patients:
+    image: Tensor
+    label: Tensor
+    who: list[str]
 
 
 LabelFirst = namedtuple("LabelFirst", ["label", "image"])
@@ -171,6 +179,69 @@ def test_adapter_results_are_checked(result: Any, sentence: str) -> None:
     with pytest.raises(SetupError) as caught:
         unpack_batch((IMAGES, LABELS), lambda batch: result)
     assert sentence in str(caught.value)
+
+
+PATIENTS = ["anna", "bert", "anna", "carl"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "options"),
+    [
+        (Batch(IMAGES, LABELS, group=PATIENTS), {}),
+        ((IMAGES, LABELS, PATIENTS), {"adapter": lambda b: Batch(b[0], b[1], group=b[2])}),
+        (
+            (IMAGES, LABELS),
+            {"adapter": lambda b: {"image": b[0], "label": b[1], "group": PATIENTS}},
+        ),
+        ({"image": IMAGES, "label": LABELS, "who": PATIENTS}, {"groups": "who"}),
+        # An adapter that takes the batch apart.
+        (
+            {"image": IMAGES, "label": LABELS, "who": PATIENTS},
+            {"groups": "who", "adapter": lambda b: b.pop("who") and (b["image"], b["label"])},
+        ),
+        (Patients(IMAGES, LABELS, PATIENTS), {"groups": "who"}),
+    ],
+)
+def test_groups_become_numbers(batch: Any, options: dict[str, Any]) -> None:
+    found = unpack_batch(batch, **options)
+    assert same(found)
+    assert torch.equal(found.group, group_codes(PATIENTS, 4))
+
+
+def test_a_batch_without_groups_has_none() -> None:
+    assert unpack_batch((IMAGES, LABELS)).group is None
+    assert unpack_batch({"image": IMAGES, "label": LABELS, "group": PATIENTS}).group is None
+
+
+@pytest.mark.parametrize(
+    ("batch", "sentence"),
+    [
+        ((IMAGES, LABELS), "groups='who' names what tells the group of each image, but the batch"),
+        ({"image": IMAGES, "label": LABELS}, "has the keys 'image', 'label'"),
+        ({"image": IMAGES, "label": LABELS, "who": PATIENTS[:3]}, "these are 3"),
+    ],
+)
+def test_groups_that_are_missing_are_asked_for(batch: Any, sentence: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        unpack_batch(batch, groups="who")
+    assert sentence in str(caught.value)
+
+
+def test_groups_are_told_once() -> None:
+    batch = {"image": IMAGES, "label": LABELS, "who": PATIENTS}
+    with pytest.raises(SetupError, match=r"groups='who' names another\. Give one of the two"):
+        unpack_batch(batch, lambda b: Batch(b["image"], b["label"], group=PATIENTS), "who")
+
+
+def test_a_copy_of_a_batch_has_numbers_of_its_own() -> None:
+    first = Batch(IMAGES.clone(), LABELS.clone(), dict(COLOURS), IMAGES.clone(), LABELS.clone())
+    copy = first.copied()
+    for tensor in (first.labels, first.pictures, first.group, first.attributes["colour"][0]):
+        tensor.zero_()
+    assert torch.equal(copy.labels, LABELS)
+    assert torch.equal(copy.group, LABELS)
+    assert torch.equal(copy.pictures, IMAGES)
+    assert copy.attributes["colour"][0].tolist() == [[0], [1], [1], [0]]
 
 
 def test_failing_adapter_is_named_with_its_batch() -> None:

@@ -15,7 +15,10 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from sing_monitor import SINGCallback
-from sing_monitor.alerts import Alert, above, parse_fired, rises
+from sing_monitor.alerts import Alert, above, parse_fired, rises, surely_above
+from sing_monitor.monitor.alerting import raise_alerts
+from sing_monitor.monitor.exchange import Outcome
+from sing_monitor.monitor.state import MonitorState
 from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
@@ -96,12 +99,33 @@ def test_all_alerts_can_be_turned_off(tmp_path: Path, alerts: Any) -> None:
     assert reader.config()["alerts"] == {}
 
 
+@pytest.mark.parametrize(("space", "group"), [(tiny.HashSpace(), "sing"), (None, "probe")])
+def test_without_a_space_the_same_rules_watch_probes(space: Any, group: str) -> None:
+    for alerts in ("default", ["class_hidden", "hidden_class_means"]):
+        rules = SINGCallback(space, alerts=alerts).options.alert_rules
+        assert [rule.name for rule in rules] == ["class_hidden", "hidden_class_means"]
+        assert {rule.conditions[0].key for rule in rules} == {f"{group}/class_hidden"}
+
+
+def test_the_lower_ends_of_intervals_reach_the_rules() -> None:
+    rule = Alert("sure", [surely_above("sing/class_hidden", 0.2)], "Look.")
+    for low, fires in ((0.19, False), (0.21, True)):
+        state = MonitorState()
+        outcome = Outcome({"sing/class_hidden": 0.4}, {"sing/class_hidden": (low, 0.6)})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            raise_alerts((rule,), state, epoch=3, outcome=outcome)
+        assert state.fired == ({"sure": 3} if fires else {})
+        assert ["at least 0.21" in str(each.message) for each in caught] == [True] * fires
+
+
 @pytest.mark.parametrize(
     ("alerts", "match"),
     [
         (ALWAYS, "expected a list of sing_monitor.alerts.Alert"),
-        (["null_space"], "no default alert 'null_space'.*leaking_class, ratio_falls"),
+        (["null_space"], "no alert called 'null_space'.*class_hidden, hidden_class_means"),
         (["leaking_clas"], "Did you mean 'leaking_class'"),
+        (["ratio_falls"], "no alert 'ratio_falls' any more.*'class_hidden'.* took its place"),
         ("leaking_class", "expected a list of sing_monitor.alerts.Alert"),
         ([1], "neither a sing_monitor.alerts.Alert nor the name"),
         ([Alert("a", [above("head/nulldim", 1)], "")], "did you mean head/null_dim"),

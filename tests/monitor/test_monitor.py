@@ -18,6 +18,7 @@ from torch import nn
 from sing_monitor import analyze
 from sing_monitor.analyses import catalogue_of
 from sing_monitor.errors import SetupError
+from sing_monitor.findings import expand
 from sing_monitor.inputs.batches import Batch
 from sing_monitor.monitor import Monitor, Options
 from sing_monitor.monitor.validation import Moment, Source
@@ -92,9 +93,10 @@ def test_model_and_generators_are_as_before() -> None:
 
 def test_without_a_space_only_its_metrics_are_missing() -> None:
     model = network()
-    without = Monitor(options(space=None)).measure(model, images(), epoch=0, step=0)
-    with_space = Monitor(options()).measure(model, images(), epoch=0, step=0)
-    assert list(without) == [spec.key for spec in catalogue_of(has_embeddings=False)]
+    without = Monitor(options(space=None, ridge=0.1)).measure(model, images(), epoch=0, step=0)
+    with_space = Monitor(options(ridge=0.1)).measure(model, images(), epoch=0, step=0)
+    assert list(without) == list(expand(catalogue_of(has_embeddings=False)))
+    assert 0 < without["probe/class_seen"] <= 1
     assert {"head/rank", "head/null_energy", "collapse/nc1", "monitor/accuracy"} <= without.keys()
     assert not any(key.startswith(("sing/", "translator/", "support/")) for key in without)
     # A probe without embeddings is the same probe, whatever the order of its images.

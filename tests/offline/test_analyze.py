@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from typing import Any
 
 import numpy as np
@@ -122,3 +123,26 @@ def test_a_loader_that_is_none_gets_its_own_sentence() -> None:
 def test_what_cannot_be_analyzed_is_a_value_error(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         analyze(tiny.Classifier(), **changes)
+
+
+@pytest.mark.parametrize("space", [tiny.HashSpace(), None], ids=["space", "no space"])
+def test_a_head_of_two_outputs_lacks_only_what_two_classes_cannot_tell(space: Any) -> None:
+    class Binary(tiny.Blobs):
+        classes = ("animal", "thing")
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.labels = self.labels // 2
+
+    model = tiny.Classifier().network
+    model[-1] = nn.Linear(16, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scalars = analyze(model, tiny.loader(Binary()), space=space).scalars
+    undefined = {key for key, value in scalars.items() if np.isnan(value)}
+    by_others = {"sing/leaking_classes", "sing/class_deviation"} if space else set()
+    # Zero-shot is at chance in a space that knows nothing of images.
+    assert undefined - {"sing/retention", "sing/retention_seen"} == {
+        *("collapse/nc2_equinorm", "collapse/nc2_equiangle", "head/drift"),
+        *by_others,
+    }

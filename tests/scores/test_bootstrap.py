@@ -64,12 +64,65 @@ def test_the_order_of_columns_and_the_global_random_state_do_not_matter() -> Non
     assert not torch.equal(bootstrap_means(values, strata, replicates=30, seed=9), first)
 
 
-def test_a_column_with_an_undefined_value_is_undefined_and_no_other() -> None:
-    values = normal(50, 2, seed=1)
-    values[7, 0] = math.nan
-    means = bootstrap_means(values, strata_of(SIZES), replicates=30)
-    assert means[:, 0].isnan().all()
-    assert means[:, 1].isfinite().all()
+def test_an_image_without_a_value_is_left_out_of_its_column_and_no_other() -> None:
+    values, strata = normal(50, 3, seed=1), strata_of(SIZES)
+    whole = bootstrap_means(values, strata, replicates=30)
+    partial = values.clone()
+    partial[7, 0] = math.nan
+    partial[:, 2] = math.nan
+    means = bootstrap_means(partial, strata, replicates=30)
+    torch.testing.assert_close(means[:, 1], whole[:, 1])
+    assert means[:, 2].isnan().all()
+    # Draws do not depend on the values: a constant tells how often the image is missing.
+    flat = torch.ones(50, 1).double()
+    flat[7] = math.nan
+    torch.testing.assert_close(
+        bootstrap_means(flat, strata, replicates=30), torch.ones(30, 1).double()
+    )
+    kept = torch.arange(50) != 7
+    assert float(means[:, 0].mean()) == pytest.approx(float(values[kept, 0].mean()), abs=0.15)
+
+
+def test_groups_of_one_image_are_no_groups() -> None:
+    values, strata = normal(50, 2, seed=1), strata_of(SIZES)
+    groups = torch.arange(50)
+    torch.testing.assert_close(
+        bootstrap_means(values, strata, groups), bootstrap_means(values, strata)
+    )
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 4, 4, 4, 4), (1, 2, 3, 4, 6, 8)])
+def test_groups_are_drawn_as_wholes(sizes: tuple[int, ...]) -> None:
+    """Images that are alike within a group tell no more than one of them."""
+    group = torch.arange(12).repeat_interleave(torch.tensor(sizes * 2))
+    strata = group // 6
+    order = torch.randperm(len(group), generator=generator(3))
+    value = normal(12, 1, seed=1)
+    means = bootstrap_means(value[group][order], strata[order], group[order], replicates=20_000)
+    n = torch.tensor(sizes).double()
+    for_each = []
+    for label in (0, 1):
+        own = value[6 * label : 6 * label + 6, 0]
+        # A ratio of sums, linearised: sum w (y - mean), with the weights of 5 draws out of 6.
+        away = n * (own - (n * own).sum() / n.sum()) / n.sum() / 2
+        for_each.append(float(away.var() * 6))
+    assert float(means.std()) == pytest.approx(math.sqrt(sum(for_each)), rel=0.1)
+
+
+def test_classes_keep_their_shares_where_groups_differ_in_size() -> None:
+    group = torch.arange(8).repeat_interleave(torch.tensor([1, 9, 2, 5, 3, 3, 7, 1]))
+    strata = group // 4
+    means = bootstrap_means(strata[:, None].double(), strata, group, replicates=20)
+    torch.testing.assert_close(means, strata.double().mean().expand(20, 1))
+
+
+def test_groups_of_several_classes_are_drawn_among_each_other() -> None:
+    group = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 4, 4])
+    strata = torch.tensor([0, 1, 0, 1, 0, 0, 0, 0, 1, 1])
+    values = torch.tensor([5.0, 5, 7, 7, 1, 1, 1, 1, 1, 1]).double()[:, None]
+    means = bootstrap_means(values, strata, group, replicates=200)
+    # Of groups 0 and 1 one is drawn; the others have no spread.
+    assert means[:, 0].unique().tolist() == pytest.approx([(4 * 5 + 6) / 10, (4 * 7 + 6) / 10])
 
 
 @pytest.mark.parametrize("size", [2, 8])
@@ -94,3 +147,16 @@ def test_replicates_that_are_not_finite_do_not_count() -> None:
     assert (float(low[0]), float(high[0])) == (1.5, 2.5)
     assert low[1].isnan()
     assert high[1].isnan()
+
+
+def test_intervals_of_grouped_images_cover_the_truth_as_often_as_they_say() -> None:
+    """300 probes of 5 classes, each of 12 objects in 4 photographs that hardly differ."""
+    group = torch.arange(60).repeat_interleave(4)
+    values = normal(60, 300, seed=5)[group] + 0.1 * normal(240, 300, seed=6)
+    shares = {}
+    for name, groups in {"images": None, "objects": group}.items():
+        low, high = percentile_interval(bootstrap_means(values, group // 12, groups))
+        shares[name] = float(((low < 0) & (high > 0)).double().mean())
+    assert 0.90 < shares["objects"] < 0.99
+    # What is wrong without groups: intervals half as wide as they must be.
+    assert shares["images"] < 0.75

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sing_monitor.scores.derived import above_chance, ratio, relative_scores, retention
+from sing_monitor.scores.derived import above_chance, commonality, ratio, relative_scores, retention
 from sing_monitor.scores.pairs import CENTERED, RANDOM
 
 
@@ -55,3 +55,21 @@ def test_retention_needs_two_standard_errors_above_chance() -> None:
     assert math.isnan(retention(math.nan, 0.5, choices=2, samples=100))
     assert math.isnan(retention(1.0, 1.0, choices=1, samples=100))
     assert math.isnan(retention(1.0, 1.0, choices=2, samples=0))
+
+
+def test_what_goes_beyond_a_random_subspace_is_a_difference_of_degrees() -> None:
+    attribute = {CENTERED: -3.0, RANDOM: -10.0}
+    found = relative_scores(attribute, {CENTERED: 30.0, RANDOM: 60.0})
+    assert found["attribute_score_excess"] == 7.0
+    assert math.isnan(
+        relative_scores({CENTERED: -3.0, RANDOM: math.nan}, attribute)["attribute_score_excess"]
+    )
+
+
+def test_the_parts_of_an_r2_add_up_to_it() -> None:
+    parts = commonality(0.69, 0.45, 0.67)
+    assert parts == pytest.approx({"unique_seen": 0.02, "unique_null": 0.24, "shared": 0.43})
+    assert sum(parts.values()) == pytest.approx(0.69)
+    # Two parts that say different things share nothing; held out, a little less than that.
+    assert commonality(0.8, 0.5, 0.3)["shared"] == pytest.approx(0)
+    assert all(math.isnan(each) for each in commonality(math.nan, 0.5, 0.3).values())

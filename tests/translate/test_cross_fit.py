@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -171,12 +172,18 @@ def test_a_ridge_within_the_grid_is_silent(caplog) -> None:
     assert caplog.text == ""
 
 
-def test_one_image_in_a_fold_translates_all_others_to_its_embedding() -> None:
-    x, z, _ = problem(samples=6)
-    folds = torch.tensor([1, 0, 0, 0, 0, 0])
-    pairs = cross_fit(x, z, folds, 0.1).translate(x, head(3), x.mean(dim=0))
-    torch.testing.assert_close(pairs.original[1:], z[:1].expand(5, -1))
-    torch.testing.assert_close(pairs.centered[1:], z[:1].expand(5, -1))
+@pytest.mark.parametrize("ridge", [0.1, "auto"])
+@pytest.mark.parametrize("alike", [1, 3])
+def test_images_of_a_fold_that_are_all_alike_translate_nothing(alike: int, ridge: Any) -> None:
+    """All others would get one embedding, so that nothing could move them."""
+    x, z, _ = problem(samples=8)
+    x[:alike] = x[0]
+    folds = (torch.arange(8) < alike).long()
+    fit = cross_fit(x, z, folds, ridge)
+    assert fit.translators is None
+    pairs = fit.translate(x, head(3), x.mean(dim=0))
+    assert pairs.original.isnan().all()
+    assert pairs.centered.isnan().all()
 
 
 def test_translators_of_any_origin_can_be_used() -> None:

@@ -14,7 +14,7 @@ from sing_monitor.analyses import analyze
 from sing_monitor.findings import Findings
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.snapshot import Snapshot
-from sing_monitor.translate import cross_fit
+from sing_monitor.translate import ridge as ridge_module
 from sing_monitor.translate.reduced import ReducedSnapshot, Span, feature_dim, reduced, whole
 from sing_monitor.translate.ridge import RidgeStatistics
 from tests.helpers import make_snapshot, make_texts, normal
@@ -32,7 +32,7 @@ def analyzed(
     head = HeadGeometry.from_weight(snapshot.weight + normal(*snapshot.weight.shape, seed=9))
     with pytest.MonkeyPatch.context() as patch:
         if not dual:
-            patch.setattr(cross_fit, "statistics_of", RidgeStatistics.of)
+            patch.setattr(ridge_module, "form_of", lambda _: RidgeStatistics)
         if not in_coordinates:
             patch.setattr(analyses, "reduced", lambda snapshot: snapshot)
         return analyze(replace(snapshot), make_texts(snapshot), ridge=ridge, previous_head=head)
@@ -55,7 +55,9 @@ def test_every_number_is_that_of_the_primal_form(
     )
     assert found.tables.keys() == expected.tables.keys()
     for name, table in expected.tables.items():
-        pd.testing.assert_frame_equal(found.tables[name], table, rtol=1e-8, atol=1e-8)
+        # Far from the ridge a few steps of Lanczos end at other digits in either form.
+        digits = 1e-4 if name == "ridge" else 1e-8
+        pd.testing.assert_frame_equal(found.tables[name], table, rtol=digits, atol=1e-8)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.scores.angles import angle
-from sing_monitor.translate.ridge import RidgeStatistics, solution_dtype
+from sing_monitor.translate.precision import solution_dtype
+from sing_monitor.translate.ridge import RidgeStatistics
 from sing_monitor.translate.translator import LinearTranslator
 from tests.helpers import normal
 

@@ -54,7 +54,7 @@ def test_evolution_draws_bands_unless_told_not_to_and_fetches_few_files(
     found = charts(app)
     assert "area" in kinds(found[metrics.label(KEYS[0])])
     assert "area" not in kinds(found[metrics.label("sing/image_score_centered")])
-    assert any("images alone" in caption.value for caption in app.caption)
+    assert any("images and translators" in caption.value for caption in app.caption)
     numbers = app.dataframe[0].value.set_index(["series", "metric"])
     said = numbers.loc[run][["last_interval", "at_epoch_interval"]]
     assert said.loc[metrics.label(KEYS[0])].tolist() == ["4.00° to 60.00°"] * 2
@@ -66,7 +66,7 @@ def test_runs_without_intervals_have_no_bands(open_page: Opened, runs: Runs) -> 
     app = open_page("evolution", runs=[runs.healthy])
     assert not app.exception
     assert not any("area" in kinds(chart) for chart in charts(app).values())
-    assert not any("images alone" in caption.value for caption in app.caption)
+    assert not any("images and translators" in caption.value for caption in app.caption)
 
 
 def test_bars_have_whiskers_at_the_epoch(open_page: Opened, sure: tuple[Store, str]) -> None:
@@ -76,7 +76,7 @@ def test_bars_have_whiskers_at_the_epoch(open_page: Opened, sure: tuple[Store, s
     assert kinds(charts(app)["AS and IS, centered"]).count("rule") == 3
     bar = charts(app)["IS / |AS|, centered"]
     assert bar["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0, 72]
-    assert any("images alone" in caption.value for caption in app.caption)
+    assert any("images and translators" in caption.value for caption in app.caption)
 
 
 def test_cards_and_table_of_runs_show_the_interval_of_the_value_they_show(

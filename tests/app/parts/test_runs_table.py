@@ -8,13 +8,22 @@ import pytest
 from sing_monitor.app.charts.common import PALETTE, SeriesStyle
 from sing_monitor.app.parts.runs_table import (
     ACCURACY,
+    DEGREES,
+    HEAD,
+    HEADLINE,
+    HEADLINE_WITHOUT_SPACE,
+    PROBES,
+    REFIT,
     SCORES,
+    card_metrics,
     matching,
     mlflow_links,
     runs_table,
+    table_metrics,
 )
 from sing_monitor.app.read import curves
 from sing_monitor.app.wording.support_marks import MARK
+from tests.app.stores import plausible, refitted
 
 
 def listing(**columns: list[object]) -> pd.DataFrame:
@@ -81,3 +90,49 @@ def test_links_lead_to_a_web_server_without_the_password() -> None:
         "a/b": "http://host:5000/#/experiments/7/runs/a%2Fb"
     }
     assert mlflow_links("sqlite:///mlflow.db", rows) == {}
+
+
+def rows_of(*runs: dict[str, object]) -> pd.DataFrame:
+    """A listing with a row for each run; what a run did not log is NaN."""
+    values = pd.DataFrame(list(runs))
+    return listing(**{column: values[column].tolist() for column in values})
+
+
+NEW: dict[str, object] = {**refitted(3), "sing.reference": "text"}
+OLD: dict[str, object] = {**plausible(3), "sing.reference": "text"}
+ALONE: dict[str, object] = {
+    key: value for key, value in refitted(3).items() if key.startswith(("head/", "probe/", "mon"))
+} | {"sing.reference": "none"}
+
+
+@pytest.mark.parametrize(
+    ("runs", "keys"),
+    [
+        ([NEW], (*REFIT, ACCURACY, *DEGREES)),
+        ([OLD], (*SCORES, ACCURACY)),
+        ([NEW, OLD], (*REFIT, ACCURACY, *SCORES)),
+        ([ALONE], (*PROBES, ACCURACY, *HEAD)),
+        ([NEW, ALONE], (*REFIT, *PROBES, ACCURACY, *DEGREES, *HEAD)),
+    ],
+)
+def test_the_table_has_the_columns_that_its_runs_fill(
+    runs: list[dict[str, object]], keys: tuple[str, ...]
+) -> None:
+    assert table_metrics(rows_of(*runs)) == keys
+
+
+def test_the_interval_stands_beside_what_leads() -> None:
+    intervals = {("id0", REFIT[0]): "0.03 to 0.05"}
+    columns = runs_table(rows_of(NEW), {}, [], None, intervals).columns.tolist()
+    assert columns[2:5] == [f"{REFIT[0]} last", f"{REFIT[0]} interval", f"{REFIT[1]} last"]
+    assert len(columns) == len(set(columns))
+
+
+def test_no_card_is_empty() -> None:
+    assert card_metrics(NEW, has_space=True) == (*REFIT, ACCURACY, "sing/hidden_classes")
+    assert card_metrics(OLD, has_space=True) == HEADLINE
+    unread = {**NEW, REFIT[1]: math.nan, "sing/hidden_classes": math.nan}
+    assert card_metrics(unread, has_space=True) == (*PROBES, ACCURACY, HEAD[1])
+    assert card_metrics({**NEW, "sing/hidden_classes": math.nan}, has_space=True)[-1] == ACCURACY
+    assert card_metrics(ALONE, has_space=False) == (*PROBES, ACCURACY, HEAD[1])
+    assert card_metrics({"head/null_dim": 3.0}, has_space=False) == HEADLINE_WITHOUT_SPACE

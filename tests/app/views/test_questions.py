@@ -21,8 +21,8 @@ from tests.app.views.test_classes import tables
 # Of a cold page with two runs of five epochs: curves, tables and files but sheets of thumbnails.
 MOST = {
     "runs": {"get_metric_history": 16, "download_artifacts": 2},
-    "evolution": {"get_metric_history": 32, "download_artifacts": 10},
-    "tradeoff": {"get_metric_history": 42, "download_artifacts": 6},
+    "evolution": {"get_metric_history": 50, "download_artifacts": 10},
+    "tradeoff": {"get_metric_history": 44, "download_artifacts": 8},
     "classes": {"get_metric_history": 0, "download_artifacts": 8},
     "concepts": {"get_metric_history": 0, "download_artifacts": 7},
     "images": {"get_metric_history": 0, "download_artifacts": 3},

@@ -206,6 +206,25 @@ def test_bars_write_their_number_and_name_the_run_whatever_it_is_called() -> Non
     assert spec["title"]["subtitle"] == ["epoch 2", "⚠ other space"]
 
 
+def test_a_thinner_whisker_tells_what_other_ridges_would_give() -> None:
+    values = pd.DataFrame(
+        {
+            **{"series": ["a", "b"], "label": ["a", "b"], "text": "", "value": [2.0, 3.0]},
+            **{"low": [1.9, 2.9], "high": [2.1, 3.1], "random": math.nan, "outside": math.nan},
+            **{"thin_low": [1.5, math.nan], "thin_high": [2.6, math.nan]},
+        }
+    )
+    spec = bars(values, BarLabels("IS / |AS|", "epoch 2", 4.0), SERIES).to_dict()
+    _, _, thin, _, sure, *_ = spec["layer"]
+    assert thin["encoding"]["x"]["field"] == "thin_low"
+    assert thin["mark"]["strokeWidth"] < sure["mark"]["strokeWidth"]
+    (rows,) = (data for data in spec["datasets"].values() if "end" in data[0])
+    assert [(row["end"], row["ridges"]) for row in rows] == [
+        (2.6, "1.5 to 2.6"),
+        (3.1, "\N{EN DASH}"),
+    ]
+
+
 @pytest.fixture(scope="module")
 def store(filled: tuple[Store, Runs], tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A copy of the common database: the runs that are added here are seen here alone."""
@@ -328,3 +347,19 @@ def test_runs_without_a_single_score_say_so(open_page: Opened, store: Store) -> 
 def test_different_spaces_are_marked(open_page: Opened, runs: Runs) -> None:
     app = open_page("tradeoff", runs=[runs.healthy, runs.other_space])
     assert all("⚠" in str(spec["title"]) for spec in specs(app).values())
+
+
+def test_the_range_of_ridges_is_moved_to_the_value_of_all_images(
+    open_page: Opened, store: Store
+) -> None:
+    relative = "sing/image_score_relative"
+    ridge = pd.DataFrame({"key": [relative], "value": 0.5, "value_low": 0.6, "value_high": 0.45})
+    values = history(1)[0] | SPREAD
+    run = store.run("ridge", [values], tables=Findings({}, {"ridge": ridge}), experiment="images")
+    app = open_page("tradeoff", store.uri, runs=[run])
+    assert not app.exception
+    (row,) = drawn(app, "IS relative to random").to_dict("records")
+    assert row["thin_low"] == pytest.approx(values[relative] - 0.05)
+    assert row["thin_high"] == pytest.approx(values[relative] + 0.1)
+    (row,) = drawn(app, "IS / |AS|, centered").to_dict("records")
+    assert math.isnan(row["thin_low"])

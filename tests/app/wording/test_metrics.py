@@ -6,7 +6,7 @@ import pytest
 
 from sing_monitor.analyses import CATALOGUE
 from sing_monitor.app.parts import evolution_controls, runs_table
-from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording import degrees, metrics
 
 KEYS = [spec.key.replace("{attribute}", "ink_colour") for spec in CATALOGUE]
 
@@ -24,6 +24,11 @@ def test_every_metric_of_the_catalogue_can_be_shown() -> None:
 def test_keys_the_app_names_are_in_the_catalogue() -> None:
     named = {
         *evolution_controls.DEFAULT,
+        *evolution_controls.DEFAULT_BY_PROBES,
+        *evolution_controls.EARLIER,
+        *evolution_controls.EARLIER_WITHOUT_SPACE,
+        *(key for keys in runs_table.HEADLINES.values() for key in keys),
+        *(degrees.RIDGE, degrees.SAMPLES, degrees.SATURATION),
         *runs_table.SCORES,
         *runs_table.HEAD,
         *runs_table.CURVES,

@@ -134,6 +134,21 @@ def shuffled(folder: Path) -> dict[str, Any]:
     return {"logged": dict(found), "warnings": said}
 
 
+class Photographs(DoubleBlobs):
+    """Three images in a row are of one object, which is told beside them."""
+
+    def __getitem__(self, index: int) -> Any:
+        return *super().__getitem__(index), f"object {index // 3}"
+
+
+def grouped(folder: Path) -> dict[str, float]:
+    """Objects whose images go to different ranks."""
+    callback = tiny.callback(batch_adapter=lambda b: Batch(b[0], b[1], group=b[2]))
+    loader = tiny.loader(Photographs(47), batch_size=8)
+    run = trainer(folder, callback, logger=tiny.mlflow_logger(folder))
+    return dict(run.validate(tiny.Classifier().double(), loader, verbose=False)[0])
+
+
 def rank() -> int:
     return dist.get_rank() if PROCESSES > 1 else 0
 
@@ -275,6 +290,7 @@ def lame(folder: Path) -> str:
 
 SCENARIOS: tuple[Callable[[Path], Any], ...] = (
     plain,
+    grouped,
     sharded,
     own_probe,
     own_probe_sharded,
@@ -286,7 +302,7 @@ SCENARIOS: tuple[Callable[[Path], Any], ...] = (
     lopsided,
     lame,
 )
-ALONE = (plain, own_probe, shuffled, streamed)
+ALONE = (plain, grouped, own_probe, shuffled, streamed)
 PROCESSES = int(sys.argv[1]) if __name__ == "__main__" else 1
 
 

@@ -73,6 +73,20 @@ def assert_same_numbers(one: dict[str, float], other: dict[str, float], rel: flo
         assert one[key] == pytest.approx(other[key], rel=rel, abs=rel, nan_ok=True), key
 
 
+def test_objects_whose_images_are_shared_out_stay_in_one_fold(
+    alone: dict[str, Any], together: dict[str, list[Any]], one_folder: Path, two_folder: Path
+) -> None:
+    for rank in together["grouped"]:
+        assert_same_numbers(rank, alone["grouped"])
+    one, two = (
+        reader_of(folder / "grouped").table("images", 0, 0) for folder in (one_folder, two_folder)
+    )
+    assert_frame_equal(two, one, rtol=1e-9, atol=1e-9)
+    folds = one.groupby(one["sample_index"] // 3)["fold"]
+    assert (folds.nunique() == 1).all()
+    assert sorted(folds.first().unique()) == [0, 1]
+
+
 @pytest.mark.parametrize("strategy", ["own_probe", "own_probe_sharded"])
 def test_trained_in_two_processes_on_a_probe_of_its_own_a_model_gives_the_numbers_of_one(
     strategy: str, alone: dict[str, Any], together: dict[str, list[Any]]

@@ -37,6 +37,7 @@ VALUES: dict[str, list[Any]] = {
     "probe": [{"class_path": f"{HERE}.probe", "init_args": {"size": 12}}],
     "pixel_stats": [[0.5, 0.25], [[0.5, 0.4, 0.3], [0.2, 0.2, 0.1]]],
     "batch_adapter": [f"{HERE}.adapt"],
+    "groups": ["patient_id"],
     "ridge": [0.01],
     "n_images": [0],
     "invariance": ["softmax"],
@@ -44,7 +45,7 @@ VALUES: dict[str, list[Any]] = {
     "cache_dir": [None, "embeddings"],
     "save_snapshots": [True],
     "tracking": ["runs"],
-    "alerts": [None, [], ["ratio_falls"], [OWN, "leaking_class"]],
+    "alerts": [None, [], ["leaking_class"], [OWN, "class_hidden"]],
     "name": ["aux"],
     "on_error": ["raise"],
 }

@@ -1,0 +1,142 @@
+"""Where the meaning of each picked run lies, with the class and the attributes beside it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from sing_monitor.app.charts import meaning as charts
+from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.ui import page
+from sing_monitor.app.ui.drawing import show_chart
+from sing_monitor.app.ui.selection import Run, Selection
+from sing_monitor.app.wording.text import count, listed, plain
+
+_MEANING = ("meaning/unique_seen", "meaning/shared", "meaning/unique_null", "translator/r2")
+_CLASS = {"kept": "sing/retention_seen", "hidden": "sing/class_hidden"}
+_ATTRIBUTE = re.compile(r"attribute/([a-z0-9_]+)_retention_seen")
+# Three charts each.
+_MOST = 6
+_ABOUT = (
+    "Three translators read the image embeddings: one from the whole features, one from what the "
+    "head sees, one from what it cannot see. How much of the embeddings' variance each explains on "
+    "images that it was not fitted on tells what is said by the seen part alone, by both parts, by "
+    "the null part alone, and by neither. A part that comes out slightly below 0 is drawn as 0; "
+    "point at the picture for the numbers."
+)
+_TITLES = {
+    "kept": "Kept in what the head sees",
+    "hidden": "Only in what it cannot see",
+}
+_OF = {"kept": "of what can be read, chance apart", "hidden": "of the images"}
+
+
+def keys_of(runs: Sequence[Run]) -> list[str]:
+    """The metrics that the pictures of these runs need; none where no run has them."""
+    drawn = [run for run in runs if _has_meaning(run)]
+    if not drawn:
+        return []
+    names = dict.fromkeys(name for run in drawn for name in _attributes(run))
+    return [*_MEANING, *_CLASS.values(), *(key for name in names for key in _keys(name).values())]
+
+
+def draw_meaning(
+    chosen: Selection, long: pd.DataFrame, x_title: str, domain: tuple[float, float]
+) -> None:
+    """A row of pictures for each run that has what they need; the others are named.
+
+    Args:
+        chosen: whose.
+        long: from `curves.long_table`, with the metrics of `keys_of`.
+        x_title: what the axis counts.
+        domain: of the axis.
+    """
+    runs = [run for run in chosen.runs if run.has_space]
+    if not runs:
+        return
+    drawn = [run for run in runs if _has_meaning(run)]
+    st.subheader("Where the meaning lies", anchor=False)
+    if drawn:
+        st.caption(
+            "What the head sees of a feature and what it cannot see, each read on its own.",
+            help=_ABOUT,
+        )
+    for run in drawn[:_MOST]:
+        of_run = long[long["series"] == run.run_id]
+        page.legend([run.series])
+        with st.grid(3, min_column_width=260, gap="medium") as grid:
+            with grid.cell():
+                _stack(run, of_run, x_title, domain)
+            for what in _CLASS:
+                with grid.cell():
+                    _things(run, of_run, what, x_title, domain)
+    if len(drawn) > _MOST:
+        st.caption(f"The first {_MOST} of {count(len(drawn), 'run')}.")
+    if without := [plain(run.label) for run in runs if run not in drawn]:
+        st.caption(
+            f"{listed(without)}: not measured. An earlier version of sing-monitor wrote "
+            f"{'them' if len(without) > 1 else 'it'}, or the last validation was undefined. Train "
+            "again, or analyze the finished model with `sing-monitor analyze`, to see it."
+        )
+
+
+def _stack(run: Run, of_run: pd.DataFrame, x_title: str, domain: tuple[float, float]) -> None:
+    wide = of_run[of_run["metric"].isin(_MEANING)].pivot_table(
+        index=["epoch", "x"], columns="metric", values="value", sort=False
+    )
+    parts = charts.shares(wide.reset_index().sort_values("x"))
+    last = parts.iloc[-1]
+    about = f"null alone at epoch {last['epoch']:.0f}: {last['null']:.2f}"
+    said = alt_text("Shares of the embeddings' variance, stacked over the epochs", [run.series])
+    show_chart(
+        charts.meaning_stack,
+        charts.stacked_parts(parts),
+        about,
+        x_title,
+        domain,
+        key=f"meaning {run.run_id}",
+        alt_text=said,
+    )
+
+
+def _things(
+    run: Run, of_run: pd.DataFrame, what: str, x_title: str, domain: tuple[float, float]
+) -> None:
+    things = {"class": _CLASS[what]}
+    things |= {name.replace("_", " "): _keys(name)[what] for name in _attributes(run)}
+    names = {key: thing for thing, key in things.items()}
+    values = of_run[of_run["metric"].isin(names)]
+    values = values.assign(thing=values["metric"].map(names))[["thing", "epoch", "x", "value"]]
+    panel = Panel(_TITLES[what], "share", _OF[what], ".3f", x_title, domain)
+    said = alt_text(f"{panel.title}: {listed(list(things))}", [run.series])
+    show_chart(
+        charts.things_panel,
+        values.dropna(subset="value"),
+        panel,
+        run.series,
+        tuple(things),
+        key=f"{what} {run.run_id}",
+        alt_text=said,
+    )
+
+
+def _attributes(run: Run) -> list[str]:
+    """Annotated attributes whose reading from what the head sees is known."""
+    found = {match[1]: key for key in run.row.index if (match := _ATTRIBUTE.fullmatch(str(key)))}
+    return [name for name, key in found.items() if math.isfinite(run.row[key])]
+
+
+def _keys(attribute: str) -> dict[str, str]:
+    return {
+        "kept": f"attribute/{attribute}_retention_seen",
+        "hidden": f"attribute/{attribute}_hidden",
+    }
+
+
+def _has_meaning(run: Run) -> bool:
+    return run.has_space and all(math.isfinite(run.row.get(key, math.nan)) for key in _MEANING)

@@ -1,0 +1,1 @@
+"""How certain means over images are, beyond the choice of the images that are averaged."""
