@@ -108,24 +108,25 @@ def different_yardsticks(unlike: Sequence[tuple[str, list[str]]]) -> None:
 def different_degrees(unlike: Sequence[tuple[str, list[str]]]) -> None:
     """The picked runs were measured in ways that move degrees by more than models differ."""
     parts = [f"{noun} ({plain(' to '.join(values))})" for noun, values in unlike]
-    st.warning(
-        f"The picked runs were measured with different {listed(parts)}. Degrees, their ratios and "
-        "the retention without refitting move with both by more than models differ: they are drawn "
-        "together and marked, but do not compare. The refit scores (class hidden, class seen, "
-        "zero-shot of the seen and of the null part) and the probes move far less: compare "
-        "those. `sing-monitor rescore` puts runs that stored snapshots on one ridge.",
-        icon=":material/straighten:",
+    st.caption(
+        f":material/straighten: The runs were measured with different {listed(parts)}: degrees do "
+        "not compare. Compare the refit scores and the probes.",
+        help="Degrees, their ratios and the retention without refitting move with the ridge and "
+        "the number of images by more than models differ; they are drawn together and marked (⚠). "
+        "The refit scores (class hidden, class seen, zero-shot of the seen and of the null part) "
+        "and the probes move far less. `sing-monitor rescore` puts runs that stored snapshots on "
+        "one ridge and one number of images.",
     )
 
 
 def degrees_that_grow(runs: Sequence[tuple[str, float]]) -> None:
     """Runs whose translator goes on learning with every further image, by label."""
     names = listed([f"{plain(label)} (saturation {value:.2f})" for label, value in runs])
-    st.info(
-        f"{names}: the translator still learns with every further image of the probe, so degrees "
-        "would be larger on a larger one. They are marked. The refit scores move far less; more "
-        "validation images mend it.",
-        icon=":material/trending_up:",
+    st.caption(
+        f":material/trending_up: Degrees still grow with the probe: {names}.",
+        help="The translator still learns with every further image, so degrees would be larger on "
+        "a larger probe. They are marked (⚠). The refit scores move far less. More validation "
+        "images mend it.",
     )
 
 

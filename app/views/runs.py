@@ -229,4 +229,6 @@ page.show_page(
     "meaning it should not ignore?",
     body,
     needs_picks=False,
+    # The cards lead with what compares, and say of each run where its degrees still grow.
+    has_degrees=False,
 )
