@@ -16,6 +16,13 @@ _ACCURACY = "monitor/accuracy"
 # A share that rounds to less, in percent with one digit, is none.
 _NONE = 0.0005
 _NO_IMAGE = "no image tells its class only in what the head cannot see"
+# From there on the whole feature is read worse than a part of it: it is overfitted.
+_OVERFITTED = -0.02
+_TOO_FEW = (
+    "the images are too few to tell what the head hides: what it sees is read better than the "
+    "whole feature"
+)
+_CLASSES = {HIDDEN: "sing/hidden_classes", HIDDEN_BY_PROBES: "probe/hidden_classes"}
 
 Interval = tuple[float, float]
 
@@ -69,7 +76,9 @@ What it sees keeps 95 % of what can be read of the class.'
     rest = _kept(scalars) if key == HIDDEN else _probed(scalars)
     is_unread = key != HIDDEN and _is_known(scalars, HIDDEN)
     why = "the semantic space cannot read the class from these features; by linear probes, "
-    return f"{why if is_unread else ''}{hidden}. {rest}."
+    count = scalars.get(_CLASSES[key], math.nan)
+    named = f" Hidden classes: {count:.0f}." if count > 0 else ""
+    return f"{why if is_unread else ''}{hidden}. {rest}.{named}"
 
 
 def percent(share: float) -> str:
@@ -84,7 +93,7 @@ def percent(share: float) -> str:
 
 
 def _hidden(share: float, interval: Interval | None) -> str:
-    found = _NO_IMAGE
+    found = _TOO_FEW if share < _OVERFITTED else _NO_IMAGE
     if share >= _NONE:
         found = f"{percent(share)} of the images tell their class only in what the head cannot see"
     if interval is None or not all(map(math.isfinite, interval)):

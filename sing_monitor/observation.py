@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from sing_monitor.head.geometry import HeadGeometry, check_bias
 from sing_monitor.row_blocks import all_blocks, working
@@ -28,9 +29,13 @@ from sing_monitor.translate.random_subspaces import (
     remove_at_random,
 )
 from sing_monitor.translate.reduced import ReducedSnapshot, feature_dim
+from sing_monitor.translate.ridge_curve import KeptRidge
 from sing_monitor.translate.ridge_sample import RidgeSample
 
 T = TypeVar("T")
+
+# R2 of the translators from which on their ridge serves the probes, too.
+_SAYS = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,30 +148,43 @@ class Observation:
     @cached_property
     def fit(self) -> CrossFit:
         """The cross-fitted translators T, with their refits on the seen and the null part."""
-        return self._cross_fit(self.embeddings, self.sample.vectors)
+        return self._cross_fit(self.embeddings, self.ridge, self.sample.vectors)
 
     @cached_property
     def probes(self) -> CrossFit:
-        """The cross-fit whose probes read class and attributes; without a space it has no more."""
-        features = self.snapshot.features
-        return self.fit if self.has_space else self._cross_fit(features[:, :0])
+        """The cross-fit whose probes read class and attributes.
+
+        It is that of the translators, unless there is no space, or the features say so little of
+        it that their best ridge tells nothing of the class: then a fit of its own, to the classes
+        in place of embeddings.
+        """
+        is_own = isinstance(self.ridge, float | int) and not isinstance(self.ridge, KeptRidge)
+        if self.has_space and (is_own or self.fit.r2(float(self.held_out[1].sum())) >= _SAYS):
+            return self.fit
+        snapshot = self.snapshot
+        classes = one_hot(snapshot.labels, len(snapshot.class_names))
+        ridge = "auto" if self.has_space else self.ridge
+        return self._cross_fit(classes.to(working(snapshot.features[:0]).dtype), ridge)
 
     def _cross_fit(
-        self, embeddings: Tensor, sample: tuple[Tensor, Tensor] | None = None
+        self,
+        embeddings: Tensor,
+        ridge: float | Literal["auto"],
+        sample: tuple[Tensor, Tensor] | None = None,
     ) -> CrossFit:
         snapshot = self.snapshot
         return cross_fit(
             snapshot.features,
             embeddings,
             snapshot.folds,
-            self.ridge,
+            ridge,
             self.geometry,
             sample,
             feature_dim=feature_dim(snapshot),
             seen=snapshot.seen,
             request=self.request,
             weighed=weighed_images(snapshot.folds, self.request.judged, snapshot.groups),
-            ids=(snapshot.ids if snapshot.groups is None else snapshot.groups) if sample else None,
+            ids=snapshot.ids if snapshot.groups is None else snapshot.groups,
         )
 
     @cached_property

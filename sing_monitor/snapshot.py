@@ -213,14 +213,16 @@ class Snapshot:
         The lowest bit of a scattered number: of the group's, so that no group stands on both sides;
         without groups of the content fingerprint, so that no copy of one image does; without both
         of the position. It depends on nothing else, in particular not on the order of the classes.
-        Few groups may all have the same bit: then every second one, by number, changes sides.
+        Where so few groups, or so large ones, leave less than a third of the images on one side,
+        they are shared out from the largest to the smallest, each to the side that has fewer.
         """
         if self.groups is None:
             return self._scattered & 1
-        groups, rows = self.groups.unique(return_inverse=True)
-        folds = mix64(groups) & 1
-        if len(folds) > 1 and folds.unique().numel() == 1:
-            folds = torch.arange(len(folds)) & 1
+        groups, rows, sizes = self.groups.unique(return_inverse=True, return_counts=True)
+        hashed = mix64(groups)
+        folds = hashed & 1
+        if 3 * min(int(sizes[folds == side].sum()) for side in (0, 1)) < len(rows):
+            folds = _shared_out(sizes, hashed.argsort())
         return folds[rows]
 
     def fold_of(self, image_id: int) -> int | None:
@@ -310,6 +312,16 @@ class Snapshot:
             invariance=metadata.get("invariance", "logits"),
             texts=texts,
         )
+
+
+def _shared_out(sizes: Tensor, order: Tensor) -> Tensor:
+    """Sides, 0 or 1, of groups with these sizes, the largest first; of equals in a given order."""
+    sides, filled = torch.empty_like(sizes), [0, 0]
+    for group in order[sizes[order].argsort(descending=True, stable=True)].tolist():
+        side = int(filled[1] < filled[0])
+        sides[group] = side
+        filled[side] += int(sizes[group])
+    return sides
 
 
 def hex_id(image_id: int) -> str:

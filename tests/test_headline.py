@@ -28,7 +28,8 @@ def said(hidden: float, kept: float = 0.5, **more: float) -> str:
         (0.0064, "0.6 % of the images"),
         (0.0001, NONE),
         (0.0, NONE),
-        (-0.03, NONE),
+        (-0.01, NONE),
+        (-0.03, "the images are too few to tell"),
     ],
 )
 def test_the_share_is_said_in_percent_and_nothing_as_nothing(hidden: float, words: str) -> None:

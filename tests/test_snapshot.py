@@ -304,6 +304,16 @@ def test_folds_hold_groups_together() -> None:
     assert torch.equal(some.folds, folds.flatten()[order])
 
 
+def test_uneven_groups_leave_no_half_with_a_few_images() -> None:
+    sizes = torch.tensor([200, 80, 60, 30, 20, 10])
+    snapshot = make_snapshot(samples=400)
+    for first in range(50):
+        groups = (first + torch.arange(6)).repeat_interleave(sizes)
+        folds = replace(snapshot, groups=groups).folds
+        assert 133 <= int(folds.sum()) <= 267
+        assert all(len(folds[groups == group].unique()) == 1 for group in groups.unique())
+
+
 def test_two_groups_or_more_fill_both_folds() -> None:
     snapshot = make_snapshot(samples=6)
     for first in range(40):

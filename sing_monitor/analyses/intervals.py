@@ -18,7 +18,13 @@ from sing_monitor.analyses.uncertainty.influence import score_influences
 from sing_monitor.analyses.uncertainty.probe_influence import probe_influences
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec
 from sing_monitor.observation import Observation
-from sing_monitor.scores.bootstrap import LEVEL, bootstrap_means, percentile_interval
+from sing_monitor.scores.bootstrap import (
+    FEWEST_GROUPS,
+    LEVEL,
+    bootstrap_means,
+    difference_bounds,
+    percentile_interval,
+)
 from sing_monitor.scores.derived import above_chance, ratio, relative_scores
 from sing_monitor.scores.pairs import CENTERED
 from sing_monitor.snapshot import Snapshot
@@ -66,13 +72,16 @@ def analyze_intervals(observation: Observation) -> Findings:
 
     Returns:
         Table ``intervals``: key, value, low, high, n (images) and level. Bounds are NaN where the
-        value is. Without a semantic space it holds the probes alone.
+        value is, and for fewer than 8 groups. Without a semantic space it holds the probes alone.
     """
     snapshot, judged = observation.snapshot, observation.request.judged
-    read = _with(probe_columns(observation), observation.once(probe_influences))
+    own = probe_columns(observation)
+    read, differences = _with(own, observation.once(probe_influences)), dict(own)
     scored = {}
     if observation.has_space:
-        scored = _with(image_columns(observation), observation.once(score_influences))
+        columns = image_columns(observation)
+        scored = _with(columns, observation.once(score_influences))
+        differences |= {key: columns[key] for key in map(hidden_key, observation.readings)}
     scalars = dict(observation.once(analyze_probes).scalars)
     for analyze in _ANALYZES if observation.has_space else ():
         scalars |= observation.once(analyze).scalars
@@ -80,11 +89,15 @@ def analyze_intervals(observation: Observation) -> Findings:
         # The same images: one bootstrap serves all.
         both = _replicates({**scored, **read}, snapshot)
         replicates = headline(both, observation) | {key: both[key] for key in read}
-        return _findings(_table(replicates, scalars, len(snapshot)))
-    parts = [_table(_replicates(read, snapshot, judged), scalars, len(judged))]
+        given = scalars, differences, snapshot.groups, len(snapshot)
+        return _findings(_table(replicates, *given))
+    groups = None if snapshot.groups is None else snapshot.groups[judged]
+    given = scalars, differences, groups, len(judged)
+    parts = [_table(_replicates(read, snapshot, judged), *given)]
     if scored:
         replicates = headline(_replicates(scored, snapshot), observation)
-        parts.insert(0, _table(replicates, scalars, len(snapshot)))
+        given = scalars, differences, snapshot.groups, len(snapshot)
+        parts.insert(0, _table(replicates, *given))
     return _findings(*parts)
 
 
@@ -129,6 +142,7 @@ def headline(means: Mapping[str, Tensor], observation: Observation) -> dict[str,
         found[pair.named("sing/score_ratio")] = ratio(image[pair], magnitude)
     relative = relative_scores(attribute, image)
     found |= {f"sing/{name}": values for name, values in relative.items()}
+    rereads = observation.once(rereadings)
     for prefix, reading in observation.readings.items():
         after_key = CENTERED.named(f"{prefix}zero_shot")
         # Influence may lead a replicate of a share beyond its range.
@@ -139,11 +153,11 @@ def headline(means: Mapping[str, Tensor], observation: Observation) -> dict[str,
         found |= {
             f"{prefix}zero_shot": before,
             after_key: after,
-            f"{prefix}retention": above_chance(before, after, reading.choices),
+            f"{prefix}retention": above_chance(before, after, reading.chance),
         }
         found |= {
             hidden_key(prefix): means[hidden_key(prefix)],
-            f"{prefix}retention_seen": above_chance(before, seen, reading.choices),
+            f"{prefix}retention_seen": above_chance(before, seen, rereads[prefix].chance),
             f"{prefix}zero_shot_seen": seen,
         }
         if prefix.startswith("attribute/"):
@@ -180,13 +194,34 @@ def probe_columns(observation: Observation) -> dict[str, Tensor]:
 
 
 def _table(
-    replicates: Mapping[str, Tensor], scalars: Mapping[str, float], samples: int
+    replicates: Mapping[str, Tensor],
+    scalars: Mapping[str, float],
+    differences: Mapping[str, Tensor],
+    groups: Tensor | None,
+    samples: int,
 ) -> DataFrame:
+    """Rows of some metrics.
+
+    Args:
+        replicates: of each, (B,).
+        scalars: their values.
+        differences: of those that are shares lost less shares gained: of every image, (N,).
+        groups: of the images, (N,); None: none.
+        samples: N.
+    """
     from pandas import DataFrame
+
+    units = samples if groups is None else len(groups.unique())
+    is_certain = groups is None or units >= FEWEST_GROUPS
 
     value = torch.tensor([scalars[key] for key in replicates], dtype=torch.float64)
     low, high = percentile_interval(torch.stack(list(replicates.values()), dim=1))
-    known = ~value.isnan()
+    # Where next to no image is lost, or gained, drawing those there are again tells too little.
+    for place, key in enumerate(replicates):
+        if key in differences:
+            least, most = difference_bounds(differences[key], units)
+            low[place], high[place] = low[place].clamp(max=least), high[place].clamp(min=most)
+    known = ~value.isnan() & is_certain
     return DataFrame(
         {
             "key": list(replicates),

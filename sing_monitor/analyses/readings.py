@@ -107,7 +107,7 @@ def analyze_readings(observation: Observation) -> Findings:
     scalars: dict[str, float] = {}
     for prefix, reading in observation.readings.items():
         before, after = average(reading.before), average(reading.after)
-        retained = retention(before, after, choices=reading.choices, samples=reading.samples)
+        retained = retention(before, after, chance=reading.chance, samples=reading.samples)
         scalars |= {
             f"{prefix}zero_shot": before,
             CENTERED.named(f"{prefix}zero_shot"): after,

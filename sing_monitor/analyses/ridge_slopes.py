@@ -101,7 +101,7 @@ def _scored(observation: Observation, translated: Tensor) -> dict[str, float]:
         float(zero_shot_correct(text_cosines(each, texts), labels).mean())
         for each in (translated[0], translated[1 + PAIRS.index(CENTERED)])
     )
-    kept = retention(before, after, choices=len(texts), samples=len(rows))
+    kept = retention(before, after, chance=1 / max(len(texts), 1), samples=len(rows))
     return {**_means(observation, translated), _RETENTION: kept}
 
 

@@ -21,6 +21,7 @@ from sing_monitor.monitor.exchange import Outcome, Share
 from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.monitor.remarks import (
     doubts_of_copies,
+    doubts_of_groups,
     infos,
     notes,
     translator_infos,
@@ -137,6 +138,7 @@ class ProbeAnalysis:
             wanted=_pictured(findings),
             notes=(
                 *notes(account, self.moment.epoch),
+                *doubts_of_groups(rows.groups),
                 *doubts_of_copies(findings.scalars, has_groups=rows.groups is not None),
             ),
             infos=(*infos(account), *translator_infos(self.ridge, findings.scalars)),

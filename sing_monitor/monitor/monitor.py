@@ -32,7 +32,7 @@ from sing_monitor.monitor.validation import Moment, Source
 from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.translate.ridge_curve import KeptRidge
+from sing_monitor.translate.ridge_curve import KeptRidge, ridge_to_keep
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings
@@ -374,7 +374,7 @@ class Monitor:
         if moment.is_training:
             self.state.last_epoch = moment.epoch
             self.state.head_weight = self.capture.weight
-            ridge = outcome.scalars.get("probe/ridge", math.nan)
+            ridge = ridge_to_keep(outcome.scalars)
             if math.isfinite(ridge):
                 self.state.ridge = ridge
 

@@ -6,9 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
+from torch import Tensor
+
 from sing_monitor.capture.probe import Account
 from sing_monitor.errors import SetupError
 from sing_monitor.monitor.exchange import Outcome
+from sing_monitor.scores.bootstrap import FEWEST_GROUPS
 from sing_monitor.translate.ridge_curve import KeptRidge
 
 _NAMED = 3
@@ -59,6 +62,28 @@ def notes(account: Account, epoch: int) -> tuple[str, ...]:
             "scores of epochs compare where all validate on the same images."
         )
     return tuple(found)
+
+
+def doubts_of_groups(groups: Tensor | None) -> tuple[str, ...]:
+    """A warning where the images are of too few groups for halves of the probe, or for intervals.
+
+    Args:
+        groups: of the images, (N,) int64; None: each its own.
+    """
+    if groups is None:
+        return ()
+    count = len(groups.unique())
+    if count == 1:
+        return (
+            f"all {len(groups):,} images are of one group, so no half of them can judge the other, "
+            "and every score is undefined. A group is an object or a patient, not all images.",
+        )
+    if count < FEWEST_GROUPS:
+        return (
+            f"the images are of {count} groups. Fewer than {FEWEST_GROUPS} do not tell how much "
+            "groups differ, so there are no intervals.",
+        )
+    return ()
 
 
 def doubts_of_copies(scalars: Mapping[str, float], *, has_groups: bool) -> tuple[str, ...]:

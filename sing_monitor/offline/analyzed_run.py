@@ -57,11 +57,13 @@ class History:
 
     def analyzed(self) -> dict[tuple[int, int], float]:
         """The (epoch, global step) of what the run holds already, each with its ridge."""
-        curves = self._reader.scalars(["translator/ridge"]).dropna(subset=["epoch", "global_step"])
-        keys = zip(curves["epoch"], curves["global_step"], strict=True)
+        keys = ["translator/ridge", "probe/ridge"]
+        curves = self._reader.scalars(keys).dropna(subset=["epoch", "global_step"])
+        ridges = curves["translator/ridge"].fillna(curves["probe/ridge"])
+        places = zip(curves["epoch"], curves["global_step"], strict=True)
         return {
             (int(epoch), int(step)): float(ridge)
-            for (epoch, step), ridge in zip(keys, curves["translator/ridge"], strict=True)
+            for (epoch, step), ridge in zip(places, ridges, strict=True)
         }
 
     def head_name(self) -> str | None:

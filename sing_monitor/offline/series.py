@@ -17,7 +17,7 @@ from sing_monitor.head.search import find_head
 from sing_monitor.offline.analyze import AnalyzedModel, analyze
 from sing_monitor.offline.analyzed_run import History
 from sing_monitor.offline.checkpoints import Checkpoint
-from sing_monitor.translate.ridge_curve import KeptRidge
+from sing_monitor.translate.ridge_curve import KeptRidge, ridge_to_keep
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class Series:
                 yield Result(checkpoint, failure=self.spell(error))
                 continue
             weight = found.snapshot.weight
-            ridge = _kept(ridge, found.scalars.get("probe/ridge", math.nan))
+            ridge = _kept(ridge, ridge_to_keep(found.scalars))
             yield Result(checkpoint, found)
 
     def _analyze(

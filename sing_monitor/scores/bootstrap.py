@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 REPLICATES = 1000
 LEVEL = 0.95
+# Of fewer groups the spread between groups is too badly known.
+FEWEST_GROUPS = 8
 # Weights at a time: few enough to stay in a processor's cache.
 _CHUNK = 2**20
 
@@ -122,6 +126,36 @@ def percentile_interval(replicates: Tensor, level: float = LEVEL) -> tuple[Tenso
     tail = (1 - level) / 2
     low, high = (finite.nanquantile(share, dim=0) for share in (tail, 1 - tail))
     return low, high
+
+
+def difference_bounds(differences: Tensor, units: int) -> tuple[float, float]:
+    """Bounds of a share of losses less a share of gains that hold where either is rare.
+
+    Of images none of which is lost, a bootstrap draws none that is; up to ``1 - 0.025^(1/n)`` of
+    all may be, all the same. Each share has the exact upper bound of Clopper and Pearson (1934),
+    and the other one is taken as it is.
+
+    Args:
+        differences: 1 for a loss, -1 for a gain, else 0, (N,); NaN does not count.
+        units: number of independent images, or of groups.
+
+    Example::
+
+        >>> low, high = difference_bounds(torch.zeros(60), 60)
+        >>> round(low, 3), round(high, 3)
+        (-0.06, 0.06)
+    """
+    from scipy.stats import beta
+
+    known = differences[~differences.isnan()]
+    if units < 1 or len(known) == 0:
+        return math.nan, math.nan
+    lost, gained = (float((known == sign).double().mean()) for sign in (1, -1))
+    most_lost, most_gained = (
+        float(beta.ppf(1 - (1 - LEVEL) / 2, share * units + 1, (1 - share) * units or 1e-9))
+        for share in (lost, gained)
+    )
+    return lost - most_gained, most_lost - gained
 
 
 def _without_singles(strata: Tensor) -> Tensor:

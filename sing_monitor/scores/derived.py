@@ -73,33 +73,57 @@ def commonality(whole: float, seen: float, null: float) -> dict[str, float]:
     }
 
 
-def above_chance(before: Number, after: Number, choices: int) -> Number:
-    """What is left of a zero-shot accuracy, chance apart: ``(after - 1/K) / (before - 1/K)``.
+def above_chance(before: Number, after: Number, chance: float) -> Number:
+    """What is left of a zero-shot accuracy, chance apart: ``(after - p) / (before - p)``.
 
     Args:
         before: accuracy on the translated features.
-        after: accuracy on their equivalents.
-        choices: K, the number of texts.
+        after: accuracy on their equivalents, or of a refit.
+        chance: p, of a reader that knows nothing of the image.
     """
-    chance = 1 / max(choices, 1)
     return ratio(after - chance, before - chance)
 
 
-def retention(before: float, after: float, *, choices: int, samples: int) -> float:
+def is_read(accuracy: float, *, chance: float, samples: int) -> bool:
+    """Whether an accuracy is above chance by two standard errors; False for NaN.
+
+    Args:
+        accuracy: share of right answers.
+        chance: of a reader that knows nothing of the image.
+        samples: N.
+    """
+    if samples < 1 or chance >= 1:
+        return False
+    return accuracy > chance + 2 * math.sqrt(chance * (1 - chance) / samples)
+
+
+def constant_reader(labels: Tensor) -> float:
+    """Share of the most common answer: what a reader gets that always gives the same one.
+
+    Args:
+        labels: the true answers, (N,).
+
+    Example::
+
+        >>> constant_reader(torch.tensor([0, 0, 0, 1]))
+        0.75
+    """
+    return float(labels.bincount().max()) / len(labels) if len(labels) else math.nan
+
+
+def retention(before: float, after: float, *, chance: float, samples: int) -> float:
     """:func:`above_chance`, where there was something to retain.
 
     Args:
         before: accuracy on the translated features.
-        after: accuracy on their equivalents.
-        choices: K, the number of texts.
+        after: accuracy on their equivalents, or of a refit.
+        chance: of a reader that knows nothing of the image.
         samples: N.
 
     Returns:
         1: nothing was lost; 0: down to chance. NaN when ``before`` is not above chance by two
         standard errors: there was nothing to retain.
     """
-    if choices < 2 or samples < 1:
+    if not is_read(before, chance=chance, samples=samples):
         return math.nan
-    chance = 1 / choices
-    margin = 2 * math.sqrt(chance * (1 - chance) / samples)
-    return above_chance(before, after, choices) if before > chance + margin else math.nan
+    return above_chance(before, after, chance)

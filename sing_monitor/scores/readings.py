@@ -31,6 +31,11 @@ class Reading:
     choices: int
 
     @property
+    def chance(self) -> float:
+        """Of a reader that picks any of the texts: ``1 / K``."""
+        return 1 / max(self.choices, 1)
+
+    @property
     def samples(self) -> int:
         """Number of images that were read."""
         return int((~self.before.isnan()).sum())

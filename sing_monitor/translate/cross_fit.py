@@ -21,7 +21,6 @@ from sing_monitor.translate.parts.probes import (
     ProbeRequest,
     joined,
     no_answers,
-    toward,
 )
 from sing_monitor.translate.parts.request import PartAnswers, PartRequest
 from sing_monitor.translate.precision import solution_dtype
@@ -207,8 +206,7 @@ def cross_fit(
 
     Args:
         features: (N, m).
-        embeddings: raw image embeddings, (N, n). Without any (n = 0) only probes are fitted, and
-            ``"auto"`` is the best ridge for their first question.
+        embeddings: raw image embeddings, (N, n), or what else is to be predicted.
         folds: (N,) of 0 and 1.
         ridge: rho, or ``"auto"`` for the best of the grid by held-out R2.
         geometry: of a head, for ``r2_null``.
@@ -237,7 +235,7 @@ def cross_fit(
     # A single image, or several that are alike, tell nothing of how features translate.
     if even.is_constant or odd.is_constant:
         return CrossFit(None, folds, math.nan, means, answers=no_answers(request))
-    rho = _chosen_ridge((even, odd), features, halves, request) if ridge == "auto" else ridge
+    rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
     vectors = (features[:0], features[:0]) if sample is None else sample
     asked = PartRequest.of((even, odd), features, halves, geometry, seen, request, weighed)
     curves = ids is not None, ids is not None and len(folds) <= _BOTH_FOLDS
@@ -345,22 +343,6 @@ def _both(
     return None if first is None or second is None else (first, second)
 
 
-def _chosen_ridge(
-    folds: tuple[Statistics, Statistics],
-    features: Tensor,
-    halves: Sequence[Tensor],
-    request: ProbeRequest | None,
-) -> float:
-    """The best ridge for the embeddings, or without any for the first question of the probes."""
-    if len(folds[0].mean_z) > 0 or request is None:
-        return _best_ridge(folds)
-    question = next(iter(request.questions.values()))
-    first, second = (
-        toward(question, fold, features, half) for fold, half in zip(folds, halves, strict=True)
-    )
-    return _best_ridge((first, second))
-
-
 def _explained(error: float, total: float) -> float:
     """R2 of a held-out squared error."""
     return 1 - error / total if total > 0 else math.nan
@@ -372,7 +354,8 @@ def _best_ridge(folds: tuple[Statistics, Statistics]) -> float:
         RIDGE_GRID[0]: "the features may leave no noise in the embeddings, or be of unequal scale",
         RIDGE_GRID[-1]: "the probe may be too small, or the features may say little",
     }
-    if rho in reasons:
+    # Where nothing varies there is nothing to choose by.
+    if rho in reasons and not math.isnan(r2):
         logger.warning(
             "the best ridge, %g, is at the edge of the grid (held-out R2 %.3f on %d images): %s. "
             "Set ridge= to choose another.",

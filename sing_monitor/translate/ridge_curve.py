@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +32,11 @@ Solution = RidgeSolution | DualSolution
 
 class KeptRidge(float):
     """A rho that ``"auto"`` chose at an earlier epoch; chosen anew where it costs too much."""
+
+
+def ridge_to_keep(scalars: Mapping[str, float]) -> float:
+    """The ridge of an epoch that the next one starts from: the translators', else the probes'."""
+    return scalars.get("translator/ridge", scalars.get("probe/ridge", math.nan))
 
 
 @dataclass(frozen=True)

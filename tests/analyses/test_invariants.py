@@ -165,7 +165,11 @@ def test_the_random_baseline_follows_the_seed_and_nothing_else() -> None:
 
 
 # The colour is drawn at random, so there is nothing to retain.
-AT_CHANCE = {"attribute/colour_retention", "attribute/colour_retention_seen"}
+AT_CHANCE = {
+    "attribute/colour_retention",
+    "attribute/colour_retention_seen",
+    "attribute/colour_probe_hidden",
+}
 
 
 def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
@@ -328,7 +332,7 @@ def test_a_class_may_be_missing_from_the_probe(missing: int) -> None:
     prototypes = replace(texts, classes=TextSet(snapshot.class_names, embeddings))
     fewer = analyze(snapshot, prototypes, ridge=RIDGE)
     before, after = (fewer.scalars[f"sing/{key}"] for key in ("zero_shot", "zero_shot_centered"))
-    kept = retention(before, after, choices=3, samples=45)
+    kept = retention(before, after, chance=1 / 3, samples=45)
     assert fewer.scalars["sing/retention"] == pytest.approx(kept)
     for key in ("sing/attribute_score", "sing/image_score", "sing/zero_shot"):
         assert math.isfinite(fewer.scalars[key])

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 import sing_monitor
 from sing_monitor.inputs.batches import Batch
 from sing_monitor.inputs.groups import group_codes
+from sing_monitor.monitor.remarks import doubts_of_groups
 from sing_monitor.offline.analyze import AnalyzedModel
 from tests.helpers import tiny
 
@@ -180,3 +181,12 @@ def test_every_batch_tells_groups_or_none() -> None:
 def test_the_name_of_the_groups_is_a_text(value: Any) -> None:
     with pytest.raises(MisconfigurationException, match=r"groups='patient_id'.*, or None"):
         tiny.callback(groups=value)
+
+
+def test_one_group_for_all_images_is_said_to_be_one() -> None:
+    assert doubts_of_groups(None) == doubts_of_groups(torch.arange(9)) == ()
+    (one,) = doubts_of_groups(torch.zeros(30, dtype=torch.int64))
+    assert "all 30 images are of one group" in one
+    (few,) = doubts_of_groups(torch.arange(30) % 3)
+    assert "3 groups" in few
+    assert "no intervals" in few

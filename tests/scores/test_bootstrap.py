@@ -4,9 +4,14 @@ import math
 
 import pytest
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
-from sing_monitor.scores.bootstrap import bootstrap_means, percentile_interval
+from sing_monitor.scores.bootstrap import (
+    bootstrap_means,
+    difference_bounds,
+    percentile_interval,
+)
 from tests.helpers import generator, normal
 
 SIZES = (2, 3, 5, 40)
@@ -160,3 +165,15 @@ def test_intervals_of_grouped_images_cover_the_truth_as_often_as_they_say() -> N
     assert 0.90 < shares["objects"] < 0.99
     # What is wrong without groups: intervals half as wide as they must be.
     assert shares["images"] < 0.75
+
+
+def test_a_share_that_was_never_seen_may_be_there() -> None:
+    low, high = difference_bounds(torch.zeros(60), 60)
+    # The exact bound of none in 60: 1 - 0.025^(1/60).
+    assert high == pytest.approx(1 - 0.025 ** (1 / 60))
+    assert low == -high
+    lost = torch.cat([torch.ones(6), torch.zeros(53), torch.tensor([math.nan])])
+    assert difference_bounds(lost, 59)[1] == pytest.approx(binomtest(6, 59).proportion_ci().high)
+    # Sixty images of six objects tell no more than six images do.
+    assert difference_bounds(torch.zeros(60), 6)[1] == pytest.approx(1 - 0.025 ** (1 / 6))
+    assert all(map(math.isnan, difference_bounds(torch.zeros(0), 0)))

@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from sing_monitor.scores.derived import above_chance, commonality, ratio, relative_scores, retention
+from sing_monitor.scores.derived import (
+    above_chance,
+    commonality,
+    constant_reader,
+    ratio,
+    relative_scores,
+    retention,
+)
 from sing_monitor.scores.pairs import CENTERED, RANDOM
 
 
@@ -37,7 +44,7 @@ def test_relative_scores_of_numbers_are_those_of_many() -> None:
 
 def test_of_replicates_what_is_above_chance_is_not_judged() -> None:
     before, after = torch.tensor([0.9, 0.2, 0.1]), torch.tensor([0.55, 0.5, 0.2])
-    found = above_chance(before, after, 5)
+    found = above_chance(before, after, 0.2)
     assert found[0] == pytest.approx(0.5)
     assert found[1].isnan()
     assert found[2] == pytest.approx(0.0)
@@ -45,16 +52,24 @@ def test_of_replicates_what_is_above_chance_is_not_judged() -> None:
 
 @pytest.mark.parametrize(("after", "kept"), [(0.9, 1.0), (0.55, 0.5), (0.2, 0.0), (0.1, -1 / 7)])
 def test_retention_is_what_is_left_above_chance(after: float, kept: float) -> None:
-    assert retention(0.9, after, choices=5, samples=1000) == pytest.approx(kept)
+    assert retention(0.9, after, chance=0.2, samples=1000) == pytest.approx(kept)
 
 
 def test_retention_needs_two_standard_errors_above_chance() -> None:
     # Chance 0.5 on 100 images has a standard error of 0.05.
-    assert math.isnan(retention(0.6, 0.5, choices=2, samples=100))
-    assert retention(0.61, 0.5, choices=2, samples=100) == 0
-    assert math.isnan(retention(math.nan, 0.5, choices=2, samples=100))
-    assert math.isnan(retention(1.0, 1.0, choices=1, samples=100))
-    assert math.isnan(retention(1.0, 1.0, choices=2, samples=0))
+    assert math.isnan(retention(0.6, 0.5, chance=0.5, samples=100))
+    assert retention(0.61, 0.5, chance=0.5, samples=100) == 0
+    assert math.isnan(retention(math.nan, 0.5, chance=0.5, samples=100))
+    assert math.isnan(retention(1.0, 1.0, chance=1.0, samples=100))
+    assert math.isnan(retention(1.0, 1.0, chance=0.5, samples=0))
+
+
+def test_a_constant_reader_gets_the_commonest_answer() -> None:
+    """A seen part that tells nothing keeps nothing, also where one class is most of the images."""
+    chance = constant_reader(torch.tensor([0] * 90 + [1] * 10))
+    assert chance == 0.9
+    assert retention(1.0, 0.9, chance=chance, samples=100) == 0
+    assert math.isnan(constant_reader(torch.zeros(0, dtype=torch.int64)))
 
 
 def test_what_goes_beyond_a_random_subspace_is_a_difference_of_degrees() -> None:

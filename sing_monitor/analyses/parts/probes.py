@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from sing_monitor.analyses.analysis import Analysis
@@ -9,6 +10,7 @@ from sing_monitor.analyses.columns import CLASS, COUNT
 from sing_monitor.analyses.readings import ATTRIBUTE
 from sing_monitor.findings import ColumnSpec, Findings, MetricGroup, MetricSpec, TableSpec
 from sing_monitor.observation import Observation
+from sing_monitor.scores.derived import constant_reader, is_read
 from sing_monitor.scores.hidden_classes import HiddenClasses, find_hidden
 from sing_monitor.scores.moments import average, group_mean
 
@@ -28,7 +30,8 @@ PROBE_METRICS: tuple[MetricSpec, ...] = (
         "class_whole - class_seen",
         _SOURCE,
         "The share of images whose class a linear probe reads from the whole feature and not from "
-        "what the head sees. It needs labels alone, no vision-language model.",
+        "what the head sees. It needs labels alone, no vision-language model. NaN when class_whole "
+        "is not above what always naming the commonest class gets.",
         group=PROBE,
         short="Class hidden, probes",
     ),
@@ -82,8 +85,8 @@ PROBE_METRICS: tuple[MetricSpec, ...] = (
         "none",
         "rho of (Cov + rho tr(Cov)/m I)^-1",
         "ours",
-        "Strength of the regularization: that of the translator, or without a space the best one "
-        "for reading the class on held-out images.",
+        "Strength of the regularization: that of the translator; without a space, or with one that "
+        "the features say too little of, the best one for reading the class on held-out images.",
         group=PROBE,
     ),
     MetricSpec(
@@ -159,12 +162,14 @@ def analyze_probes(observation: Observation) -> Findings:
     Returns:
         Scalars ``probe/*`` and ``attribute/*_probe_*``; table ``probe_classes``.
     """
-    hidden = observation.once(hidden_classes)
+    hidden, questions = observation.once(hidden_classes), observation.request.questions
     scalars = {"probe/hidden_classes": hidden.count, "probe/ridge": observation.probes.ridge}
     for prefix, found in observation.answers.items():
         whole, seen = average(found.whole), average(found.seen)
+        labels = questions[prefix].labels[observation.request.judged]
+        is_known = is_read(whole, chance=constant_reader(labels), samples=len(labels))
         scalars |= {
-            f"{prefix}hidden": whole - seen,
+            f"{prefix}hidden": whole - seen if is_known else math.nan,
             f"{prefix}whole": whole,
             f"{prefix}seen": seen,
             f"{prefix}null": average(found.null),

@@ -21,7 +21,7 @@ from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import deviations, row_blocks
 from sing_monitor.scores.angles import unit, zero_shot_correct
 from sing_monitor.scores.choices import Choice
-from sing_monitor.scores.derived import retention
+from sing_monitor.scores.derived import constant_reader, retention
 from sing_monitor.scores.hidden_classes import HiddenClasses, find_hidden
 from sing_monitor.scores.moments import average
 from sing_monitor.scores.readings import Reading
@@ -46,7 +46,7 @@ REFIT_METRICS: tuple[MetricSpec, ...] = (
         "Retention of the class, refitted",
         "ratio",
         "higher",
-        "(zero_shot_seen - 1/C) / (zero_shot - 1/C)",
+        "(zero_shot_seen - p) / (zero_shot - p), p = max(1/C, share of the commonest)",
         _SOURCE,
         "How much of the class is still read when a translator may learn what the head sees alone, "
         "chance apart. 1: all of it; 0: none. NaN when zero_shot is not above chance.",
@@ -103,7 +103,7 @@ REFIT_METRICS: tuple[MetricSpec, ...] = (
         "Retention of the attribute, refitted",
         "ratio",
         "none",
-        "(zero_shot_seen - 1/K) / (zero_shot - 1/K)",
+        "(zero_shot_seen - p) / (zero_shot - p), p = max(1/K, share of the commonest)",
         _SOURCE,
         "How much of an attribute can be read from what the head sees, chance apart. Near 0 for "
         "something the class does not depend on is good; near 1 hints at a shortcut.",
@@ -144,11 +144,18 @@ class Rereading:
             are those of products with unit texts: of cosines, times the length.
         null: whether the null refit reads the judged images rightly, (J,); NaN without a null
             space.
+        commonest: share of the commonest true answer among the images that were read.
     """
 
     first: Reading
     by_seen: Choice
     null: Tensor
+    commonest: float
+
+    @property
+    def chance(self) -> float:
+        """What a refit gets that knows nothing of the image, and always gives one answer."""
+        return max(self.first.chance, self.commonest)
 
     @property
     def seen(self) -> Tensor:
@@ -174,10 +181,10 @@ def analyze_refits(observation: Observation) -> Findings:
     scalars = {"sing/hidden_classes": observation.once(hidden_classes).count}
     for prefix, reread in observation.once(rereadings).items():
         before, seen = average(reread.first.before), average(reread.seen)
-        choices, samples = reread.first.choices, reread.first.samples
+        chance, samples = reread.chance, reread.first.samples
         scalars |= {
             hidden_key(prefix): before - seen,
-            f"{prefix}retention_seen": retention(before, seen, choices=choices, samples=samples),
+            f"{prefix}retention_seen": retention(before, seen, chance=chance, samples=samples),
             f"{prefix}zero_shot_seen": seen,
             f"{prefix}zero_shot_null": average(reread.null),
         }
@@ -207,7 +214,9 @@ def rereadings(observation: Observation) -> Mapping[str, Rereading]:
         directions = unit(embeddings.to(null)).T
         by_null = zero_shot_correct(null @ directions, labels[rows]).double()
         by_null = by_null.where(~first.before[rows].isnan(), math.nan)
-        found[prefix] = Rereading(first, _by_seen(observation, first, directions, labels), by_null)
+        by_seen = _by_seen(observation, first, directions, labels)
+        commonest = constant_reader(labels[~first.before.isnan()])
+        found[prefix] = Rereading(first, by_seen, by_null, commonest)
     return found
 
 

@@ -19,8 +19,9 @@ from sing_monitor.snapshot import Snapshot
 from sing_monitor.translate.dual_ridge import DualStatistics
 from sing_monitor.translate.parts import probes
 from sing_monitor.translate.ridge import RidgeStatistics
+from sing_monitor.translate.ridge_curve import KeptRidge
 from sing_monitor.translate.ridge_search import choose_ridge
-from tests.helpers import make_snapshot, observe
+from tests.helpers import make_snapshot, normal, observe
 from tests.helpers.worlds import texts_of, world
 
 RIDGE = 0.01
@@ -148,3 +149,45 @@ def test_classes_without_images_are_nan_in_the_table() -> None:
     assert table.loc[3, ["whole", "seen", "hidden_p", "hidden_q"]].isna().all()
     assert not bool(table["hidden"][3])
     assert np.isfinite(table["whole"].drop(3)).all()
+
+
+def test_a_kept_ridge_that_reads_badly_is_chosen_anew_without_a_space() -> None:
+    """Of features that knew nothing at first; kept, it would hide a class that is seen."""
+    snapshot = replace(world(), embeddings=None, attributes={})
+    kept, auto = (
+        analyze(snapshot, None, ridge=ridge).scalars for ridge in (KeptRidge(10.0), "auto")
+    )
+    assert kept["probe/ridge"] == auto["probe/ridge"] < 1
+    assert kept["probe/class_hidden"] == auto["probe/class_hidden"] < 0.1
+    own = analyze(snapshot, None, ridge=10.0).scalars
+    assert own["probe/ridge"] == 10
+
+
+def test_a_space_that_features_say_nothing_of_does_not_choose_the_ridge_of_probes() -> None:
+    known = replace(world(), attributes={})
+    unknown = replace(known, embeddings=normal(400, 8, seed=3))
+    found = analyze(unknown, texts_of(known)).scalars
+    alone = analyze(replace(known, embeddings=None), None).scalars
+    assert found["translator/r2"] < 0.05
+    for key in ("probe/ridge", "probe/class_hidden", "probe/class_whole"):
+        assert found[key] == pytest.approx(alone[key])
+
+
+def test_nothing_is_hidden_where_probes_read_nothing() -> None:
+    snapshot = replace(world(), features=normal(400, 16, seed=9), embeddings=None, attributes={})
+    found = analyze(snapshot, None).scalars
+    assert math.isnan(found["probe/class_hidden"])
+    assert found["probe/class_whole"] < 0.25
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.9])
+def test_a_blind_head_keeps_nothing_however_common_a_class_is(share: float) -> None:
+    """A reader that always names the commonest class knows nothing."""
+    snapshot = world(seen=0.0, noise=0.1, samples=1600)
+    common, rare = (snapshot.labels == label for label in (0, 4))
+    count = int(share / (1 - share) * 40)
+    places = torch.cat([common.nonzero()[:count].flatten(), rare.nonzero()[:40].flatten()])
+    found = analyze(snapshot.take(places), texts_of(snapshot), ridge=0.01).scalars
+    assert found["sing/zero_shot"] > 0.95
+    assert found["sing/retention_seen"] == pytest.approx(0, abs=0.25)
+    assert found["sing/hidden_classes"] >= 1
