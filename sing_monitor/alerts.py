@@ -24,13 +24,15 @@ class Condition:
     Args:
         key: of the catalogue.
         kind: ``above`` and ``below``: of every value; ``surely_above``: of the lower end of every
-            interval; ``rises`` and ``falls``: of the last value against the first.
-        amount: the limit; for ``rises`` and ``falls`` the change, relative to the first value.
+            interval; ``rises`` and ``falls``: of the last value against the first;
+            ``undefined``: every value is NaN.
+        amount: the limit; for ``rises`` and ``falls`` the change, relative to the first value;
+            nothing for ``undefined``.
     """
 
     key: str
-    kind: Literal["above", "surely_above", "below", "rises", "falls"]
-    amount: float
+    kind: Literal["above", "surely_above", "below", "rises", "falls", "undefined"]
+    amount: float = 0.0
 
     @property
     def is_trend(self) -> bool:
@@ -43,7 +45,9 @@ class Condition:
         return lower_end(self.key) if self.kind == "surely_above" else self.key
 
     def holds(self, values: Sequence[float]) -> bool:
-        """Whether it is true of the values of successive epochs; never where one is NaN."""
+        """Whether it is true of the values of successive epochs; of NaN only ``undefined`` is."""
+        if self.kind == "undefined":
+            return all(map(math.isnan, values))
         if self.kind in ("above", "surely_above"):
             return all(value > self.amount for value in values)
         if self.kind == "below":
@@ -64,6 +68,11 @@ def surely_above(key: str, limit: float) -> Condition:
     that have one.
     """
     return Condition(key, "surely_above", limit)
+
+
+def undefined(key: str) -> Condition:
+    """NaN in every epoch."""
+    return Condition(key, "undefined")
 
 
 def below(key: str, limit: float) -> Condition:
@@ -175,7 +184,18 @@ def _hidden_from_the_head(key: str, table: str) -> tuple[Alert, ...]:
     )
 
 
-DEFAULT_ALERTS = _hidden_from_the_head("sing/class_hidden", "classes")
+DEFAULT_ALERTS = (
+    *_hidden_from_the_head("sing/class_hidden", "classes"),
+    Alert(
+        "class_hidden_by_probes",
+        (surely_above("probe/class_hidden", 0.2), undefined("sing/retention_seen")),
+        "The semantic space cannot read the class from the features, but linear probes of the "
+        "labels can: for two analyzed epochs more than a fifth of the images have told their class "
+        "only in what the head cannot see. The table probe_classes says which classes are hidden.",
+        from_epoch=6,
+        epochs=2,
+    ),
+)
 # Of a run without a semantic space: linear probes of the labels say the same.
 DEFAULT_ALERTS_WITHOUT_SPACE = _hidden_from_the_head("probe/class_hidden", "probe_classes")
 # Rules to ask for by name.
@@ -291,6 +311,8 @@ def lower_end(key: str) -> str:
 
 
 def _found(condition: Condition, value: float) -> str:
+    if condition.kind == "undefined":
+        return f"{condition.key} undefined"
     least = "at least " if condition.watched != condition.key else ""
     return f"{condition.key} {least}{value:.3g}"
 

@@ -211,3 +211,14 @@ def test_a_tag_that_says_nothing_means_no_alert(tag: object) -> None:
 
 def test_a_tag_that_was_cut_keeps_what_is_whole() -> None:
     assert parse_fired("one@3,two@14,thr") == {"one": 3, "two": 14}
+
+
+def test_probes_stand_in_where_the_space_cannot_read_the_class() -> None:
+    (rule,) = (each for each in DEFAULT_ALERTS if each.name == "class_hidden_by_probes")
+    hidden = {"probe/class_hidden low": 0.4, "sing/class_hidden low": -0.1}
+    unread, read = hidden | {"sing/retention_seen": math.nan}, hidden | {"sing/retention_seen": 0.9}
+    assert not rule.is_true_of([(6, unread)])
+    assert rule.is_true_of([(6, unread), (7, unread)])
+    assert not rule.is_true_of([(6, read), (7, read)])
+    assert not rule.is_true_of([(6, unread), (7, read)])
+    assert "at least 0.4, sing/retention_seen undefined" in rule.sentence([(7, unread)])
