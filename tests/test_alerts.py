@@ -179,7 +179,7 @@ def hiding(key: str, lows: list[float], share: float = 0.5) -> list[Point]:
 def test_hidden_classes_are_reported_by_the_lower_end_of_their_interval(
     rules: tuple[Alert, ...], lows: list[float], epoch: int | None
 ) -> None:
-    hidden, means = rules
+    hidden, means = rules[:2]
     points = hiding(hidden.conditions[0].key, lows)
     assert first_epoch(hidden, points) == epoch
     # Class means in the null space are reported beside hidden classes alone.
