@@ -123,7 +123,8 @@ def _line(rescored: Rescored, run_id: str) -> str:
 
     source = rescored.source
     place = f"epoch {source.snapshot.epoch}, {len(source.snapshot):,} images"
-    said = summary(rescored.findings.scalars, interval_ends(rescored.findings.tables))
+    scalars = {**rescored.findings.scalars, "monitor/accuracy": source.snapshot.accuracy}
+    said = summary(scalars, interval_ends(rescored.findings.tables))
     return f"{rescored.run_name!r} ({run_id}), {place}: {said}"
 
 

@@ -34,7 +34,7 @@ def usable_alerts(alerts: Any, *, has_space: bool = True) -> tuple[Alert, ...]:
     Raises:
         SetupError: for anything but alerts on metrics of the catalogue.
     """
-    from sing_monitor.analyses import CATALOGUE
+    from sing_monitor.analyses import catalogue_of
 
     defaults = DEFAULT_ALERTS if has_space else DEFAULT_ALERTS_WITHOUT_SPACE
     if alerts == "default":
@@ -45,10 +45,11 @@ def usable_alerts(alerts: Any, *, has_space: bool = True) -> tuple[Alert, ...]:
             ": expected a list of sing_monitor.alerts.Alert or of names of default alerts, "
             "'default' for all of these, or None for none.",
         )
-    named = {alert.name: alert for alert in (*defaults, *FURTHER_ALERTS)}
+    further = FURTHER_ALERTS if has_space else ()
+    named = {alert.name: alert for alert in (*defaults, *further)}
     rules = tuple(_rule(alert, named) for alert in alerts or ())
     try:
-        check_alerts(rules, CATALOGUE)
+        check_alerts(rules, catalogue_of(has_space))
     except ValueError as error:
         raise SetupError(Option("alerts"), f": {error}") from error
     return rules

@@ -136,3 +136,11 @@ def test_the_lower_ends_of_intervals_reach_the_rules() -> None:
 def test_alerts_that_cannot_be_used_are_refused_at_once(alerts: Any, match: str) -> None:
     with pytest.raises(MisconfigurationException, match=match):
         SINGCallback(tiny.HashSpace(), alerts=alerts)
+
+
+@pytest.mark.parametrize(
+    "alerts", [["leaking_class"], [Alert("a", [above("sing/class_hidden", 0.1)], "Look.")]]
+)
+def test_without_a_space_a_rule_that_could_never_fire_is_refused(alerts: Any) -> None:
+    with pytest.raises(MisconfigurationException, match=r"leaking_class|sing/class_hidden"):
+        SINGCallback(None, alerts=alerts)
