@@ -198,7 +198,7 @@ class Options(AnalysisOptions):
         _check_tracking(self.tracking)
         _check_name(self.name)
         _check_choice("on_error", self.on_error, ("warn", "raise"))
-        usable_alerts(self.alerts)
+        usable_alerts(self.alerts, has_space=self.space is not None)
 
     @cached_property
     def alert_rules(self) -> tuple[Alert, ...]:
