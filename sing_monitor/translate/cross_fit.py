@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -236,6 +237,22 @@ def cross_fit(
     if even.is_constant or odd.is_constant:
         return CrossFit(None, folds, math.nan, means, answers=no_answers(request))
     rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
+    with_ridge = partial(
+        cross_fit,
+        features,
+        embeddings,
+        folds,
+        geometry=geometry,
+        sample=sample,
+        feature_dim=feature_dim,
+        seen=seen,
+        request=request,
+        weighed=weighed,
+        ids=ids,
+    )
+    if solution_dtype(rho, features) != products:
+        # Whoever is given the ridge that was chosen gets the same numbers, to the last digit.
+        return with_ridge(ridge=rho)
     vectors = (features[:0], features[:0]) if sample is None else sample
     asked = PartRequest.of((even, odd), features, halves, geometry, seen, request, weighed)
     curves = ids is not None, ids is not None and len(folds) <= _BOTH_FOLDS
@@ -273,19 +290,7 @@ def cross_fit(
         torch.stack([each.steps for each in known]).mean(dim=0),
     )
     if isinstance(ridge, KeptRidge) and found.is_too_costly:
-        return cross_fit(
-            features,
-            embeddings,
-            folds,
-            "auto",
-            geometry,
-            sample,
-            feature_dim=feature_dim,
-            seen=seen,
-            request=request,
-            weighed=weighed,
-            ids=ids,
-        )
+        return with_ridge(ridge="auto")
     return replace(
         fit, curve=found, lost_by_half=lost_by_half(half, first.translator, even, fit.ridge)
     )

@@ -62,7 +62,7 @@ def test_added_concepts_are_those_that_the_training_would_have_stored(
     ridge = float(before["translator/ridge"].iloc[-1])
     whole = analyze_vocabulary(Observation(run.reader.snapshot(), texts, ridge=ridge))
     for name, table in last_tables(run).items():
-        # Where a training chooses its ridge it multiplies in double precision.
+        # Sums in single precision are added in another order.
         assert_frame_equal(table, whole.tables[name], atol=1e-3)
     # The curves, and what the app knows of them, are as they were.
     assert_frame_equal(run.reader.scalars(), before)

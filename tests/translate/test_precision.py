@@ -10,6 +10,7 @@ from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.scores.angles import angle
 from sing_monitor.translate.cross_fit import cross_fit
 from sing_monitor.translate.dual_ridge import DualStatistics
+from sing_monitor.translate.precision import solution_dtype
 from sing_monitor.translate.ridge import RidgeStatistics
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
 from tests.helpers import normal
@@ -62,3 +63,14 @@ def test_translations_agree_to_a_hundredth_of_a_degree(
         found, expected = getattr(narrow, pair), getattr(wide, pair)
         assert found.dtype == torch.float32
         assert angle(found.double(), expected).max() < 0.01, pair
+
+
+def test_a_ridge_that_was_chosen_gives_the_same_numbers_when_it_is_given() -> None:
+    x, z = normal(400, 12, seed=0).float(), normal(400, 5, seed=1).float()
+    z += x @ normal(12, 5, seed=2).float()
+    folds = torch.arange(400) % 2
+    chosen = cross_fit(x, z, folds, "auto")
+    given = cross_fit(x, z, folds, chosen.ridge)
+    assert solution_dtype(chosen.ridge, x) == torch.float32
+    for first, second in zip(chosen.translators, given.translators, strict=True):
+        assert torch.equal(first.weight, second.weight)
