@@ -76,9 +76,22 @@ What it sees keeps 95 % of what can be read of the class.'
     rest = _kept(scalars) if key == HIDDEN else _probed(scalars)
     is_unread = key != HIDDEN and _is_known(scalars, HIDDEN)
     why = "the semantic space cannot read the class from these features; by linear probes, "
-    count = scalars.get(_CLASSES[key], math.nan)
-    named = f" Hidden classes: {count:.0f}." if count > 0 else ""
-    return f"{why if is_unread else ''}{hidden}. {rest}.{named}"
+    return f"{why if is_unread else ''}{hidden}. {rest}."
+
+
+def hidden_classes(scalars: Mapping[str, float]) -> str:
+    """How many classes are hidden, as a clause; empty for none, or where it was not measured.
+
+    Example::
+
+        >>> hidden_classes({"probe/class_hidden": 0.2, "probe/hidden_classes": 3.0})
+        '3 classes are hidden'
+    """
+    key = leading_key(scalars)
+    count = math.nan if key is None else scalars.get(_CLASSES[key], math.nan)
+    if not count > 0:
+        return ""
+    return "one class is hidden" if count == 1 else f"{count:.0f} classes are hidden"
 
 
 def percent(share: float) -> str:

@@ -225,6 +225,10 @@ class Snapshot:
             folds = _shared_out(sizes, hashed.argsort())
         return folds[rows]
 
+    def groups_of(self, rows: Tensor) -> Tensor | None:
+        """Groups of some images, (B,) int64; None where images have none."""
+        return None if self.groups is None else self.groups[rows]
+
     def fold_of(self, image_id: int) -> int | None:
         """The fold of the image with a fingerprint, 0 or 1; None if it is not in the probe."""
         if self.image_ids is None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sing_monitor.app.wording.degrees import saturation
 from sing_monitor.app.wording.metrics import baseline_of, label, support_of, value_text
 from sing_monitor.app.wording.support_marks import MARK, MARKED_ABOVE
-from sing_monitor.headline import headline
+from sing_monitor.headline import HIDDEN, headline, hidden_classes, leading_key
 
 _BARELY = 3.0
 _KEPT = 0.9
@@ -34,7 +34,7 @@ def reading(values: Mapping[str, object]) -> str:
         return "The head reads every direction of the features: it has no null space."
     is_alone = values.get("sing.reference") == NO_REFERENCE
     if (first := headline(known)) is not None:
-        rest = _head_alone(known) if is_alone else f"{_classes(known)}{_degrees(known)}"
+        rest = _classes(known) + (_head_alone(known) if is_alone else _degrees(known))
         return f"{first[0].upper()}{first[1:]} {rest}".rstrip() + _doubts(known)
     if is_alone:
         return _head_alone(known)
@@ -46,12 +46,12 @@ def reading(values: Mapping[str, object]) -> str:
 
 def _classes(known: Mapping[str, float]) -> str:
     """Which classes are hidden, where some are."""
-    hidden = known.get("sing/hidden_classes", math.nan)
-    if not hidden > 0:
+    if not (named := hidden_classes(known)):
         return ""
-    if hidden == 1:
-        return "One class is hidden; the page Classes names it. "
-    return f"{hidden:.0f} classes are hidden; the page Classes names them. "
+    said = f"{named[0].upper()}{named[1:]}"
+    if leading_key(known) != HIDDEN:
+        return f"{said}. "
+    return f"{said}; the page Classes names {'it' if named.startswith('one') else 'them'}. "
 
 
 def _degrees(known: Mapping[str, float]) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.analyses.analysis import Analysis
-from sing_monitor.analyses.columns import CLASS, COUNT, columns_of
+from sing_monitor.analyses.columns import CLASS, COUNT, HIDDEN, columns_of
 from sing_monitor.analyses.invariants import RELATIVE_METRICS, SING
 from sing_monitor.analyses.parts.refits import hidden_classes, rereadings
 from sing_monitor.analyses.support import analyze_support
@@ -112,9 +112,7 @@ CLASSES = TableSpec(
         # Stores of earlier versions lack what follows.
         ColumnSpec("zero_shot", "share", "Share of the images read rightly from whole features."),
         ColumnSpec("zero_shot_seen", "share", "Share read rightly by the refit on the seen part."),
-        ColumnSpec("hidden", "", "Whether the class is hidden from the head."),
-        ColumnSpec("hidden_p", "share", "p-value of McNemar's exact test, whole against seen."),
-        ColumnSpec("hidden_q", "share", "The p-value adjusted for the number of classes."),
+        *HIDDEN,
     ),
 )
 

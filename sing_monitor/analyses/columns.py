@@ -16,6 +16,12 @@ CLASS = (
     ColumnSpec("class_index", "", "Index of the class, which is its row of the head."),
     ColumnSpec("class_name", "", "Name of the class."),
 )
+# The test of McNemar, see :mod:`sing_monitor.scores.hidden_classes`.
+HIDDEN = (
+    ColumnSpec("hidden", "", "Whether the class is hidden from the head."),
+    ColumnSpec("hidden_p", "share", "p-value of McNemar's exact test, whole against seen."),
+    ColumnSpec("hidden_q", "share", "The p-value adjusted for the number of classes."),
+)
 COUNT = ColumnSpec("n", "count", "Number of images that the row stands on.")
 
 

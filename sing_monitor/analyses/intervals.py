@@ -91,8 +91,7 @@ def analyze_intervals(observation: Observation) -> Findings:
         replicates = headline(both, observation) | {key: both[key] for key in read}
         given = scalars, differences, snapshot.groups, len(snapshot)
         return _findings(_table(replicates, *given))
-    groups = None if snapshot.groups is None else snapshot.groups[judged]
-    given = scalars, differences, groups, len(judged)
+    given = scalars, differences, snapshot.groups_of(judged), len(judged)
     parts = [_table(_replicates(read, snapshot, judged), *given)]
     if scored:
         replicates = headline(_replicates(scored, snapshot), observation)
@@ -117,9 +116,10 @@ def _replicates(
 ) -> dict[str, Tensor]:
     """Means of columns over images that are drawn anew, each (B,)."""
     rows = torch.arange(len(snapshot)) if rows is None else rows
-    groups = None if snapshot.groups is None else snapshot.groups[rows]
     values = torch.stack(list(columns.values()), dim=1)
-    means = bootstrap_means(values, snapshot.labels[rows], groups, seed=RANDOM_SEED)
+    means = bootstrap_means(
+        values, snapshot.labels[rows], snapshot.groups_of(rows), seed=RANDOM_SEED
+    )
     return dict(zip(columns, means.T, strict=True))
 
 

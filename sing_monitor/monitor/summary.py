@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sing_monitor.headline import Interval, headline
+from sing_monitor.headline import Interval, headline, hidden_classes
 
 # From this share of images out of support on, the summary says so.
 _MOST = 0.5
@@ -20,6 +20,8 @@ def summary(scalars: Mapping[str, float], intervals: Mapping[str, Interval] | No
         intervals: ends of their 95 % intervals, by key; those that are not given are not said.
     """
     first = headline(scalars, intervals) or _UNKNOWN
+    if named := hidden_classes(scalars):
+        first += f" {named[0].upper()}{named[1:]}."
     has_space = "sing/image_score_centered" in scalars
     rest = _degrees(scalars) if has_space else _of_the_head(scalars)
     return f"{first} {rest}".rstrip()

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from sing_monitor.analyses.analysis import Analysis
-from sing_monitor.analyses.columns import CLASS, COUNT
+from sing_monitor.analyses.columns import CLASS, COUNT, HIDDEN
 from sing_monitor.analyses.readings import ATTRIBUTE
 from sing_monitor.findings import ColumnSpec, Findings, MetricGroup, MetricSpec, TableSpec
 from sing_monitor.observation import Observation
@@ -144,9 +144,7 @@ PROBE_CLASSES = TableSpec(
         COUNT,
         ColumnSpec("whole", "share", "Share of the images read rightly from the whole feature."),
         ColumnSpec("seen", "share", "Share of the images read rightly from the seen part."),
-        ColumnSpec("hidden", "", "Whether the class is hidden from the head."),
-        ColumnSpec("hidden_p", "share", "p-value of McNemar's exact test, whole against seen."),
-        ColumnSpec("hidden_q", "share", "The p-value adjusted for the number of classes."),
+        *HIDDEN,
     ),
 )
 
@@ -181,8 +179,8 @@ def hidden_classes(observation: Observation) -> HiddenClasses:
     """The test of every class, read by the probes of whole features and of the seen part."""
     found, snapshot = observation.answers[CLASS_PROBE], observation.snapshot
     judged, classes = observation.request.judged, len(snapshot.class_names)
-    groups = None if snapshot.groups is None else snapshot.groups[judged]
-    return find_hidden(found.whole, found.seen, snapshot.labels[judged], classes, groups)
+    labels, groups = snapshot.labels[judged], snapshot.groups_of(judged)
+    return find_hidden(found.whole, found.seen, labels, classes, groups)
 
 
 def _table(observation: Observation, hidden: HiddenClasses) -> DataFrame:

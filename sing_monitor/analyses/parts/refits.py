@@ -46,7 +46,7 @@ REFIT_METRICS: tuple[MetricSpec, ...] = (
         "Retention of the class, refitted",
         "ratio",
         "higher",
-        "(zero_shot_seen - p) / (zero_shot - p), p = max(1/C, share of the commonest)",
+        "(zero_shot_seen - p) / (zero_shot - p), p the share of the commonest class",
         _SOURCE,
         "How much of the class is still read when a translator may learn what the head sees alone, "
         "chance apart. 1: all of it; 0: none. NaN when zero_shot is not above chance.",
@@ -103,7 +103,7 @@ REFIT_METRICS: tuple[MetricSpec, ...] = (
         "Retention of the attribute, refitted",
         "ratio",
         "none",
-        "(zero_shot_seen - p) / (zero_shot - p), p = max(1/K, share of the commonest)",
+        "(zero_shot_seen - p) / (zero_shot - p), p the share of the commonest value",
         _SOURCE,
         "How much of an attribute can be read from what the head sees, chance apart. Near 0 for "
         "something the class does not depend on is good; near 1 hints at a shortcut.",
@@ -144,18 +144,14 @@ class Rereading:
             are those of products with unit texts: of cosines, times the length.
         null: whether the null refit reads the judged images rightly, (J,); NaN without a null
             space.
-        commonest: share of the commonest true answer among the images that were read.
+        chance: of a refit that knows nothing of the image and always gives one answer: the share of
+            the commonest true one among the images that were read, which is at least 1/K.
     """
 
     first: Reading
     by_seen: Choice
     null: Tensor
-    commonest: float
-
-    @property
-    def chance(self) -> float:
-        """What a refit gets that knows nothing of the image, and always gives one answer."""
-        return max(self.first.chance, self.commonest)
+    chance: float
 
     @property
     def seen(self) -> Tensor:
@@ -215,8 +211,8 @@ def rereadings(observation: Observation) -> Mapping[str, Rereading]:
         by_null = zero_shot_correct(null @ directions, labels[rows]).double()
         by_null = by_null.where(~first.before[rows].isnan(), math.nan)
         by_seen = _by_seen(observation, first, directions, labels)
-        commonest = constant_reader(labels[~first.before.isnan()])
-        found[prefix] = Rereading(first, by_seen, by_null, commonest)
+        chance = constant_reader(labels[~first.before.isnan()])
+        found[prefix] = Rereading(first, by_seen, by_null, chance)
     return found
 
 

@@ -9,7 +9,7 @@ and Titov 2020).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,24 +17,20 @@ from torch import Tensor
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import row_blocks
 from sing_monitor.scores.choices import Choice
-from sing_monitor.translate.dual_ridge import DualStatistics
+from sing_monitor.space.fingerprints import mix64
 from sing_monitor.translate.parts.refit import FoldFit
 from sing_monitor.translate.parts.scores import (
     Question,
     Scorer,
     answer_shares,
-    answer_sums,
     offsets,
     scorers,
 )
-from sing_monitor.translate.ridge import Statistics
 
 # Numbers multiplied for each judged image, times images: few enough to be cheap beside the fit.
 JUDGED_PRODUCTS = 1_000_000_000
 # Images that are judged however dear they are.
 FEWEST_JUDGED = 500
-# Spreads ids, or positions, evenly over 64 bits (Knuth 1973, Fibonacci hashing), as an int64.
-_SPREAD = 0x9E3779B97F4A7C15 - 2**64
 
 
 @dataclass(frozen=True)
@@ -100,30 +96,9 @@ def judged_images(ids: Tensor, folds: Tensor, numbers: int) -> Tensor:
     chosen = []
     for fold in (0, 1):
         rows = (folds == fold).nonzero().flatten()
-        order = (ids[rows] * _SPREAD).argsort(stable=True)
+        order = mix64(ids[rows]).argsort(stable=True)
         chosen.append(rows[order[: wanted * len(rows) // len(ids)]])
     return torch.cat(chosen).sort().values
-
-
-def toward(
-    question: Question, statistics: Statistics, features: Tensor, rows: Tensor
-) -> Statistics:
-    """The same statistics with the one-hot answers of a question in place of embeddings.
-
-    Args:
-        question: about all images.
-        statistics: of some samples.
-        features: of all images, (N, m).
-        rows: indices of the samples.
-    """
-    shares = answer_shares(rows, [question])
-    zz = statistics.n * float(shares.sum() - shares.square().sum())
-    if isinstance(statistics, DualStatistics):
-        one_hot = torch.nn.functional.one_hot(question.labels[rows], question.choices)
-        about = one_hot.to(statistics.between) - shares.to(statistics.between)
-        return replace(statistics, mean_z=shares, embeddings=about, zz=zz)
-    sums = answer_sums(features, statistics.mean_x, rows, [question], statistics.xx.dtype)
-    return replace(statistics, mean_z=shares, xz=sums.T, zz=zz)
 
 
 def answers(
