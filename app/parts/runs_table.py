@@ -118,7 +118,7 @@ def runs_table(
     """One row for each run, as the page Runs shows it; column names are keys of its settings.
 
     Args:
-        listing: rows to show, with ``label``.
+        listing: rows to show, with ``label`` and ``origin``.
         histories: by run id, from `training_history`; runs without one show last values only.
         series: the picked runs.
         links: address of each run in the MLflow UI.
@@ -154,6 +154,7 @@ def _row(
     found["mark"] = MARK if share > MARKED_ABOVE else ""
     found["outside"] = share
     found["alerts"] = alert_summary(row.get("sing.alerts"))
+    found["origin"] = row["origin"]
     found["status"] = str(row["status"]).lower()
     found["epochs"] = None if history is None or history.empty else history["epoch"].nunique()
     for key in (key for key in CURVES if key in keys):

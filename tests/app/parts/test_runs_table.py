@@ -33,6 +33,7 @@ def listing(**columns: list[object]) -> pd.DataFrame:
         "name": [None] * n,
         "run_name": [f"run {i}" for i in range(n)],
         "label": [f"run {i}" for i in range(n)],
+        "origin": [""] * n,
         "experiment": ["digits"] * n,
         "experiment_id": ["7"] * n,
         "status": ["FINISHED"] * n,
@@ -73,6 +74,11 @@ def test_the_table_holds_last_best_and_curve() -> None:
     assert math.isnan(second["sing/retention best"])
     assert second["sing/image_score_centered curve"] == []
     assert second["color"].startswith("data:image/svg+xml;base64,")
+
+
+def test_the_table_says_where_rescored_runs_come_from() -> None:
+    said = "rescored from honest, ridge 0.01"
+    assert runs_table(listing(origin=["", said]), {}, [])["origin"].tolist() == ["", said]
 
 
 @pytest.mark.parametrize(
