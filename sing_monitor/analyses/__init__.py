@@ -48,6 +48,7 @@ __all__ = [
     "ANALYSES",
     "CATALOGUE",
     "GROUPS",
+    "IN_SPACE",
     "TABLES",
     "Analysis",
     "Need",
@@ -87,6 +88,11 @@ CATALOGUE: tuple[MetricSpec, ...] = (
 TABLES: Mapping[str, TableSpec] = {
     spec.name: spec for analysis in ANALYSES for spec in analysis.tables
 }
+# Keys of what is measured in a semantic space: runs without one lack it, and values of different
+# spaces do not compare.
+IN_SPACE: frozenset[str] = frozenset(
+    spec.key for analysis in ANALYSES if "embeddings" in analysis.needs for spec in analysis.metrics
+)
 GROUPS: Mapping[str, MetricGroup] = {spec.group.name: spec.group for spec in CATALOGUE}
 
 

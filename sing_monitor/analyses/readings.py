@@ -10,7 +10,7 @@ from sing_monitor.scores.derived import retention
 from sing_monitor.scores.moments import average
 from sing_monitor.scores.pairs import CENTERED
 
-ATTRIBUTE = MetricGroup("attribute", "Attributes", in_space=True)
+ATTRIBUTE = MetricGroup("attribute", "Attributes")
 
 READING_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(

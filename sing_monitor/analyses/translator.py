@@ -12,7 +12,7 @@ SATURATION = "translator/saturation"
 # Below it degrees still grow with the number of images.
 SATURATED = 0.9
 
-TRANSLATOR = MetricGroup("translator", "Translator", in_space=True)
+TRANSLATOR = MetricGroup("translator", "Translator")
 
 TRANSLATOR_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(

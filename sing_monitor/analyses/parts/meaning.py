@@ -8,7 +8,7 @@ from sing_monitor.findings import Findings, MetricGroup, MetricSpec
 from sing_monitor.observation import Observation
 from sing_monitor.scores.derived import commonality
 
-MEANING = MetricGroup("meaning", "Meaning", in_space=True)
+MEANING = MetricGroup("meaning", "Meaning")
 _SOURCE = "Newton, Spurrell 1967; Mood 1971"
 
 MEANING_METRICS: tuple[MetricSpec, ...] = (
