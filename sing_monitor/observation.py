@@ -22,7 +22,6 @@ from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fi
 from sing_monitor.translate.kernel import weighed_images
 from sing_monitor.translate.parts.probes import Answers, ProbeRequest, judged_images
 from sing_monitor.translate.parts.scores import Question
-from sing_monitor.translate.precision import check_ridge
 from sing_monitor.translate.random_subspaces import (
     RANDOM_SEED,
     RandomRemoval,
@@ -57,9 +56,9 @@ class Observation:
         n_images: for how many images, those that moved most, neighbors are looked up.
 
     Raises:
-        ValueError: if there is no image, if the ridge is none from 1e-6 to 1e3, if features,
-            embeddings or the head's bias hold NaN or infinite values, or if the texts do not fit
-            the snapshot's classes, attributes or embeddings.
+        ValueError: if there is no image, if features, embeddings or the head's bias hold NaN or
+            infinite values, or if the texts do not fit the snapshot's classes, attributes or
+            embeddings.
     """
 
     snapshot: Snapshot
@@ -71,7 +70,6 @@ class Observation:
     _results: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_ridge(self.ridge)
         _check_samples(self.snapshot)
         check_bias(self.snapshot.bias)
         if self.texts is not None:

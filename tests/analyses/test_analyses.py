@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from sing_monitor import analyses
 from sing_monitor.analyses import ANALYSES, CATALOGUE, GROUPS, TABLES, analyze, catalogue_of
 from sing_monitor.analyses.analysis import Analysis
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
+from sing_monitor.errors import SetupError
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec, expand
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.snapshot import Snapshot
@@ -65,6 +67,13 @@ def test_what_a_run_without_a_space_logs_is_measured_in_none() -> None:
     assert attributes == {
         f"attribute/{{attribute}}_probe_{part}" for part in ("hidden", "whole", "seen", "null")
     }
+
+
+@pytest.mark.parametrize("ridge", [0.0, math.inf, 1e300, 1e-300])
+def test_a_ridge_that_gives_no_right_numbers_is_refused(ridge: float) -> None:
+    snapshot = make_snapshot()
+    with pytest.raises(SetupError, match="expected 'auto' or a number from 1e-06 to 1000"):
+        analyses.analyze(snapshot, make_texts(snapshot), ridge=ridge)
 
 
 @pytest.mark.parametrize("feature_dim", [12, 300])
