@@ -1,4 +1,4 @@
-"""Six architectures on one data set: what each head ignores, and what a random subspace would show.
+"""Seven models on one data set: what each head ignores, and what a random subspace would show.
 
     python examples/compare_backbones.py
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -114,8 +115,13 @@ def table(models: Sequence[ComparedModel]) -> str:
     lines = [["model", *COLUMNS.values()], ["---", *["---:"] * len(COLUMNS)]]
     for name, row in frame[list(COLUMNS)].astype(float).iterrows():
         counts = [f"{row['head/null_dim']:.0f}"]
-        lines.append([str(name), *counts, *(f"{value:.2f}" for value in row.iloc[1:])])
+        lines.append([str(name), *counts, *(_number(value) for value in row.iloc[1:])])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(value: float) -> str:
+    """Two digits; nothing for what is undefined, and no sign for what rounds to zero."""
+    return f"{value:z.2f}" if math.isfinite(value) else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -22,13 +22,10 @@ class MetricGroup:
     Args:
         name: what stands before the slash; lower-case letters.
         title: for headings.
-        in_space: whether its values are measured in a semantic space; those of different spaces do
-            not compare.
     """
 
     name: str
     title: str
-    in_space: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,16 +212,22 @@ def named_key(key: str, name: str | None) -> str:
     return key if name is None else f"{group}.{name}/{metric}"
 
 
-def markdown_table(specs: Iterable[MetricSpec]) -> str:
-    """The catalogue as the README shows it: one row a metric."""
+def markdown_table(specs: Iterable[MetricSpec], in_space: Collection[str]) -> str:
+    """The catalogue as the README shows it: one row a metric.
+
+    Args:
+        specs: of the metrics.
+        in_space: keys of those that are measured in a semantic space.
+    """
     arrows = {"higher": "↑", "lower": "↓", "none": ""}
     rows = [
         f"| `{spec.key}` | {spec.plain} | {spec.unit} | {arrows[spec.better]} "
+        f"| {'' if spec.key in in_space else '✓'} "
         f"| {spec.formula.replace('|', chr(92) + '|')} | {spec.source} |"
         for spec in specs
     ]
-    head = "| metric | what it tells | unit | better | computed as | source |"
-    return "\n".join([head, "|---|---|---|---|---|---|", *rows])
+    head = "| metric | what it tells | unit | better | `space=None` | computed as | source |"
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
 
 
 def markdown_tables(specs: Iterable[TableSpec]) -> str:

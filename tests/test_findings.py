@@ -98,9 +98,12 @@ def test_the_name_of_a_callback_joins_the_group() -> None:
 
 
 def test_the_catalogue_as_markdown() -> None:
-    lines = markdown_table([spec("a/one", formula="mean |AS|"), spec("b/two")]).splitlines()
+    lines = markdown_table(
+        [spec("a/one", formula="mean |AS|"), spec("b/two")], {"a/one"}
+    ).splitlines()
     assert len(lines) == 4
-    assert lines[2] == r"| `a/one` | What it tells. | deg | ↑ | mean \|AS\| | ours |"
+    assert lines[2] == r"| `a/one` | What it tells. | deg | ↑ |  | mean \|AS\| | ours |"
+    assert "| ↑ | ✓ |" in lines[3]
 
 
 def test_the_catalogue_is_complete_and_every_entry_tells_what_it_is() -> None:

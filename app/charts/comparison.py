@@ -148,7 +148,7 @@ def _heights(models: Sequence[ComparedModel], key: str) -> pd.DataFrame:
     rows = []
     for model in models:
         value = model.scalars.get(key, np.nan)
-        text = f"{value:.2f}" if np.isfinite(value) else "-"
+        text = f"{value:z.2f}" if np.isfinite(value) else "-"
         row = {"series": model.label, "label": model.label, "value": value, "text": text}
         rows.append(
             row | {name: model.scalars.get(other or "", np.nan) for name, other in beside.items()}

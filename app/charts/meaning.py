@@ -26,6 +26,7 @@ PARTS = (
 )
 # The legend stands below.
 _HEIGHT = PANEL_HEIGHT + 40
+_FAINT, _PAINTED = alt.value(0.3), alt.value(0.75)
 _LINES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3])
 
 
@@ -39,7 +40,8 @@ def shares(history: pd.DataFrame) -> pd.DataFrame:
             ``meaning/unique_null`` and ``translator/r2``.
 
     Returns:
-        Columns epoch, x, seen, both, null and neither; no row where a part is unknown.
+        Columns epoch, x, seen, both, null, neither and ``span``, which counts the validations
+        before that have no split; no row for these.
     """
     found = pd.DataFrame(
         {
@@ -51,7 +53,7 @@ def shares(history: pd.DataFrame) -> pd.DataFrame:
             "neither": 1 - history["translator/r2"],
         }
     )
-    return found.dropna().reset_index(drop=True)
+    return found.assign(span=found.isna().any(axis=1).cumsum()).dropna().reset_index(drop=True)
 
 
 def stacked_parts(parts: pd.DataFrame) -> pd.DataFrame:
@@ -63,8 +65,10 @@ def stacked_parts(parts: pd.DataFrame) -> pd.DataFrame:
         parts: from `shares`.
 
     Returns:
-        Columns epoch, x, part, value, low, high, and the four numbers of the validation.
+        Columns epoch, x, span, part, value, low, high, the four numbers of the validation, and
+        ``alone``: whether it has no neighbor to draw an area to.
     """
+    parts = parts.assign(alone=parts.groupby("span")["x"].transform("size") == 1)
     drawn = parts[[name for name, *_ in PARTS]].clip(lower=0)
     tops = drawn.cumsum(axis=1)
     rows = [
@@ -77,7 +81,7 @@ def stacked_parts(parts: pd.DataFrame) -> pd.DataFrame:
 def meaning_stack(
     parts: pd.DataFrame, about: str, x_title: str, x_domain: tuple[float, float]
 ) -> alt.LayerChart:
-    """The four parts on each other over the epochs; bars where there is one validation.
+    """The four parts on each other over the epochs; a bar where a validation stands alone.
 
     Args:
         parts: from `stacked_parts`.
@@ -102,19 +106,26 @@ def meaning_stack(
         axis=alt.Axis(format=".1f", tickCount=5),
     )
     base = alt.Chart().encode(x=place.x(), y=y, y2=alt.Y2("high:Q"), color=color)
-    opacity = alt.condition("datum.part == 'neither'", alt.value(0.3), alt.value(0.75))
+    is_neither = "datum.part == 'neither'"
     tooltip = [
         alt.Tooltip("epoch:Q", format="d"),
         *(alt.Tooltip(f"{name}:Q", title=title, format=".3f") for name, title, _ in PARTS),
     ]
-    area = base.mark_area(line=False).encode(opacity=opacity)
+    area = base.mark_area(line=False).encode(
+        detail="span:N", opacity=alt.when(is_neither).then(_FAINT).otherwise(_PAINTED)
+    )
     # Thin bars also catch the pointer, at every validation.
-    bars = base.mark_bar(size=9).encode(opacity=opacity, tooltip=tooltip)
-    is_one = parts["x"].nunique() == 1
-    layers = [bars] if is_one else [area, bars.encode(opacity=alt.value(0.02))]
+    bars = base.mark_bar(size=9).encode(
+        opacity=alt.when(f"datum.alone && {is_neither}")
+        .then(_FAINT)
+        .when("datum.alone")
+        .then(_PAINTED)
+        .otherwise(alt.value(0.02)),
+        tooltip=tooltip,
+    )
     return alt.LayerChart(
         data=parts,
-        layer=layers,
+        layer=[area, bars],
         title=chart_title("Meaning of the images", "share of the embeddings' variance", about),
         height=_HEIGHT,
     )

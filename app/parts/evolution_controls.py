@@ -58,6 +58,8 @@ EARLIER_WITHOUT_SPACE = (
     "monitor/accuracy",
 )
 _OWN = re.compile(r"(?=.*(?:val|valid|test))(?=.*(?:acc|loss))", re.I)
+# What runs without a space tell of annotated attributes.
+_OF_ATTRIBUTE = re.compile(r"attribute/\w+_probe_(hidden|seen)")
 # The monitor measures it too, on the same images or a sample of them.
 _OWN_ACCURACY = re.compile(r"(?:val|valid|validation)[\W_]*acc(?:uracy)?(?:[\W_]epoch)?", re.I)
 _MOST_OWN = 4
@@ -184,7 +186,14 @@ def _default(chosen: Selection) -> tuple[str, ...]:
     has_space = any(run.has_space for run in chosen.runs)
     keys, earlier = (DEFAULT, EARLIER) if has_space else (DEFAULT_BY_PROBES, EARLIER_WITHOUT_SPACE)
     rows = [run.row.to_dict() for run in chosen.runs]
-    return keys if any(math.isfinite(row.get(keys[0], math.nan)) for row in rows) else earlier
+
+    def is_known(key: str) -> bool:
+        return any(math.isfinite(row.get(key, math.nan)) for row in rows)
+
+    if not has_space:
+        named = (key for key in chosen.listing if _OF_ATTRIBUTE.fullmatch(str(key)))
+        keys += tuple(filter(is_known, named))
+    return keys if is_known(keys[0]) else earlier
 
 
 def _whole_groups(available: Sequence[str], shown: Sequence[str]) -> dict[str, list[str]]:

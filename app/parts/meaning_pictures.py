@@ -79,17 +79,18 @@ def draw_meaning(
         st.caption(f"The first {_MOST} of {count(len(drawn), 'run')}.")
     if without := [plain(run.label) for run in runs if run not in drawn]:
         st.caption(
-            f"{listed(without)}: not measured. An earlier version of sing-monitor wrote "
-            f"{'them' if len(without) > 1 else 'it'}, or the last validation was undefined. Train "
-            "again, or analyze the finished model with `sing-monitor analyze`, to see it."
+            f"{listed(without)}: no split at the last validation. An earlier version of "
+            f"sing-monitor wrote {'them' if len(without) > 1 else 'it'}, or the images are too few "
+            "for the ridge: a part is then read worse than by one constant guess. Train again, or "
+            "analyze the finished model with `sing-monitor analyze`, on more images, to see it."
         )
 
 
 def _stack(run: Run, of_run: pd.DataFrame, x_title: str, domain: tuple[float, float]) -> None:
-    wide = of_run[of_run["metric"].isin(_MEANING)].pivot_table(
-        index=["epoch", "x"], columns="metric", values="value", sort=False
-    )
-    parts = charts.shares(wide.reset_index().sort_values("x"))
+    of_parts = of_run[of_run["metric"].isin(_MEANING)]
+    # Validations without a split stay, as gaps.
+    wide = of_parts.groupby(["epoch", "x", "metric"])["value"].mean().unstack("metric")
+    parts = charts.shares(wide.reindex(columns=_MEANING).reset_index().sort_values("x"))
     last = parts.iloc[-1]
     about = f"null alone at epoch {last['epoch']:.0f}: {last['null']:.2f}"
     said = alt_text("Shares of the embeddings' variance, stacked over the epochs", [run.series])

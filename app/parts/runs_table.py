@@ -88,8 +88,11 @@ def without_space(listing: pd.DataFrame) -> pd.Series[bool]:
 
 
 def has_best(key: str) -> bool:
-    """Whether a column shows the best value: where one direction is good."""
-    return metrics.better(key) != "none"
+    """Whether a column shows the best value: where one direction is good.
+
+    The least hidden share is no feat: what cannot be read, in the beginning, is not hidden.
+    """
+    return metrics.better(key) != "none" and key not in HEADLINES
 
 
 def has_interval(key: str) -> bool:
@@ -118,7 +121,7 @@ def runs_table(
     """One row for each run, as the page Runs shows it; column names are keys of its settings.
 
     Args:
-        listing: rows to show, with ``label``.
+        listing: rows to show, with ``label`` and ``origin``.
         histories: by run id, from `training_history`; runs without one show last values only.
         series: the picked runs.
         links: address of each run in the MLflow UI.
@@ -154,6 +157,7 @@ def _row(
     found["mark"] = MARK if share > MARKED_ABOVE else ""
     found["outside"] = share
     found["alerts"] = alert_summary(row.get("sing.alerts"))
+    found["origin"] = row["origin"]
     found["status"] = str(row["status"]).lower()
     found["epochs"] = None if history is None or history.empty else history["epoch"].nunique()
     for key in (key for key in CURVES if key in keys):

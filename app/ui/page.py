@@ -50,6 +50,8 @@ def show_page(
     if needs_picks and not chosen.runs:
         states.nothing_picked()
         return
+    if again := [run for run in chosen.runs if run.origin]:
+        states.rescored(again)
     if unlike := differences(chosen.runs):
         states.different_yardsticks(unlike)
     if has_degrees:

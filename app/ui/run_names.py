@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from sing_monitor.app.charts.common import PALETTE
+from sing_monitor.app.wording.rescored import MARK, is_rescored, origin
 from sing_monitor.app.wording.text import one_line, short
 
 # Characters of an id that tell runs of one name apart.
@@ -22,7 +23,8 @@ def one_row_a_run(listing: pd.DataFrame, monitor: str | None) -> pd.DataFrame:
         monitor: the chosen name, "" for the unnamed monitor; None: no choice.
 
     Returns:
-        The rows with a column ``label``.
+        The rows with the columns ``label`` and ``origin``, which tells of a rescored run where its
+        numbers come from.
     """
     name = listing["name"].map(lambda value: value or "")
     # False sorts before True: the chosen one, then the unnamed one, then by name.
@@ -30,15 +32,24 @@ def one_row_a_run(listing: pd.DataFrame, monitor: str | None) -> pd.DataFrame:
     best = order.sort_values(["other", "named", "name"], kind="stable").index
     first = listing.loc[best, "run_id"].drop_duplicates().index
     rows = listing.loc[listing.index.isin(first)].reset_index(drop=True)
-    return rows.assign(label=labels(rows))
+    names = labels(rows)
+    by_id = dict(zip(rows["run_id"], names, strict=True))
+    origins = [origin(row, by_id) for row in rows.to_dict("records")]
+    return rows.assign(label=names, origin=pd.Series(origins, rows.index, dtype=object))
 
 
 def labels(listing: pd.DataFrame) -> list[str]:
-    """A short name for every run; runs of one name are told apart by a part of their ids."""
+    """A short name for every run; runs of one name are told apart by a part of their ids.
+
+    Rescored runs have a mark before it.
+    """
     ids = [str(run_id) for run_id in listing["run_id"]]
+    marks = [f"{MARK} " if is_rescored(row) else "" for row in listing.to_dict("records")]
     names = [
-        short(name) if isinstance(name, str) and one_line(name) else f"run {run_id[:8]}"
-        for name, run_id in zip(listing["run_name"], ids, strict=True)
+        mark + short(name)
+        if isinstance(name, str) and one_line(name)
+        else f"{mark}run {run_id[:8]}"
+        for mark, name, run_id in zip(marks, listing["run_name"], ids, strict=True)
     ]
     alike: dict[str, list[str]] = {}
     for name, run_id in zip(names, ids, strict=True):

@@ -52,6 +52,11 @@ class Run:
         return bool(self.row["status"] == RUNNING)
 
     @property
+    def origin(self) -> str:
+        """Where the numbers of a rescored run come from; empty for a run of its own."""
+        return str(self.row["origin"])
+
+    @property
     def has_space(self) -> bool:
         """Whether it was watched with a semantic space, without which there are no scores."""
         return self.tag("reference") != NO_REFERENCE
@@ -68,7 +73,7 @@ class Selection:
 
     Args:
         uri: the tracking URI.
-        listing: one row for each run of the store, newest first; `list_runs` with ``label``.
+        listing: one row for each run of the store, newest first, from `one_row_a_run`.
         runs: the picked ones, in the order they were picked.
         unknown: ids of the address that the store does not hold.
         left_out: how many runs were asked for beyond `MAX_RUNS`.

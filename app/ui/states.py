@@ -11,6 +11,7 @@ import streamlit as st
 
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.settings import DEFAULT_URI
+from sing_monitor.app.wording.rescored import ABOUT
 from sing_monitor.app.wording.text import code, count, listed, plain, short
 from sing_monitor.tracking import (
     ArtifactNotFoundError,
@@ -103,6 +104,12 @@ def different_yardsticks(unlike: Sequence[tuple[str, list[str]]]) -> None:
         "head and of neural collapse do. To compare scores, pick runs that share all of these.",
         icon=":material/straighten:",
     )
+
+
+def rescored(runs: Sequence[Run]) -> None:
+    """Runs that hold the snapshot of another one."""
+    said = listed([f"{plain(run.label)} is {plain(run.origin)}" for run in runs])
+    st.caption(f"{said}.", help=ABOUT)
 
 
 def different_degrees(unlike: Sequence[tuple[str, list[str]]]) -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from sing_monitor import analyses
 from sing_monitor.app.read import alerts
-from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording import metrics, rescored, support_marks
 from sing_monitor.app.wording.text import count, plain
 from sing_monitor.findings import MetricSpec
 
@@ -83,6 +83,8 @@ MARKS = f"""\
   images of the same classes. Of classes and concepts the spread over single images is shown, and
   called so: it is no interval.
 - A cross ({support_marks.MARK}): {support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}
+- An arrow ({rescored.MARK}) before a name: the run is **rescored**. `sing-monitor rescore` analyzed
+  the last validation of another run again, under another ridge.
 - A triangle ({alerts.SIGN}): an **alert** fired. A number in it: so many fired here.
 - A warning sign (\N{WARNING SIGN}) under a title: the curves do not compare. Runs differ in space,
   reference or invariance; or, for degrees, in ridge (by more than half a decade) or probe size (by

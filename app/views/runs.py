@@ -25,7 +25,7 @@ from sing_monitor.app.ui import page, selection, states
 from sing_monitor.app.ui.selection import Picks, Run, Selection
 from sing_monitor.app.ui.sidebar import offered_runs
 from sing_monitor.app.ui.widgets import mark_column
-from sing_monitor.app.wording import degrees, metrics, support_marks
+from sing_monitor.app.wording import degrees, metrics, rescored, support_marks
 from sing_monitor.app.wording.run_reading import reading
 from sing_monitor.app.wording.text import count, listed, plain
 from sing_monitor.tracking import NotFoundError, StoreError
@@ -195,6 +195,9 @@ def _columns(table: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
             "Alerts", width=112, help="Rules that fired, each once in a run"
         )
         if table["alerts"].any()
+        else None,
+        "origin": config.TextColumn("Origin", help=rescored.ABOUT)
+        if table["origin"].any()
         else None,
         "status": config.TextColumn("Status", width=75),
         "started": config.DatetimeColumn("Started", format="YYYY-MM-DD HH:mm", help="UTC"),

@@ -132,9 +132,21 @@ def value_text(key: str, value: float, sign: bool = False) -> str:
     return text + {"deg": "°", "s": " s"}.get(spec_of(key).unit, "")
 
 
+@cache
 def needs_space(key: str) -> bool:
-    """Whether the metric is measured in a semantic space; its values compare within one only."""
-    return spec_of(key).group.in_space
+    """Whether the metric is measured in a semantic space; its values compare within one only.
+
+    So is what another version logged in a group of such metrics.
+
+    Example::
+
+        >>> needs_space("attribute/ink_retention_seen"), needs_space("attribute/ink_probe_seen")
+        (True, False)
+    """
+    spec = spec_of(key)
+    if spec in analyses.CATALOGUE:
+        return spec.key in analyses.IN_SPACE
+    return any(each.startswith(f"{spec.group.name}/") for each in analyses.IN_SPACE)
 
 
 def baseline_of(key: str) -> str | None:

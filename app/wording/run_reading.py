@@ -92,9 +92,12 @@ def _verdict(attribute: float, kept: float) -> str:
             f"without it: of the zero-shot accuracy {value_text('sing/retention', kept)} remains"
         )
     if abs(attribute) < _BARELY:
-        return f"the class barely changes ({change})"
+        return f"on average the class barely changes ({change})"
     if attribute < 0:
-        return f"{size} of class meaning are lost with it: it was hidden from the head"
+        return (
+            f"{size} of class meaning are lost with it; whether the head sees the same elsewhere, "
+            "the run does not say"
+        )
     return f"without it, images are {size} nearer to their class"
 
 

@@ -41,6 +41,7 @@ from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts
+from sing_monitor.translate.precision import check_ridge
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 from sing_monitor.translate.reduced import reduced
 
@@ -48,6 +49,7 @@ __all__ = [
     "ANALYSES",
     "CATALOGUE",
     "GROUPS",
+    "IN_SPACE",
     "TABLES",
     "Analysis",
     "Need",
@@ -87,6 +89,11 @@ CATALOGUE: tuple[MetricSpec, ...] = (
 TABLES: Mapping[str, TableSpec] = {
     spec.name: spec for analysis in ANALYSES for spec in analysis.tables
 }
+# Keys of what is measured in a semantic space: runs without one lack it, and values of different
+# spaces do not compare.
+IN_SPACE: frozenset[str] = frozenset(
+    spec.key for analysis in ANALYSES if "embeddings" in analysis.needs for spec in analysis.metrics
+)
 GROUPS: Mapping[str, MetricGroup] = {spec.group.name: spec.group for spec in CATALOGUE}
 
 
@@ -115,15 +122,16 @@ def analyze(
         snapshot: of one validation.
         texts: as for :class:`~sing_monitor.observation.Observation`; None: the analyses that need
             a semantic space are left out.
-        ridge: as for the observation.
+        ridge: as for the observation; 1e-6 to 1e3.
         previous_head: as for the observation.
         seed: as for the observation.
         n_images: as for the observation.
 
     Raises:
-        ValueError: as the observation does; and if an analysis returns a table that is not as its
-            spec says.
+        ValueError: as the observation does; for another ridge; and if an analysis returns a table
+            that is not as its spec says.
     """
+    check_ridge(ridge)
     observation = Observation(
         reduced(_in_range(snapshot)), texts, ridge, previous_head, seed, n_images
     )

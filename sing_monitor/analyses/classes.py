@@ -22,7 +22,14 @@ from sing_monitor.findings import ColumnSpec, Findings, MetricSpec, TableSpec
 from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import all_blocks
 from sing_monitor.scores.angles import PairScores
-from sing_monitor.scores.class_leaks import MIN_IMAGES, deviations, leaks, p_values, q_values
+from sing_monitor.scores.class_leaks import (
+    MIN_IMAGES,
+    deviations,
+    independent,
+    leaks,
+    p_values,
+    q_values,
+)
 from sing_monitor.scores.derived import relative_scores
 from sing_monitor.scores.moments import group_mean, group_moments
 from sing_monitor.scores.pairs import CENTERED, EQUIVALENTS, PAIRS, Pair
@@ -40,7 +47,7 @@ CLASS_METRICS: tuple[MetricSpec, ...] = (
         "test: Chung, Romano 2013; q: Benjamini, Hochberg 1995; rule ours",
         "Classes whose AS lies far below that of the others. Few classes give false ones in 3 to "
         "10 % of epochs, and several hidden classes mask each other: trust hidden_classes "
-        "instead. NaN with fewer than three classes of 8 images.",
+        "instead. NaN with fewer than three classes of 8 images, or groups.",
         group=SING,
     ),
     MetricSpec(
@@ -48,7 +55,7 @@ CLASS_METRICS: tuple[MetricSpec, ...] = (
         "Lowest class's deviation",
         "1",
         "none",
-        "min over classes of 8 images or more of (AS_c - median AS) / (1.4826 MAD AS), centered",
+        "min over classes of 8 images or groups of (AS_c - median AS) / (1.4826 MAD AS), centered",
         "Iglewicz, Hoaglin 1993",
         "How many standard deviations the lowest AS of a class lies below the others. Below -5: "
         "out of line. It depends on the other classes, and says little with fewer than ten.",
@@ -92,7 +99,9 @@ CLASSES = TableSpec(
         ColumnSpec("accuracy", "share", "Share of the images that are classified correctly."),
         *(column for pair in PAIRS for column in _score_columns(pair)),
         *columns_of(RELATIVE_METRICS),
-        ColumnSpec("attribute_p", "share", "p-value of the centered AS against all other images."),
+        ColumnSpec(
+            "attribute_p", "share", "p-value of the centered AS against all other images, by group."
+        ),
         ColumnSpec("attribute_q", "share", "The p-value adjusted for the number of classes."),
         ColumnSpec(
             "attribute_deviation",
@@ -142,7 +151,8 @@ def _table(observation: Observation) -> DataFrame:
         {pair: found[name] for pair, found in scores.items()}
         for name in ("attribute_score", "image_score")
     )
-    p = p_values(observation.scores[CENTERED].attribute, labels, count)
+    p = p_values(observation.scores[CENTERED].attribute, labels, count, snapshot.groups)
+    is_known = independent(labels, count, snapshot.groups) >= MIN_IMAGES
     cosine, r2 = _translated(observation, count)
     support = observation.once(analyze_support).tables["class_support"]
     reread, hidden = observation.once(rereadings)["sing/"], observation.once(hidden_classes)
@@ -157,7 +167,7 @@ def _table(observation: Observation) -> DataFrame:
         **relative_scores(attribute, image),
         "attribute_p": p,
         "attribute_q": q_values(p),
-        "attribute_deviation": deviations(attribute[CENTERED].where(n >= MIN_IMAGES, torch.nan)),
+        "attribute_deviation": deviations(attribute[CENTERED].where(is_known, torch.nan)),
         "translator_cosine": cosine,
         "translator_r2": r2,
         # With these a reader of all epochs needs no second table of each.

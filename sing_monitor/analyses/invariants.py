@@ -16,7 +16,7 @@ from sing_monitor.scores.derived import ratio, relative_scores
 from sing_monitor.scores.moments import average, spread
 from sing_monitor.scores.pairs import CENTERED, PAIRS, RANDOM, Pair
 
-SING = MetricGroup("sing", "Scores", in_space=True)
+SING = MetricGroup("sing", "Scores")
 
 # A score says little where the equivalents are no plausible image embeddings.
 OUTSIDE = "support/outside"

@@ -28,7 +28,7 @@ _DIRECTIONS = {
     "principal": ("in the row space", "What the head notices most."),
 }
 
-PERTURB = MetricGroup("perturb", "Perturbations", in_space=True)
+PERTURB = MetricGroup("perturb", "Perturbations")
 
 PERTURBATION_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(

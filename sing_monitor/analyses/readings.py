@@ -10,7 +10,7 @@ from sing_monitor.scores.derived import retention
 from sing_monitor.scores.moments import average
 from sing_monitor.scores.pairs import CENTERED
 
-ATTRIBUTE = MetricGroup("attribute", "Attributes", in_space=True)
+ATTRIBUTE = MetricGroup("attribute", "Attributes")
 
 READING_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
@@ -27,10 +27,11 @@ READING_METRICS: tuple[MetricSpec, ...] = (
         CENTERED.named("sing/zero_shot"),
         "Zero-shot class, after removal",
         "share",
-        "higher",
+        "none",
         "share of images with argmax_c cos(T f~, t_c) = label, f~ = f - P_n (f - mu)",
         "ours",
-        "The same after the centered null-space part is removed.",
+        "The same after the centered null-space part is removed. No direction is good: it also "
+        "falls where both parts say the same; zero_shot_seen refits.",
         group=SING,
         support=CENTERED.named(OUTSIDE),
     ),
@@ -38,7 +39,7 @@ READING_METRICS: tuple[MetricSpec, ...] = (
         "sing/retention",
         "Retention of the class",
         "ratio",
-        "higher",
+        "none",
         "(zero_shot_centered - 1/C) / (zero_shot - 1/C)",
         "ours",
         "How much of the class survives the removal, chance apart, read without refitting: by a "
@@ -76,9 +77,9 @@ READING_METRICS: tuple[MetricSpec, ...] = (
         "none",
         "(zero_shot_centered - 1/K) / (zero_shot - 1/K)",
         "ours",
-        "How much of an attribute survives the removal, chance apart, read without refitting; "
-        "retention_seen refits. Near 0 for something the class does not depend on is good; near "
-        "1 hints at a shortcut.",
+        "How much of an attribute survives the removal, chance apart, read without refitting: low "
+        "also where the attribute stands in both parts, and the head sees it all the same. "
+        "retention_seen tells the two apart.",
         group=ATTRIBUTE,
         support=CENTERED.named(OUTSIDE),
     ),
@@ -89,8 +90,8 @@ READING_METRICS: tuple[MetricSpec, ...] = (
         "none",
         "mean of angle(T f, t_v) - angle(T f~, t_v), v the true value, f~ = f - P_n (f - mu)",
         "SING eqs. 6-7, pair ours",
-        "How much nearer to its true value the meaning comes. Strongly negative: the head "
-        "ignores the attribute.",
+        "How much nearer to its true value the meaning comes. Negative: what the head cannot see "
+        "says the attribute, which may stand in what it sees as well.",
         group=ATTRIBUTE,
         support=CENTERED.named(OUTSIDE),
     ),

@@ -26,7 +26,7 @@ IMAGES_PER_PAIR = 8
 _SOURCE = "SING eqs. 10-13 and table 1, pairs ours"
 _STEP = "f~ = f + eps d, d = P_n g / |P_n g|, g = grad_f cos(T f, t), eps such that IS = 40 deg"
 
-STEER = MetricGroup("steer", "Steering", in_space=True)
+STEER = MetricGroup("steer", "Steering")
 
 STEERING_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(

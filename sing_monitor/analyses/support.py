@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _WHITENING = "Betser, Levi, Gilboa 2025; truncation and percentile ours"
 _CONFORMITY = "Levi, Gilboa 2025"
-SUPPORT = MetricGroup("support", "Support", in_space=True)
+SUPPORT = MetricGroup("support", "Support")
 
 _REAL, _TRANSLATED = "_real", "_translated"
 # By suffix of the metrics: label, vector and subject.

@@ -7,12 +7,13 @@ import math
 from sing_monitor.analyses.analysis import Analysis
 from sing_monitor.findings import Findings, MetricGroup, MetricSpec
 from sing_monitor.observation import Observation
+from sing_monitor.translate.cross_fit import CrossFit
 
 SATURATION = "translator/saturation"
 # Below it degrees still grow with the number of images.
 SATURATED = 0.9
 
-TRANSLATOR = MetricGroup("translator", "Translator", in_space=True)
+TRANSLATOR = MetricGroup("translator", "Translator")
 
 TRANSLATOR_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
@@ -72,10 +73,11 @@ TRANSLATOR_METRICS: tuple[MetricSpec, ...] = (
         "Saturation of the translation",
         "ratio",
         "higher",
-        "R2 of translators fitted on half of their images, over r2",
+        "R2 of translators fitted on half of their images, at least 0, over r2",
         "ours",
         "1: more images would not improve the translation. Below 0.9 degrees, and what the "
-        "invisible part tells, still grow with the probe: compare runs of the same size.",
+        "invisible part tells, still grow with the probe: compare runs of the same size. NaN where "
+        "r2 is not above 0 by two standard errors: nothing is translated that could grow.",
         group=TRANSLATOR,
     ),
 )
@@ -96,9 +98,17 @@ def analyze_translator(observation: Observation) -> Findings:
             "translator/r2_seen": r2 if observation.geometry.null_dim == 0 else fit.r2_seen,
             "translator/r2_null": fit.r2_null,
             "translator/ridge": fit.ridge,
-            SATURATION: 1 - fit.lost_by_half / r2 if r2 > 0 else math.nan,
+            SATURATION: _saturation(r2, fit),
         }
     )
+
+
+def _saturation(r2: float, fit: CrossFit) -> float:
+    """Share of R2 that half of the images explain; NaN where R2 is within its error of 0."""
+    is_explained = fit.curve is not None and r2 > 2 * fit.curve.error
+    if not is_explained or math.isnan(fit.lost_by_half):
+        return math.nan
+    return max(r2 - fit.lost_by_half, 0.0) / r2
 
 
 ANALYSIS = Analysis(

@@ -83,9 +83,17 @@ def _kind(hint: Any) -> tuple[Callable[[str], Any], str, tuple[str, ...] | None]
     if kinds == {str, NoneType}:
         return str, "NAME", None
     if float in kinds and kinds <= {float, Literal["auto"]}:
-        return _number_or_auto, "X", None
+        return number_or_auto, "X", None
     return None
 
 
-def _number_or_auto(text: str) -> float | str:
-    return text if text == "auto" else float(text)
+def number_or_auto(text: str) -> float | str:
+    """What a word means to an option that takes ``auto`` or a number.
+
+    Raises:
+        ArgumentTypeError: if it is neither.
+    """
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"is {text!r}; expected auto or a number") from None

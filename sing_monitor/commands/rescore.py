@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sing_monitor.commands.analysis_options import number_or_auto
 from sing_monitor.commands.options import (
     add_command,
     add_tracking_uri,
@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--ridge",
         required=True,
-        type=_ridge,
+        type=number_or_auto,
         metavar="R",
         help="of the translators, relative to the mean variance of the features; auto: one for all",
     )
@@ -91,7 +91,9 @@ def _rescore(arguments: argparse.Namespace) -> None:
     from sing_monitor.offline.rescore import rescore, rescored_before, store_rescored
     from sing_monitor.offline.snapshot_source import chosen_runs, read_source
     from sing_monitor.tracking import open_store
+    from sing_monitor.translate.precision import check_ridge
 
+    check_ridge(arguments.ridge)
     store = open_store(tracking_uri(arguments))
     known = store.runs()
     sources = [
@@ -148,16 +150,6 @@ def _say_what_differs(sources: Sequence[Source]) -> None:
             f"The runs differ in {tag} ({', '.join(values)}): their scores do not compare under "
             "any ridge.\n"
         )
-
-
-def _ridge(text: str) -> float | str:
-    try:
-        value = float("nan") if text == "auto" else float(text)
-    except ValueError:
-        value = -1.0
-    if text != "auto" and not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"is {text!r}; expected auto or a number above 0")
-    return text if text == "auto" else value
 
 
 def _images(text: str) -> int:

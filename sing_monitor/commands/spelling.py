@@ -77,7 +77,11 @@ def _texts(value: Any) -> list[str]:
 
 
 def _value(node: ast.expr) -> Any:
-    """A literal, or a quotient of two, as statistics of 8-bit pixels are written."""
+    """A literal, nan or inf, or a quotient of two, as statistics of 8-bit pixels are written."""
+    if isinstance(node, ast.Name):
+        return float(node.id)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_value(node.operand)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         return _value(node.left) / _value(node.right)
     if isinstance(node, (ast.Tuple, ast.List)):

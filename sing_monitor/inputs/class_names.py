@@ -63,6 +63,7 @@ def find_class_names(
     datamodule: object = None,
     dataset: object = None,
     model: nn.Module | None = None,
+    are_texts: bool = True,
 ) -> ClassNames:
     """Find the names of the classes.
 
@@ -79,6 +80,8 @@ def find_class_names(
         datamodule: the trainer's datamodule, or None.
         dataset: the validation data set, wrapped or not, or None.
         model: the LightningModule or any module, or None.
+        are_texts: whether scores compare images with the names; if not, they need not be words,
+            and there is no warning.
 
     Raises:
         SetupError: if the names are not C strings, if wrapped data sets disagree, or if a
@@ -105,7 +108,8 @@ def find_class_names(
             f" with {num_classes} names in the order of the labels, or give the head {len(names)} "
             "outputs.",
         )
-    _warn_if_not_words(names, source)
+    if are_texts:
+        _warn_if_not_words(names, source)
     return ClassNames(names, source)
 
 

@@ -127,7 +127,12 @@ def resolve_inputs(
         pixels = _pixels_of(batch, pixel_stats, dataset=dataset, loader=loader, model=model)
     if space.dim or class_names is not None:
         classes = find_class_names(
-            class_names, head.num_classes, datamodule=datamodule, dataset=dataset, model=model
+            class_names,
+            head.num_classes,
+            datamodule=datamodule,
+            dataset=dataset,
+            model=model,
+            are_texts=space.dim > 0,
         )
     else:
         # Without texts, names serve for reading alone, and only the user's own are taken.

@@ -21,6 +21,7 @@ from sing_monitor.inputs.prompts import Prompts
 from sing_monitor.monitor.alerting import usable_alerts
 from sing_monitor.space.cache import default_cache_dir
 from sing_monitor.space.semantic_space import DEFAULT_SPACE, SemanticSpace
+from sing_monitor.translate.precision import check_ridge
 
 
 def option(default: Any, text: str) -> Any:
@@ -125,7 +126,7 @@ class AnalysisOptions:
         _check_groups(self.groups)
         _check_count("probe_size", self.probe_size, 2)
         _check_count("n_images", self.n_images, 0)
-        _check_ridge(self.ridge)
+        check_ridge(self.ridge)
         _check_choice("invariance", self.invariance, get_args(Invariance))
 
     @cached_property
@@ -328,17 +329,6 @@ def _check_groups(groups: Any) -> None:
             ", or None. Groups themselves go into the batch: ",
             Option("batch_adapter", "lambda batch: Batch(images=..., labels=..., group=...)"),
             ".",
-        )
-
-
-def _check_ridge(ridge: Any) -> None:
-    """Refuse anything but "auto" and a positive number."""
-    is_number = isinstance(ridge, (int, float)) and not isinstance(ridge, bool)
-    if ridge != "auto" and not (is_number and 0 < ridge < float("inf")):
-        raise SetupError(
-            _given("ridge", ridge),
-            ": expected 'auto' or a positive number, such as 1e-3; it is relative to the mean "
-            "variance of the features.",
         )
 
 

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from sing_monitor.scores.pairs import CENTERED, RANDOM, Pair
 
+# From there on an R2 below 0 is more than the noise of held-out images.
+_OVERFITTED = -0.05
+
 # A score of the model, or those of its classes or of replicates.
 Number = TypeVar("Number", float, Tensor)
 
@@ -50,22 +53,33 @@ def relative_scores(
     }
 
 
-def commonality(whole: float, seen: float, null: float) -> dict[str, float]:
+def commonality(whole: float, seen: float, null: float, half: float = math.nan) -> dict[str, float]:
     """Split an R2 into what either part explains alone and what both explain (commonality).
 
     Newton and Spurrell 1967; Mood 1971. The three parts add up to the whole; held out, each may
-    be slightly negative.
+    be slightly negative. Where a fit predicts worse than the mean, or the whole worse than a part
+    of it or than with half of the images, by more than 0.05, the fits are overfitted: what they
+    explain is no share of the variance, and there is no split.
 
     Args:
         whole: R2 of a fit on the whole feature.
         seen: R2 of a fit on the part in the row space.
         null: R2 of a fit on the part in the null space.
+        half: R2 of a fit on the whole feature, of half of the images; NaN: unknown.
+
+    Returns:
+        The three parts; NaN where one of the three R2 is, and where there is no split.
 
     Example::
 
         >>> commonality(0.75, 0.5, 0.5)
         {'unique_seen': 0.25, 'unique_null': 0.25, 'shared': 0.25}
+        >>> commonality(0.5, -6.0, 0.4)
+        {'unique_seen': nan, 'unique_null': nan, 'shared': nan}
     """
+    gains = (whole - each for each in (seen, null, half))
+    if any(each < _OVERFITTED for each in (whole, seen, null, *gains)):
+        return dict.fromkeys(("unique_seen", "unique_null", "shared"), math.nan)
     return {
         "unique_seen": whole - null,
         "unique_null": whole - seen,

@@ -1,19 +1,42 @@
-"""Precision in which a ridge regression is solved."""
+"""Precision in which a ridge regression is solved, and the ridges for which it is enough."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.row_blocks import all_rows, deviations, energy, mean, working
+
+# Below, probes of features in single precision read noise (at 1e-8, with as many images as
+# features, they lose a quarter of their accuracy). Above, a translator gives every image nearly
+# the mean embedding: R2 is at most 0.04, and nearest texts are chance.
+LEAST_RIDGE, MOST_RIDGE = 1e-6, 1e3
 
 # Largest eigenvalue of X'X over lambda up to which single precision is enough: there it changes
 # mean scores by about 0.001 degrees at most, and at 1e6 by up to a tenth.
 _CONDITION = 1e4
 # Number of images from which that eigenvalue is estimated.
 _SAMPLE = 512
+
+
+def check_ridge(ridge: Any) -> None:
+    """Refuse anything but ``"auto"`` and a rho that gives right numbers, 1e-6 to 1e3.
+
+    Raises:
+        SetupError: for any other value.
+    """
+    is_number = isinstance(ridge, int | float) and not isinstance(ridge, bool)
+    if ridge == "auto" or (is_number and LEAST_RIDGE <= ridge <= MOST_RIDGE):
+        return
+    raise SetupError(
+        Option("ridge", repr(ridge)),
+        f": expected 'auto' or a number from {LEAST_RIDGE:g} to {MOST_RIDGE:g}. It is relative to "
+        "the mean variance of the features; 'auto' chooses the best one, which is mostly between "
+        "1e-4 and 1.",
+    )
 
 
 def solution_dtype(ridge: float | Literal["auto"], features: Tensor) -> torch.dtype:

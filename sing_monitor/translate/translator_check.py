@@ -13,6 +13,7 @@ from sing_monitor.scores.angles import image_score
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translate.cross_fit import cross_fit, mean_cosine
 from sing_monitor.translate.nonlinear import KINDS, NonlinearKind, TranslatorKind, build_nonlinear
+from sing_monitor.translate.precision import check_ridge
 from sing_monitor.translate.translator import in_float64
 
 if TYPE_CHECKING:
@@ -118,10 +119,12 @@ def compare_translators(
         linear translator is enough if the others are hardly better and give the same IS.
 
     Raises:
-        ValueError: if a fold of the probe holds no two images that differ, or a kind is unknown.
+        ValueError: if a fold of the probe holds no two images that differ, a kind is unknown, or
+            the ridge is none from 1e-6 to 1e3.
     """
     from pandas import DataFrame
 
+    check_ridge(ridge)
     features, embeddings = snapshot.features.double(), snapshot.known_embeddings.double()
     linear = cross_fit(features, embeddings, snapshot.folds, ridge).translators
     if linear is None:

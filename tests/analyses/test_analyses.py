@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from sing_monitor import analyses
 from sing_monitor.analyses import ANALYSES, CATALOGUE, GROUPS, TABLES, analyze, catalogue_of
 from sing_monitor.analyses.analysis import Analysis
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
+from sing_monitor.errors import SetupError
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec, expand
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.snapshot import Snapshot
@@ -53,12 +55,25 @@ def test_every_column_says_what_it_holds() -> None:
 def test_every_group_is_one_value() -> None:
     assert all(spec.group == GROUPS[spec.key.partition("/")[0]] for spec in CATALOGUE)
     assert list(GROUPS)[-1] == "monitor"
-    assert {name for name, group in GROUPS.items() if not group.in_space} == {
-        "head",
-        "collapse",
-        "probe",
-        "monitor",
+
+
+def test_what_a_run_without_a_space_logs_is_measured_in_none() -> None:
+    logged = {spec.key for spec in analyses.catalogue_of(has_embeddings=False)}
+    assert logged == {spec.key for spec in CATALOGUE} - analyses.IN_SPACE
+    assert {key.partition("/")[0] for key in logged} == {
+        *("head", "collapse", "probe", "attribute", "monitor")
     }
+    attributes = {key for key in logged if key.startswith("attribute/")}
+    assert attributes == {
+        f"attribute/{{attribute}}_probe_{part}" for part in ("hidden", "whole", "seen", "null")
+    }
+
+
+@pytest.mark.parametrize("ridge", [0.0, math.inf, 1e300, 1e-300])
+def test_a_ridge_that_gives_no_right_numbers_is_refused(ridge: float) -> None:
+    snapshot = make_snapshot()
+    with pytest.raises(SetupError, match="expected 'auto' or a number from 1e-06 to 1000"):
+        analyses.analyze(snapshot, make_texts(snapshot), ridge=ridge)
 
 
 @pytest.mark.parametrize("feature_dim", [12, 300])
@@ -168,7 +183,7 @@ ASKED = """
 import json
 from dataclasses import replace
 import sing_monitor
-from sing_monitor.analyses import CATALOGUE, GROUPS, TABLES, analyze, catalogue_of
+from sing_monitor.analyses import CATALOGUE, GROUPS, IN_SPACE, TABLES, analyze, catalogue_of
 from sing_monitor.findings import complete, markdown_table, markdown_tables
 from tests.helpers import make_snapshot, make_texts
 
@@ -181,7 +196,7 @@ print(json.dumps({
     "without space": complete(bare.scalars, catalogue_of(False), ["colour"])["toy/length"],
     "length": float(snapshot.features.norm(dim=1).mean()),
     "table": len(bare.tables["toy_images"]),
-    "readme": markdown_table(CATALOGUE) + markdown_tables(TABLES.values()),
+    "readme": markdown_table(CATALOGUE, IN_SPACE) + markdown_tables(TABLES.values()),
     "group": GROUPS["toy"].title,
 }))
 """

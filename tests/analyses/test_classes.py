@@ -90,6 +90,21 @@ def test_a_class_of_few_images_is_not_judged(seeing: Snapshot) -> None:
     assert findings.scalars["sing/leaking_classes"] == 0
 
 
+def test_copies_of_a_few_objects_are_no_evidence_against_a_class(seeing: Snapshot) -> None:
+    """Thirty images of six objects a class: as many witnesses as objects, too few to judge by."""
+    objects = torch.arange(360) // 60 * 12 + seeing.labels
+    blind = blind_to(seeing, 7)
+    assert analyzed(blind).scalars["sing/leaking_classes"] >= 1
+    findings = analyzed(replace(blind, groups=objects))
+    classes = findings.tables["classes"]
+    assert classes[["attribute_p", "attribute_q", "attribute_deviation"]].isna().all(axis=None)
+    assert math.isnan(findings.scalars["sing/leaking_classes"])
+    assert math.isnan(findings.scalars["sing/class_deviation"])
+    pairs = analyzed(replace(blind, groups=torch.arange(360) // 24 * 12 + seeing.labels))
+    assert pairs.tables["classes"]["attribute_deviation"].idxmin() == 7
+    assert pairs.scalars["sing/leaking_classes"] >= 1
+
+
 def test_two_classes_cannot_say_which_is_out_of_line() -> None:
     scalars = analyzed(make_snapshot(samples=200, classes=2)).scalars
     assert math.isnan(scalars["sing/leaking_classes"])

@@ -62,7 +62,8 @@ def filled(empty_store: Store, tmp_path_factory: pytest.TempPathFactory) -> tupl
     begin = iter(range(START, START + 10**9, 60 * MINUTE))
     nan = history(6, 0.4)
     nan[2] = dict.fromkeys(nan[2], math.nan)
-    nan[4] |= {"sing/retention": 1.8e308, "translator/r2": -1.8e308}
+    nan[4] |= dict.fromkeys(("sing/retention", "monitor/accuracy"), 1.8e308)
+    nan[4] |= {"translator/r2": -1.8e308}
     seeds = tuple(
         store.run(
             f"wide seed={seed}",

@@ -271,9 +271,7 @@ def test_what_cannot_be_rescored_is_refused_in_a_sentence(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--ridge", "0"], "is '0'; expected auto or a number above 0"),
-        (["--ridge", "nan"], "is 'nan'; expected auto or a number above 0"),
-        (["--ridge", "big"], "is 'big'; expected auto or a number above 0"),
+        (["--ridge", "big"], "is 'big'; expected auto or a number"),
         (["--ridge", "1", "--images", "1"], "is '1'; expected an integer of at least 2"),
         ([], "the following arguments are required: --ridge"),
     ],
@@ -285,6 +283,25 @@ def test_wrong_arguments_end_with_two_and_a_sentence(
         main(["rescore", "run", *arguments])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("ridge", "said"),
+    [
+        ("0", "--ridge 0: "),
+        ("-1", "--ridge -1: "),
+        ("nan", "--ridge nan: "),
+        ("-inf", "--ridge -inf: "),
+        ("1e300", "--ridge 1e+300: "),
+        ("1e-300", "--ridge 1e-300: "),
+    ],
+)
+def test_a_ridge_that_gives_no_right_numbers_is_refused_before_anything_is_read(
+    ridge: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = Place(f"sqlite:///{tmp_path}/no.db", tmp_path)
+    assert nowhere.rescore("run", f"--ridge={ridge}") == 1
+    assert f"{said}expected 'auto' or a number from 1e-06 to 1000." in capsys.readouterr().err
 
 
 def test_a_store_that_is_not_there_is_said(

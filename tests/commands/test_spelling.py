@@ -52,6 +52,12 @@ SETUPS: dict[str, tuple[dict[str, Any], list[str], str, tuple[str, str, str]]] =
         "blobs",
         ("SINGCallback(probe_size=1): expected", "probe_size=1: expected", "--probe-size 1: expec"),
     ),
+    "too large a ridge": (
+        {"ridge": 1e300},
+        ["--ridge", "1e300"],
+        "blobs",
+        ("SINGCallback(ridge=1e+300): expected", "ridge=1e+300: expected", "--ridge 1e+300: expec"),
+    ),
     "no template": (
         {"prompt": "a cat"},
         ["--prompt", "a cat"],

@@ -34,7 +34,7 @@ def snapshot() -> Snapshot:
 
 
 def fit(snapshot: Snapshot) -> CrossFit:
-    return cross_fit(snapshot.features, snapshot.embeddings, snapshot.folds, 1e-9)
+    return cross_fit(snapshot.features, snapshot.embeddings, snapshot.folds, 1e-6)
 
 
 def test_null_concepts_are_lost_and_logits_stay(snapshot: Snapshot) -> None:
@@ -79,7 +79,7 @@ def test_the_random_subspace_is_that_of_the_run_s_tables(snapshot: Snapshot, has
     snapshot = replace(snapshot, texts=texts)
     if not has_ids:
         snapshot = replace(snapshot, image_ids=None)
-    table = analyze(snapshot, texts, ridge=1e-9).tables["images"]
+    table = analyze(snapshot, texts, ridge=1e-6).tables["images"]
     for row in (0, 17):
         found = explain_stored_image(snapshot, fit(snapshot), table["image"][row])
         assert found.random is not None

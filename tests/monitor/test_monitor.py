@@ -6,6 +6,7 @@ import math
 import random
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,17 @@ def test_without_a_space_only_its_metrics_are_missing() -> None:
     # A probe without embeddings is the same probe, whatever the order of its images.
     for key in without.keys() - set(APART) - {"head/null_energy_random"}:
         assert without[key] == pytest.approx(with_space[key], rel=1e-9, nan_ok=True), key
+
+
+@pytest.mark.parametrize("names", [["7", "8", "9", "10"], ["x"] * 4])
+def test_without_a_space_class_names_need_not_be_words(names: list[str]) -> None:
+    with warnings.catch_warnings(record=True) as without:
+        warnings.simplefilter("always")
+        monitor = Monitor(options(space=None, class_names=names))
+        monitor.measure(network(), images(), epoch=0, step=0)
+    assert not [each for each in without if "names" in str(each.message)]
+    with pytest.warns(UserWarning, match="look like ids|share a name"):
+        Monitor(options(class_names=names)).measure(network(), images(), epoch=0, step=0)
 
 
 def test_without_a_space_pixels_may_be_of_any_scale() -> None:

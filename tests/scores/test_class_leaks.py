@@ -6,7 +6,7 @@ import torch
 from scipy.stats import false_discovery_control, permutation_test, ttest_ind
 from torch import Tensor
 
-from sing_monitor.scores.class_leaks import deviations, leaks, p_values, q_values
+from sing_monitor.scores.class_leaks import deviations, independent, leaks, p_values, q_values
 from tests.helpers import generator, normal
 
 NAN = torch.nan
@@ -68,6 +68,50 @@ def test_scores_that_do_not_vary_have_no_test(values: Tensor) -> None:
     p = p_values(values, torch.arange(len(values)) % 2, 2)
     assert p.isnan().all()
     assert q_values(p).isnan().all()
+
+
+def shared(labels: Tensor, *, of_class: bool, seed: int) -> tuple[Tensor, Tensor]:
+    """Scores that a group shares, and groups of 5 images: of one class, or of several."""
+    groups = torch.arange(len(labels)) // 5
+    if not of_class:
+        groups = groups[torch.randperm(len(labels), generator=generator(99))]
+    each = normal(int(groups.max()) + 1, seed=seed)[groups]
+    return each + 0.2 * normal(len(labels), seed=seed + 1), groups
+
+
+@pytest.mark.parametrize("of_class", [True, False])
+def test_images_of_a_group_count_once(of_class: bool) -> None:
+    labels = classes_of(75, 4)
+    found, alone = [], []
+    for seed in range(400):
+        values, groups = shared(labels, of_class=of_class, seed=1000 + 2 * seed)
+        found.append(bool(p_values(values, labels, 4, groups)[0] < 0.05))
+        alone.append(bool(p_values(values, labels, 4)[0] < 0.05))
+    # A share of 400 at 0.05 has a standard error of 0.011; of groups on both sides it is less.
+    assert (0.01 if of_class else 0.0) <= np.mean(found) < 0.08
+    if of_class:
+        assert np.mean(alone) > 0.3
+
+
+def test_the_sides_are_the_means_of_groups() -> None:
+    labels = classes_of(75, 4)
+    values, groups = shared(labels, of_class=False, seed=5)
+    sides = [
+        [values[side & (groups == group)].mean() for group in groups[side].unique()]
+        for side in (labels == 2, labels != 2)
+    ]
+    expected = ttest_ind(*sides, equal_var=False).pvalue
+    assert float(p_values(values, labels, 4, groups)[2]) == pytest.approx(expected, rel=1e-9)
+    own = torch.randperm(300, generator=generator(1)) * 7
+    torch.testing.assert_close(p_values(values, labels, 4, own), p_values(values, labels, 4))
+
+
+def test_a_class_of_few_groups_has_no_test() -> None:
+    labels = classes_of(40, 3)
+    groups = torch.where(labels == 1, torch.arange(120) % 7, 1000 + torch.arange(120))
+    assert p_values(normal(120, seed=3), labels, 3, groups).isnan().tolist() == [False, True, False]
+    assert independent(labels, 3, groups).tolist() == [40, 7, 40]
+    assert independent(labels, 4).tolist() == [40, 40, 40, 0]
 
 
 def test_q_adjusts_for_the_tests_that_were_made_and_no_others() -> None:

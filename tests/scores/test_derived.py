@@ -88,3 +88,27 @@ def test_the_parts_of_an_r2_add_up_to_it() -> None:
     # Two parts that say different things share nothing; held out, a little less than that.
     assert commonality(0.8, 0.5, 0.3)["shared"] == pytest.approx(0)
     assert all(math.isnan(each) for each in commonality(math.nan, 0.5, 0.3).values())
+
+
+@pytest.mark.parametrize(
+    ("fits", "is_split"),
+    [
+        ((0.50, 0.40, -0.04), True),
+        ((0.50, -6.0, 0.45), False),
+        ((0.50, 0.40, -0.06), False),
+        # A whole that reads worse than a part of it is overfitted.
+        ((0.50, 0.40, 0.54), True),
+        ((0.50, 0.40, 0.56), False),
+        ((-7.0, 0.05, -4.0), False),
+        ((-0.01, -0.02, -0.01), True),
+    ],
+)
+def test_fits_that_explain_less_than_nothing_are_not_split(
+    fits: tuple[float, float, float], is_split: bool
+) -> None:
+    parts = commonality(*fits)
+    assert [math.isfinite(each) for each in parts.values()] == 3 * [is_split]
+    if is_split:
+        assert sum(parts.values()) == pytest.approx(fits[0])
+        assert commonality(*fits, half=fits[0] + 0.04) == parts
+        assert math.isnan(commonality(*fits, half=fits[0] + 0.06)["shared"])

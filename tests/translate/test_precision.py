@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
+from sing_monitor.analyses import analyze
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.scores.angles import angle
 from sing_monitor.translate.cross_fit import cross_fit
 from sing_monitor.translate.dual_ridge import DualStatistics
-from sing_monitor.translate.precision import solution_dtype
+from sing_monitor.translate.precision import LEAST_RIDGE, MOST_RIDGE, solution_dtype
 from sing_monitor.translate.ridge import RidgeStatistics
 from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
-from tests.helpers import normal
+from tests.helpers import make_snapshot, make_texts, normal
 
 # Images, features, mean and noise: fewer images a fold than features in either form, and more.
 SHAPES = [
@@ -74,3 +78,16 @@ def test_a_ridge_that_was_chosen_gives_the_same_numbers_when_it_is_given() -> No
     assert solution_dtype(chosen.ridge, x) == torch.float32
     for first, second in zip(chosen.translators, given.translators, strict=True):
         assert torch.equal(first.weight, second.weight)
+
+
+@pytest.mark.parametrize("ridge", [LEAST_RIDGE, MOST_RIDGE])
+@pytest.mark.parametrize("samples", [20, 40, 80])
+def test_single_precision_reads_as_double_does_at_both_ends_of_the_allowed_ridges(
+    ridge: float, samples: int
+) -> None:
+    wide = make_snapshot(samples=samples, feature_dim=40)
+    narrow = replace(wide, features=wide.features.float())
+    found = [analyze(each, make_texts(wide), ridge=ridge).scalars for each in (wide, narrow)]
+    for key in ("sing/zero_shot_seen", "probe/class_whole", "probe/class_seen", "probe/class_null"):
+        assert math.isfinite(found[0][key])
+        assert found[1][key] == pytest.approx(found[0][key], abs=1e-9), key

@@ -8,8 +8,13 @@ from sing_monitor.findings import Findings, MetricGroup, MetricSpec
 from sing_monitor.observation import Observation
 from sing_monitor.scores.derived import commonality
 
-MEANING = MetricGroup("meaning", "Meaning", in_space=True)
+MEANING = MetricGroup("meaning", "Meaning")
 _SOURCE = "Newton, Spurrell 1967; Mood 1971"
+_UNSPLIT = (
+    "NaN where r2, r2_seen or r2_null is below -0.05, or r2 by more than 0.05 below one of the "
+    "others or below that with half of the images: there are too few images for the ridge, and "
+    "what is explained is no share."
+)
 
 MEANING_METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
@@ -20,7 +25,7 @@ MEANING_METRICS: tuple[MetricSpec, ...] = (
         "r2 - r2_null",
         _SOURCE,
         "Share of the embeddings' variance that only what the head sees explains. Held out, so it "
-        "may fall slightly below 0.",
+        f"may fall slightly below 0. {_UNSPLIT}",
         group=MEANING,
         short="Seen alone",
     ),
@@ -32,7 +37,7 @@ MEANING_METRICS: tuple[MetricSpec, ...] = (
         "r2_seen + r2_null - r2",
         _SOURCE,
         "Share of the embeddings' variance that either part explains without the other: it stands "
-        "in the feature twice.",
+        f"in the feature twice. {_UNSPLIT}",
         group=MEANING,
         short="Both",
     ),
@@ -44,7 +49,7 @@ MEANING_METRICS: tuple[MetricSpec, ...] = (
         "r2 - r2_seen",
         _SOURCE,
         "Share of the embeddings' variance that only the invisible part explains: what the "
-        "feature means and the head cannot use.",
+        f"feature means and the head cannot use. {_UNSPLIT}",
         group=MEANING,
         short="Null alone",
     ),
@@ -58,7 +63,8 @@ def analyze_meaning(observation: Observation) -> Findings:
         Scalars ``meaning/*``; with ``1 - translator/r2`` they add up to 1.
     """
     r2 = observation.once(analyze_translator).scalars
-    parts = commonality(r2["translator/r2"], r2["translator/r2_seen"], r2["translator/r2_null"])
+    whole, seen, null = (r2[f"translator/r2{part}"] for part in ("", "_seen", "_null"))
+    parts = commonality(whole, seen, null, half=whole - observation.fit.lost_by_half)
     return Findings({f"meaning/{name}": value for name, value in parts.items()})
 
 

@@ -77,6 +77,13 @@ def test_a_model_without_scores_is_left_blank() -> None:
     assert rows(spec, spec["vconcat"][1]["hconcat"][0])["text"].tolist() == ["10.00", "-"]
 
 
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    one = model("a", 1, 20)
+    models = [ComparedModel("a", one.images, {**one.scalars, "sing/class_hidden": -0.001})]
+    spec = comparison(models).to_dict()
+    assert rows(spec, spec["vconcat"][1]["hconcat"][0])["text"].tolist() == ["0.00"]
+
+
 @pytest.mark.parametrize("labels", [[], ["a", "a"]])
 def test_models_need_distinct_labels(labels: list[str]) -> None:
     with pytest.raises(ValueError, match="distinct labels"):

@@ -33,7 +33,7 @@ def history() -> pd.DataFrame:
 def test_the_four_parts_add_up_to_the_whole_variance() -> None:
     parts = shares(history())
     assert parts["epoch"].tolist() == [0, 2]
-    assert parts.drop(columns=["epoch", "x"]).sum(axis=1).tolist() == pytest.approx([1, 1])
+    assert parts[[name for name, *_ in PARTS]].sum(axis=1).tolist() == pytest.approx([1, 1])
     assert parts.iloc[1][["seen", "both", "null", "neither"]].tolist() == pytest.approx(
         [0.02, 0.43, 0.24, 0.31]
     )
@@ -58,10 +58,17 @@ def test_parts_lie_on_each_other_and_one_below_zero_takes_no_room() -> None:
     ]
 
 
-def test_one_validation_is_a_bar() -> None:
-    drawn = stacked_parts(shares(history().tail(1)))
-    (bars,) = meaning_stack(drawn, "", "epoch", (0, 2)).to_dict()["layer"]
-    assert bars["mark"]["type"] == "bar"
+def test_no_area_is_drawn_across_a_validation_without_a_split() -> None:
+    seven = pd.concat([history()] * 3, ignore_index=True).head(7)
+    seven = seven.assign(epoch=range(7), x=[float(x) for x in range(7)])
+    # Split at 0, 2 and 3, 5 and 6; none at 1 and 4.
+    drawn = stacked_parts(shares(seven)).drop_duplicates("epoch").set_index("epoch")
+    assert drawn["span"].to_dict() == {0: 0, 2: 1, 3: 1, 5: 2, 6: 2}
+    assert drawn["alone"].to_dict() == {0: True, 2: False, 3: False, 5: False, 6: False}
+    area, bars = meaning_stack(stacked_parts(shares(seven)), "", "epoch", (0, 6)).to_dict()["layer"]
+    assert area["encoding"]["detail"]["field"] == "span"
+    assert [each["value"] for each in bars["encoding"]["opacity"]["condition"]] == [0.3, 0.75]
+    assert bars["encoding"]["opacity"]["value"] < 0.1
 
 
 def test_class_and_attributes_are_told_apart_by_dash_and_shape() -> None:

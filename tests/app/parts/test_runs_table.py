@@ -33,6 +33,7 @@ def listing(**columns: list[object]) -> pd.DataFrame:
         "name": [None] * n,
         "run_name": [f"run {i}" for i in range(n)],
         "label": [f"run {i}" for i in range(n)],
+        "origin": [""] * n,
         "experiment": ["digits"] * n,
         "experiment_id": ["7"] * n,
         "status": ["FINISHED"] * n,
@@ -62,17 +63,24 @@ def test_the_table_holds_last_best_and_curve() -> None:
                 "timestamp": pd.Timestamp("2026-01-01", tz="UTC"),
                 "sing/retention": [0.9, math.nan, 0.4],
                 "sing/image_score_centered": [1.0, math.nan, 3.0],
+                "monitor/accuracy": [0.8, math.nan, 0.7],
             }
         )
     )
     table = runs_table(rows, {"id0": history}, [SeriesStyle("id1", "run 1", PALETTE[0])])
     first, second = table.to_dict("records")
-    assert (first["sing/retention last"], first["sing/retention best"]) == (0.4, 0.9)
+    assert (first["sing/retention last"], first["monitor/accuracy best"]) == (0.4, 0.8)
+    assert not {"sing/retention best", "sing/image_score_centered best"} & first.keys()
     assert first["sing/image_score_centered curve"] == [1.0, 3.0]
     assert (first["epochs"], first["model"], first["color"]) == (3, "a b", "")
-    assert math.isnan(second["sing/retention best"])
+    assert math.isnan(second["monitor/accuracy best"])
     assert second["sing/image_score_centered curve"] == []
     assert second["color"].startswith("data:image/svg+xml;base64,")
+
+
+def test_the_table_says_where_rescored_runs_come_from() -> None:
+    said = "rescored from honest, ridge 0.01"
+    assert runs_table(listing(origin=["", said]), {}, [])["origin"].tolist() == ["", said]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +127,12 @@ def test_the_table_has_the_columns_that_its_runs_fill(
     runs: list[dict[str, object]], keys: tuple[str, ...]
 ) -> None:
     assert table_metrics(rows_of(*runs)) == keys
+
+
+def test_the_least_hidden_share_of_a_training_is_not_called_its_best() -> None:
+    columns = runs_table(rows_of(NEW, ALONE), {}, []).columns
+    best = {column.removesuffix(" best") for column in columns if column.endswith(" best")}
+    assert best == {REFIT[1], PROBES[1], ACCURACY, HEAD[2]}
 
 
 def test_the_interval_stands_beside_what_leads() -> None:

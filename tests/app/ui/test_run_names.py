@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
 import pandas as pd
@@ -55,6 +56,33 @@ def test_labels_differ() -> None:
 def test_labels_differ_where_ids_start_with_the_name() -> None:
     frame = listing(("digits-1f2e3d4c", None, "digits"), ("digits-5a6b7c8d", None, "digits"))
     assert labels(frame) == ["digits · 2e3d4c", "digits · 6b7c8d"]
+
+
+def test_rescored_runs_are_marked_and_name_the_run_they_come_from() -> None:
+    frame = listing(
+        ("aaaaaaa1", None, "honest, ridge 0.01"),
+        ("bbbbbbb2", None, "honest"),
+        ("ccccccc3", None, "honest"),
+        ("ddddddd4", None, None),
+    ).assign(
+        **{
+            "sing.rescored_from": ["bbbbbbb2", math.nan, math.nan, "gone5678"],
+            "translator/ridge": [0.01, 0.1, 0.1, math.nan],
+        }
+    )
+    rows = one_row_a_run(frame, None)
+    assert rows["label"].tolist() == [
+        "\N{CLOCKWISE OPEN CIRCLE ARROW} honest, ridge 0.01",
+        "honest · bbbbbb",
+        "honest · cccccc",
+        "\N{CLOCKWISE OPEN CIRCLE ARROW} run ddddddd4",
+    ]
+    assert rows["origin"].tolist() == [
+        "rescored from honest · bbbbbb, ridge 0.01",
+        "",
+        "",
+        "rescored from run gone5678",
+    ]
 
 
 RUNS = [f"r{i}" for i in range(30)]

@@ -93,7 +93,7 @@ def test_the_table_shows_runs_of_every_kind(open_page: Opened, runs: Runs) -> No
     assert table.loc["resumed", "sing/image_score_centered last"] == 77.0
     assert table.loc["one epoch", "epochs"] == 1
     # Infinity is stored as 1.8e308, and is no best value.
-    assert table.loc["nan", "sing/retention best"] < 100
+    assert table.loc["nan", "monitor/accuracy best"] < 100
 
 
 def walk(app: AppTest) -> Iterator[tuple[str, AppTest]]:

@@ -182,3 +182,21 @@ def test_degrees_that_still_grow_are_marked(open_page: Opened, store: Store, hon
     marked = {chart["title"]["text"]: "\u26a0" in str(chart["title"]) for chart in charts(app)}
     assert marked["IS, meaning moved, centered"]
     assert not marked[metrics.label(HIDDEN)]
+
+
+@pytest.fixture(scope="module")
+def again(store: Store, honest: str) -> str:
+    """A run that was rescored from the honest one."""
+    changed = refitted_history(1, **{"translator/ridge": 0.1})
+    return store.run("again", changed, experiment="refit", tags={"rescored_from": honest})
+
+
+@pytest.mark.parametrize("page", ["runs", "evolution", "classes", "tradeoff", "geometry"])
+def test_every_page_says_which_runs_are_rescored(
+    page: str, store: Store, honest: str, again: str, open_page: Opened
+) -> None:
+    app = open_page(page, store.uri, runs=[honest, again])
+    assert not app.exception
+    said = "\N{CLOCKWISE OPEN CIRCLE ARROW} again is rescored from honest, ridge 0.1."
+    assert texts(app).count(said) == 1
+    assert "rescored from" not in texts(open_page(page, store.uri, runs=honest))

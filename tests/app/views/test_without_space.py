@@ -108,6 +108,21 @@ def test_beside_runs_with_scores_both_have_columns(
     assert table.loc["healthy", "sing/retention last"] > 0
 
 
+def test_evolution_shows_what_probes_read_of_attributes(
+    open_page: Opened, store: Store, runs: Runs
+) -> None:
+    known = {f"attribute/ink_probe_{part}": 0.5 for part in ("hidden", "whole", "seen", "null")}
+    probed = {**known, "attribute/paper_probe_seen": math.nan, "probe/class_hidden": 0.1}
+    history = [{**of_head(epoch), **probed} for epoch in range(2)]
+    run = store.run("probed", history, experiment="heads", tags={**TAGS, "space": "unlike"})
+    app = open_page("evolution", store.uri, runs=[run])
+    shown = [title for title in titles(app) if "ink" in title]
+    assert shown == [metrics.label(key) for key in known if key.endswith(("hidden", "seen"))]
+    assert not [title for title in titles(app) if "paper" in title]
+    assert metrics.needs_space("attribute/ink_retention_seen")
+    assert not metrics.needs_space("attribute/ink_probe_seen")
+
+
 def test_evolution_begins_with_the_head(open_page: Opened, headless: str, runs: Runs) -> None:
     shown = titles(open_page("evolution", runs=[headless]))
     assert "Null energy, centered" in shown

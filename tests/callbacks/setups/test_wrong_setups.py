@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ from tests.helpers import tiny
         ({"dataloader_idx": -1}, "at least 0"),
         ({"n_images": -1}, "at least 0"),
         ({"invariance": "argmax"}, "'logits' or 'softmax'"),
-        ({"ridge": 0}, "positive number"),
-        ({"ridge": "best"}, "'auto' or a positive"),
+        ({"ridge": 0}, "a number from 1e-06 to 1000"),
+        ({"ridge": "best"}, "'auto' or a number"),
+        ({"ridge": math.nan}, r"ridge=nan\): expected 'auto' or a number"),
+        ({"ridge": 1e300}, r"ridge=1e\+300\): expected 'auto' or a number"),
         ({"probe": tiny.Blobs()}, r"DataLoader\(dataset"),
         ({"probe": tiny.loader(tiny.Blobs()), "dataloader_idx": 1}, "one of the two"),
         ({"name": "My head"}, "name='aux'"),
