@@ -86,6 +86,20 @@ def add_gram(upper: Tensor, block: Tensor) -> None:
         upper[band, start:] += block[:, band].T @ block[:, start:]
 
 
+def quadratic_form(symmetric: Tensor, vectors: Tensor) -> float:
+    """``tr(V S V')`` of S (m, m) and V (k, m), for little more than half the work of a product.
+
+    Of a symmetric matrix what lies above the diagonal tells what lies below.
+    """
+    total = 0.0
+    for start in range(0, len(symmetric), _COLUMNS):
+        band, rest = slice(start, start + _COLUMNS), slice(start + _COLUMNS, None)
+        among = vectors[:, band] @ symmetric[band, band]
+        products = torch.addmm(among, vectors[:, rest], symmetric[rest, band], alpha=2)
+        total += float(products.mul_(vectors[:, band]).sum(dtype=torch.float64))
+    return total
+
+
 def mirrored(upper: Tensor) -> Tensor:
     """A symmetric matrix from its upper triangle, in place."""
     for start in range(0, len(upper), _COLUMNS):

@@ -149,7 +149,8 @@ def _possible(has_embeddings: bool) -> list[Analysis]:
 def _in_range(snapshot: Snapshot) -> Snapshot:
     """The snapshot, in double precision where squares in single precision vanish or overflow."""
     features = snapshot.features
-    largest = float(features.abs().max()) if features.numel() else 0.0
+    # Without a copy of the features, which their absolute values would be.
+    largest = float(torch.stack(features.aminmax()).abs().max()) if features.numel() else 0.0
     is_usual = largest == 0 or _SMALL < largest < _LARGE or not math.isfinite(largest)
     if features.dtype == torch.float64 or is_usual:
         return snapshot

@@ -126,7 +126,8 @@ def analyze_collapse(observation: Observation) -> Findings:
     # The products of many more class means than features would take more memory than the features.
     products = gram(centered.T) if len(centered) <= centered.shape[1] else None
     energies = squared_norms(centered)
-    spread = _Span.of(centered, products).spread(snapshot.features, centered, center, labels)
+    span = _Span.of(centered, products, working(snapshot.features[:0]).dtype)
+    spread = span.spread(snapshot.features, centered, center, labels)
     seen_means = _group_means(snapshot.seen, labels, len(present))
     invisible, _ = split_energy(
         means, energies, seen_means, snapshot.geometry, snapshot.center, about=center
@@ -183,10 +184,14 @@ class _Span:
     products: Tensor
 
     @classmethod
-    def of(cls, centered: Tensor, products: Tensor | None) -> _Span:
-        """From M and, unless there are more classes than features, ``M M'``."""
+    def of(cls, centered: Tensor, products: Tensor | None, kind: torch.dtype) -> _Span:
+        """From M and, unless there are more classes than features, ``M M'``.
+
+        Well-conditioned products are worked out in the precision of the features.
+        """
         if products is not None and (inverse := _inverse(products)) is not None:
-            return cls(centered.T @ inverse, torch.eye(len(products)), products)
+            directions = centered.T.to(kind) @ inverse.to(kind)
+            return cls(directions, torch.eye(len(products)), products)
         scatter = gram(centered) if products is None else products
         eigenvalues, vectors = torch.linalg.eigh(scatter)
         keep = eigenvalues > eigenvalues[-1] * len(centered) * torch.finfo(eigenvalues.dtype).eps

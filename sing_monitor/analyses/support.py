@@ -189,7 +189,7 @@ def support_of(
         whitening = whitened_by_the_others(embeddings[_REAL], snapshot.folds, fold)
         if whitening is None:
             continue
-        own = snapshot.folds == fold
+        own = (snapshot.folds == fold).nonzero().flatten()
         dimensions.append(whitening.directions.shape[1])
         for name, values in _of_images(embeddings, distances, own, whitening):
             columns[name][own] = values
@@ -209,7 +209,7 @@ def _of_images(
     """Everything that is said of single images, of those that are meant, by name."""
     norms, angles = {}, {}
     for suffix, vectors in embeddings.items():
-        rows = vectors[own]
+        rows = vectors.index_select(0, own)
         norms[suffix] = whitening.norm(rows)
         cosines = text_cosines(rows, whitening.mean[None])[:, 0].double()
         angles[suffix] = to_degrees(cosines)

@@ -91,7 +91,8 @@ def whitened_by_the_others(embeddings: Tensor, folds: Tensor, fold: int) -> Whit
     if not bool((folds == fold).any()):
         return None
     try:
-        return Whitening.of(embeddings[folds != fold])
+        others = (folds != fold).nonzero().flatten()
+        return Whitening.of(embeddings.index_select(0, others))
     except ValueError:
         return None
 

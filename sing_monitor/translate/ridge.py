@@ -18,6 +18,7 @@ from sing_monitor.row_blocks import (
     energy,
     mean,
     mirrored,
+    quadratic_form,
     working,
 )
 from sing_monitor.space.fingerprints import mix64
@@ -284,9 +285,9 @@ class RidgeStatistics(Moments):
     def squared_error(self, translator: LinearTranslator) -> float:
         """Sum over the samples of ``|z - T(x)|^2``, computed from the moments."""
         weight = translator.weight.to(self.precision)
-        explained = torch.addmm(self.xz.T.to(weight), weight, self.xx.to(weight), beta=2, alpha=-1)
         away = self.mean_z - translator(self.mean_x)
-        within = self.zz - float((weight * explained).sum(dtype=torch.float64))
+        products = float((weight.T * self.xz.to(weight)).sum(dtype=torch.float64))
+        within = self.zz - 2 * products + quadratic_form(self.xx.to(weight), weight)
         return within + self.n * float(away @ away)
 
     @property

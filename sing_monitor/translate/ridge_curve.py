@@ -239,7 +239,11 @@ def _held_out_terms(
         away_x = (held_out.mean_x - fit.mean_x).to(basis)
         across = held_out.xz @ mix.to(basis)
         across = across.addr(away_x, away_z.to(basis), alpha=held_out.n)
-        images = held_out.xx @ basis
+        images = (
+            (held_out.xx @ basis.transpose(0, 1).flatten(start_dim=1))
+            .unflatten(1, basis.shape[::2])
+            .transpose(0, 1)
+        )
         images += held_out.n * away_x[:, None] * (away_x @ basis)[:, None]
         squares = basis.permute(2, 0, 1) @ images.permute(2, 1, 0)
         return squares.double(), torch.einsum("pkq,kq->qp", basis, across).double()[..., None]
