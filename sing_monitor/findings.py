@@ -45,6 +45,7 @@ class MetricSpec:
         baseline: key of the same quantity for a random subspace, or None.
         support: key of the share of images that are translated out of support, for scores that
             say little where it is large; or None.
+        spread: key of the standard deviation about 1 that random heads show, or None.
     """
 
     key: str
@@ -58,6 +59,7 @@ class MetricSpec:
     short: str = ""
     baseline: str | None = None
     support: str | None = None
+    spread: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from sing_monitor.app.wording.metrics import MISSING
 from sing_monitor.app.wording.support_marks import support_text
 
 _STEP = 26
+_OPTIONAL = ("thin_low", "thin_high", "band_low", "band_high")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
     Args:
         values: columns series, label, value, random, text, low, high, outside; random may be NaN,
             and so may low and high, the ends of the interval, and the share out of support. Perhaps
-            also thin_low and thin_high, the ends of a second, thinner whisker.
+            also thin_low and thin_high, the ends of a second, thinner whisker, and band_low and
+            band_high, between which random heads lie.
         around: what stands around them.
         series: the runs; the baseline's bar is pale with a dashed rim.
     """
@@ -61,7 +63,7 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
         axis=alt.Axis(tickCount=4, grid=False),
     )
     is_baseline = {each.key: each.is_baseline for each in series}
-    values = values.reindex(columns=list(dict.fromkeys([*values, "thin_low", "thin_high"])))
+    values = values.reindex(columns=list(dict.fromkeys([*values, *_OPTIONAL])))
     drawn = values.assign(
         is_baseline=values["series"].map(is_baseline),
         # The number stands behind the bar, its whisker and the tick.
@@ -70,6 +72,9 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
         .max(axis=1)
         .where(values["value"].notna()),
         interval=_in_words(values["low"], values["high"]),
+        heads=_in_words(values["band_low"], values["band_high"]),
+        # Nothing is drawn left of the axis.
+        band_low=values["band_low"].clip(lower=0),
         ridges=_in_words(values["thin_low"], values["thin_high"]),
         support=support_text(values["outside"]),
     )
@@ -80,6 +85,7 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
         alt.Tooltip("text:N", title=around.title),
         alt.Tooltip("random:Q", title="random subspace", format=".2f"),
         alt.Tooltip("interval:N", title="95 % interval"),
+        alt.Tooltip("heads:N", title="of 19 in 20 random heads"),
         alt.Tooltip("ridges:N", title="for ridges that translate as well"),
         alt.Tooltip("support:N", title="out of support"),
     ]
@@ -91,6 +97,13 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
         tooltip=tooltip,
     )
     tick = base.transform_filter("isValid(datum.random)").mark_tick(thickness=2, size=20, clip=True)
+    heads = base.transform_filter("isValid(datum.band_low)").mark_bar(height={"band": 1})
+    heads = heads.encode(
+        x=alt.X("band_low:Q", title=None),
+        x2=alt.X2("band_high:Q"),
+        color=alt.ColorValue(RANDOM_COLOR),
+        opacity=alt.value(0.3),
+    )
     sure = base.transform_filter("isValid(datum.low)").encode(
         x=alt.X("low:Q", title=None), x2=alt.X2("high:Q")
     )
@@ -104,6 +117,7 @@ def bars(values: pd.DataFrame, around: BarLabels, series: Sequence[SeriesStyle])
     return alt.LayerChart(
         data=drawn,
         layer=[
+            *([heads] if values["band_low"].notna().any() else []),
             bar,
             *_on_both_backgrounds(thin if values["thin_low"].notna().any() else None, 0.75),
             *_on_both_backgrounds(sure, 1.5),

@@ -19,7 +19,7 @@ from sing_monitor.app.charts.tradeoff import (
     ranges,
     sample,
 )
-from sing_monitor.app.wording import degrees, metrics
+from sing_monitor.app.wording import degrees, metrics, random_heads
 from sing_monitor.scores.pairs import CENTERED, RANDOM, Pair
 
 _PLANE_SIDE = 400
@@ -145,11 +145,13 @@ def _means(models: Sequence[ComparedModel], cloud: pd.DataFrame, pair: Pair) -> 
 def _heights(models: Sequence[ComparedModel], key: str) -> pd.DataFrame:
     """The bars of one number, and the same of a random subspace where there is one."""
     beside = {"random": metrics.baseline_of(key), "outside": metrics.support_of(key)}
+    spread = metrics.spread_of(key) or ""
     rows = []
     for model in models:
         value = model.scalars.get(key, np.nan)
         text = f"{value:z.2f}" if np.isfinite(value) else "-"
-        row = {"series": model.label, "label": model.label, "value": value, "text": text}
+        band = random_heads.beside(value, model.scalars.get(spread, np.nan), text)
+        row = {"series": model.label, "label": model.label, "value": value, **band}
         rows.append(
             row | {name: model.scalars.get(other or "", np.nan) for name, other in beside.items()}
         )
@@ -159,7 +161,9 @@ def _heights(models: Sequence[ComparedModel], key: str) -> pd.DataFrame:
 def _around(models: Sequence[ComparedModel], key: str) -> BarLabels:
     about = [metrics.DIRECTIONS[metrics.better(key)] or metrics.unit(key)]
     about += ["gray: random subspace"] if metrics.baseline_of(key) else []
-    longest = _heights(models, key)[["value", "random"]].max(axis=None)
+    heights = _heights(models, key)
+    about += [random_heads.BAND_RULE] if heights["band_low"].notna().any() else []
+    longest = heights[["value", "random", "band_high"]].max(axis=None)
     length = float(longest) if np.isfinite(longest) else 1.0
     caveat = degrees.caveat([model.scalars for model in models]) if degrees.move(key) else ""
     return BarLabels(metrics.short_label(key), " · ".join(about), length, caveat)

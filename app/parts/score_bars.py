@@ -16,7 +16,7 @@ from sing_monitor.app.ui import states
 from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
-from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording import metrics, random_heads
 
 # Runs of earlier versions have not the first.
 _REFIT = ("sing/class_hidden", "sing/retention_seen")
@@ -51,12 +51,15 @@ def draw_bars(
         values = _along_ridge(values, ridge[ridge["metric"] == key])
         spec = metrics.spec_of(key)
         about = [metrics.DIRECTIONS[spec.better], "gray: random subspace" if random else ""]
+        about += [random_heads.BAND_RULE if values["band_low"].notna().any() else ""]
         about += ["thin: other ridges" if values["thin_low"].notna().any() else ""]
         around = BarLabels(
             title=metrics.label(key),
             about=" · ".join(filter(None, [f"epoch {epoch}", *about])),
             longest=float(
-                np.nanmax([longest, *values[["high", "thin_high"]].to_numpy(float).flat])
+                np.nanmax(
+                    [longest, *values[["high", "thin_high", "band_high"]].to_numpy(float).flat]
+                )
             ),
             caveat=chosen.caveat(key),
         )
@@ -98,14 +101,16 @@ def _heights(
         columns = {
             "value": key,
             "random": metrics.baseline_of(key),
+            "spread": metrics.spread_of(key),
             "outside": metrics.support_of(key),
         }
         for name, column in columns.items():
             known = column is not None and column in history
             heights[name] = float(last[column].iloc[0]) if known and len(last) else np.nan
-            is_height = known and name != "outside"
+            is_height = known and name in ("value", "random")
             seen += history[column].dropna().tolist() if is_height else []
         text = metrics.value_text(key, heights["value"])
-        rows.append({"series": run.run_id, "label": run.label, **heights, "text": text})
+        band = random_heads.beside(heights["value"], heights.pop("spread"), text)
+        rows.append({"series": run.run_id, "label": run.label, **heights, **band})
     longest = max(seen, default=0.0)
     return pd.DataFrame(rows), longest if longest > 0 else None

@@ -22,7 +22,7 @@ from sing_monitor.app.read import alerts, curves
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
-from sing_monitor.app.wording import metrics, support_marks
+from sing_monitor.app.wording import metrics, random_heads, support_marks
 from sing_monitor.app.wording.text import count, plain
 
 # What tells the values of a table of curves apart.
@@ -65,7 +65,7 @@ def _panels(chosen: Selection, view: CurveView, long: pd.DataFrame, x_title: str
     has_random = view.with_random and not view.is_difference
     page.legend(
         series,
-        with_random=has_random and any(map(metrics.baseline_of, view.shown)),
+        with_random=has_random and any(map(_beside, view.shown)),
         with_crosses=bool(support_marks.is_marked(long["outside"]).any()),
     )
     alerted = alert_list.of_runs(chosen.runs)
@@ -82,8 +82,7 @@ def _panels(chosen: Selection, view: CurveView, long: pd.DataFrame, x_title: str
                     if values["value"].isna().all():
                         states.no_values(_label(key, view))
                         continue
-                    beside = metrics.baseline_of(key) if has_random else None
-                    random = long[long["metric"] == beside] if beside else None
+                    random = _random(long, key) if has_random else None
                     panel = _panel(chosen, view, key, x_title, domain)
                     if view.by_seeds:
                         _seeds(key, values, random, panel, series, groups)
@@ -93,6 +92,19 @@ def _panels(chosen: Selection, view: CurveView, long: pd.DataFrame, x_title: str
                         marks = alerts.alert_marks(alerted, key, drawn)
                         _runs(key, drawn, random, panel, series, marks)
                     _below(chosen, view, key, values)
+
+
+def _beside(key: str) -> str | None:
+    """What tells what random subspaces show."""
+    return metrics.baseline_of(key) or metrics.spread_of(key)
+
+
+def _random(long: pd.DataFrame, key: str) -> pd.DataFrame | None:
+    """What random subspaces show: a curve for each run, or the two ends of a band."""
+    found = long[long["metric"] == _beside(key)]
+    if found.empty:
+        return None
+    return random_heads.band_lines(found) if metrics.spread_of(key) else found
 
 
 def _runs(

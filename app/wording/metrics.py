@@ -171,6 +171,17 @@ def support_of(key: str) -> str | None:
     return _filled(spec_of(key).support, key)
 
 
+def spread_of(key: str) -> str | None:
+    """The metric that tells how far from 1 random heads lie.
+
+    Example::
+
+        >>> spread_of("sing/image_score_relative"), spread_of("sing/image_score")
+        ('sing/image_score_relative_spread', None)
+    """
+    return _filled(spec_of(key).spread, key)
+
+
 def _filled(other: str | None, key: str) -> str | None:
     """A key that stands in the spec of another one, with its attribute in place."""
     name = _attribute(spec_of(key).key, key) or ""
@@ -178,8 +189,8 @@ def _filled(other: str | None, key: str) -> str | None:
 
 
 def companions(keys: Iterable[str]) -> list[str]:
-    """The baselines and the shares out of support that these metrics are read beside."""
-    found = [other(key) for key in keys for other in (baseline_of, support_of)]
+    """The baselines, spreads and shares out of support that these metrics are read beside."""
+    found = [other(key) for key in keys for other in (baseline_of, spread_of, support_of)]
     return list(dict.fromkeys(key for key in found if key is not None))
 
 

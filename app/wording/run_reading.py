@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 
 from sing_monitor.app.wording.degrees import saturation
-from sing_monitor.app.wording.metrics import baseline_of, label, support_of, value_text
+from sing_monitor.app.wording.metrics import baseline_of, label, spread_of, support_of, value_text
+from sing_monitor.app.wording.random_heads import WITHIN, is_within
 from sing_monitor.app.wording.support_marks import MARK, MARKED_ABOVE
 from sing_monitor.headline import HIDDEN, headline, hidden_classes, leading_key
 
@@ -78,7 +79,12 @@ def _head_alone(known: Mapping[str, float]) -> str:
 def _movement(known: Mapping[str, float]) -> str:
     key = "sing/image_score_centered"
     moved, random = (known.get(each or "", math.nan) for each in (key, baseline_of(key)))
-    beside = f" (a random subspace: {value_text(key, random)})" if math.isfinite(random) else ""
+    relative = "sing/image_score_relative"
+    values = (known.get(each or "", math.nan) for each in (relative, spread_of(relative)))
+    said = f", {WITHIN}" if is_within(*values) else ""
+    beside = (
+        f" (a random subspace: {value_text(key, random)}{said})" if math.isfinite(random) else ""
+    )
     return f"What the head cannot see moves the meaning by {value_text(key, moved)}{beside}"
 
 

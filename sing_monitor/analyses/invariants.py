@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.analyses.uncertainty.random_head import relative_spread
 from sing_monitor.findings import Findings, MetricGroup, MetricSpec
 from sing_monitor.observation import Observation
 from sing_monitor.scores.angles import PairScores
@@ -119,10 +120,25 @@ RELATIVE_METRICS = (
         "image_score_centered / image_score_random",
         "ours",
         "1: removing the head's null space moves the meaning as far as removing any subspace of "
-        "its size. Read it beside null_energy_centered and null_energy_random. "
+        "its size. Read it beside null_energy_centered and null_energy_random. Within two "
+        "image_score_relative_spread of 1 it is what a random head shows. "
         f"{_DEPENDS}",
         group=SING,
         support=CENTERED.named(OUTSIDE),
+        spread="sing/image_score_relative_spread",
+    ),
+    MetricSpec(
+        "sing/image_score_relative_spread",
+        "IS relative, spread of random heads",
+        "ratio",
+        "none",
+        "standard deviation / mean of IS over random null spaces of this size, by the moments of "
+        "random projections",
+        "Collins and Sniady 2006; law ours",
+        "How far image_score_relative of a random head lies from 1, on these features and with "
+        "this null space. Large for few null dimensions, and where few directions carry meaning. "
+        "NaN where fewer than three do.",
+        group=SING,
     ),
     MetricSpec(
         "sing/attribute_score_excess",
@@ -199,6 +215,7 @@ def analyze_invariants(observation: Observation) -> Findings:
         for pair, summary in summaries.items()
         for name, value in summary.items()
     } | relative_scores(attribute, image)
+    scalars["image_score_relative_spread"] = relative_spread(observation)
     scalars["unscored"] = float(observation.scores[CENTERED].attribute.isnan().sum())
     return Findings({f"sing/{name}": value for name, value in scalars.items()})
 

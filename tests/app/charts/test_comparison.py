@@ -68,6 +68,24 @@ def test_bars_carry_the_numbers_and_the_random_subspace() -> None:
     assert relative["random"].isna().all()
 
 
+def test_what_random_heads_show_is_a_band_behind_the_bar() -> None:
+    found = model("a", 1, 20)
+    known = ComparedModel(
+        "a", found.images, {**found.scalars, "sing/image_score_relative_spread": 0.25}
+    )
+    spec = comparison([known, model("bb", -2, 30)]).to_dict()
+    *others, relative = spec["vconcat"][1]["hconcat"]
+    values = rows(spec, relative)
+    assert values["text"].tolist() == ["0.67 ≈", "0.75"]
+    assert values["band_low"].tolist()[:1] == [0.5]
+    assert values["band_high"].tolist()[:1] == [1.5]
+    behind = relative["layer"][0]["encoding"]
+    assert (behind["x"]["field"], behind["x2"]["field"]) == ("band_low", "band_high")
+    assert relative["layer"][1]["encoding"]["x"]["scale"]["domain"][1] >= 1.5
+    assert "random heads" in str(relative["title"])
+    assert not any("random heads" in str(bar["title"]) for bar in others)
+
+
 def test_a_model_without_scores_is_left_blank() -> None:
     blank = model("blank", 0, 0)
     blank = ComparedModel("blank", blank.images * np.nan, {"sing/score_ratio_centered": np.nan})

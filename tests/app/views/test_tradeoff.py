@@ -363,3 +363,16 @@ def test_the_range_of_ridges_is_moved_to_the_value_of_all_images(
     assert row["thin_high"] == pytest.approx(values[relative] + 0.1)
     (row,) = drawn(app, "IS / |AS|, centered").to_dict("records")
     assert math.isnan(row["thin_low"])
+
+
+def test_a_relative_score_that_a_random_head_may_show_is_marked(
+    open_page: Opened, store: Store
+) -> None:
+    values = history(1)[0] | SPREAD | {"sing/image_score_relative_spread": 0.3}
+    run = store.run("few null dimensions", [values], tables=images(), experiment="images")
+    app = open_page("tradeoff", store.uri, runs=[run])
+    assert not app.exception
+    (row,) = drawn(app, "IS relative to random").to_dict("records")
+    assert row["text"].endswith(" ≈")
+    assert (row["band_low"], row["band_high"]) == pytest.approx((0.4, 1.6))
+    assert "within what a random head shows" in str(specs(app)["IS relative to random"]["title"])
