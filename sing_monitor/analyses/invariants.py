@@ -128,19 +128,6 @@ RELATIVE_METRICS = (
         spread="sing/image_score_relative_spread",
     ),
     MetricSpec(
-        "sing/image_score_relative_spread",
-        "IS relative, spread of random heads",
-        "ratio",
-        "none",
-        "standard deviation / mean of IS over random null spaces of this size, by the moments of "
-        "random projections",
-        "Collins and Sniady 2006; law ours",
-        "How far image_score_relative of a random head lies from 1, on these features and with "
-        "this null space. Large for few null dimensions, and where few directions carry meaning. "
-        "NaN where fewer than three do.",
-        group=SING,
-    ),
-    MetricSpec(
         "sing/attribute_score_excess",
         "AS beyond random",
         "deg",
@@ -177,6 +164,20 @@ RELATIVE_METRICS = (
     ),
 )
 
+SPREAD = MetricSpec(
+    "sing/image_score_relative_spread",
+    "IS relative, spread of random heads",
+    "ratio",
+    "none",
+    "standard deviation / mean of IS over random null spaces of this size, by the moments of "
+    "random projections",
+    "Collins and Sniady 2006; law ours",
+    "How far image_score_relative of a random head lies from 1, on these features and with "
+    "this null space. Large for few null dimensions, and where few directions carry meaning. "
+    "NaN where fewer than three do.",
+    group=SING,
+)
+
 UNSCORED = MetricSpec(
     "sing/unscored",
     "Images without a score",
@@ -192,6 +193,7 @@ UNSCORED = MetricSpec(
 INVARIANTS_METRICS: tuple[MetricSpec, ...] = (
     *(spec for pair in PAIRS for spec in _pair_metrics(pair)),
     *RELATIVE_METRICS,
+    SPREAD,
     UNSCORED,
 )
 

@@ -43,6 +43,9 @@ def test_a_band_has_two_ends_of_their_own() -> None:
 def test_the_sentence_of_a_run_says_so() -> None:
     values = {
         "sing/class_hidden": 0.04,
+        "sing/retention_seen": 0.95,
+        "monitor/accuracy": 0.94,
+        "sing/attribute_score_centered": -1.2,
         "sing/image_score_centered": 5.0,
         "sing/image_score_random": 5.5,
         "sing/image_score_relative": 0.9,
