@@ -317,7 +317,7 @@ class Snapshot:
             ) from error
 
     @classmethod
-    def _from_file(cls, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Snapshot:
+    def _from_file(cls, tensors: dict[str, Any], metadata: Mapping[str, Any]) -> Snapshot:
         value_names = json.loads(metadata["attributes"])
         attributes = {
             name: (tensors.pop(f"attribute/{name}"), tuple(names))
