@@ -121,7 +121,9 @@ def head(view: ImageView, row: Mapping[str, Any], pictures: Thumbnails) -> None:
         lines += [OUTSIDE] if view.is_outside(row["image"]) else []
         with st.container(gap=None, width=TEXT):
             st.markdown("  \n".join(lines))
-            st.caption(f"{'' if stored is not None else 'No picture. '}{code(row['image'])}")
+            st.caption(
+                f"{'' if stored is not None else 'No picture. '}{code(short(row['image'], 40))}"
+            )
 
 
 def picture(pixels: NDArray[np.uint8], alt: str) -> None:
