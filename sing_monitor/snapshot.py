@@ -10,7 +10,7 @@ from os import PathLike
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import linear
@@ -92,6 +92,10 @@ class Snapshot:
                 "weight must be a (classes, features) matrix, as in torch.nn.Linear; got "
                 f"{tuple(self.weight.shape)}."
             )
+        for name in ("weight", "features", "embeddings"):
+            value = getattr(self, name)
+            if value is not None and not value.is_floating_point():
+                raise ValueError(f"{name} must be floating point, got {value.dtype}.")
         classes, feature_dim = self.weight.shape
         samples = len(self.features)
         expected: dict[str, tuple[int, ...]] = {
@@ -108,6 +112,8 @@ class Snapshot:
         for name, shape in expected.items():
             _check_shape(name, getattr(self, name), shape)
         _check_labels("labels", self.labels, classes)
+        if not all(isinstance(name, str) for name in self.class_names):
+            raise ValueError("class names must be texts.")
         if self.groups is not None and self.groups.dtype != torch.int64:
             raise ValueError(
                 f"groups must be int64, got {self.groups.dtype}; "
@@ -292,13 +298,26 @@ class Snapshot:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
+        except FileNotFoundError:
+            raise
+        # Damaged headers make the library stumble in ways of their own.
+        except Exception as error:
             raise ValueError(f"{path} is not a readable snapshot: {error}.") from error
         if metadata.get("schema") not in _READABLE:
             raise ValueError(
                 f"{path} has snapshot schema {metadata.get('schema')}, this version reads "
                 f"{', '.join(_READABLE)}; save it again with Snapshot.save."
             )
+        try:
+            return cls._from_file(tensors, metadata)
+        # What is absent or of another kind than written stumbles in ways of its own.
+        except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+            raise ValueError(
+                f"{path} is a damaged snapshot: {type(error).__name__}: {error}."
+            ) from error
+
+    @classmethod
+    def _from_file(cls, tensors: dict[str, Any], metadata: Mapping[str, Any]) -> Snapshot:
         value_names = json.loads(metadata["attributes"])
         attributes = {
             name: (tensors.pop(f"attribute/{name}"), tuple(names))

@@ -24,6 +24,7 @@ ROOMS = (
     "messages",
     "no_trace",
     "row_blocks",
+    "untrusted",
     "findings",
     "alerts",
     "headline",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -151,10 +152,5 @@ def _in_words(low: pd.Series, high: pd.Series) -> list[str]:
 
 def _names(series: Sequence[SeriesStyle]) -> str:
     """An expression that gives a run's label for its id; labels may hold any signs."""
-    names = ", ".join(f"{_quoted(each.key)}: {_quoted(each.label)}" for each in series)
+    names = ", ".join(f"{json.dumps(each.key)}: {json.dumps(each.label)}" for each in series)
     return f"({{{names}}})[datum.value]"
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ")
-    return f"'{escaped}'"

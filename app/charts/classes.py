@@ -14,6 +14,7 @@ from sing_monitor.app.charts.common import (
     RANDOM_COLOR,
     SeriesStyle,
     chart_title,
+    line_title,
     support_cross,
 )
 from sing_monitor.app.wording.support_marks import support_text
@@ -158,8 +159,8 @@ def paired(
     y = names_axis("name", names)
     tooltip = [
         alt.Tooltip("name:N", title="class"),
-        alt.Tooltip("one:Q", title=one.label, format=".2f"),
-        alt.Tooltip("other:Q", title=other.label, format=".2f"),
+        alt.Tooltip("one:Q", title=line_title(one.label), format=".2f"),
+        alt.Tooltip("other:Q", title=line_title(other.label), format=".2f"),
         alt.Tooltip("difference:Q", format="+.2f"),
         alt.Tooltip("one_support:N", title=f"{one.label}: out of support"),
         alt.Tooltip("other_support:N", title=f"{other.label}: out of support"),

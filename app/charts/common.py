@@ -109,6 +109,19 @@ def chart_title(text: str, *lines: str) -> alt.TitleParams:
     )
 
 
+def line_title(name: str) -> str:
+    """What a line of a tooltip is called, where a store chooses the name.
+
+    Vega draws the line ``image`` as the picture at its value, and ``title`` as a heading.
+
+    Example::
+
+        >>> line_title("image"), line_title("val_acc")
+        ('image:', 'val_acc')
+    """
+    return f"{name}:" if name in ("image", "title") else name
+
+
 def alt_text(what: str, series: Sequence[SeriesStyle]) -> str:
     """The accessible text of a chart: what it shows, and of which runs."""
     names = [f"{each.label} (baseline)" if each.is_baseline else each.label for each in series]

@@ -7,7 +7,7 @@ from math import isfinite
 
 import altair as alt
 
-from sing_monitor.app.charts.common import chart_title
+from sing_monitor.app.charts.common import chart_title, line_title
 from sing_monitor.app.wording.metrics import MISSING
 
 
@@ -63,6 +63,6 @@ class Panel:
         return [
             alt.Tooltip("label:N", title="run"),
             alt.Tooltip("epoch:Q", title="epoch", format="d"),
-            alt.Tooltip("value:Q", title=self.title, format=self.number_format),
+            alt.Tooltip("value:Q", title=line_title(self.title), format=self.number_format),
             *more,
         ]

@@ -18,6 +18,7 @@ from sing_monitor.inputs.datasets import pretrained_configs
 from sing_monitor.inputs.pixels import find_pixel_scale
 from sing_monitor.inputs.resolved_inputs import OWN_PICTURES
 from sing_monitor.space.fingerprints import fingerprint, to_uint8
+from sing_monitor.untrusted import pictures
 
 KINDS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 
@@ -121,14 +122,12 @@ def data_set_input(
 
 def _read(content: bytes) -> Image.Image:
     try:
-        with Image.open(BytesIO(content)) as file:
+        with pictures.opened(BytesIO(content)) as file:
             # Cameras say in the file how they were held.
-            return ImageOps.exif_transpose(file).convert("RGB")
-    # Pillow's plugins raise whatever their format makes them stumble over.
-    except Exception as error:
+            return pictures.to_rgb(ImageOps.exif_transpose(file))
+    except ValueError as error:
         raise ValueError(
-            f"The file cannot be read as a picture ({type(error).__name__}). Give one of "
-            f"{', '.join(KINDS)}."
+            f"The file cannot be used: {error}. Give one of {', '.join(KINDS)}."
         ) from error
 
 

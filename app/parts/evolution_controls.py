@@ -204,6 +204,7 @@ def _whole_groups(available: Sequence[str], shown: Sequence[str]) -> dict[str, l
     chosen = st.pills(
         "All metrics of a group",
         list(groups),
+        format_func=metrics.group_label,
         selection_mode="multi",
         key="groups",
         bind="query-params",

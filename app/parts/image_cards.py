@@ -19,7 +19,7 @@ from sing_monitor.app.ui import selection, states
 from sing_monitor.app.ui.selection import Run
 from sing_monitor.app.wording import metrics, support_marks
 from sing_monitor.app.wording.removals import Removal, suffix
-from sing_monitor.app.wording.text import one_line, plain, short
+from sing_monitor.app.wording.text import code, one_line, plain, short
 
 # Browsers blur what they enlarge; these pixels are repeated before.
 _SIDE, TEXT, _SMALL = 120, 120, 56
@@ -121,7 +121,9 @@ def head(view: ImageView, row: Mapping[str, Any], pictures: Thumbnails) -> None:
         lines += [OUTSIDE] if view.is_outside(row["image"]) else []
         with st.container(gap=None, width=TEXT):
             st.markdown("  \n".join(lines))
-            st.caption(f"{'' if stored is not None else 'No picture. '}`{one_line(row['image'])}`")
+            st.caption(
+                f"{'' if stored is not None else 'No picture. '}{code(short(row['image'], 40))}"
+            )
 
 
 def picture(pixels: NDArray[np.uint8], alt: str) -> None:

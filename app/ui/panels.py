@@ -63,9 +63,9 @@ def _figure(chosen: Selection, values: pd.DataFrame, key: str) -> None:
     about = f"{metrics.explanation(key)}\n\nThe same at every epoch."
     with st.container(width="content", gap="xxsmall"):
         if known.nunique() == 1:
-            st.metric(metrics.label(key), metrics.value_text(key, known.iloc[0]), help=about)
+            st.metric(plain(metrics.label(key)), metrics.value_text(key, known.iloc[0]), help=about)
             return
-        st.caption(metrics.label(key), help=about)
+        st.caption(plain(metrics.label(key)), help=about)
         parts = [
             f"![{plain(run.label)}]({swatch(run.series)}) "
             f"{metrics.value_text(key, known[run.run_id])}"

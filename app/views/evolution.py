@@ -74,7 +74,7 @@ def _panels(chosen: Selection, view: CurveView, long: pd.DataFrame, x_title: str
     domain = charts.x_domain(long["x"])
     for heading, keys in view.sections:
         if heading:
-            st.subheader(heading, anchor=False)
+            st.subheader(metrics.group_label(heading), anchor=False)
         with st.grid(min_column_width=360, gap="medium") as grid:
             for key in keys:
                 values = long[long["metric"] == key]

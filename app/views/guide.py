@@ -7,7 +7,7 @@ import streamlit as st
 from sing_monitor import analyses
 from sing_monitor.app.read import alerts
 from sing_monitor.app.wording import metrics, rescored, support_marks
-from sing_monitor.app.wording.text import count, plain
+from sing_monitor.app.wording.text import code, count, plain
 from sing_monitor.findings import MetricSpec
 
 INTRODUCTION = """\
@@ -151,7 +151,7 @@ def _card(spec: MetricSpec) -> None:
             st.badge(metrics.DIRECTIONS[spec.better], icon=f":material/{arrow}:", color="green")
     st.markdown(plain(spec.plain))
     st.code(spec.formula, language=None, wrap_lines=True)
-    st.caption(f"`{spec.key}` · {plain(spec.source)}")
+    st.caption(f"{code(spec.key)} · {plain(spec.source)}")
 
 
 body()

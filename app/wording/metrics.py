@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from sing_monitor import analyses
-from sing_monitor.app.wording.text import plain
+from sing_monitor.app.wording.text import code, plain
 from sing_monitor.findings import ATTRIBUTE_PLACEHOLDER, MetricGroup, MetricSpec, TableSpec
 
 UNITS = {
@@ -46,6 +46,17 @@ def spec_of(key: str) -> MetricSpec:
 def groups() -> list[MetricGroup]:
     """The groups of the catalogue, in its order."""
     return list(analyses.GROUPS.values())
+
+
+def group_label(title: str) -> str:
+    r"""The title of a group as Markdown; one that the catalogue lacks comes from a store.
+
+    Example::
+
+        >>> print(group_label("Neural collapse"), group_label("*bold*"))
+        Neural collapse \*bold\*
+    """
+    return title if title in {group.title for group in groups()} else plain(title)
 
 
 def table_spec_of(name: str) -> TableSpec:
@@ -113,7 +124,7 @@ def explanation(key: str) -> str:
     spec = spec_of(key)
     lines = [plain(spec.plain)]
     if spec.formula:
-        lines.append(f"Computed as `{spec.formula}`")
+        lines.append(f"Computed as {code(spec.formula)}")
     facts = [word for word in (unit(key), DIRECTIONS[spec.better], plain(spec.source)) if word]
     return "\n\n".join([*lines, " · ".join(facts)])
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
-# Markdown makes links of addresses, escaped or not; an invisible word joiner stops it.
-_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.I)
+# Addresses become links, arrows and icons are drawn, escaped or not: an invisible word joiner
+# between their signs stops it.
+_DRAWN = re.compile(r"(?<=:)(?=\S)|(?<=www)(?=\.)|(?<=@)|(?<=[-<>~])(?=[-=>])", re.I)
+_JOINER = "\u2060"
+_ICON = re.compile(r"(?<=:)(?=material/)", re.I)
 
 
 def plain(text: str) -> str:
@@ -17,12 +20,22 @@ def plain(text: str) -> str:
         >>> print(plain("**bold** <b>"))
         \*\*bold\*\* \<b\>
     """
-    return _PUNCTUATION.sub(r"\\\1", _ADDRESS.sub("\u2060", one_line(text)))
+    return _PUNCTUATION.sub(r"\\\1", _DRAWN.sub(_JOINER, one_line(text)))
 
 
 def code(text: str) -> str:
-    """The text for Markdown, in the type of code: for addresses, which stay as they are."""
-    return f"`` {one_line(text).replace('``', chr(39) * 2)} ``"
+    """The text for Markdown, in the type of code: for ids and addresses, which stay as they are.
+
+    The only code span of this app around what a store or a user says; two backticks, which would
+    end it, become quotes.
+
+    Example::
+
+        >>> print(code("a`b``c"))
+        `` a`b''c ``
+    """
+    line = _ICON.sub(_JOINER, one_line(text)).replace("``", "''")
+    return f"`` {line or '(empty)'} ``"
 
 
 def one_line(text: str) -> str:

@@ -115,14 +115,20 @@ def _check_class(name: str | None, config: dict[str, Any]) -> None:
 def _open_space(given: str | None, config: dict[str, Any]) -> SemanticSpace:
     if given is not None:
         return load_space(given)
+    import open_clip
+
+    from sing_monitor.space.semantic_space import resolve_space
+
     stored = str(config["space"])
-    # A digest marks weights that only the user has.
-    if "@" in stored or "/" not in stored:
+    # A digest marks weights that only the user has. And who wrote a run chooses no file or
+    # function of this machine.
+    model, _, tag = stored.partition("/")
+    if not open_clip.get_pretrained_cfg(model, tag):
         raise ValueError(
             f"The space of the run, {stored!r}, is no published model. Say where it lies: "
             '--space "<open_clip model>//path/to/weights.safetensors", or --space module:function.'
         )
-    return load_space(stored)
+    return resolve_space(stored)
 
 
 def _biggest(tables: Any, class_name: str | None) -> str:

@@ -71,6 +71,7 @@ class Images:
         from torchvision.datasets import ImageFolder
 
         from sing_monitor.inputs.datasets import pretrained_configs
+        from sing_monitor.untrusted.pictures import load_rgb
 
         config = next(iter(pretrained_configs(model)), None)
         if config is None:
@@ -80,7 +81,8 @@ class Images:
             )
         wanted = resolve_data_config(self._stats, pretrained_cfg=config)
         try:
-            return ImageFolder(str(self._folder), create_transform(**wanted, is_training=False))
+            transform = create_transform(**wanted, is_training=False)
+            return ImageFolder(str(self._folder), transform, loader=load_rgb)
         except FileNotFoundError as error:
             raise ValueError(
                 f"{self._folder} is no folder of classes ({error}). It must hold one folder of "

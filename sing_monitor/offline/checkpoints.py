@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -92,14 +91,15 @@ def read_checkpoint(path: Path, *, use_ema: bool = True) -> Checkpoint:
         )
     averaged = [key for key in _AVERAGED if use_ema and content.get(key) is not None]
     state: Any = next((content[key] for key in (*averaged, *_STATES) if key in content), content)
-    if not isinstance(state, Mapping) or not any(isinstance(v, Tensor) for v in state.values()):
+    weights = _tensors(state)
+    if not weights:
         raise ValueError(
             f"{path} holds no weights; expected a state dict, or one under {', '.join(_STATES)}. "
             f"It holds {', '.join(map(str, list(content)[:8])) or 'nothing'}."
         )
     return Checkpoint(
         path,
-        _without_wrappers({k: v for k, v in state.items() if isinstance(v, Tensor)}),
+        _without_wrappers(weights),
         _number(content.get("epoch"), _EPOCH, path),
         _number(content.get("global_step"), _STEP, path),
         content["arch"] if isinstance(content.get("arch"), str) else None,
@@ -140,7 +140,8 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     prefix = "" if "" in fitting else fitting[0]
     try:
         model.load_state_dict({name: given[prefix + name] for name in wanted})
-    except RuntimeError as error:
+    # Kinds of tensors that cannot be copied have errors of their own.
+    except Exception as error:
         shapes = " ".join(str(error).split("\n\t", 1)[-1].split())
         raise ValueError(f"the checkpoint does not fit {type(model).__name__}: {shapes}") from None
 
@@ -153,7 +154,9 @@ def timm_model(checkpoint: Checkpoint, architecture: str | None = None) -> nn.Mo
         architecture: timm's name of the model; None: the name in the checkpoint.
 
     Raises:
-        ValueError: if the architecture is unknown, or the weights do not fit it.
+        ValueError: if the architecture is unknown, or the weights do not fit it. Of the names in
+            checkpoints only those that timm registers are known: the others name a hub or a folder,
+            and who wrote a file does not choose what this machine asks for.
     """
     import timm
 
@@ -162,6 +165,12 @@ def timm_model(checkpoint: Checkpoint, architecture: str | None = None) -> nn.Mo
         raise ValueError(
             "the checkpoint does not say which model it belongs to. Name timm's architecture "
             "(--timm), or a function that builds the model (--model)."
+        )
+    if architecture is None and not timm.is_model(name):
+        raise ValueError(
+            f"the checkpoint names the architecture {name[:80]!r}, which timm does not register "
+            f"({_near(name)}). Name the one that it is (--timm), or a function that builds the "
+            "model (--model)."
         )
     try:
         head = getattr(timm.models.get_pretrained_cfg(name), "classifier", None)
@@ -172,12 +181,30 @@ def timm_model(checkpoint: Checkpoint, architecture: str | None = None) -> nn.Mo
         ]
         classes: dict[str, Any] = {"num_classes": outputs[0]} if outputs else {}
         model: nn.Module = timm.create_model(name, **classes)
-    except (RuntimeError, TypeError, ValueError) as error:
-        near = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f"close names: {', '.join(near)}" if near else "see timm.list_models()"
-        raise ValueError(f"timm cannot build {name!r} ({hint}): {error}") from None
+    # Models raise whatever they stumble over, and hubs have errors of their own.
+    except Exception as error:
+        raise ValueError(f"timm cannot build {name!r} ({_near(name)}): {error}") from None
     load_weights(model, checkpoint)
     return model
+
+
+def _near(name: str) -> str:
+    """Names that timm registers and that are written like this one."""
+    import timm
+
+    near = difflib.get_close_matches(name[:80], timm.list_models(), n=3)
+    return f"close names: {', '.join(near)}" if near else "see timm.list_models()"
+
+
+def _tensors(state: Any) -> dict[str, Tensor]:
+    """The tensors of a state dict by name; none of anything else."""
+    if not isinstance(state, Mapping):
+        return {}
+    return {
+        name: value
+        for name, value in state.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
 
 
 def _load(path: Path) -> Any:
@@ -198,7 +225,8 @@ def _load(path: Path) -> Any:
             "trust the file, save its weights alone: torch.save({'state_dict': "
             "torch.load(path, weights_only=False)['state_dict']}, path)."
         ) from None
-    except (OSError, EOFError, RuntimeError, SafetensorError) as error:
+    # What reads a damaged file raises whatever it stumbles over.
+    except Exception as error:
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from sing_monitor.space.cache_files import chunk_files
+from sing_monitor.space.cache_files import OUTDATED, chunk_files, is_outdated
 
 UNREADABLE = "(unreadable)"
 
@@ -19,7 +19,8 @@ class SpaceContents:
     """Number and size of the cached embeddings of one space.
 
     Args:
-        space: name of the space; `UNREADABLE` for broken and foreign files.
+        space: name of the space; `UNREADABLE` for broken and foreign files, `OUTDATED` for those of
+            other versions.
         images: number of image embeddings.
         texts: number of text embeddings.
         bytes: size of all its files.
@@ -50,7 +51,7 @@ def clear(root: Path, space: str | None = None) -> int:
 
     Args:
         root: the cache folder.
-        space: name of the space; None for all spaces and unreadable files.
+        space: name of the space, `UNREADABLE` or `OUTDATED`; None for all.
 
     Returns:
         Number of bytes that were freed.
@@ -76,7 +77,9 @@ def _described(root: Path) -> Iterator[tuple[Path, str, int]]:
     for path in chunk_files(root):
         try:
             with safe_open(path, framework="pt") as file:
-                space = (file.metadata() or {}).get("space", UNREADABLE)
-                yield path, space, file.get_slice("keys").get_shape()[0]
+                metadata = file.metadata() or {}
+                count = int(file.get_slice("keys").get_shape()[0])
+            space = metadata.get("space", UNREADABLE)
+            yield path, OUTDATED if is_outdated(metadata) and space != UNREADABLE else space, count
         except (OSError, SafetensorError, IndexError):
             yield path, UNREADABLE, 0

@@ -1,19 +1,23 @@
 """ChunkFolder: embeddings in files that many processes share without locks.
 
 This works on network drives too: a chunk of embeddings is one file with a unique name, which
-appears complete or not at all and never changes.
+appears complete or not at all and never changes. Disks do change files: a digest beside each
+embedding tells whether it is still the one that was written.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
+import shlex
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -21,14 +25,22 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-VERSION = "1"
+# Version 1 stored no digests.
+VERSION = "2"
+# Stands for the space of files of other versions, which nobody reads.
+OUTDATED = "(another version)"
 
 _CHUNK_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
 _TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}\.tmp")
+_TENSORS = ["digests", "embeddings", "keys"]
 # No process is still writing a broken file of this age.
 _STALE_SECONDS = 3600.0
 # A folder that changed this recently may change again within a tick of the file system's clock.
 _TICK_SECONDS = 2.0
+
+
+class _DamagedError(ValueError):
+    """An embedding is not the one that was written."""
 
 
 class ChunkFolder:
@@ -77,7 +89,7 @@ class ChunkFolder:
             rows_of.setdefault(path, {})[key] = row
         found: dict[int, Tensor] = {}
         for path, rows in rows_of.items():
-            embeddings = self._read(path, list(rows.values()))
+            embeddings = self._read(path, rows)
             if embeddings is None:
                 self._index = {key: at for key, at in self._index.items() if at[0] != path}
             else:
@@ -90,9 +102,11 @@ class ChunkFolder:
         The file is written under another name first, so that no reader sees half of it.
         """
         keys = list(embeddings)
+        rows = torch.stack([embeddings[key] for key in keys])
         tensors = {
             "keys": torch.tensor(keys, dtype=torch.int64),
-            "embeddings": torch.stack([embeddings[key] for key in keys]),
+            "embeddings": rows,
+            "digests": _digests(keys, rows),
         }
         data = save(tensors, metadata={"version": VERSION, "space": self._space_name})
         name = uuid.uuid4().hex
@@ -148,27 +162,46 @@ class ChunkFolder:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                if (metadata.get("version"), metadata.get("space")) != (VERSION, self._space_name):
-                    raise ValueError("it was written by another version or for another space")
-                if sorted(file.keys()) != ["embeddings", "keys"]:
+                if is_outdated(metadata):
+                    self._pass_over_outdated()
+                    return
+                if metadata.get("space") != self._space_name:
+                    raise ValueError("it was written for another space")
+                if sorted(file.keys()) != _TENSORS:
                     raise ValueError(f"it holds {', '.join(sorted(file.keys()))}")
                 keys = file.get_tensor("keys")
-                shape = list(file.get_slice("embeddings").get_shape())
-            if keys.dtype != torch.int64 or shape != [*keys.shape, self._dim]:
-                raise ValueError(f"it holds embeddings of shape {shape} for {len(keys)} keys")
+                rows, digests = file.get_slice("embeddings"), file.get_slice("digests")
+                shape, kind = list(rows.get_shape()), rows.get_dtype()
+            if keys.dtype != torch.int64 or shape != [*keys.shape, self._dim] or kind != "F32":
+                raise ValueError(
+                    f"it holds {kind} embeddings of shape {shape} for {len(keys)} keys"
+                )
+            if digests.get_shape() != list(keys.shape) or digests.get_dtype() != "I64":
+                raise ValueError("it does not hold a digest for each embedding")
         except (OSError, SafetensorError, ValueError) as error:
             self._pass_over(path, error)
             return
         for row, key in enumerate(keys.tolist()):
             self._index.setdefault(key, (path, row))
 
-    def _read(self, path: Path, rows: list[int]) -> Tensor | None:
+    def _read(self, path: Path, rows: Mapping[int, int]) -> Tensor | None:
+        """The embeddings of some keys, which are those of these rows; None: do not trust the file.
+
+        One damaged embedding is enough: its disk or its memory fails.
+        """
+        at = list(rows.values())
         try:
             with safe_open(path, framework="pt") as file:
-                embeddings: Tensor = file.get_tensor("embeddings")[rows].float()
+                embeddings: Tensor = file.get_tensor("embeddings")[at]
+                digests = file.get_tensor("digests")[at]
+            damaged = int((digests != _digests(rows, embeddings)).sum())
+            if damaged:
+                raise _DamagedError(
+                    f"{damaged} of {len(rows)} embeddings read from it are not those written"
+                )
             if not embeddings.isfinite().all():
                 raise ValueError("it holds numbers that are not finite")
-        except (OSError, SafetensorError, ValueError) as error:
+        except (OSError, SafetensorError, IndexError, ValueError) as error:
             self._pass_over(path, error)
             return None
         try:
@@ -203,7 +236,7 @@ class ChunkFolder:
         if isinstance(error, FileNotFoundError):  # another process deleted it
             return
         self.unreadable += 1
-        removed = isinstance(error, SafetensorError) and _remove_if_stale(path)
+        removed = isinstance(error, SafetensorError | _DamagedError) and _remove_if_stale(path)
         self._warn(
             "removed" if removed else "passed over",
             f"{path} is no readable part of the embedding cache and was "
@@ -211,10 +244,39 @@ class ChunkFolder:
             "again. There is no message for further such files.",
         )
 
+    def _pass_over_outdated(self) -> None:
+        self.unreadable += 1
+        self._warn(
+            "outdated",
+            f"The embedding cache {self._folder} holds files of another version of sing-monitor, "
+            "which lack the digests by which damage is seen. Their embeddings are computed again. "
+            f'To free their space: sing-monitor cache clear --space "{OUTDATED}" --cache-dir '
+            f"{shlex.quote(str(self._root))}",
+        )
+
     def _warn(self, topic: str, message: str) -> None:
         if topic not in self._warned:
             self._warned.add(topic)
             logger.warning(message)
+
+
+def is_outdated(metadata: Mapping[str, str]) -> bool:
+    """Whether a chunk file is of another version, going by its metadata."""
+    return metadata.get("version") != VERSION
+
+
+def _digests(keys: Iterable[int], embeddings: Tensor) -> Tensor:
+    """A digest of 64 bits of each embedding and its key, (K,) int64.
+
+    Args:
+        keys: K numbers of 64 bits.
+        embeddings: (K, n) float32.
+    """
+    found = b"".join(
+        hashlib.blake2b(key.to_bytes(8, "little", signed=True) + row, digest_size=8).digest()
+        for key, row in zip(keys, map(bytes, embeddings.numpy()), strict=True)
+    )
+    return torch.from_numpy(np.frombuffer(found, "<i8").astype(np.int64))
 
 
 def chunk_files(root: Path) -> Iterator[Path]:

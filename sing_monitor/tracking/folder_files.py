@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from sing_monitor.tracking.backend import POINT_COLUMNS, StoredRun
 from sing_monitor.tracking.errors import StoreError, reason
+from sing_monitor.untrusted.plain_json import read_mapping
+from sing_monitor.untrusted.tables import read_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_NUMBERS = {"step": "int64", "timestamp": "int64", "value": "float64"}
 RUN, TAGS, SCALARS = "run.json", "tags.json", "scalars.parquet"
 
 
@@ -32,15 +35,21 @@ def stored_run(folder: Path) -> StoredRun:
     """
     about = read_json(folder / RUN)
     with reading(folder / RUN):
+        tags = read_json(folder / TAGS)
+        times = [about["start_time"], about["end_time"]]
+        if not all(isinstance(each, str) for each in tags.values()):
+            raise ValueError("its tags are no texts")
+        if not all(each is None or type(each) in (int, float) for each in times):
+            raise ValueError("its times are no numbers")
         return StoredRun(
             run_id=folder.name,
             run_name=str(about["run_name"]),
             experiment=str(about["experiment"]),
             experiment_id=str(about["experiment"]),
             status=str(about["status"]),
-            start_time=about["start_time"],
-            end_time=about["end_time"],
-            tags=read_json(folder / TAGS),
+            start_time=times[0],
+            end_time=times[1],
+            tags=tags,
             metrics=_latest(folder),
             params={},
         )
@@ -57,10 +66,13 @@ def points_of(folder: Path, metrics: Sequence[str] | None = None) -> DataFrame:
     path = folder / SCALARS
     if not path.exists():
         empty = pd.DataFrame(columns=list(POINT_COLUMNS))
-        return empty.astype({"step": "int64", "timestamp": "int64", "value": "float64"})
+        return empty.astype(_NUMBERS)
     filters = None if metrics is None else [("metric", "in", list(metrics))]
     with reading(path):
-        return pd.read_parquet(path, columns=list(POINT_COLUMNS), filters=filters)
+        points = read_table(path, POINT_COLUMNS, filters)
+        if not pd.api.types.is_string_dtype(points["metric"]):
+            raise ValueError("its metrics have no names")
+        return points[list(POINT_COLUMNS)].astype(_NUMBERS)
 
 
 def _latest(folder: Path) -> dict[str, float]:
@@ -94,7 +106,7 @@ def read_json(path: Path) -> dict[str, Any]:
         StoreError: if the file is damaged.
     """
     with reading(path):
-        return dict(json.loads(path.read_text("utf-8")))
+        return read_mapping(path)
 
 
 @contextmanager
@@ -104,7 +116,8 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    # What reads a damaged file raises whatever it stumbles over.
+    except Exception as error:
         raise StoreError(
             f"{path} cannot be read: {reason(error)}. It is damaged, or may not be read."
         ) from None

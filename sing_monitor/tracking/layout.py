@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sing_monitor.findings import named_key
+from sing_monitor.untrusted.pictures import opened
 
 SCHEMA = "1"
 MARKER_TAG = "sing_monitor"
@@ -155,10 +156,14 @@ def save_sheet(path: Path, images: Sequence[NDArray[np.uint8]]) -> None:
 
 
 def load_sheet(path: Path) -> list[NDArray[np.uint8]]:
-    """All tiles of a grid in order, with the black ones that fill its last row."""
-    from PIL import Image
+    """All tiles of a grid in order, with the black ones that fill its last row.
 
-    with Image.open(path) as file:
+    Raises:
+        ValueError: if it is no grid of tiles, or too large; its header says so.
+    """
+    with opened(path) as file:
+        if file.width % TILE or file.height % TILE or file.width > TILES_PER_ROW * TILE:
+            raise ValueError(f"it is {file.width} by {file.height} pixels, no sheet of thumbnails")
         sheet = np.asarray(file.convert("RGB"))
     rows, columns = sheet.shape[0] // TILE, sheet.shape[1] // TILE
     tiles = sheet.reshape(rows, TILE, columns, TILE, 3).swapaxes(1, 2).reshape(-1, TILE, TILE, 3)

@@ -36,6 +36,7 @@ _LIMITS = {
 }
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w-]*")
+_REFUSED = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _NO_STATISTICS = "MLFLOW_DISABLE_TELEMETRY"
 
 
@@ -132,12 +133,25 @@ def reaching(uri: str, run_id: str | None = None) -> Iterator[MlflowClient]:
     # Every kind of store has exceptions of its own: boto, azure, sqlalchemy, requests.
     except Exception as error:
         code = getattr(error, "error_code", None)
-        if run_id is not None and code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if run_id is not None and code in _REFUSED and _is_unknown(uri, run_id):
             raise unknown from None
         raise StoreError(
             f"MLflow at {redact(uri)} cannot be read: {reason(error)}. "
             "Check the address, and that the server runs."
         ) from None
+
+
+def _is_unknown(uri: str, run_id: str) -> bool:
+    """Whether the store knows no such run; it refuses files of runs with the same words."""
+    from mlflow import MlflowClient
+
+    try:
+        with short_waits():
+            MlflowClient(tracking_uri=uri).get_run(run_id)
+    # As in `reaching`.
+    except Exception as error:
+        return getattr(error, "error_code", None) in _REFUSED
+    return False
 
 
 def _check_database(uri: str) -> None:

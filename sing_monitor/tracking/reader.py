@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sing_monitor import analyses
 from sing_monitor.alerts import parse_fired
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.tracking.backend import Store
@@ -19,6 +19,9 @@ from sing_monitor.tracking.errors import reason
 from sing_monitor.tracking.layout import Layout, load_sheet, monitor_names, parse_validation
 from sing_monitor.tracking.runs import metric_histories, metric_prefix, own_metrics
 from sing_monitor.tracking.stores import open_store
+from sing_monitor.untrusted.plain_json import read_mapping, read_texts
+from sing_monitor.untrusted.settings import checked_settings
+from sing_monitor.untrusted.tables import check_columns, read_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -60,8 +63,7 @@ class RunReader:
             ArtifactNotFoundError: if none were stored.
         """
         with self._artifact(self.layout.config) as path:
-            config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return config
+            return checked_settings(read_mapping(path))
 
     def validations(self) -> list[tuple[int, int]]:
         """Epoch and global step of each validation that left tables, in order."""
@@ -95,13 +97,12 @@ class RunReader:
             ArtifactNotFoundError: if it is not there; the sentence says what is.
         """
         import pandas as pd
-        from pyarrow.parquet import read_schema
 
         filters = None if where is None else [(where[0], "==", where[1])]
         with self._artifact(self.layout.table(table, epoch, step)) as path:
-            held = read_schema(path).names
-            wanted = None if columns is None else [name for name in columns if name in held]
-            frame = pd.read_parquet(path, columns=wanted, filters=filters)
+            frame = read_table(path, columns, filters)
+            spec = analyses.TABLES.get(table)
+            check_columns(frame, [each.name for each in spec.columns] if spec else ())
         # Parquet brings lists back as arrays.
         for column, values in frame.items():
             if values.dtype == object and any(isinstance(value, np.ndarray) for value in values):
@@ -185,7 +186,7 @@ class RunReader:
             here = missing & set(on_sheet)
             if here:
                 with self._artifact(f"{sheet}.png") as path:
-                    tiles = dict(zip(on_sheet, load_sheet(path), strict=False))
+                    tiles = _named(on_sheet, load_sheet(path))
                 found |= {key: tiles[key] for key in here}
                 missing -= here
             if not missing:
@@ -197,7 +198,7 @@ class RunReader:
         for listed in reversed(self._files(self.layout.sprites)):
             if listed.endswith(".json"):
                 with self._artifact(listed) as path:
-                    ids: list[str] = json.loads(path.read_text(encoding="utf-8"))
+                    ids = read_texts(path)
                 yield listed.removesuffix(".json"), ids
 
     def _files(self, folder: str) -> list[str]:
@@ -209,7 +210,8 @@ class RunReader:
         with self.store.read_file(self.run_id, path) as local:
             try:
                 yield local
-            except (ValueError, OSError) as error:
+            # What reads a damaged file raises whatever it stumbles over.
+            except Exception as error:
                 raise ValueError(
                     f"{path} of run {self.run_id} cannot be read: {reason(error)}. "
                     "It is damaged, or another version wrote it."
@@ -225,6 +227,13 @@ def _is_newest(validations: DataFrame) -> Series[bool]:
     repeated = in_time.duplicated(["epoch", "global_step", "stage"], keep="last")
     is_placed = validations[["epoch", "global_step"]].notna().all(axis=1)
     return ~(repeated.reindex(validations.index) & is_placed)
+
+
+def _named(ids: Sequence[str], tiles: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
+    """Tiles of a sheet by id; the last ones, which only fill it, have none."""
+    if len(ids) > len(tiles):
+        raise ValueError(f"it has {len(tiles)} thumbnails for {len(ids)} ids")
+    return dict(zip(ids, tiles, strict=False))
 
 
 def _as_list(value: object) -> object:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sing_monitor.commands.cli import main
 from sing_monitor.space.cache import EmbeddingCache
@@ -50,6 +51,22 @@ def test_info_counts_entries_and_bytes_by_space(
     assert row_of("ViT-B-32/laion2b", said)[:2] == ["4", "2"]
     assert row_of("tiny", said)[:2] == ["100", "0"]
     assert row_of("(unreadable)", said) == ["0", "0", "6", "bytes"]
+
+
+def test_files_of_another_version_are_counted_and_cleared_apart(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (chunk,) = root.glob("ViT*/texts/*.safetensors")
+    old = {"keys": torch.arange(3), "embeddings": torch.randn(3, 4)}
+    save_file(old, chunk, metadata={"version": "1", "space": "ViT-B-32/laion2b"})
+    assert cache(root, "info") == 0
+    said = capsys.readouterr().out
+    assert row_of("ViT-B-32/laion2b", said)[:2] == ["4", "0"]
+    (line,) = (line for line in said.splitlines() if line.strip().startswith("(another version)"))
+    assert line.split()[2:4] == ["0", "3"]
+    assert cache(root, "clear", "--space", "(another version)", "--yes") == 0
+    assert not chunk.exists()
+    assert list(root.glob("ViT*/images/*.safetensors"))
 
 
 def test_clear_of_one_space_leaves_the_others(

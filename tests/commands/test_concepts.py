@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 
 from sing_monitor.analyses.concepts import analyze_vocabulary
 from sing_monitor.commands.cli import main
+from sing_monitor.commands.concepts import _open_space
 from sing_monitor.observation import Observation
 from sing_monitor.space.text_embeddings import Texts, concept_set, text_set
 from tests.helpers import tiny
@@ -110,6 +112,16 @@ def test_a_space_that_only_its_user_has_must_be_named(
     file = ["--file", str(words), "--tracking-uri", run.uri]
     assert main(["concepts", run.run_id, *file]) == 1
     assert "'hash-space', is no published model. Say where it lies" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["{}/evil.py:made", "ViT-B-32/{}/evil.pt", "ViT-B-32/no_such_tag"])
+def test_a_run_chooses_no_file_or_function_of_this_machine(tmp_path: Path, form: str) -> None:
+    witness = tmp_path / "witness"
+    (tmp_path / "evil.py").write_text(f"open({str(witness)!r}, 'w')\nmade = print\n")
+    torch.save({}, tmp_path / "evil.pt")
+    with pytest.raises(ValueError, match=r"is no published model\. Say where it lies"):
+        _open_space(None, {"space": form.format(tmp_path)})
+    assert not witness.exists()
 
 
 def other_space() -> tiny.HashSpace:

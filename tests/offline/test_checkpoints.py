@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from sing_monitor.offline.checkpoints import (
     find_checkpoints,
     load_weights,
     read_checkpoint,
+    timm_model,
 )
 
 
@@ -150,3 +153,55 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_bytes(whole[:length])
         with pytest.raises(ValueError, match=r"cannot be read|no readable checkpoint"):
             read_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "name", ["hf-hub:someone/model", "hf_hub:someone/model", "local-dir:/tmp", "timm/resnet18", ""]
+)
+def test_only_architectures_that_timm_registers_are_built_for_a_file(
+    tmp_path: Path, name: str
+) -> None:
+    torch.save({"state_dict": network().state_dict(), "arch": name}, tmp_path / "a.pth.tar")
+    checkpoint = read_checkpoint(tmp_path / "a.pth.tar")
+    with pytest.raises(ValueError, match="which timm does not register"):
+        timm_model(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["resnet18.nobody", "resnet18.a:b", "resnet18.a/../b"])
+def test_names_that_timm_knows_in_part_are_refused_in_a_sentence(name: str) -> None:
+    checkpoint = Checkpoint(Path("a.pth"), network().state_dict(), architecture=name)
+    with pytest.raises(ValueError, match=r"timm cannot build|does not register|does not fit"):
+        timm_model(checkpoint)
+
+
+def test_weights_that_cannot_be_copied_are_refused() -> None:
+    state = network().state_dict()
+    odd = {**state, "2.bias": torch.ones(2).to_sparse(), "0.bias": torch.ones(4, device="meta")}
+    with pytest.raises(ValueError, match="does not fit Sequential"):
+        load_weights(network(), Checkpoint(Path("a.ckpt"), odd))
+
+
+def test_names_that_are_no_text_are_no_weights(tmp_path: Path) -> None:
+    torch.save({1: torch.ones(1)}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="holds no weights"):
+        read_checkpoint(tmp_path / "a.pt")
+
+
+def test_a_damaged_file_is_refused_in_a_sentence_whatever_it_breaks(tmp_path: Path) -> None:
+    random = Random(16)
+    path = tmp_path / "a.ckpt"
+    for is_new in (True, False):
+        torch.save(
+            {"state_dict": network().state_dict(), "epoch": 1},
+            path,
+            _use_new_zipfile_serialization=is_new,
+        )
+        whole = path.read_bytes()
+        for _ in range(60):
+            damaged = bytearray(whole)
+            for _ in range(random.choice((1, 3, 20))):
+                damaged[random.randrange(len(damaged))] ^= 1 << random.randrange(8)
+            path.write_bytes(damaged[: random.choice((len(whole), len(whole) // 2))])
+            # Some damage is in the weights, and cannot be seen.
+            with suppress(ValueError):
+                read_checkpoint(path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -17,7 +19,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sing_monitor.commands.cli import main
 from sing_monitor.space.cache import EmbeddingCache, default_cache_dir
+from sing_monitor.space.cache_files import _digests
 
 DIM = 6
 HOUR = 3600
@@ -206,11 +210,12 @@ def test_an_old_truncated_file_is_removed(tmp_path: Path, caplog: pytest.LogCapt
 
 
 def foreign_file(kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    tensors = {"keys": keys_of(1, 2), "embeddings": embedding_of(keys_of(1, 2))}
-    metadata = {"version": "1", "space": "a space"}
+    rows = torch.full((2, DIM), torch.nan) if kind == "NaN" else embedding_of(keys_of(1, 2))
+    tensors = {"keys": keys_of(1, 2), "embeddings": rows, "digests": _digests([1, 2], rows)}
+    metadata = {"version": "2", "space": "a space"}
     match kind:
         case "version":
-            metadata["version"] = "2"
+            metadata["version"] = "3"
         case "space":
             metadata["space"] = "another"
         case "dim":
@@ -221,12 +226,17 @@ def foreign_file(kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors["keys"] = torch.zeros(2)
         case "names":
             tensors = {"labels": keys_of(1, 2)}
-        case "NaN":
-            tensors["embeddings"] = torch.full((2, DIM), torch.nan)
+        case "dtype":
+            tensors["embeddings"] = tensors["embeddings"].double()
+        case "digests":
+            tensors["digests"] = tensors["digests"][:1]
     return tensors, metadata
 
 
-@pytest.mark.parametrize("kind", ["version", "space", "dim", "rows", "keys", "names", "NaN"])
+@pytest.mark.parametrize(
+    "kind",
+    ["version", "space", "dim", "dtype", "rows", "keys", "names", "digests", "NaN"],
+)
 def test_a_foreign_file_is_passed_over_and_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
@@ -246,6 +256,58 @@ def test_a_file_written_as_the_tests_write_foreign_ones_is_read(tmp_path: Path) 
     tensors, metadata = foreign_file("none of them")
     save_file(tensors, path, metadata=metadata)
     assert known_in(tmp_path, 1, 2, 5) == [True, True, False]
+
+
+def test_no_bit_can_be_flipped_unnoticed(tmp_path: Path) -> None:
+    path = store(tmp_path, *range(8))
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    random = Random(4)
+    bits = random.sample(range(8 * len(whole)), 150)
+    bits += random.sample(range(8 * start, 8 * len(whole)), 100)
+    for bit in bits:
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        # Checks that what is found is what was stored.
+        known_in(tmp_path, *range(8))
+
+
+def test_a_damaged_embedding_costs_its_file_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = store(tmp_path, 1, 2)
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(embedding_of(keys_of(2)).numpy().tobytes())] ^= 1
+    path.write_bytes(whole)
+    assert known_in(tmp_path, 2) == [False]
+    assert "1 of 1 embeddings read from it are not those written" in caplog.text
+    age(path, 2 * HOUR)
+    cache = cache_in(tmp_path)
+    assert cache.lookup(keys_of(2))[1].tolist() == [False]
+    assert not path.exists()
+    cache.add(keys_of(1, 2), embedding_of(keys_of(1, 2)))
+    assert known_in(tmp_path, 1, 2) == [True, True]
+
+
+def test_files_of_earlier_versions_cost_one_message_whose_advice_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "my cache"
+    for number in (1, 2):
+        path = store(root, number)
+        rows = embedding_of(keys_of(number))
+        old = {"keys": keys_of(number), "embeddings": rows}
+        save_file(old, path, metadata={"version": "1", "space": "a space"})
+    cache = cache_in(root)
+    assert not cache.lookup(keys_of(1, 2))[1].any()
+    cache.add(keys_of(1, 2), embedding_of(keys_of(1, 2)))
+    assert known_in(root, 1, 2) == [True, True]
+    (said,) = {each for each in warnings_in(caplog) if "another version" in each}
+    advice = said[said.index("cache clear") :]
+    assert main([*shlex.split(advice), "--yes"]) == 0
+    assert len(chunks(root)) == 1
+    assert known_in(root, 1, 2) == [True, True]
 
 
 def test_the_least_recently_used_files_go_first(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -18,6 +19,7 @@ from sing_monitor.app.model import checkpoint
 from sing_monitor.app.model.checkpoint import LoadedModel, head_name
 from sing_monitor.app.model.model_images import data_set_input, upload_input
 from sing_monitor.commands.app_options import ModelSource
+from sing_monitor.commands.images import Images
 from sing_monitor.inputs.batches import Batch
 from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from tests.app import given
@@ -61,6 +63,25 @@ def test_a_timm_model_brings_its_transform(timm_model: LoadedModel) -> None:
     torch.testing.assert_close(
         seen.pixels[0, :, 5, 5], torch.tensor([1.0, 0, 0]), atol=1e-5, rtol=0
     )
+
+
+def test_uploads_and_images_of_a_folder_are_scaled_from_many_bits(
+    timm_model: LoadedModel, tmp_path: Path
+) -> None:
+    ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (64, 1))
+    eight = Image.fromarray(np.round(ramp / 257).astype(np.uint8))
+    config = timm_model.model.pretrained_cfg
+    stats = {"mean": list(config["mean"]), "std": list(config["std"])}
+    many, few = (
+        upload_input(timm_model, file_of(each), {"pixels": stats}).images
+        for each in (Image.fromarray(ramp), eight)
+    )
+    assert torch.equal(many, few)
+    for name, picture in (("many", Image.fromarray(ramp)), ("few", eight)):
+        (tmp_path / name).mkdir()
+        picture.save(tmp_path / name / "a.png")
+    images = Images(str(tmp_path), batch_size=1, workers=0).loader(timm_model.model).dataset
+    assert torch.equal(images[0][0], images[1][0])
 
 
 def test_a_run_of_another_normalization_refuses_timm_s_transform(timm_model: LoadedModel) -> None:

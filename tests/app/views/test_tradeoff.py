@@ -193,7 +193,7 @@ def test_bars_write_their_number_and_name_the_run_whatever_it_is_called() -> Non
     spec = bars(values, BarLabels("IS / |AS|", "epoch 2", 4.0, "other space"), SERIES).to_dict()
     bar, _, whisker, tick, number, cross = spec["layer"]
     assert bar["encoding"]["x"]["scale"]["domain"] == [0, 4.8]
-    assert "'it\\'s b'" in bar["encoding"]["y"]["axis"]["labelExpr"]
+    assert '"it\'s b"' in bar["encoding"]["y"]["axis"]["labelExpr"]
     assert tick["transform"] == [{"filter": "isValid(datum.random)"}]
     assert number["encoding"]["text"]["field"] == "text"
     assert whisker["transform"] == [{"filter": "isValid(datum.low)"}]

@@ -21,6 +21,16 @@ def test_addresses_do_not_become_links(text: str) -> None:
     assert plain(text).replace("\\", "").replace("\u2060", "") == text
 
 
+@pytest.mark.parametrize(
+    "text", [":material/home:", ":material_home:", ":smile:", ":streamlit:", "-> <- <-> -- >= ~="]
+)
+def test_icons_and_arrows_are_not_drawn(text: str) -> None:
+    shown = plain(text).replace("\\", "")
+    assert shown.replace("\u2060", "") == text
+    drawn = r":[\w+/-]+:|->|<-|--|>=|~="
+    assert not re.search(drawn, shown)
+
+
 def test_lines_and_invisible_signs_become_spaces() -> None:
     assert one_line(" a\n\tb\u202ec\x00 ") == "a b c"
 
@@ -38,8 +48,18 @@ def test_short_is_short_and_keeps_both_ends(text: str, length: int) -> None:
         assert cut == line
 
 
-def test_code_cannot_be_left() -> None:
-    assert code("a``b`` **c**") == "`` a''b'' **c** ``"
+@given(st.text("`a \n"))
+def test_code_cannot_be_left(text: str) -> None:
+    start, inside, end = code(text)[:3], code(text)[3:-3], code(text)[-3:]
+    assert (start, end) == ("`` ", " ``")
+    assert "``" not in inside
+    assert "\n" not in inside
+    assert inside.strip()
+
+
+def test_code_keeps_addresses_and_draws_no_icon() -> None:
+    assert code("http://a.example/b?c=`d`") == "`` http://a.example/b?c=`d` ``"
+    assert code(":material/home:") == "`` :\u2060material/home: ``"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""Tables in Parquet files, refused by their footer when they are too large to decode."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+# Of the columns that the catalogue names, these hold words, and all but `_LISTS` numbers.
+_WORDS = frozenset({"class_name", "concept", "image", "key", "source", "target"})
+_LISTS = frozenset({"neighbours_before", "neighbours_after", "neighbours_after_centered"})
+MOST_ROWS = 20_000_000
+MOST_BYTES = 4 * 1024**3
+
+
+def read_table(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    filters: list[tuple[str, str, Any]] | None = None,
+) -> DataFrame:
+    """The table in a Parquet file.
+
+    Args:
+        path: of the file.
+        columns: to read, as far as the table has them; None: all.
+        filters: which rows to read, as pyarrow takes them; None: all.
+
+    Raises:
+        ValueError: if the footer tells of more than `MOST_ROWS` rows, or of more than `MOST_BYTES`
+            without compression.
+        Exception: whatever pyarrow raises for a damaged file.
+    """
+    import pandas as pd
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        about, held = file.metadata, file.schema_arrow.names
+        size = sum(about.row_group(each).total_byte_size for each in range(about.num_row_groups))
+    if about.num_rows > MOST_ROWS or size > MOST_BYTES:
+        raise ValueError(
+            f"it tells of {about.num_rows:,} rows and {size:,} bytes; at most {MOST_ROWS:,} rows "
+            f"and {MOST_BYTES:,} bytes are read"
+        )
+    wanted = None if columns is None else [name for name in columns if name in held]
+    return pd.read_parquet(path, columns=wanted, filters=filters)
+
+
+def check_columns(table: DataFrame, known: Collection[str]) -> None:
+    """Refuse a table in which a column of the catalogue holds another kind of values.
+
+    Args:
+        table: as it was read; what is missing in a cell is of any kind.
+        known: names of the columns that the catalogue tells of.
+
+    Raises:
+        ValueError: if words stand for numbers, or the other way round.
+    """
+    from pandas.api.types import is_numeric_dtype
+
+    for name, values in table.items():
+        is_right = is_numeric_dtype(values) and name not in _WORDS
+        if name not in known or name in _LISTS or is_right:
+            continue
+        expected = (str,) if name in _WORDS else (bool, int, float)
+        if not all(isinstance(value, expected) for value in values.dropna()):
+            raise ValueError(
+                f"its column {name!r} does not hold {'words' if name in _WORDS else 'numbers'}"
+            )
