@@ -157,8 +157,8 @@ def _what_cannot_be_completed(run: Run, name: str | None) -> str:
         return ""
     places = ", ".join(f"epoch {epoch} (step {step})" for epoch, step in incomplete)
     return (
-        f" Incomplete, for the process was killed before it had written all tables: {places}. The "
-        "curves are there as far as they were known; a resumed training that comes by completes it."
+        f" Incomplete, with no further file here: {places}. The training was stopped while it "
+        "wrote the tables; its curves do not suffer. A resumed training writes them anew."
     )
 
 

@@ -93,6 +93,7 @@ def _locked(path: Path) -> BinaryIO | None:
             with file:
                 if error.errno in _BUSY:
                     raise LockedError(_holder(file)) from None
+            path.unlink(missing_ok=True)
             return None
         if _is_at(path, file):
             break
