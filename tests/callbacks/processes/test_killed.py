@@ -47,11 +47,11 @@ def test_the_next_run_of_the_same_id_delivers_what_a_killed_one_had_finished(
 def test_a_kill_at_any_time_costs_no_finished_epoch(tmp_path: Path) -> None:
     script = [sys.executable, "-m", "tests.callbacks.processes.kill_at_random", str(tmp_path)]
     done = subprocess.run(
-        [*script, "20", "6"], cwd=ROOT, check=True, timeout=400, stdout=subprocess.PIPE, text=True
+        [*script, "20", "3"], cwd=ROOT, check=True, timeout=500, stdout=subprocess.PIPE, text=True
     )
     trials = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert len(trials) == 6
-    assert sum(trial["killed"] for trial in trials) >= 3
+    assert {trial["kind"] for trial in trials} == {"mlflow", "asynchronous", "folder"}
+    assert any(trial["killed"] for trial in trials)
     for trial in trials:
         before, after, resumed = trial["before"], trial["after"], trial["resumed"]
         finished = set(trial["finished"])
@@ -65,5 +65,5 @@ def test_a_kill_at_any_time_costs_no_finished_epoch(tmp_path: Path) -> None:
         for each in (before, after, *([resumed] if resumed else [])):
             assert len(each["curves"]) == len(set(each["curves"])), "no epoch comes twice"
         if resumed is not None:
-            assert resumed["curves"] == resumed["tables"] == list(range(6))
+            assert resumed["curves"] == resumed["tables"] == list(range(5))
             assert resumed["incomplete"] == []
