@@ -29,7 +29,7 @@ from sing_monitor.tracking import NoStoreError, RunReader, list_runs, open_store
 from tests.helpers import tiny
 
 KINDS = ("mlflow", "asynchronous", "folder")
-EPOCHS = 5
+EPOCHS = 6
 
 
 class Diary(L.Callback):

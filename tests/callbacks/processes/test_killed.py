@@ -65,5 +65,5 @@ def test_a_kill_at_any_time_costs_no_finished_epoch(tmp_path: Path) -> None:
         for each in (before, after, *([resumed] if resumed else [])):
             assert len(each["curves"]) == len(set(each["curves"])), "no epoch comes twice"
         if resumed is not None:
-            assert resumed["curves"] == resumed["tables"] == list(range(5))
+            assert resumed["curves"] == resumed["tables"] == list(range(6))
             assert resumed["incomplete"] == []
