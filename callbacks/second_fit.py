@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sing_monitor.callbacks.loggers import experiment_name, mlflow_loggers, tracking_uri
 from sing_monitor.messages import warn
 from sing_monitor.no_trace import no_trace
-from sing_monitor.tracking import open_store, redact
+from sing_monitor.tracking import open_store, shown_address
 from sing_monitor.tracking.layout import Layout
 from sing_monitor.tracking.reader import STAGE, RunReader
 from sing_monitor.tracking.spool import spool_place
@@ -62,7 +62,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _sentence(logger: MLFlowLogger, epochs: list[int]) -> str:
     held = f"epoch {epochs[0]}" if len(epochs) == 1 else f"epochs {epochs[0]} to {epochs[-1]}"
-    uri = redact(tracking_uri(logger))
+    uri = shown_address(tracking_uri(logger))
     return (
         f"the MLflow run {logger.run_id} already holds {held} of an earlier fit, and "
         "this fit starts at epoch 0 again. In one run their curves mix, and tables of the same "

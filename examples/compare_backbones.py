@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 
 from sing_monitor import SINGCallback
 from sing_monitor.app.charts.comparison import ComparedModel, comparison
-from sing_monitor.tracking import RunReader, list_runs
+from sing_monitor.tracking import RunReader, list_runs, shown_address
 
 EXPERIMENT = "compare backbones"
 # Small members of their families, since nothing is pretrained. The two ResNets differ in the width
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "which has no good direction. random: a random subspace of the same size in place of the\n"
         "head's null space. R2: of the translation; the lower, the less it all means.\n\n"
         f"The figure: {options.out}\n"
-        f"The runs:   sing-monitor app --tracking-uri {options.tracking_uri}"
+        f"The runs:   sing-monitor app --tracking-uri {shown_address(options.tracking_uri)}"
     )
 
 

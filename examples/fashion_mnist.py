@@ -35,6 +35,7 @@ from torchvision.transforms import v2
 
 from sing_monitor import SINGCallback
 from sing_monitor.space.semantic_space import DEFAULT_SPACE
+from sing_monitor.tracking import shown_address
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 MEAN, STD = 0.2860, 0.3530
@@ -132,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             save_snapshots=True,
         )
         train(architecture, settings, (data[0], data[1]), monitor, options)
-    print(f"See them: sing-monitor app --tracking-uri {options.tracking_uri}")
+    print(f"See them: sing-monitor app --tracking-uri {shown_address(options.tracking_uri)}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from torchvision.datasets import ImageFolder
 
 from sing_monitor import SINGCallback
 from sing_monitor.space.semantic_space import DEFAULT_SPACE
+from sing_monitor.tracking import shown_address
 
 HEAD_FACTOR = 10
 
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model,
         *loaders(options.train, options.validation, model, options.batch_size, options.workers),
     )
-    print(f"See it: sing-monitor app --tracking-uri {options.tracking_uri}")
+    print(f"See it: sing-monitor app --tracking-uri {shown_address(options.tracking_uri)}")
 
 
 if __name__ == "__main__":

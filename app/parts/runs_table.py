@@ -17,7 +17,7 @@ from sing_monitor.app.wording.run_reading import NO_REFERENCE
 from sing_monitor.app.wording.support_marks import MARK, MARKED_ABOVE
 from sing_monitor.app.wording.text import one_line
 from sing_monitor.headline import HIDDEN, HIDDEN_BY_PROBES, KEPT, leading_key
-from sing_monitor.tracking import redact
+from sing_monitor.tracking import shown_address
 
 REFIT = (HIDDEN, KEPT)
 PROBES = (HIDDEN_BY_PROBES, "probe/class_seen")
@@ -188,7 +188,7 @@ def mlflow_links(uri: str, listing: pd.DataFrame) -> dict[str, str]:
     """
     if not uri.startswith(("http://", "https://")):
         return {}
-    root = redact(uri).rstrip("/")
+    root = shown_address(uri).rstrip("/")
     return {
         run: f"{root}/#/experiments/{quote(str(experiment), safe='')}/runs/{quote(run, safe='')}"
         for run, experiment in zip(listing["run_id"], listing["experiment_id"], strict=True)

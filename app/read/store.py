@@ -88,11 +88,20 @@ def other_metrics(source: RunSource) -> list[str]:
     return source.reader.other_metrics()
 
 
-# Tables may arrive later than the scalars of their validation.
-@st.cache_data(ttl=60, max_entries=_CURVES, show_spinner=False)
 def validations(source: RunSource) -> list[tuple[int, int]]:
     """Epoch and global step of each validation with tables, in order. Raises as `scalars` does."""
-    return source.reader.validations()
+    return _validations(source)[0]
+
+
+def incomplete(source: RunSource) -> list[tuple[int, int]]:
+    """The same of each validation whose files have not all arrived. Raises as `scalars` does."""
+    return _validations(source)[1]
+
+
+# Tables may arrive later than the scalars of their validation.
+@st.cache_data(ttl=60, max_entries=_CURVES, show_spinner=False)
+def _validations(source: RunSource) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    return source.reader.all_validations()
 
 
 Columns = Iterable[str] | None

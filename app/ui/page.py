@@ -65,6 +65,7 @@ def show_page(
         if needs_picks and not now.runs:
             st.rerun()
         body(now)
+        _about_incomplete(now)
 
     redrawn()
     is_live = chosen.is_live if needs_picks else chosen.listing["status"].eq(RUNNING).any()
@@ -138,6 +139,14 @@ def _about_degrees(chosen: Selection) -> None:
     ]
     if growing:
         states.degrees_that_grow(growing)
+
+
+def _about_incomplete(chosen: Selection) -> None:
+    """Name the validations that the page cannot show; what it has read already tells."""
+    for run in chosen.runs:
+        # A run that cannot be read has been named by the page.
+        if pairs := states.quietly(partial(store.incomplete, run.source)):
+            states.incomplete_validations(run, pairs)
 
 
 def _watch(drawn: Selection) -> None:

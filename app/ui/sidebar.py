@@ -12,7 +12,7 @@ from sing_monitor.app.ui import selection
 from sing_monitor.app.ui.selection import MAX_RUNS, Picks, Selection
 from sing_monitor.app.ui.settings import tracking_uri
 from sing_monitor.app.wording.text import code, short
-from sing_monitor.tracking import StoreError, redact
+from sing_monitor.tracking import StoreError, shown_address
 
 _UNNAMED = "(unnamed)"
 
@@ -134,7 +134,7 @@ def _choice(
 def _store() -> None:
     st.space("small")
     try:
-        uri = redact(tracking_uri())
+        uri = shown_address(tracking_uri())
     except ValueError:
         return
     st.caption(f"Store: {code(short(uri, 70))}")

@@ -21,6 +21,7 @@ from sing_monitor.tracking import (
     StoreError,
     open_store,
     redact,
+    shown_address,
 )
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ def unreachable(error: Exception, uri: str) -> None:
     with st.container(border=True):
         st.subheader(":material/cloud_off: The store cannot be read", anchor=False)
         st.markdown(plain(_sentence(error)))
-        st.caption(f"Tracking URI: {code(redact(uri))}")
+        st.caption(f"Tracking URI: {code(shown_address(uri))}")
         st.markdown("To read another store, start the app with its address:")
         st.code(f"sing-monitor app --tracking-uri {DEFAULT_URI}", language="bash")
 
@@ -64,9 +65,9 @@ def no_runs(uri: str) -> None:
         )
         is_folder = isinstance(open_store(uri), FolderStore)
         snippet = _IN_A_FOLDER if is_folder else _WITH_MLFLOW
-        st.code(snippet.format(uri=redact(uri)), language="python")
+        st.code(snippet.format(uri=shown_address(uri)), language="python")
         st.markdown("The first validated epoch shows up here by itself.")
-        st.caption(f"Tracking URI: {code(redact(uri))}")
+        st.caption(f"Tracking URI: {code(shown_address(uri))}")
 
 
 def nothing_picked() -> None:
@@ -166,6 +167,17 @@ def no_validation() -> None:
     """The picked runs exist, and nothing was validated so far."""
     st.info(
         "No validation of the picked runs has been logged yet.", icon=":material/hourglass_empty:"
+    )
+
+
+def incomplete_validations(run: Run, pairs: Sequence[tuple[int, int]]) -> None:
+    """Validations of a run whose tables are not shown, because some are missing."""
+    places = listed([f"epoch {epoch} (step {step})" for epoch, step in pairs])
+    st.warning(
+        f"**{plain(run.label)}**: the tables of {places} have not all arrived, and none of them is "
+        "shown. They come while the training delivers them; what a killed training left behind, "
+        "`sing-monitor sync` delivers, in the folder where it ran.",
+        icon=":material/hourglass_bottom:",
     )
 
 

@@ -13,6 +13,7 @@ from sing_monitor.tracking import (
     DeliveryError,
     NotFoundError,
     Run,
+    RunReader,
     StoreError,
     find_again,
     open_store,
@@ -34,6 +35,9 @@ examples:
 
 Passwords are never kept: give them in MLFLOW_TRACKING_USERNAME and
 MLFLOW_TRACKING_PASSWORD, or a database's in MLFLOW_TRACKING_URI.
+
+A validation that a killed training had not written to its end is delivered as far as it goes,
+named, and shown as incomplete.
 
 The exit code is 0 when nothing waits any more, else 1."""
 
@@ -102,15 +106,21 @@ def run_of(spool: Spool, uri: str | None = None) -> Run:
         StoreError: if the store cannot be reached.
         RunNotFoundError: if the store does not hold the run.
     """
+    about = _about(spool)
+    folder = Path(about["working_directory"])
+    store = find_again(about["tracking_uri"], folder) if uri is None else open_store(uri)
+    return store.open_run(about["run_id"])
+
+
+def _about(spool: Spool) -> dict[str, str]:
+    """What a spool says of itself; without a name where its monitor has none."""
     path = spool.folder / ABOUT
     try:
         about = json.loads(path.read_text("utf-8"))
-        address, folder = str(about["tracking_uri"]), Path(about["working_directory"])
-        run_id = str(about["run_id"])
-    except (KeyError, TypeError, ValueError) as error:
+        wanted = {key: str(about[key]) for key in ("tracking_uri", "working_directory", "run_id")}
+        return wanted | ({"name": str(about["name"])} if about.get("name") else {})
+    except (OSError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {reason(error)}") from None
-    store = find_again(address, folder) if uri is None else open_store(uri)
-    return store.open_run(run_id)
 
 
 def _spool_dir(folder: Path) -> Path:
@@ -124,15 +134,32 @@ def _deliver(
     waiting = len(spool.files())
     try:
         # Says in plain words what is wrong, and makes no new database.
-        run = run_of(spool, tracking_uri)
-        Delivery(run, spool, {}).deliver(sent=sent)
+        run, name = run_of(spool, tracking_uri), _about(spool).get("name")
+        delivery = Delivery(run, spool, {})
+        try:
+            delivery.deliver(sent=sent)
+        finally:
+            delivery.close()
+        lost = _what_cannot_be_completed(run, name)
     except (DeliveryError, StoreError, NotFoundError, ValueError) as error:
         left = len(spool.files())
         return (
             f"{spool.folder}: {_files(waiting - left)} delivered, {left} wait. {_sentence(error)}",
             False,
         )
-    return f"{spool.folder}: {_files(waiting)} delivered to {run.store.address}.", True
+    return f"{spool.folder}: {_files(waiting)} delivered to {run.store.address}.{lost}", True
+
+
+def _what_cannot_be_completed(run: Run, name: str | None) -> str:
+    """A sentence about validations of which no file waits any more, and not all have come."""
+    incomplete = RunReader(run.store.uri, run.run_id, name).incomplete()
+    if not incomplete:
+        return ""
+    places = ", ".join(f"epoch {epoch} (step {step})" for epoch, step in incomplete)
+    return (
+        f" Incomplete, with no further file here: {places}. The training was stopped while it "
+        "wrote the tables; its curves do not suffer. A resumed training writes them anew."
+    )
 
 
 def _files(count: int) -> str:

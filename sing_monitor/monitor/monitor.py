@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
@@ -25,7 +25,7 @@ from sing_monitor.monitor.faults import Faults
 from sing_monitor.monitor.first_process import ProbeAnalysis
 from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.monitor.options import Options
-from sing_monitor.monitor.publishing import Publisher, Target
+from sing_monitor.monitor.publishing import Publisher, Record, Target
 from sing_monitor.monitor.remarks import remarks
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.validation import Moment, Source
@@ -33,10 +33,6 @@ from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
 from sing_monitor.translate.ridge_curve import KeptRidge, ridge_to_keep
-
-if TYPE_CHECKING:
-    from sing_monitor.findings import Findings
-    from sing_monitor.snapshot import Snapshot
 
 # More new images than this share of the probe, and the validation set is not the same every time.
 _AUGMENTED = 0.2
@@ -191,8 +187,8 @@ class Monitor:
         Raises:
             SetupError: for a fault in a rehearsal, or with ``on_error="raise"``; in every process.
         """
-        outcome = self._conclude() if self._is_due else Outcome()
-        return {} if self._moment.is_rehearsal else self._log(outcome.scalars)
+        outcome, record = self._conclude() if self._is_due else (Outcome(), None)
+        return {} if self._moment.is_rehearsal else self._log(outcome.scalars, record)
 
     def compare_accuracy(self, logged: Mapping[str, float]) -> None:
         """Warn where a training logs another accuracy of the same images than the head has.
@@ -274,7 +270,7 @@ class Monitor:
                 " to embed anew each time.",
             )
 
-    def _conclude(self) -> Outcome:
+    def _conclude(self) -> tuple[Outcome, Record | None]:
         """End a pass. Every process takes part in every exchange, whatever went wrong before."""
         with self._timed():
             shares = self._processes.gather(self._share())
@@ -290,10 +286,12 @@ class Monitor:
             self._seen = self._seen if outcome.seen is None else outcome.seen
             self._raise_alerts(outcome)
             pictures = self._processes.gather(self.capture.embedder.pictures(outcome.wanted))
-            if findings is not None:
-                self._publish(findings, snapshot, pictures)
             self._remember(outcome)
-        return outcome
+        if findings is None:
+            return outcome, None
+        thumbnails = {key: value for part in pictures for key, value in part.items()}
+        kept = snapshot if self._options.save_snapshots else None
+        return outcome, Record(findings, thumbnails, kept)
 
     def _raise_alerts(self, outcome: Outcome) -> None:
         if outcome.scalars and outcome.failure is None and self._moment.is_training:
@@ -331,19 +329,6 @@ class Monitor:
             probe_size=self._options.probe_size,
         )
 
-    def _publish(
-        self,
-        findings: Findings,
-        snapshot: Snapshot | None,
-        pictures: Sequence[Mapping[str, Any]],
-    ) -> None:
-        self._publisher.publish(
-            findings,
-            self._moment,
-            thumbnails={key: value for part in pictures for key, value in part.items()},
-            snapshot=snapshot if self._options.save_snapshots else None,
-        )
-
     def _describe(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         images = self._seen if self._images is None else self._images
         return self.capture.describe(threshold=self.state.threshold or 0, images=images)
@@ -378,7 +363,7 @@ class Monitor:
             if math.isfinite(ridge):
                 self.state.ridge = ridge
 
-    def _log(self, scalars: Mapping[str, float]) -> dict[str, float]:
+    def _log(self, scalars: Mapping[str, float], record: Record | None) -> dict[str, float]:
         from sing_monitor.analyses import catalogue_of
 
         own = {
@@ -392,5 +377,5 @@ class Monitor:
         # Before the first batch is understood there is nothing to say of the run.
         if self._processes.is_first and self.capture.is_settled:
             with self._timed():
-                self._publisher.keep_scalars(values, self._moment)
+                self._publisher.publish(self._moment, values, record)
         return {named_key(key, self._options.name): value for key, value in values.items()}

@@ -15,8 +15,9 @@ from sing_monitor.messages import info, warn
 from sing_monitor.monitor.options import Options
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.validation import Moment
-from sing_monitor.tracking.errors import RunNotFoundError, redact
-from sing_monitor.tracking.spool import DeliveryError, spool_place
+from sing_monitor.tracking.addresses import redact, shown_address
+from sing_monitor.tracking.errors import RunNotFoundError
+from sing_monitor.tracking.spool import BusyError, DeliveryError, spool_place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,21 @@ class Target:
     open: Callable[[], Run]
     metric_prefix: str = ""
     logged_step: int | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What an analyzed validation leaves besides its scalars.
+
+    Args:
+        findings: hold the tables.
+        thumbnails: pictures by image id.
+        snapshot: None where it is not to be stored.
+    """
+
+    findings: Findings
+    thumbnails: Mapping[str, np.ndarray]
+    snapshot: Snapshot | None
 
 
 class Publisher:
@@ -77,30 +93,17 @@ class Publisher:
         self._spool_dir: Path | None = None
 
     def publish(
-        self,
-        findings: Findings,
-        moment: Moment,
-        *,
-        thumbnails: Mapping[str, np.ndarray],
-        snapshot: Snapshot | None,
+        self, moment: Moment, scalars: Mapping[str, float], record: Record | None = None
     ) -> None:
-        """Write the tables of one validation to every run; what fails stays in the local spool."""
-        for target in self._targets():
-            with self._reported(target.key):
-                writer = self._writer(target)
-                with writer.together():
-                    self._describe(writer, target)
-                    writer.write(
-                        findings, epoch=moment.epoch, step=moment.step, thumbnails=thumbnails
-                    )
-                    if snapshot is not None:
-                        writer.write_snapshot(snapshot)
-                    if self._state.fired:
-                        writer.write_tags({"alerts": format_fired(self._state.fired)})
-                self._say_that_all_arrived(target.key)
+        """Write one validation to every run; what fails stays in the local spool.
 
-    def keep_scalars(self, scalars: Mapping[str, float], moment: Moment) -> None:
-        """Keep the scalars of one validation, and send those that no logger sends."""
+        The scalars are kept first: whoever dies on the way leaves no tables without them.
+
+        Args:
+            moment: of the validation.
+            scalars: value by catalogue key.
+            record: what else there is of it; None where nothing was analyzed.
+        """
         for target in self._targets():
             with self._reported(target.key):
                 writer = self._writer(target)
@@ -112,9 +115,24 @@ class Publisher:
                     metric_prefix=target.metric_prefix,
                     by_logger=target.logged_step is not None,
                 )
-                self._describe(writer, target)
-                if target.logged_step is None:
-                    writer.deliver()
+                # Alone, they wait for the logger that brings them.
+                is_brought = target.logged_step is not None and record is None
+                if is_brought and writer.is_described:
+                    continue
+                with writer.together():
+                    self._describe(writer, target)
+                    if record is not None:
+                        self._write(writer, moment, record)
+                self._say_that_all_arrived(target.key)
+
+    def _write(self, writer: RunWriter, moment: Moment, record: Record) -> None:
+        writer.write(
+            record.findings, epoch=moment.epoch, step=moment.step, thumbnails=record.thumbnails
+        )
+        if record.snapshot is not None:
+            writer.write_snapshot(record.snapshot)
+        if self._state.fired:
+            writer.write_tags({"alerts": format_fired(self._state.fired)})
 
     def flush(self) -> None:
         """Deliver what is still in the spool, and report what stays there."""
@@ -128,6 +146,7 @@ class Publisher:
                     f"{writer.pending} files have not reached their store. "
                     f"`{self._sync_command()}` delivers them."
                 )
+            writer.close()
         lost, self._lost = self._lost, 0
         if lost:
             info(f"validations whose tables were lost: {lost}.")
@@ -172,9 +191,10 @@ class Publisher:
         if self._spool_dir is None:
             self._spool_dir, reason = spool_place(self._spool_root)
             if reason is not None:
+                root = shown_address(str(self._spool_root))
                 warn(
-                    f"the folder {redact(str(self._spool_root))!r} {reason}, so files that the "
-                    f"store has not taken yet wait in {self._spool_dir}. After a crash, "
+                    f"the folder {root!r} {reason}, so files that the store has not "
+                    f"taken yet wait in {self._spool_dir}. After a crash, "
                     f"`{self._sync_command()}` delivers it."
                 )
         return self._spool_dir
@@ -193,7 +213,7 @@ class Publisher:
         try:
             yield
         except Exception as error:
-            reason = str(error) or type(error).__name__
+            reason = redact(str(error)) or type(error).__name__
             if isinstance(error, DeliveryError) and not error.is_loss:
                 if key not in self._behind:
                     self._behind.add(key)
@@ -201,7 +221,7 @@ class Publisher:
                     self._warn(reason, f"{reason} {end}")
             elif isinstance(error, OSError):
                 self._lost += isinstance(error, DeliveryError)
-                self._warn("disk", reason)
+                self._warn("busy" if isinstance(error, BusyError) else "disk", reason)
             else:
                 self._warn(reason, reason)
 

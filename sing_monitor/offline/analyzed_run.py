@@ -123,7 +123,7 @@ class History:
         except Exception as error:
             raise StoreError(
                 f"the curves of epoch {epoch} cannot be sent to {self._run.store.place}: "
-                f"{reason(error)}."
+                f"{reason(error, self._run.store.uri)}."
             ) from None
 
     def finish(self, status: str = "FINISHED") -> None:

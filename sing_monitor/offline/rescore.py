@@ -131,9 +131,6 @@ def store_rescored(rescored: Rescored, store: Store, spool_dir: Path | None) -> 
     try:
         writer = RunWriter(run, spool_dir, reader.name)
         with writer.together():
-            writer.describe(config, kept)
-            writer.write(rescored.findings, **at, thumbnails=thumbnails)
-            writer.write_snapshot(snapshot)
             writer.keep_scalars(
                 _scalars(rescored, logged),
                 **at,
@@ -141,6 +138,9 @@ def store_rescored(rescored: Rescored, store: Store, spool_dir: Path | None) -> 
                 metric_prefix=tags.get("metric_prefix", ""),
                 by_logger=False,
             )
+            writer.describe(config, kept)
+            writer.write(rescored.findings, **at, thumbnails=thumbnails)
+            writer.write_snapshot(snapshot)
         run.finish("FINISHED")
     except BaseException:
         # A store that takes nothing more takes no status either.

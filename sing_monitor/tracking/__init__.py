@@ -1,5 +1,6 @@
 """Findings on their way to the tracker and back; nobody else needs to know where things lie."""
 
+from sing_monitor.tracking.addresses import redact, shown_address
 from sing_monitor.tracking.backend import Run, Store
 from sing_monitor.tracking.errors import (
     ArtifactNotFoundError,
@@ -7,7 +8,6 @@ from sing_monitor.tracking.errors import (
     NotFoundError,
     RunNotFoundError,
     StoreError,
-    redact,
 )
 from sing_monitor.tracking.folder import FolderRun, FolderStore
 from sing_monitor.tracking.layout import SCHEMA, Layout
@@ -42,4 +42,5 @@ __all__ = [
     "list_runs",
     "open_store",
     "redact",
+    "shown_address",
 ]

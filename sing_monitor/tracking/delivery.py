@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from sing_monitor.tracking.backend import Run
+from sing_monitor.tracking.disk.kept_scalars import KeptScalars
 from sing_monitor.tracking.errors import reason
-from sing_monitor.tracking.kept_scalars import KeptScalars
-from sing_monitor.tracking.spool import DeliveryError, NotYetError, Spool
+from sing_monitor.tracking.layout import BEGUN, COMPLETE
+from sing_monitor.tracking.spool import BusyError, DeliveryError, NotYetError, Spool
 
 _TAGS = "tags.json"
 _ARTIFACTS = "artifacts"
@@ -39,6 +41,7 @@ class Delivery:
         self._lost: list[tuple[str, Exception]] = []
         self._is_open = False
         self._silence: OSError | None = None
+        self._release: Callable[[], object] | None = None
 
     @property
     def pending(self) -> int:
@@ -70,14 +73,28 @@ class Delivery:
         self._spool.put(_TAGS, lambda path: path.write_text(text, "utf-8"))
         self._tags = {}
 
-    def put_scalars(self, name: str, scalars: KeptScalars, *, by_logger: bool = True) -> None:
-        """Keep what a logger of this process is about to log.
+    def put_scalars(
+        self, what: str, name: str, scalars: KeptScalars, *, by_logger: bool = True
+    ) -> None:
+        """Keep what a logger of this process is about to log, and deliver nothing.
+
+        Args:
+            what: is lost if the disk refuses, as the next delivery says then.
+            name: of the file.
+            scalars: to keep.
+            by_logger: whether a logger of this process brings them.
 
         Raises:
-            OSError: if the disk refuses.
+            BusyError: if another process writes to the run.
         """
         name = f"{_SCALARS}/{name}.json"
-        self._spool.put(name, scalars.save)
+        try:
+            self._lock()
+            self._spool.put(name, scalars.save)
+        except BusyError:
+            raise
+        except OSError as error:
+            self._lost.append((what, error))
         if by_logger:
             self._in_flight.add(self._spool.folder / name)
 
@@ -109,6 +126,7 @@ class Delivery:
             return
         self._is_open, self._silence = True, None
         try:
+            self._lock_if_possible()
             yield
             self._deliver_or_say_what_is_lost()
         finally:
@@ -140,6 +158,7 @@ class Delivery:
         """
         if not self._spool.files():
             return
+        self._lock_if_possible()
         deadline = time.monotonic() + _SETTLING_SECONDS if last else None
 
         def send(file: Path) -> None:
@@ -155,11 +174,33 @@ class Delivery:
         except Exception as error:
             failure = error
         if failure is not None:
+            store = self._run.store
             raise DeliveryError(
-                f"{self.pending} files could not be sent to {self._run.store.place}: "
-                f"{reason(failure)}. They wait in {self._spool.folder} for the next try.",
+                f"{self.pending} files could not be sent to {store.place}: "
+                f"{reason(failure, store.uri)}. They wait in {self._spool.folder} for the next "
+                "try.",
                 self.pending,
             ) from None
+
+    def close(self) -> None:
+        """Let other processes write to the run."""
+        if self._release is not None:
+            self._release()
+            self._release = None
+
+    def _lock(self) -> None:
+        """Keep other processes from writing to the run, as long as this object lives."""
+        if self._release is None:
+            self._release = weakref.finalize(self, self._spool.lock())
+
+    def _lock_if_possible(self) -> None:
+        """A disk that refuses the lock refuses the files, too, and that is said then."""
+        try:
+            self._lock()
+        except BusyError:
+            raise
+        except OSError:
+            pass
 
     def _deliver_or_say_what_is_lost(self) -> None:
         """A full disk must not stop the delivery: that is what makes room again."""
@@ -184,8 +225,18 @@ class Delivery:
             self._run.put_tags(json.loads(file.read_text("utf-8")))
         elif name.parts[0] == _SCALARS:
             self._send_scalars(file, deadline)
+        elif self._waits_for_another(file):
+            raise NotYetError
         else:
             self._run.put_file(name.relative_to(_ARTIFACTS).as_posix(), file)
+
+    def _waits_for_another(self, file: Path) -> bool:
+        """Whether a table waits for the mark before it, or a mark for the tables before it."""
+        if file.name.endswith(COMPLETE):
+            validation = file.name.partition(".")[0]
+            return any((file.parent / validation).glob("[!.]*"))
+        validation = file.parent.name
+        return any(file.parent.parent.glob(f"{validation}.*{BEGUN}"))
 
     def _send_scalars(self, file: Path, deadline: float | None) -> None:
         """Send what the logger has not brought; while it may still bring it, only look."""

@@ -1,12 +1,9 @@
-"""Errors of tracking, and texts without credentials for the sentences that users read."""
+"""Errors of tracking, and the sentences in which users read them."""
 
 from __future__ import annotations
 
-import re
+from sing_monitor.tracking.addresses import redact
 
-# A password may hold a slash, so everything up to the last @ goes; a path of sqlite may hold an @.
-_USER = re.compile(r"(?<![a-z0-9+.-])(?!sqlite|file)([a-z][a-z0-9+.-]*://)[^\s'\"]*@", re.I)
-_QUERY = re.compile(r"\?[^\s'\")]*=[^\s'\")]*")
 _REASON_LENGTH = 200
 
 
@@ -47,27 +44,18 @@ class ArtifactNotFoundError(NotFoundError):
         )
 
 
-def redact(text: str) -> str:
-    """The text with ``user:password@`` and the query of every URI in it left out.
-
-    Example::
-
-        >>> redact("postgresql://bob:secret@db.example/mlflow?password=x")
-        'postgresql://db.example/mlflow'
-        >>> redact("sqlite:////home/me@work/mlflow.db")
-        'sqlite:////home/me@work/mlflow.db'
-    """
-    return _QUERY.sub("", _USER.sub(r"\1", text))
-
-
-def reason(error: BaseException) -> str:
+def reason(error: BaseException, uri: str | None = None) -> str:
     """What went wrong, in one line that holds no credentials.
+
+    Args:
+        error: of any library.
+        uri: of the store that was asked; its secrets are left out wherever they stand.
 
     HTTP errors wrap each other's text three times; the last cause is the one that helps. The
     chain of exceptions is no substitute: it may lead on to an exception of the user's training.
     """
     name = type(error).__name__
-    _, caused, text = redact(str(error)).rpartition("Caused by ")
+    _, caused, text = redact(str(error), uri).rpartition("Caused by ")
     if caused:
         name, _, text = text.partition("(")
         text = text.rpartition("): ")[2].strip("\"') ")

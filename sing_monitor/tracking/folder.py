@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sing_monitor.tracking.backend import POINT_COLUMNS, StoredRun
+from sing_monitor.tracking.disk.whole_files import write_whole
 from sing_monitor.tracking.errors import (
     ArtifactNotFoundError,
     NoStoreError,
@@ -48,7 +49,6 @@ from sing_monitor.tracking.folder_files import (
 )
 from sing_monitor.tracking.layout import MARKER_TAG
 from sing_monitor.tracking.spool import SPOOL_DIR
-from sing_monitor.tracking.whole_files import write_whole
 
 if TYPE_CHECKING:
     from pandas import DataFrame

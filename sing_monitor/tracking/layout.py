@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,14 @@ SCHEMA = "1"
 MARKER_TAG = "sing_monitor"
 TILE = 64
 TILES_PER_ROW = 16
+# Ends of the names of marks, see `Layout.mark`.
+BEGUN, COMPLETE = ".begun.json", ".complete.json"
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TABLE = re.compile(r"[a-z_]+")
 _IMAGE_ID = re.compile(r"[0-9a-f]{16}")
 _VALIDATION = re.compile(r"epoch=(\d+)-step=(\d+)")
+_MARK = re.compile(rf"({_VALIDATION.pattern})\.(\d+)({re.escape(BEGUN)}|{re.escape(COMPLETE)})")
 _SCHEMA_TAG = re.compile(rf"sing\.(?:({_NAME.pattern})\.)?schema")
 
 
@@ -96,6 +99,20 @@ class Layout:
             raise ValueError(f"no table is called {table!r}; names hold only a-z and '_'.")
         return f"{self.validation(epoch, step)}/{table}.parquet"
 
+    def mark(self, end: str, epoch: int, step: int, when: int) -> str:
+        """The file that is stored before the others of a validation, or after them.
+
+        A validation whose last beginning has no end is not whole; what earlier versions stored has
+        neither. They lie beside its folder: one listing tells which validations are whole.
+
+        Args:
+            end: `BEGUN` or `COMPLETE`.
+            epoch: of the validation.
+            step: the trainer's global step.
+            when: number of the try, larger than that of earlier ones.
+        """
+        return f"{self.validation(epoch, step)}.{when}{end}"
+
     def sheet(self, ids: Sequence[str], epoch: int, step: int) -> str:
         """A sheet of thumbnails, without suffix.
 
@@ -126,6 +143,24 @@ def parse_validation(path: str) -> tuple[int, int] | None:
     """Epoch and step of a validation's folder, or None for any other path."""
     match = _VALIDATION.fullmatch(path.rpartition("/")[2])
     return (int(match[1]), int(match[2])) if match else None
+
+
+def incomplete_validations(paths: Iterable[str]) -> set[tuple[int, int]]:
+    """Epoch and step of the validations that are not whole, from what lies in the folder.
+
+    Example::
+
+        >>> incomplete_validations(["sing/epoch=0007-step=00001234.5.begun.json"])
+        {(7, 1234)}
+    """
+    last: dict[str, dict[str, int]] = {BEGUN: {}, COMPLETE: {}}
+    for path in paths:
+        match = _MARK.fullmatch(path.rpartition("/")[2])
+        if match:
+            validation, when, tries = match[1], int(match[4]), last[match[5]]
+            tries[validation] = max(when, tries.get(validation, -1))
+    names = {name for name, when in last[BEGUN].items() if last[COMPLETE].get(name, -1) < when}
+    return {pair for pair in map(parse_validation, names) if pair}
 
 
 def check_thumbnail(image_id: str, image: NDArray[np.uint8]) -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sing_monitor.tracking.addresses import shown_address
 from sing_monitor.tracking.backend import POINT_COLUMNS, StoredRun, ask_each
-from sing_monitor.tracking.errors import NotFoundError, StoreError, reason, redact
+from sing_monitor.tracking.errors import NotFoundError, StoreError, reason
 from sing_monitor.tracking.mlflow_access import check_answers, is_server, reaching, short_waits
 from sing_monitor.tracking.mlflow_queries import (
     active_run,
@@ -75,19 +76,22 @@ class MlflowStore:
             >>> MlflowStore.found_again("http://127.0.0.1:5000", Path("/data/one"))
             'http://127.0.0.1:5000'
         """
+        known = os.environ.get(_URI_VARIABLE, "")
+        # Only what the address leaves out is missing in it.
+        if known != uri and shown_address(known) == uri:
+            return known
         if uri.startswith("sqlite"):
             from sqlalchemy.engine import make_url
 
             url = make_url(uri)
             if url.database and not url.database.startswith((":memory:", "file:")):
                 return str(url.set(database=str(folder / url.database)))
-        known = os.environ.get(_URI_VARIABLE, "")
-        return known if redact(known) == uri else uri
+        return uri
 
     @property
     def address(self) -> str:
         """The URI without credentials."""
-        return redact(self.uri)
+        return shown_address(self.uri)
 
     @property
     def place(self) -> str:
@@ -136,9 +140,11 @@ class MlflowStore:
 
     def open_run(self, run_id: str) -> MlflowRun:
         """A run that gets further files."""
+        from mlflow import MlflowClient
+
         with reaching(self.uri, run_id) as client:
             active_run(client, run_id)
-        return MlflowRun(client, run_id)
+        return MlflowRun(MlflowClient(self.uri), run_id)
 
     def runs(self, experiment: str | None = None) -> list[StoredRun]:
         """Runs that a monitor wrote to, newest first; deleted ones are absent."""
@@ -205,7 +211,7 @@ class MlflowStore:
                 yield MlflowClient(self.uri)
         # Every kind of store has exceptions of its own.
         except Exception as error:
-            raise StoreError(f"{self.place} cannot be used: {reason(error)}.") from None
+            raise StoreError(f"{self.place} cannot be used: {reason(error, self.uri)}.") from None
 
 
 class MlflowRun:

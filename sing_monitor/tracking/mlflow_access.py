@@ -8,18 +8,21 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from http.client import HTTPException
+from typing import TYPE_CHECKING, cast
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
 
+from sing_monitor.tracking.addresses import redact, shown_address
 from sing_monitor.tracking.errors import (
     NoStoreError,
     NotFoundError,
     RunNotFoundError,
     StoreError,
     reason,
-    redact,
 )
+from sing_monitor.tracking.time_limit import LimitedClient, within_limit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,6 +40,7 @@ _LIMITS = {
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w-]*")
 _REFUSED = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")  # "C:" is a drive
 _NO_STATISTICS = "MLFLOW_DISABLE_TELEMETRY"
 
 
@@ -91,16 +95,29 @@ def check_answers(uri: str) -> None:
     """
     if not is_server(uri):
         return
+
+    def ask() -> None:
+        parts = urlsplit(uri)
+        host = parts.netloc.rpartition("@")[2]
+        health = urlunsplit((parts.scheme, host, f"{parts.path.rstrip('/')}/health", "", ""))
+        urlopen(health, timeout=PROBE_SECONDS).close()
+
     try:
-        with urlopen(f"{redact(uri).rstrip('/')}/health", timeout=PROBE_SECONDS):
-            return
+        within_limit(ask, seconds=2 * PROBE_SECONDS)
     except HTTPError as error:
         if error.code >= 500:
             raise
     except URLError as error:
         # Certificates are MLflow's business; whoever shows one is alive.
         if not isinstance(error.reason, ssl.SSLError):
-            raise ConnectionError(str(error.reason)) from None
+            raise ConnectionError(redact(str(error.reason), uri)) from None
+    except (ValueError, HTTPException) as error:
+        raise ConnectionError(reason(error, uri)) from None
+
+
+def is_local(address: str) -> bool:
+    """Whether a run's files lie on a disk of this machine."""
+    return address.startswith("file:") or not _SCHEME.match(address)
 
 
 def is_server(uri: str) -> bool:
@@ -112,6 +129,8 @@ def is_server(uri: str) -> bool:
 def reaching(uri: str, run_id: str | None = None) -> Iterator[MlflowClient]:
     """A client for reading, with short waits; whatever it raises becomes one of our errors.
 
+    Each of its calls has a limit of time, see :mod:`sing_monitor.tracking.time_limit`.
+
     Raises:
         StoreError: if the store cannot be reached or read.
         RunNotFoundError: if the store does not know the run.
@@ -119,7 +138,7 @@ def reaching(uri: str, run_id: str | None = None) -> Iterator[MlflowClient]:
     from mlflow import MlflowClient
 
     unknown = RunNotFoundError(
-        f"MLflow at {redact(uri)} has no run {run_id!r}; it may have been deleted."
+        f"MLflow at {shown_address(uri)} has no run {run_id!r}; it may have been deleted."
     )
     try:
         _check_database(uri)
@@ -127,7 +146,10 @@ def reaching(uri: str, run_id: str | None = None) -> Iterator[MlflowClient]:
         if run_id is not None and not _RUN_ID.fullmatch(run_id):
             raise unknown
         with short_waits():
-            yield MlflowClient(tracking_uri=uri)
+            client = MlflowClient(tracking_uri=uri)
+            # It has the methods of the client, though not its type.
+            limited = cast("MlflowClient", LimitedClient(client))
+            yield limited if is_server(uri) else client
     except (NotFoundError, StoreError):
         raise
     # Every kind of store has exceptions of its own: boto, azure, sqlalchemy, requests.
@@ -136,7 +158,7 @@ def reaching(uri: str, run_id: str | None = None) -> Iterator[MlflowClient]:
         if run_id is not None and code in _REFUSED and _is_unknown(uri, run_id):
             raise unknown from None
         raise StoreError(
-            f"MLflow at {redact(uri)} cannot be read: {reason(error)}. "
+            f"MLflow at {shown_address(uri)} cannot be read: {reason(error, uri)}. "
             "Check the address, and that the server runs."
         ) from None
 
@@ -169,7 +191,7 @@ def _check_database(uri: str) -> None:
     except FileNotFoundError:
         raise NoStoreError(
             f"there is no MLflow database {path} yet; train once with "
-            f'MLFlowLogger(tracking_uri="{redact(uri)}"), or give another tracking URI.'
+            f'MLFlowLogger(tracking_uri="{shown_address(uri)}"), or give another tracking URI.'
         ) from None
     if start and start != b"SQLite format 3\0":
         raise StoreError(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sing_monitor.tracking.addresses import shown_address
 from sing_monitor.tracking.backend import StoredRun
-from sing_monitor.tracking.errors import ArtifactNotFoundError, RunNotFoundError, redact
+from sing_monitor.tracking.errors import ArtifactNotFoundError, RunNotFoundError, StoreError
 from sing_monitor.tracking.layout import MARKER_TAG
-from sing_monitor.tracking.mlflow_access import reaching
+from sing_monitor.tracking.mlflow_access import is_local, reaching
+from sing_monitor.tracking.time_limit import within_limit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +54,7 @@ def active_run(client: MlflowClient, run_id: str) -> Run:
     run = client.get_run(run_id)
     if run.info.lifecycle_stage != "active":
         raise RunNotFoundError(
-            f"run {run_id} in MLflow at {redact(str(client.tracking_uri))} was deleted; "
+            f"run {run_id} in MLflow at {shown_address(str(client.tracking_uri))} was deleted; "
             "restore it there, or choose another."
         )
     return run
@@ -89,11 +92,17 @@ def download(client: MlflowClient, run_id: str, path: str, folder: str) -> str:
         # MLflow takes these for the end of the path, and would look elsewhere.
         if {"?", "#"} & set(root):
             return client.download_artifacts(run_id, path, folder)
-        return download_artifacts(
-            artifact_uri=f"{root.rstrip('/')}/{path}",
-            dst_path=folder,
-            tracking_uri=str(client.tracking_uri),
-        )
+
+        def copy() -> str:
+            return download_artifacts(
+                artifact_uri=f"{root.rstrip('/')}/{path}",
+                dst_path=folder,
+                tracking_uri=str(client.tracking_uri),
+            )
+
+        return copy() if is_local(root) else within_limit(copy, into=Path(folder))
+    except (StoreError, TimeoutError):
+        raise
     except Exception:
         _explain_missing(client, run_id, path)
         raise
@@ -103,7 +112,7 @@ def _explain_missing(client: MlflowClient, run_id: str, path: str) -> None:
     run = active_run(client, run_id)
     present = [info.path for info in client.list_artifacts(run_id, path.rpartition("/")[0])]
     if path not in present:
-        place = redact(run.info.artifact_uri)
+        place = shown_address(run.info.artifact_uri)
         raise ArtifactNotFoundError.at(run_id, path, present, place) from None
 
 

@@ -16,7 +16,13 @@ from sing_monitor.alerts import parse_fired
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.tracking.backend import Store
 from sing_monitor.tracking.errors import reason
-from sing_monitor.tracking.layout import Layout, load_sheet, monitor_names, parse_validation
+from sing_monitor.tracking.layout import (
+    Layout,
+    incomplete_validations,
+    load_sheet,
+    monitor_names,
+    parse_validation,
+)
 from sing_monitor.tracking.runs import metric_histories, metric_prefix, own_metrics
 from sing_monitor.tracking.stores import open_store
 from sing_monitor.untrusted.plain_json import read_mapping, read_texts
@@ -66,9 +72,26 @@ class RunReader:
             return checked_settings(read_mapping(path))
 
     def validations(self) -> list[tuple[int, int]]:
-        """Epoch and global step of each validation that left tables, in order."""
-        found = (parse_validation(path) for path in self._files(self.layout.folder))
-        return sorted(pair for pair in found if pair)
+        """Epoch and global step of each validation that left tables, in order.
+
+        Those of which some are missing are absent; :meth:`incomplete` has them.
+        """
+        return self.all_validations()[0]
+
+    def incomplete(self) -> list[tuple[int, int]]:
+        """Epoch and global step of each validation whose files have not all arrived, in order.
+
+        They may be on their way, wait in a spool for ``sing-monitor sync``, or be lost with a
+        process that was killed.
+        """
+        return self.all_validations()[1]
+
+    def all_validations(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """:meth:`validations` and :meth:`incomplete`, from one listing."""
+        paths = self._files(self.layout.folder)
+        found = {pair for path in paths if (pair := parse_validation(path))}
+        incomplete = incomplete_validations(paths)
+        return sorted(found - incomplete), sorted(incomplete)
 
     def tables(self, epoch: int, step: int) -> list[str]:
         """Names of the tables that one validation left, sorted."""

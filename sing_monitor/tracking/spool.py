@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from sing_monitor.tracking.whole_files import write_whole
+from sing_monitor.tracking.disk.whole_files import write_whole
+from sing_monitor.tracking.disk.write_lock import LockedError, lock
+from sing_monitor.tracking.layout import BEGUN, COMPLETE
 
 SPOOL_DIR = ".sing_spool"
 ABOUT = "spool.json"
@@ -88,6 +90,10 @@ class DeliveryError(OSError):
         self.is_loss = is_loss
 
 
+class BusyError(DeliveryError):
+    """Another process writes to the run."""
+
+
 class NotYetError(Exception):
     """A file's time has not come. It stays, and nothing is wrong."""
 
@@ -107,6 +113,34 @@ class Spool:
         self.folder = folder
         self._about = json.dumps(about, indent=2)
 
+    def lock(self) -> Callable[[], None]:
+        """Be the only process that puts files in and delivers them, until the result is called.
+
+        Raises:
+            BusyError: if another process is that.
+            OSError: if the disk refuses.
+        """
+        run = self.folder.parent
+        path = run / f"{self.folder.name}.lock"
+        run.mkdir(parents=True, exist_ok=True)
+        try:
+            release = lock(path)
+        except LockedError as error:
+            raise BusyError(
+                f"another process writes to run {run.name} ({error}), and only one may at a time. "
+                "Give each training a run of its own, or wait until that process has ended. If it "
+                f"ended with its machine and the lock stays, delete {path}.",
+                len(self.files()),
+                is_loss=True,
+            ) from None
+
+        def release_all() -> None:
+            release()
+            with suppress(OSError):
+                run.rmdir()
+
+        return release_all
+
     def put(self, name: str, write: Callable[[Path], object]) -> None:
         """Let ``write`` fill a file; it appears under ``name`` whole or not at all.
 
@@ -122,13 +156,17 @@ class Spool:
         write_whole(target, write)
 
     def files(self) -> list[Path]:
-        """What waits. JSON comes last: where it names another file, that one is there already."""
+        """What waits, in the order of delivery.
+
+        A validation begins and ends with its marks. JSON comes late: where it names another file,
+        that one is there already.
+        """
         waiting = (
             path
             for path in self.folder.rglob("*")
             if path.is_file() and not path.name.startswith(".") and path.name != ABOUT
         )
-        return sorted(waiting, key=lambda path: (path.suffix == ".json", path))
+        return sorted(waiting, key=_in_order)
 
     def deliver(self, send: Callable[[Path], None]) -> Exception | None:
         """Send every file and remove it; a file that fails stays and the others go on.
@@ -164,3 +202,11 @@ class Spool:
         for folder in (*sorted(folders, reverse=True), self.folder, self.folder.parent):
             with suppress(OSError):
                 folder.rmdir()
+
+
+def _in_order(path: Path) -> tuple[int, Path]:
+    if path.name.endswith(BEGUN):
+        return 0, path
+    if path.name.endswith(COMPLETE):
+        return 3, path
+    return (2 if path.suffix == ".json" else 1), path

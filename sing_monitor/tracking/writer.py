@@ -4,6 +4,8 @@ A run holds, under ``sing/`` (``sing.<name>/`` for a named monitor)::
 
     config.json
     epoch=0007-step=00001234/<table>.parquet    one folder for each analysed validation
+    epoch=0007-step=00001234.<when>.begun.json      stored before the tables of a validation,
+    epoch=0007-step=00001234.<when>.complete.json   and after them: names of the tables
     sprites/<epoch, step, digest>.png + .json   thumbnails, and their ids in tile order
     snapshot.safetensors                        on demand
 
@@ -15,8 +17,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +29,16 @@ from sing_monitor.findings import Findings
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.tracking.backend import Run
 from sing_monitor.tracking.delivery import Delivery
-from sing_monitor.tracking.kept_scalars import KeptScalars
-from sing_monitor.tracking.layout import MARKER_TAG, SCHEMA, Layout, check_thumbnail, save_sheet
+from sing_monitor.tracking.disk.kept_scalars import KeptScalars
+from sing_monitor.tracking.layout import (
+    BEGUN,
+    COMPLETE,
+    MARKER_TAG,
+    SCHEMA,
+    Layout,
+    check_thumbnail,
+    save_sheet,
+)
 from sing_monitor.tracking.reader import GLOBAL_STEP, RunReader
 from sing_monitor.tracking.spool import Spool
 
@@ -44,7 +54,8 @@ class RunWriter:
     or by ``sing-monitor sync``.
 
     Every method raises `DeliveryError` if something has not arrived; its sentence says why, and
-    whether it is kept or lost.
+    whether it is kept or lost. From the first write on, no other process with the same spool can
+    write to the run: its writers raise `BusyError`, a `DeliveryError`.
 
     Args:
         run: to write to.
@@ -136,17 +147,21 @@ class RunWriter:
             if not groups <= self._groups:
                 self._put_tags({"groups": ",".join(sorted(groups | self._groups))})
                 self._groups |= groups
-            self._put_tables(findings.tables, epoch, step)
-            if images:
-                self._put_thumbnails(images, epoch, step)
+            with self._validation(findings.tables, epoch, step):
+                self._put_tables(findings.tables, epoch, step)
+                if images:
+                    self._put_thumbnails(images, epoch, step)
 
         self._delivery.keep(f"the tables of epoch {epoch}", keep)
 
     def add_tables(self, tables: Mapping[str, DataFrame], *, epoch: int, step: int) -> None:
         """Store further tables of a validation that the run holds already, or newer ones."""
-        self._delivery.keep(
-            f"the tables of epoch {epoch}", lambda: self._put_tables(tables, epoch, step)
-        )
+
+        def keep() -> None:
+            with self._validation(tables, epoch, step):
+                self._put_tables(tables, epoch, step)
+
+        self._delivery.keep(f"the tables of epoch {epoch}", keep)
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         """Store the snapshot; a later one takes its place."""
@@ -173,7 +188,7 @@ class RunWriter:
 
         While a logger of this process may still bring it, deliveries only look. The last one of
         the process, or another process's, sends what is missing. To a run that no logger writes
-        to, the next delivery sends it.
+        to, the next delivery sends it. What the disk refuses is said by the next delivery, too.
 
         Args:
             scalars: value by catalogue key.
@@ -184,7 +199,7 @@ class RunWriter:
             by_logger: whether a logger of this process brings them; else the next delivery does.
 
         Raises:
-            OSError: if the disk refuses.
+            BusyError: if another process writes to the run.
         """
         prefix = self._run.store.logged_prefix(metric_prefix)
         witness = prefix + self.layout.metric(GLOBAL_STEP)
@@ -192,7 +207,8 @@ class RunWriter:
         metrics |= {f"{prefix}epoch": float(epoch), witness: float(step)}
         kept = KeptScalars(metrics, tracker_step, int(time.time() * 1000), witness)
         name = f"epoch={epoch:04d}-step={step:08d}"
-        self._delivery.put_scalars(name, kept, by_logger=by_logger)
+        what = f"the curves of epoch {epoch}"
+        self._delivery.put_scalars(what, name, kept, by_logger=by_logger)
 
     def together(self) -> AbstractContextManager[None]:
         """Write several things in a block and deliver at its end: a server is asked only once."""
@@ -206,6 +222,29 @@ class RunWriter:
     def deliver(self, *, last: bool = False) -> None:
         """Send what waits; ``last``: no logger of this process sends anything from now on."""
         self._delivery.deliver(last=last)
+
+    def close(self) -> None:
+        """Let other processes write to the run; the end of this process does it, too."""
+        self._delivery.close()
+
+    @contextmanager
+    def _validation(self, tables: Collection[str], epoch: int, step: int) -> Iterator[None]:
+        """Marks around the tables of a validation; whoever dies in between leaves one."""
+        if not tables:
+            yield
+            return
+        text = json.dumps({"tables": sorted(tables)})
+        when = time.time_ns()
+
+        def mark(end: str) -> None:
+            self._delivery.put_artifact(
+                self.layout.mark(end, epoch, step, when),
+                lambda path: path.write_text(text, "utf-8"),
+            )
+
+        mark(BEGUN)
+        yield
+        mark(COMPLETE)
 
     def _put_tables(self, tables: Mapping[str, DataFrame], epoch: int, step: int) -> None:
         for table, frame in tables.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +49,9 @@ class Training:
 
     def waiting(self, run: int = 0) -> list[str]:
         folder = self.folder / ".sing_spool" / self.run_ids[run]
-        return sorted(path.name for path in folder.rglob("*.*") if path.name != ABOUT)
+        names = (path.name for path in folder.rglob("*.json*") if path.name != ABOUT)
+        tables = (path.name for path in folder.rglob("*.parquet"))
+        return sorted(re.sub(r"\.\d{19}\.", ".N.", name) for name in (*names, *tables))
 
 
 @pytest.fixture
@@ -76,7 +79,13 @@ def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
     return made
 
 
-EVERYTHING = ["classes.parquet", "config.json", "epoch=0004-step=00000015.json"]
+ARTIFACTS = [
+    "classes.parquet",
+    "config.json",
+    "epoch=0004-step=00000015.N.begun.json",
+    "epoch=0004-step=00000015.N.complete.json",
+]
+EVERYTHING = [*ARTIFACTS, "epoch=0004-step=00000015.json"]
 
 
 def test_everything_arrives_from_another_folder(
@@ -94,7 +103,7 @@ def test_everything_arrives_from_another_folder(
         row = reader.scalars().iloc[0]
         assert (row["epoch"], row["global_step"], row["step"]) == (4, 15, 14)
         assert row["sing/image_score"] == 7.0
-    assert said.count("3 files delivered to sqlite:////") == 2
+    assert said.count("5 files delivered to sqlite:////") == 2
     assert not (training.folder / ".sing_spool" / training.run_ids[0] / "sing").exists()
     assert main(["sync", str(training.folder / ".sing_spool")]) == 0
     assert "Nothing waits" in capsys.readouterr().out
@@ -105,9 +114,9 @@ def test_what_cannot_be_delivered_waits_and_is_named(
 ) -> None:
     assert main(["sync", str(training.folder)]) == 1
     said = capsys.readouterr().out
-    assert said.count("1 file delivered, 2 wait") == 2
+    assert said.count("1 file delivered, 4 wait") == 2
     assert "artifacts" in said
-    assert training.waiting() == ["classes.parquet", "config.json"]
+    assert training.waiting() == ARTIFACTS
     assert len(training.reader(0).scalars()) == 1
 
 
@@ -174,7 +183,7 @@ def test_a_dead_server_is_said_without_the_password(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert main(["sync", str(tmp_path)]) == 1
     said = capsys.readouterr()
-    assert "2 wait" in said.out
+    assert "4 wait" in said.out
     assert "refused" in said.out
     assert "hunter2" not in said.out + said.err
 
@@ -190,10 +199,10 @@ def test_what_waits_for_a_run_in_a_folder_is_delivered(
     with pytest.raises(DeliveryError):
         writer.write(FOUND, epoch=4, step=15)
     assert main(["sync", str(tmp_path / "runs")]) == 1
-    assert "0 files delivered, 1 wait" in capsys.readouterr().out
+    assert "0 files delivered, 3 wait" in capsys.readouterr().out
     obstacle.unlink()
     assert main(["sync", str(tmp_path / "runs")]) == 0
-    assert f"1 file delivered to {tmp_path / 'runs'}." in capsys.readouterr().out
+    assert f"3 files delivered to {tmp_path / 'runs'}." in capsys.readouterr().out
     reader = RunReader(str(tmp_path / "runs"), run.run_id)
     assert reader.validations() == [(4, 15)]
     assert reader.scalars()["sing/image_score"].tolist() == [7.0]

@@ -60,7 +60,11 @@ class Tracker:
     def files(self) -> Iterator[Path]:
         """The files of runs, of any kind but the database."""
         for path in self.folder.rglob("*"):
-            if path.is_file() and "sing" in path.parent.as_posix().removeprefix(str(self.folder)):
+            if (
+                path.suffix != ".lock"
+                and path.is_file()
+                and "sing" in path.parent.as_posix().removeprefix(str(self.folder))
+            ):
                 yield path
 
 
@@ -321,7 +325,7 @@ def test_a_damaged_file_is_an_error_that_names_it(tracker: Tracker) -> None:
     writer.write(Findings(), epoch=0, step=10, thumbnails=dict([thumbnail(0)]))
     writer.write_snapshot(snapshot(0))
     damaged = list(tracker.files())
-    assert len(damaged) == 5
+    assert len(damaged) == 7
     for path in damaged:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for read in ("config", "table", "thumbnails", "snapshot"):
@@ -336,14 +340,48 @@ def test_what_the_store_refuses_waits_and_comes_with_the_next_write(tracker: Tra
     (folder,) = (path for path in tracker.folder.rglob("epoch=0000-*") if path.is_dir())
     obstacle = folder.with_name("epoch=0001-step=00000020")
     obstacle.write_text("in the way")
-    with pytest.raises(OSError, match=r"1 files could not be sent to .*They wait in"):
+    with pytest.raises(OSError, match=r"2 files could not be sent to .*They wait in"):
         log(writer, {"sing/x": 2.0}, 1)
-    assert writer.pending == 1
+    assert writer.pending == 2  # a table and the mark after it
+    reader = tracker.reader(run)
+    assert (reader.validations(), reader.incomplete()) == ([(0, 10)], [(1, 20)])
     obstacle.unlink()
     # Another process delivers it.
     tracker.writer(tracker.store.open_run(run.run_id)).deliver()
-    assert tracker.reader(run).validations() == [(0, 10), (1, 20)]
+    assert (reader.validations(), reader.incomplete()) == ([(0, 10), (1, 20)], [])
     assert tracker.reader(run).scalars()["sing/x"].tolist() == [1.0, 2.0]
+
+
+def test_a_validation_whose_tables_do_not_all_fit_is_incomplete(tracker: Tracker) -> None:
+    class TooLarge(pd.DataFrame):
+        def to_parquet(self, *args: object, **kwargs: object) -> None:
+            raise OSError("No space left on device")
+
+    run = tracker.run()
+    writer, reader = tracker.writer(run), tracker.reader(run)
+    both = {"classes": TABLE, "concepts": TooLarge(TABLE)}
+    with pytest.raises(OSError, match="were lost"):
+        writer.write(Findings({"sing/x": 1.0}, both), epoch=0, step=10)
+    assert (reader.validations(), reader.incomplete()) == ([], [(0, 10)])
+    # The same again, as after a resume.
+    writer.write(Findings({"sing/x": 1.0}, {**both, "concepts": TABLE}), epoch=0, step=10)
+    assert (reader.validations(), reader.incomplete()) == ([(0, 10)], [])
+    with pytest.raises(OSError, match="were lost"):
+        writer.add_tables({"concepts": TooLarge(TABLE)}, epoch=0, step=10)
+    assert (reader.validations(), reader.incomplete()) == ([], [(0, 10)])
+
+
+def test_tables_of_earlier_versions_need_no_marks(tracker: Tracker, tmp_path: Path) -> None:
+    run = tracker.run()
+    tracker.writer(run).describe({}, {})
+    for epoch in range(2):
+        (tmp_path / "classes.parquet").unlink(missing_ok=True)
+        TABLE.to_parquet(tmp_path / "classes.parquet")
+        path = f"sing/epoch={epoch:04d}-step={epoch + 1:08d}/classes.parquet"
+        run.put_file(path, tmp_path / "classes.parquet")
+    log(tracker.writer(run), {"sing/x": 1.0}, 2)
+    reader = tracker.reader(run)
+    assert (reader.validations(), reader.incomplete()) == ([(0, 1), (1, 2), (2, 30)], [])
 
 
 def test_a_store_that_is_not_there_is_not_made_by_reading(tracker: Tracker, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_silent_server_is_asked_once_for_several_writes(tmp_path: Path) -> Non
             with pytest.raises(DeliveryError, match="503"):
                 publish(epoch)
             assert asked == ["/health"] * epoch
-    assert writer.pending == 4  # tags, config and two tables
+    assert writer.pending == 8  # tags, config and two tables, each with its marks
 
 
 def test_several_losses_are_one_error(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,9 +58,11 @@ def test_the_layout_is_the_documented_one(tmp_path: Path) -> None:
     assert run.run_id.startswith("ResNet-18-seed-0-")
     folder = tmp_path / "runs" / run.run_id
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert files == {
+    assert {re.sub(r"\.\d{19}\.", ".N.", path) for path in files} == {
         *("run.json", "tags.json", "scalars.parquet", "sing/config.json"),
         "sing/epoch=0000-step=00000000/classes.parquet",
+        "sing/epoch=0000-step=00000000.N.begun.json",
+        "sing/epoch=0000-step=00000000.N.complete.json",
     }
     about = json.loads((folder / "run.json").read_text())
     assert about.keys() == {"run_name", "experiment", "status", "start_time", "end_time"}
@@ -120,7 +123,7 @@ def test_a_killed_process_leaves_a_run_that_can_be_read_and_gone_on_with(tmp_pat
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "runs")], cwd=ROOT)
     try:
         deadline = time.monotonic() + 60
-        while len(list(tmp_path.glob("runs/*/sing/epoch=*"))) < 5:
+        while len(list(tmp_path.glob("runs/*/sing/epoch=*/*"))) < 5:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -185,9 +186,11 @@ def test_the_layout_is_the_documented_one(store: Store) -> None:
         for path in store.artifacts.rglob("*")
         if path.is_file()
     }
-    assert files == {
-        "sing/epoch=0007-step=00001234/classes.parquet",
-        "sing.aux/epoch=0007-step=00001234/classes.parquet",
+    tries = {re.sub(r"\.\d{19}\.", ".N.", path) for path in files}
+    assert tries == {
+        f"{folder}/epoch=0007-step=00001234{end}"
+        for folder in ("sing", "sing.aux")
+        for end in ("/classes.parquet", ".N.begun.json", ".N.complete.json")
     }
 
 
@@ -509,7 +512,7 @@ def test_what_mlflow_refuses_waits_and_comes_with_the_next_write(store: Store) -
         writer.describe({"a": 1}, {"reference": "text"})
     with pytest.raises(DeliveryError) as caught:
         writer.write(one_table(0.0), epoch=0, step=1, thumbnails=thumbnails(0))
-    assert caught.value.pending == writer.pending == 4  # config, table, sheet and its ids
+    assert caught.value.pending == writer.pending == 6  # config, table, marks, sheet and ids
     obstacle.unlink()
     writer.write(one_table(1.0), epoch=1, step=2, thumbnails=thumbnails(0, 1))
     assert writer.pending == 0
@@ -527,7 +530,7 @@ def test_the_next_process_of_the_run_delivers(store: Store) -> None:
         store.writer(run_id).write(one_table(), epoch=0, step=1, thumbnails=thumbnails(0))
     obstacle.unlink()
     later = store.writer(run_id)
-    assert later.pending == 3
+    assert later.pending == 5
     later.deliver()
     assert later.pending == 0
     assert store.reader(run_id).validations() == [(0, 1)]
@@ -542,7 +545,7 @@ def test_without_a_server_everything_waits_and_no_password_is_kept(tmp_path: Pat
     environment, drawn, start = dict(os.environ), random.getstate(), time.monotonic()
     with pytest.raises(DeliveryError, match=r"2 files could not be sent.*refused") as caught:
         writer.describe({}, {"reference": "text"})
-    with pytest.raises(DeliveryError, match=r"5 files could not be sent.*refused"):
+    with pytest.raises(DeliveryError, match=r"7 files could not be sent.*refused"):
         writer.write(one_table(), epoch=0, step=1, thumbnails=thumbnails(0))
     assert time.monotonic() - start < 20
     assert dict(os.environ) == environment
@@ -559,7 +562,7 @@ def test_an_overloaded_server_is_asked_little_and_waited_for_briefly(tmp_path: P
     with busy_server(health=200) as (uri, asked):
         writer = RunWriter(MlflowRun(MlflowClient(uri), "a" * 32), tmp_path)
         drawn, start = random.getstate(), time.monotonic()
-        with pytest.raises(DeliveryError, match=r"2 files could not be sent.*503"):
+        with pytest.raises(DeliveryError, match=r"4 files could not be sent.*503"):
             writer.write(one_table(), epoch=0, step=1)
         assert time.monotonic() - start < 20
     assert random.getstate() == drawn

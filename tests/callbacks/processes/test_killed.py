@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import subprocess
@@ -40,3 +41,29 @@ def test_the_next_run_of_the_same_id_delivers_what_a_killed_one_had_finished(
     assert scalars["sing/image_score"].map(math.isfinite).all()
     assert [epoch for epoch, _ in reader.validations()] == [0, 1, 2]
     assert not [path for path in tmp_path.rglob(".sing_spool/**/*") if path.is_file()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the processor time is read from /proc")
+def test_a_kill_at_any_time_costs_no_finished_epoch(tmp_path: Path) -> None:
+    script = [sys.executable, "-m", "tests.callbacks.processes.kill_at_random", str(tmp_path)]
+    done = subprocess.run(
+        [*script, "20", "3"], cwd=ROOT, check=True, timeout=500, stdout=subprocess.PIPE, text=True
+    )
+    trials = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert {trial["kind"] for trial in trials} == {"mlflow", "asynchronous", "folder"}
+    assert any(trial["killed"] for trial in trials)
+    for trial in trials:
+        before, after, resumed = trial["before"], trial["after"], trial["resumed"]
+        finished = set(trial["finished"])
+        assert finished <= set(after["curves"])
+        assert finished <= set(after["tables"])
+        # An epoch has both, or is named as incomplete.
+        assert set(after["tables"]) <= set(after["curves"])
+        assert set(after["incomplete"]) <= set(after["curves"]) - set(after["tables"])
+        for epoch in after["incomplete"]:
+            assert f"epoch {epoch} (step {3 * epoch + 3})" in trial["said"]
+        for each in (before, after, *([resumed] if resumed else [])):
+            assert len(each["curves"]) == len(set(each["curves"])), "no epoch comes twice"
+        if resumed is not None:
+            assert resumed["curves"] == resumed["tables"] == list(range(6))
+            assert resumed["incomplete"] == []
