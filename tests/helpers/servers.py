@@ -60,13 +60,18 @@ def busy_server(*, health: int) -> Iterator[tuple[str, list[str]]]:
 
 
 class MlflowServer:
-    """``mlflow server`` on a database in a folder; its artifacts go through the server."""
+    """``mlflow server`` whose artifacts go through the server.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where it keeps its artifacts.
+        database: that it is to use; one of its own in the folder by default.
+    """
+
+    def __init__(self, folder: Path, database: str | None = None) -> None:
         self.uri = f"http://127.0.0.1:{free_port()}"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        backend = empty_database(folder / "mlflow.db")
+        backend = database or empty_database(folder / "mlflow.db")
         self._command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend]
         self._command += ["--artifacts-destination", str(folder / "artifacts"), "--workers", "1"]
         self._command += ["--host", "127.0.0.1", "--port", self.uri.rpartition(":")[2]]
