@@ -146,10 +146,7 @@ def reaching(uri: str, run_id: str | None = None) -> Iterator[MlflowClient]:
         if run_id is not None and not _RUN_ID.fullmatch(run_id):
             raise unknown
         with short_waits():
-            client = MlflowClient(tracking_uri=uri)
-            # It has the methods of the client, though not its type.
-            limited = cast("MlflowClient", LimitedClient(client))
-            yield limited if is_server(uri) else client
+            yield _client(uri)
     except (NotFoundError, StoreError):
         raise
     # Every kind of store has exceptions of its own: boto, azure, sqlalchemy, requests.
@@ -163,13 +160,20 @@ def reaching(uri: str, run_id: str | None = None) -> Iterator[MlflowClient]:
         ) from None
 
 
-def _is_unknown(uri: str, run_id: str) -> bool:
-    """Whether the store knows no such run; it refuses files of runs with the same words."""
+def _client(uri: str) -> MlflowClient:
+    """MLflow's client; of a server one whose questions have a limit of time."""
     from mlflow import MlflowClient
 
+    client = MlflowClient(tracking_uri=uri)
+    # It has the methods of the client, though not its type.
+    return cast("MlflowClient", LimitedClient(client)) if is_server(uri) else client
+
+
+def _is_unknown(uri: str, run_id: str) -> bool:
+    """Whether the store knows no such run; it refuses files of runs with the same words."""
     try:
         with short_waits():
-            MlflowClient(tracking_uri=uri).get_run(run_id)
+            _client(uri).get_run(run_id)
     # As in `reaching`.
     except Exception as error:
         return getattr(error, "error_code", None) in _REFUSED
