@@ -21,6 +21,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 POINT_COLUMNS = ("metric", "step", "timestamp", "value")
+CURVE_COLUMNS = ("run_id", *POINT_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -164,11 +165,12 @@ class Store(Protocol):
         """
         ...
 
-    def history(self, run_id: str, metrics: Sequence[str]) -> DataFrame:
-        """All points of some metrics; those that the run does not hold have none.
+    def histories(self, run_ids: Sequence[str], metrics: Sequence[str]) -> DataFrame:
+        """All points of some metrics of some runs; those that a run does not hold have none.
 
         Returns:
-            Columns metric, step, timestamp (ms) and value, of one metric in the order of logging.
+            Columns run_id, metric, step, timestamp (ms) and value, of one metric of a run in the
+            order of logging.
         """
         ...
 

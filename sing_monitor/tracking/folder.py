@@ -26,7 +26,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sing_monitor.tracking.backend import POINT_COLUMNS, StoredRun
+from sing_monitor.tracking.backend import CURVE_COLUMNS, POINT_COLUMNS, StoredRun
 from sing_monitor.tracking.errors import (
     ArtifactNotFoundError,
     NoStoreError,
@@ -195,9 +195,14 @@ class FolderStore:
             raise ArtifactNotFoundError.at(run_id, path, present, str(folder))
         yield folder / path
 
-    def history(self, run_id: str, metrics: Sequence[str]) -> DataFrame:
-        """All points of some metrics, from one file."""
-        return points_of(self._folder(run_id), metrics)
+    def histories(self, run_ids: Sequence[str], metrics: Sequence[str]) -> DataFrame:
+        """All points of some metrics, from one file of each run."""
+        import pandas as pd
+
+        parts = [
+            points_of(self._folder(run_id), metrics).assign(run_id=run_id) for run_id in run_ids
+        ]
+        return pd.concat(parts, ignore_index=True)[list(CURVE_COLUMNS)]
 
     def _look(self) -> None:
         """Raise `StoreError` if this is no folder of runs."""

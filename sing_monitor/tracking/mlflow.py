@@ -11,20 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sing_monitor.tracking.backend import POINT_COLUMNS, StoredRun, ask_each
+from sing_monitor.tracking.backend import StoredRun
 from sing_monitor.tracking.errors import NotFoundError, StoreError, reason, redact
 from sing_monitor.tracking.mlflow_access import check_answers, is_server, reaching, short_waits
+from sing_monitor.tracking.mlflow_bulk import database
 from sing_monitor.tracking.mlflow_queries import (
     active_run,
+    curves,
     download,
     experiments,
+    local_root,
     monitored_runs,
     stored_run,
 )
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
     from pandas import DataFrame
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -150,6 +152,8 @@ class MlflowStore:
                     f"{self.place} has no experiment {experiment!r}; "
                     f"it has {', '.join(sorted(known.values()))}."
                 )
+            if database.is_database(self.uri):
+                return database.monitored_runs(self.uri, chosen)
             return [
                 stored_run(run, chosen[run.info.experiment_id])
                 for run in monitored_runs(client, list(chosen))
@@ -163,32 +167,31 @@ class MlflowStore:
     def files(self, run_id: str, folder: str) -> list[str]:
         """Paths of what lies in a folder of the run, sorted."""
         with reaching(self.uri, run_id) as client:
+            if (root := local_root(self.uri, run_id)) is not None and (root / folder).is_dir():
+                # A dot marks what is not written to its end.
+                names = [name for name in os.listdir(root / folder) if not name.startswith(".")]
+                return sorted(f"{folder}/{name}" for name in names)
             return sorted(info.path for info in client.list_artifacts(run_id, folder))
 
     @contextmanager
     def read_file(self, run_id: str, path: str) -> Iterator[Path]:
-        """A local copy of one file of the run, gone after the block."""
+        """A local copy of one file of the run, gone after the block; the file if it is local."""
+        with reaching(self.uri, run_id):
+            root = local_root(self.uri, run_id)
+        if root is not None and (root / path).is_file():
+            yield root / path
+            return
         with tempfile.TemporaryDirectory() as folder:
             with reaching(self.uri, run_id) as client:
                 local = download(client, run_id, path, folder)
             yield Path(local)
 
-    def history(self, run_id: str, metrics: Sequence[str]) -> DataFrame:
-        """All points of some metrics, each asked for by itself."""
-        import pandas as pd
-
-        with reaching(self.uri, run_id) as client:
-
-            def read(metric: str) -> list[Metric]:
-                return client.get_metric_history(run_id, metric)
-
-            found = ask_each(self, read, metrics)
-        points = [
-            (metric, point.step, point.timestamp, point.value)
-            for metric, history in zip(metrics, found, strict=True)
-            for point in history
-        ]
-        return pd.DataFrame(points, columns=list(POINT_COLUMNS))
+    def histories(self, run_ids: Sequence[str], metrics: Sequence[str]) -> DataFrame:
+        """All points of some metrics, in as few questions as the kind of store allows."""
+        with reaching(self.uri, run_ids[0] if len(run_ids) == 1 else None) as client:
+            if database.is_database(self.uri):
+                return database.curves(self.uri, run_ids, metrics)
+            return curves(client, self, run_ids, metrics)
 
     @contextmanager
     def _using(self) -> Iterator[MlflowClient]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sing_monitor.tracking.backend import StoredRun
+from sing_monitor.tracking.backend import CURVE_COLUMNS, Store, StoredRun, ask_each
 from sing_monitor.tracking.errors import ArtifactNotFoundError, RunNotFoundError, redact
 from sing_monitor.tracking.layout import MARKER_TAG
-from sing_monitor.tracking.mlflow_access import reaching
+from sing_monitor.tracking.mlflow_access import is_server, reaching
+from sing_monitor.tracking.mlflow_bulk import server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from pandas import DataFrame
 
 RUNS_PER_PAGE = 1000
 
@@ -74,6 +77,32 @@ def stored_run(run: Run, experiment: str) -> StoredRun:
     )
 
 
+def curves(
+    client: MlflowClient, store: Store, run_ids: Sequence[str], metrics: Sequence[str]
+) -> DataFrame:
+    """All points of some metrics of some runs, from a store that is no database.
+
+    A server is asked for a metric of many runs at once, where it takes such questions.
+    """
+    import pandas as pd
+
+    def read(asked: tuple[str, str]) -> list[tuple[Any, ...]]:
+        run_id, metric = asked
+        history = client.get_metric_history(run_id, metric)
+        return [(run_id, metric, each.step, each.timestamp, each.value) for each in history]
+
+    def read_many(asked: tuple[Sequence[str], str]) -> list[tuple[Any, ...]]:
+        ids, metric = asked
+        found = server.curve_of_runs(store.uri, ids, metric) if len(ids) > 1 else None
+        return [row for run in ids for row in read((run, metric))] if found is None else found
+
+    most = server.RUNS_AT_ONCE if is_server(store.uri) else 1
+    parts = [run_ids[at : at + most] for at in range(0, len(run_ids), most)]
+    found = ask_each(store, read_many, [(ids, metric) for ids in parts for metric in metrics])
+    rows = [row for part in found for row in part]
+    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
+
+
 def download(client: MlflowClient, run_id: str, path: str, folder: str) -> str:
     """Copy a file of a run into a folder; where it lies then.
 
@@ -105,6 +134,16 @@ def _explain_missing(client: MlflowClient, run_id: str, path: str) -> None:
     if path not in present:
         place = redact(run.info.artifact_uri)
         raise ArtifactNotFoundError.at(run_id, path, present, place) from None
+
+
+def local_root(uri: str, run_id: str) -> Path | None:
+    """The folder of the run's files, where it lies on this machine's own disk."""
+    from mlflow.utils.file_utils import get_local_path_or_none
+
+    root = _artifact_root(uri, run_id)
+    # MLflow takes these for the end of the path, and would look elsewhere.
+    local = None if {"?", "#"} & set(root) else get_local_path_or_none(root)
+    return None if local is None else Path(local)
 
 
 @lru_cache(maxsize=4096)

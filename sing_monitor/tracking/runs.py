@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,12 @@ from sing_monitor.tracking.layout import Layout, monitor_names
 from sing_monitor.tracking.stores import open_store
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
+GLOBAL_STEP, STAGE = "monitor/global_step", "monitor/stage"
+
+# MLflow's databases store infinity as 1.797e308.
+_INFINITE = 1e300
 _RUN_COLUMNS = (
     "run_id",
     "name",
@@ -94,29 +98,86 @@ def own_metrics(store: Store, run: StoredRun, layout: Layout) -> dict[str, str]:
     return {key: metric for key, metric in found.items() if key and key.split("/")[0] in groups}
 
 
-def metric_histories(store: Store, run: StoredRun, names: Mapping[str, str]) -> DataFrame:
-    """Columns key, step, timestamp (ms) and value; of each key and step the newest value.
+def curves_of_runs(
+    store: Store,
+    runs: Sequence[tuple[StoredRun, Layout]],
+    keys: Sequence[str] | None = None,
+    others: Sequence[str] = (),
+) -> list[DataFrame]:
+    """The curves of each run as `RunReader.scalars` gives them; the store is asked once for all.
 
     Args:
-        store: holds the run.
-        run: the run.
-        names: metrics by the key they get; those that the run does not hold have no rows.
+        store: holds the runs.
+        runs: each with the names of its monitor.
+        keys: of the catalogue; None: all that the monitor of the run logged.
+        others: further metrics of the runs at the same steps.
+    """
+    logged = [own_metrics(store, run, layout) for run, layout in runs]
+    wanted = [list(each) if keys is None else list(keys) for each in logged]
+    held = []
+    for (run, layout), own, mine in zip(runs, logged, wanted, strict=True):
+        prefix = metric_prefix(store, run, layout)
+        names = {key: own.get(key, "") for key in (GLOBAL_STEP, STAGE, *mine)}
+        names |= {other: prefix + other for other in ("epoch", *others)}
+        held.append({key: metric for key, metric in names.items() if metric in run.metrics})
+    asked = list(dict.fromkeys(metric for each in held for metric in each.values()))
+    ids = list(dict.fromkeys(run.run_id for run, _ in runs))
+    points = store.histories(ids, asked).sort_values("timestamp", kind="stable")
+    newest = points.drop_duplicates(["run_id", "metric", "step"], keep="last")
+    values = newest["value"].astype("float64")
+    newest = newest.assign(value=values.where(values.abs() < _INFINITE))
+    by_run = dict(iter(newest.groupby("run_id", sort=False)))
+    return [
+        _validations(by_run.get(run.run_id, newest.iloc[:0]), names, mine, others)
+        for (run, _), names, mine in zip(runs, held, wanted, strict=True)
+    ]
+
+
+def _validations(
+    points: DataFrame, names: Mapping[str, str], keys: Sequence[str], others: Sequence[str]
+) -> DataFrame:
+    """One row for each validation, sorted by the tracker's step.
+
+    Args:
+        points: of one run, each metric once at a step.
+        names: the run's metrics by the key that they get.
+        keys: of the catalogue.
+        others: metrics that no monitor logged.
     """
     import pandas as pd
 
-    held = {key: metric for key, metric in names.items() if metric in run.metrics}
-    points = store.history(run.run_id, list(dict.fromkeys(held.values())))
-    points = points.astype({"step": "int64", "timestamp": "int64", "value": "float64"})
-    points["value"] = points["value"].map(finite)
-    keys = pd.DataFrame({"key": list(held), "metric": list(held.values())}, dtype=object)
-    frame = keys.merge(points.astype({"metric": object}), on="metric").drop(columns="metric")
-    newest = frame.sort_values("timestamp", kind="stable")
-    return newest.drop_duplicates(["key", "step"], keep="last")
+    own = list(dict.fromkeys(names[key] for key in (GLOBAL_STEP, *keys) if key in names))
+    timestamp = points[points["metric"].isin(own)].groupby("step")["timestamp"].max()
+    timestamp.index = timestamp.index.astype("int64")
+    asked = list(dict.fromkeys((GLOBAL_STEP, STAGE, "epoch", *keys, *others)))
+    held = [key for key in asked if key in names]
+    logged = points.pivot(index="step", columns="metric", values="value")
+    history = logged.reindex(index=timestamp.index, columns=[names[key] for key in held])
+    history = history.set_axis(held, axis="columns").reindex(columns=asked).astype("float64")
+    frame = pd.DataFrame(
+        {
+            "epoch": history["epoch"].round().astype("Int64"),
+            "global_step": history[GLOBAL_STEP].round().astype("Int64"),
+            "step": timestamp.index,
+            "timestamp": pd.to_datetime(timestamp.astype("int64"), unit="ms", utc=True),
+        }
+    )
+    is_newest = _is_newest(frame.assign(stage=history[STAGE]))
+    columns = history[list(dict.fromkeys((*keys, *others)))]
+    return pd.concat([frame, columns], axis=1)[is_newest].reset_index(drop=True)
+
+
+def _is_newest(validations: DataFrame) -> Series[bool]:
+    """Whether each is the last of its epoch, global step and stage.
+
+    Lightning's batch counter, which is the logger's step, is off by one after some resumes.
+    """
+    in_time = validations.sort_values("timestamp", kind="stable")
+    repeated = in_time.duplicated(["epoch", "global_step", "stage"], keep="last")
+    is_placed = validations[["epoch", "global_step"]].notna().all(axis=1)
+    return ~(repeated.reindex(validations.index) & is_placed)
 
 
 def finite(value: float) -> float:
-    """The value, or NaN for an infinite one, which would ruin any chart.
-
-    MLflow's databases store infinity as 1.797e308.
-    """
-    return value if abs(value) < 1e300 else np.nan
+    """The value, or NaN for an infinite one, which would ruin any chart."""
+    return value if abs(value) < _INFINITE else np.nan

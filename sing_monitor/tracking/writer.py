@@ -29,7 +29,8 @@ from sing_monitor.tracking.backend import Run
 from sing_monitor.tracking.delivery import Delivery
 from sing_monitor.tracking.kept_scalars import KeptScalars
 from sing_monitor.tracking.layout import MARKER_TAG, SCHEMA, Layout, check_thumbnail, save_sheet
-from sing_monitor.tracking.reader import GLOBAL_STEP, RunReader
+from sing_monitor.tracking.reader import RunReader
+from sing_monitor.tracking.runs import GLOBAL_STEP
 from sing_monitor.tracking.spool import Spool
 
 if TYPE_CHECKING:
