@@ -7,7 +7,7 @@ out from their methods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -136,6 +136,10 @@ class Store(Protocol):
 
     def open_run(self, run_id: str) -> Run:
         """A run that gets further files; its status stays."""
+        ...
+
+    def stamp(self) -> Hashable | None:
+        """Another one as soon as anything was written; None where only asking tells."""
         ...
 
     def runs(self, experiment: str | None = None) -> list[StoredRun]:

@@ -157,6 +157,9 @@ class FolderStore:
         self._folder(run_id)
         return FolderRun(self.root.absolute(), run_id)
 
+    def stamp(self) -> None:
+        """None: a folder has no mark that all of its runs share."""
+
     def runs(self, experiment: str | None = None) -> list[StoredRun]:
         """Runs that a monitor wrote to, newest first."""
         self._look()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from sing_monitor.tracking.backend import StoredRun
 from sing_monitor.tracking.errors import NotFoundError, StoreError, reason, redact
-from sing_monitor.tracking.mlflow_access import check_answers, is_server, reaching, short_waits
+from sing_monitor.tracking.mlflow_access import (
+    check_answers,
+    database_stamp,
+    is_server,
+    reaching,
+    short_waits,
+)
 from sing_monitor.tracking.mlflow_bulk import database
 from sing_monitor.tracking.mlflow_queries import (
     active_run,
@@ -22,6 +28,7 @@ from sing_monitor.tracking.mlflow_queries import (
     experiments,
     local_root,
     monitored_runs,
+    remember_root,
     stored_run,
 )
 
@@ -142,6 +149,10 @@ class MlflowStore:
             active_run(client, run_id)
         return MlflowRun(client, run_id)
 
+    def stamp(self) -> Hashable | None:
+        """That of a local database's files; a server has none."""
+        return database_stamp(self.uri)
+
     def runs(self, experiment: str | None = None) -> list[StoredRun]:
         """Runs that a monitor wrote to, newest first; deleted ones are absent."""
         with reaching(self.uri) as client:
@@ -153,11 +164,15 @@ class MlflowStore:
                     f"it has {', '.join(sorted(known.values()))}."
                 )
             if database.is_database(self.uri):
-                return database.monitored_runs(self.uri, chosen)
-            return [
-                stored_run(run, chosen[run.info.experiment_id])
-                for run in monitored_runs(client, list(chosen))
-            ]
+                found = database.monitored_runs(self.uri, chosen)
+            else:
+                found = [
+                    (stored_run(run, chosen[run.info.experiment_id]), str(run.info.artifact_uri))
+                    for run in monitored_runs(client, list(chosen))
+                ]
+        for run, root in found:
+            remember_root(self.uri, run.run_id, root)
+        return [run for run, _ in found]
 
     def run(self, run_id: str) -> StoredRun:
         """One run; the name of its experiment is not asked for."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,8 +145,22 @@ def local_root(uri: str, run_id: str) -> Path | None:
     return None if local is None else Path(local)
 
 
-@lru_cache(maxsize=4096)
+# Where MLflow keeps the files of runs, by store and run; lists of runs bring it along.
+_roots: dict[tuple[str, str], str] = {}
+_MOST_ROOTS = 50_000
+
+
+def remember_root(uri: str, run_id: str, root: str) -> None:
+    """Keep where the files of a run are, which would cost a question."""
+    if len(_roots) >= _MOST_ROOTS:
+        _roots.clear()
+    _roots[uri, run_id] = root
+
+
 def _artifact_root(uri: str, run_id: str) -> str:
-    """Where MLflow keeps the run's files; it never changes."""
-    with reaching(uri, run_id) as client:
-        return str(client.get_run(run_id).info.artifact_uri)
+    root = _roots.get((uri, run_id))
+    if root is None:
+        with reaching(uri, run_id) as client:
+            root = str(client.get_run(run_id).info.artifact_uri)
+        remember_root(uri, run_id, root)
+    return root

@@ -16,8 +16,8 @@ from sing_monitor.alerts import parse_fired
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.tracking.backend import Store
 from sing_monitor.tracking.errors import reason
-from sing_monitor.tracking.layout import Layout, load_sheet, monitor_names, parse_validation
-from sing_monitor.tracking.runs import curves_of_runs, metric_prefix, own_metrics
+from sing_monitor.tracking.layout import Layout, load_sheet, parse_validation
+from sing_monitor.tracking.runs import curves_of_runs, other_metrics
 from sing_monitor.tracking.stores import open_store
 
 if TYPE_CHECKING:
@@ -137,16 +137,7 @@ class RunReader:
 
     def other_metrics(self) -> list[str]:
         """Metrics of the run that no monitor logged, such as its own accuracy and loss."""
-        store = self.store
-        run = store.run(self.run_id)
-        ours = {
-            metric
-            for name in {self.name, *monitor_names(run.tags)}
-            for metric in own_metrics(store, run, Layout(name)).values()
-        }
-        prefix = metric_prefix(store, run, self.layout)
-        names = {metric.removeprefix(prefix) for metric in run.metrics.keys() - ours}
-        return sorted(names - {"epoch"})
+        return other_metrics(self.store, self.store.run(self.run_id), self.layout)
 
     def thumbnails(self, ids: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
         """Images (64, 64, 3) by id. Ids that the run does not hold are absent."""

@@ -33,8 +33,8 @@ def is_database(uri: str) -> bool:
     return uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES and not is_shared
 
 
-def monitored_runs(uri: str, experiments: Mapping[str, str]) -> list[StoredRun]:
-    """Every run of some experiments that a monitor wrote to, newest first.
+def monitored_runs(uri: str, experiments: Mapping[str, str]) -> list[tuple[StoredRun, str]]:
+    """Every run of some experiments that a monitor wrote to, newest first, and its files' address.
 
     Args:
         uri: of the database.
@@ -50,7 +50,13 @@ def monitored_runs(uri: str, experiments: Mapping[str, str]) -> list[StoredRun]:
         .where(tag.key == MARKER_TAG, tag.value == "true", run.lifecycle_stage == "active")
     )
     about = select(
-        run.run_uuid, run.name, run.experiment_id, run.status, run.start_time, run.end_time
+        run.run_uuid,
+        run.name,
+        run.experiment_id,
+        run.status,
+        run.start_time,
+        run.end_time,
+        run.artifact_uri,
     ).where(run.run_uuid.in_(chosen))
     metric = models.SqlLatestMetric
     values = select(metric.run_uuid, metric.key, metric.value, metric.is_nan)
@@ -74,17 +80,20 @@ def monitored_runs(uri: str, experiments: Mapping[str, str]) -> list[StoredRun]:
             if run_id in metrics:
                 metrics[run_id][key] = float("nan") if is_nan else value
     return [
-        StoredRun(
-            run_id=row.run_uuid,
-            run_name=row.name or tags[row.run_uuid].get("mlflow.runName", ""),
-            experiment=experiments[str(row.experiment_id)],
-            experiment_id=str(row.experiment_id),
-            status=row.status,
-            start_time=row.start_time,
-            end_time=row.end_time,
-            tags=tags[row.run_uuid],
-            metrics=metrics[row.run_uuid],
-            params=params[row.run_uuid],
+        (
+            StoredRun(
+                run_id=row.run_uuid,
+                run_name=row.name or tags[row.run_uuid].get("mlflow.runName", ""),
+                experiment=experiments[str(row.experiment_id)],
+                experiment_id=str(row.experiment_id),
+                status=row.status,
+                start_time=row.start_time,
+                end_time=row.end_time,
+                tags=tags[row.run_uuid],
+                metrics=metrics[row.run_uuid],
+                params=params[row.run_uuid],
+            ),
+            str(row.artifact_uri),
         )
         for row in found
         if str(row.experiment_id) in experiments
