@@ -43,6 +43,8 @@ PAGES = (("runs", 2), *((page, 2) for page in TWO_RUNS), ("evolution", 20))
 # After so many seconds the app looks again for new runs.
 _REFRESH = 10
 _QUIET = 1500  # ms
+# A worker's script, say, is never reported as loaded.
+_DATA = ("fetch", "xhr")
 # Nothing is asked for and nothing has moved for a while.
 _IS_QUIET = "quiet => performance.now() - looking.lastChange > quiet"
 
@@ -140,7 +142,7 @@ def measured(served: Served, address: str, context: BrowserContext) -> Cost:
     before = served.seconds()
     page = context.new_page()
     waiting: set[object] = set()
-    page.on("request", lambda request: waiting.add(request))
+    page.on("request", lambda request: request.resource_type in _DATA and waiting.add(request))
     page.on("requestfinished", lambda request: waiting.discard(request))
     page.on("requestfailed", lambda request: waiting.discard(request))
     page.goto(f"{served.url}/{address}")
