@@ -15,6 +15,8 @@ from sing_monitor.tracking.backend import StoredRun
 from sing_monitor.tracking.runs import runs_table
 
 REFRESH_SECONDS = 10
+# What became of runs that had ended, such as a deletion, shows after so long on a server.
+_ALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class _Watched:
         self._lock = threading.Lock()
         self._found: RunList | str | None = None
         self._stamp: Hashable | None = None
-        self._looked = 0.0
+        self._looked = self._asked_for_all = 0.0
 
     def current(self) -> RunList | str:
         with self._lock:
@@ -54,13 +56,20 @@ class _Watched:
             return known
         try:
             with st.spinner("Looking for runs …"):
-                runs = {run.run_id: run for run in self._store.runs()}
+                runs = {run.run_id: run for run in self._ask(known)}
         except StoreError as error:
             return str(error)
         self._stamp = stamp
         if isinstance(known, RunList) and known.runs == runs and list(known.runs) == list(runs):
             return known
         return RunList(runs_table(self._store, runs.values()), runs)
+
+    def _ask(self, known: RunList | str | None) -> list[StoredRun]:
+        now = time.monotonic()
+        if isinstance(known, RunList) and now - self._asked_for_all < _ALL_SECONDS:
+            return self._store.renewed(list(known.runs.values()))
+        self._asked_for_all = now
+        return self._store.runs()
 
 
 def listed(uri: str) -> RunList:

@@ -153,6 +153,14 @@ class Store(Protocol):
         """
         ...
 
+    def renewed(self, known: Sequence[StoredRun]) -> list[StoredRun]:
+        """All of `runs`, given those of a moment ago; a server is asked only for what moves.
+
+        Runs that began, grew or ended since are new. What else became of a run that had ended, such
+        as its deletion, may be missing.
+        """
+        ...
+
     def run(self, run_id: str) -> StoredRun:
         """One run."""
         ...

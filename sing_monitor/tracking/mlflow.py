@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from sing_monitor.tracking.mlflow_access import (
 )
 from sing_monitor.tracking.mlflow_bulk import database
 from sing_monitor.tracking.mlflow_queries import (
+    RUNNING,
     active_run,
     curves,
     download,
@@ -34,6 +35,7 @@ from sing_monitor.tracking.mlflow_queries import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowEntity
     from pandas import DataFrame
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -165,14 +167,43 @@ class MlflowStore:
                 )
             if database.is_database(self.uri):
                 found = database.monitored_runs(self.uri, chosen)
-            else:
-                found = [
-                    (stored_run(run, chosen[run.info.experiment_id]), str(run.info.artifact_uri))
-                    for run in monitored_runs(client, list(chosen))
-                ]
-        for run, root in found:
-            remember_root(self.uri, run.run_id, root)
-        return [run for run, _ in found]
+                for run, root in found:
+                    remember_root(self.uri, run.run_id, root)
+                return [run for run, _ in found]
+            return self._stored(monitored_runs(client, list(chosen)), chosen)
+
+    def renewed(self, known: Sequence[StoredRun]) -> list[StoredRun]:
+        """Of a server, those that run, and those that have ended since the last end that is known.
+
+        Its clock is not ours, and that of a training may be another one: where a run is neither,
+        all are asked for.
+        """
+        ends = [run.end_time for run in known if run.end_time is not None]
+        if not ends or database.is_database(self.uri):
+            return self.runs()
+        with reaching(self.uri) as client:
+            names = dict(experiments(client))
+            moved = self._stored(
+                [
+                    run
+                    for condition in (RUNNING, f"attributes.end_time >= {max(ends)}")
+                    for run in monitored_runs(client, list(names), condition)
+                ],
+                names,
+            )
+        new = {run.run_id: run for run in moved}
+        if any(run.end_time is None and run.run_id not in new for run in known):
+            return self.runs()
+        merged = {**{run.run_id: run for run in known}, **new}
+        # As `runs`, the newest first; the order of the others stays.
+        return sorted(merged.values(), key=lambda run: run.start_time or 0, reverse=True)
+
+    def _stored(self, runs: Iterable[MlflowEntity], names: Mapping[str, str]) -> list[StoredRun]:
+        found = []
+        for run in runs:
+            remember_root(self.uri, run.info.run_id, str(run.info.artifact_uri))
+            found.append(stored_run(run, names[run.info.experiment_id]))
+        return found
 
     def run(self, run_id: str) -> StoredRun:
         """One run; the name of its experiment is not asked for."""

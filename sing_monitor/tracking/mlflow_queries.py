@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 RUNS_PER_PAGE = 1000
+RUNNING = "attributes.status = 'RUNNING'"
 
 
 def experiments(client: MlflowClient) -> Iterator[tuple[str, str]]:
@@ -29,13 +30,22 @@ def experiments(client: MlflowClient) -> Iterator[tuple[str, str]]:
         token = page.token or ""
 
 
-def monitored_runs(client: MlflowClient, experiment_ids: list[str]) -> Iterator[Run]:
-    """Every run of some experiments that a monitor wrote to, newest first."""
+def monitored_runs(
+    client: MlflowClient, experiment_ids: list[str], condition: str = ""
+) -> Iterator[Run]:
+    """Every run of some experiments that a monitor wrote to, newest first.
+
+    Args:
+        client: of the store.
+        experiment_ids: where to look.
+        condition: a further one, as MLflow writes it.
+    """
+    marked = f"tags.`{MARKER_TAG}` = 'true'"
     token = None
     while token != "":
         page = client.search_runs(
             experiment_ids,
-            f"tags.`{MARKER_TAG}` = 'true'",
+            f"{marked} AND {condition}" if condition else marked,
             max_results=RUNS_PER_PAGE,
             order_by=["attributes.start_time DESC"],
             page_token=token,

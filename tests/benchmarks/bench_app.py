@@ -109,8 +109,8 @@ def app_of(name: str, checkout: Path, uri: str, folder: Path) -> Iterator[Served
     command = [sys.executable, str(Path(__file__).with_name("counted_streamlit.py")), str(counts)]
     command += ["run", str(checkout / "app" / "main.py"), "--server.headless", "true"]
     command += ["--server.port", str(port), "--", "--tracking-uri", uri]
-    more = {"PYTHONPATH": str(checkout), "SING_MONITOR_CACHE": str(folder / f"{name}-cache")}
-    with running(name, command, f"http://127.0.0.1:{port}/healthz", folder, **more) as served:
+    health = f"http://127.0.0.1:{port}/healthz"
+    with running(name, command, health, folder, PYTHONPATH=str(checkout)) as served:
         served.counts = counts
         yield served
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -78,8 +77,6 @@ def _report(file: Path) -> None:
 def _empty_caches() -> None:
     st.cache_data.clear()
     st.cache_resource.clear()
-    if folder := os.environ.get("SING_MONITOR_CACHE"):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main(file: Path) -> None:

@@ -151,3 +151,31 @@ def test_a_stamp_changes_with_every_write_and_is_none_soon_after_one(store: Stor
     assert database_stamp(store.uri) != before
     assert database_stamp("http://127.0.0.1:1") is None
     assert database_stamp("postgresql://host/name") is None
+
+
+def test_a_server_is_asked_again_only_for_what_moves(
+    mlflow_server: MlflowServer, tmp_path: Path
+) -> None:
+    here = MlflowStore(mlflow_server.uri)
+    store = Store(tmp_path, MlflowClient(here.uri))
+    place = str(tmp_path)
+    ended = store.run("ended", history(1), experiment=place, started=START)
+    last = store.run("last", history(1), experiment=place, started=START + 10**12)
+    growing = store.run("growing", history(1), experiment=place, status=None)
+    known = here.runs()
+    store.client.log_metric(growing, "sing/retention", 0.125, step=10**6)
+    begun = store.run("begun", history(1), experiment=place, status=None)
+    # Nobody looks at a run that had ended before the last one did.
+    store.client.set_tag(ended, "sing.model", "another")
+    new = {run.run_id: run for run in here.renewed(known)}
+    assert new[growing].metrics["sing/retention"] == 0.125
+    assert new[begun].status == "RUNNING"
+    assert new[ended].tags["sing.model"] == "ResNet"
+    assert [run.run_id for run in new.values()] == [run.run_id for run in here.runs()]
+    # A clock that goes wrong: this one ends before the last one did.
+    store.client.set_terminated(begun, "FAILED", START + 1)
+    assert {run.run_id: run.status for run in here.renewed(list(new.values()))}[begun] == "FAILED"
+    store.client.set_terminated(growing, "FINISHED", START + 10**13)
+    found = {run.run_id: run for run in here.renewed(here.runs())}
+    assert found[growing].status == "FINISHED"
+    assert last in found
