@@ -49,7 +49,7 @@ def monitored_runs(uri: str, experiments: Mapping[str, str]) -> list[tuple[Store
         .join(tag, tag.run_uuid == run.run_uuid)
         .where(tag.key == MARKER_TAG, tag.value == "true", run.lifecycle_stage == "active")
     )
-    about: Select[Any] = select(
+    about: Any = select(
         run.run_uuid,
         run.name,
         run.experiment_id,
@@ -106,7 +106,7 @@ def curves(uri: str, run_ids: Sequence[str], metrics: Sequence[str]) -> DataFram
     from mlflow.store.tracking.dbmodels.models import SqlMetric as Point
     from sqlalchemy import select
 
-    points: Select[Any] = select(
+    points: Any = select(
         Point.run_uuid, Point.key, Point.step, Point.timestamp, Point.value, Point.is_nan
     )
     rows: list[Any] = []
