@@ -9,7 +9,8 @@ from sing_monitor.messages import warn
 from sing_monitor.no_trace import no_trace
 from sing_monitor.tracking import open_store, shown_address
 from sing_monitor.tracking.layout import Layout
-from sing_monitor.tracking.reader import STAGE, RunReader
+from sing_monitor.tracking.reader import RunReader
+from sing_monitor.tracking.runs import STAGE
 from sing_monitor.tracking.spool import spool_place
 
 if TYPE_CHECKING:

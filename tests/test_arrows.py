@@ -65,6 +65,7 @@ HOMES = {
     "mlflow": (
         "sing_monitor.tracking.mlflow",
         "sing_monitor.tracking.mlflow_access",
+        "sing_monitor.tracking.mlflow_bulk",
         "sing_monitor.tracking.mlflow_queries",
     ),
     "streamlit": ("sing_monitor.app", "sing_monitor.commands.app"),

@@ -102,9 +102,12 @@ def has_interval(key: str) -> bool:
 
 def matching(listing: pd.DataFrame, words: str) -> pd.DataFrame:
     """Rows that hold every word, in any case, in name, id, experiment, status or tags."""
+    if not words.strip():
+        return listing
     columns = ["run_name", "run_id", "experiment", "status"]
     columns += [column for column in listing if str(column).startswith("sing.")]
-    text = listing[columns].fillna("").astype(str).agg(" ".join, axis=1).str.lower()
+    texts = (listing[column].fillna("").astype(str) for column in columns)
+    text = pd.Series(map(" ".join, zip(*texts, strict=True)), listing.index, dtype=str).str.lower()
     keep = pd.Series(True, index=listing.index)
     for word in words.lower().split():
         keep &= text.str.contains(word, regex=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,15 +11,21 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from sing_monitor.tracking import ArtifactNotFoundError, RunReader, StoreError, gather, list_runs
+from sing_monitor.app.read import run_list
+from sing_monitor.app.read.curves import training_history
+from sing_monitor.app.read.kept import Kept
+from sing_monitor.tracking import ArtifactNotFoundError, Layout, RunReader, gather, open_store
+from sing_monitor.tracking.runs import curves_of_runs
+from sing_monitor.tracking.runs import other_metrics as other_metrics_of
 
-REFRESH_SECONDS = 10
+_HOUR = 3600.0
 _KEEP = "1h"
-_ABSENT = "10m"
+_ABSENT = 600.0
 _CURVES = 2048
 # Two runs of 100 epochs, a handful of tables each, several times over; what is large counts more.
 _TABLES = 4096
-_MEMORY = "512MB"
+# Bytes.
+_MEMORY = 128_000_000
 
 
 @dataclass(frozen=True)
@@ -47,54 +53,72 @@ class RunSource:
 
 
 def listing(uri: str) -> pd.DataFrame:
-    """Runs that a monitor wrote to, newest first; the columns of `list_runs`.
+    """Runs that a monitor wrote to, newest first; the columns of `list_runs`. Never write to it.
 
     Raises:
         StoreError: if the store cannot be reached.
     """
-    found = _listing(uri)
-    if isinstance(found, str):
-        raise StoreError(found)
-    return found
+    return run_list.listed(uri).table
 
 
-@st.cache_data(ttl=REFRESH_SECONDS - 1, max_entries=8, show_spinner="Looking for runs …")
-def _listing(uri: str) -> pd.DataFrame | str:
-    # A failure is kept too: a server that does not answer would be waited for at every click.
-    try:
-        return list_runs(uri)
-    except StoreError as error:
-        return str(error)
+def histories(
+    sources: Iterable[RunSource], keys: Iterable[str], others: Iterable[str] = ()
+) -> dict[RunSource, pd.DataFrame]:
+    """Curves of some runs from `training_history`; the store is asked once for all. Never write.
 
-
-def scalars(source: RunSource, keys: Iterable[str], others: Iterable[str] = ()) -> pd.DataFrame:
-    """Curves of one run, as `RunReader.scalars` gives them.
+    Args:
+        sources: of one store.
+        keys: of the catalogue.
+        others: metrics that no monitor logged, from `other_metrics`.
 
     Raises:
         StoreError: if the store cannot be reached.
-        RunNotFoundError: if the run was deleted.
+        RunNotFoundError: if a run was deleted.
     """
-    return _scalars(source, tuple(keys), tuple(others))
+    what, asked, held = (tuple(keys), tuple(others)), list(sources), _held_histories()
+    found = {source: held.get((source, what)) for source in asked}
+    missing = [source for source, history in found.items() if history is None]
+    for source, scalars in zip(missing, _scalars(missing, *what), strict=True):
+        found[source] = training_history(scalars)
+        # What has no validation may be on its way.
+        if len(scalars):
+            held.put((source, what), found[source])
+    return {source: history for source, history in found.items() if history is not None}
 
 
-@st.cache_data(ttl=_KEEP, max_entries=_CURVES, show_spinner=False)
-def _scalars(source: RunSource, keys: tuple[str, ...], others: tuple[str, ...]) -> pd.DataFrame:
-    return source.reader.scalars(keys, others)
+def _scalars(
+    sources: Sequence[RunSource], keys: Sequence[str], others: Sequence[str]
+) -> list[pd.DataFrame]:
+    if not sources:
+        return []
+    uri = sources[0].uri
+    known, store = run_list.listed(uri).runs, open_store(uri)
+    runs = [
+        (known.get(source.run_id) or store.run(source.run_id), Layout(source.monitor))
+        for source in sources
+    ]
+    return curves_of_runs(store, runs, keys, others)
 
 
-@st.cache_data(ttl=_KEEP, max_entries=_CURVES, show_spinner=False)
+@st.cache_resource(show_spinner=False)
+def _held_histories() -> Kept[tuple[RunSource, Hashable], pd.DataFrame]:
+    return Kept(_CURVES, seconds=_HOUR)
+
+
 def other_metrics(source: RunSource) -> list[str]:
-    """Metrics of the run that no monitor logged. Raises as `scalars` does."""
-    return source.reader.other_metrics()
+    """Metrics of the run that no monitor logged. Raises as `histories` does."""
+    store = open_store(source.uri)
+    run = run_list.listed(source.uri).runs.get(source.run_id) or store.run(source.run_id)
+    return other_metrics_of(store, run, Layout(source.monitor))
 
 
 def validations(source: RunSource) -> list[tuple[int, int]]:
-    """Epoch and global step of each validation with tables, in order. Raises as `scalars` does."""
+    """Epoch and global step of each validation with tables. Raises as `histories` does."""
     return _validations(source)[0]
 
 
 def incomplete(source: RunSource) -> list[tuple[int, int]]:
-    """The same of each validation whose files have not all arrived. Raises as `scalars` does."""
+    """The same of each validation whose files have not all arrived. Raises as `histories` does."""
     return _validations(source)[1]
 
 
@@ -173,27 +197,39 @@ class _Asked:
 
 
 def _held(source: RunSource, asked: _Asked) -> pd.DataFrame:
-    missing = _absence(source, asked)
-    if missing is not None:
-        raise ArtifactNotFoundError(missing)
-    return _table(replace(source, progress=""), asked)
+    key, held, missing = (replace(source, progress=""), asked), _held_tables(), _missing_tables()
+    table = held.get(key)
+    if table is None:
+        if said := missing.get((source, asked)):
+            raise ArtifactNotFoundError(said)
+        try:
+            table = source.reader.table(
+                asked.table, asked.epoch, asked.step, asked.columns, asked.where
+            )
+        except ArtifactNotFoundError as error:
+            missing.put((source, asked), str(error))
+            raise
+        held.put(key, table)
+    # pandas copies what is written to.
+    return table.copy(deep=False)
 
 
-# Streamlit keeps no exceptions, and runs of earlier versions lack the same tables at every epoch.
-# Not for long, and anew after every validation: what is missing may be on its way.
-@st.cache_data(ttl=_ABSENT, max_entries=_TABLES, show_spinner=False)
-def _absence(source: RunSource, asked: _Asked) -> str | None:
-    """Why there is no such table; None: there is one."""
-    try:
-        _table(replace(source, progress=""), asked)
-    except ArtifactNotFoundError as error:
-        return str(error)
-    return None
+@st.cache_resource(show_spinner=False)
+def _held_tables() -> Kept[tuple[RunSource, _Asked], pd.DataFrame]:
+    return Kept(_MEMORY, seconds=_HOUR, size_of=_size)
 
 
-@st.cache_data(ttl=_KEEP, max_entries=_TABLES, max_size=_MEMORY, show_spinner=False)
-def _table(source: RunSource, asked: _Asked) -> pd.DataFrame:
-    return source.reader.table(asked.table, asked.epoch, asked.step, asked.columns, asked.where)
+def _size(table: pd.DataFrame) -> int:
+    """Bytes, about: those of objects are not counted one by one."""
+    objects = table.dtypes.eq(object).sum()
+    return 5_000 + int(table.memory_usage().sum()) + 200 * int(objects) * len(table)
+
+
+# Runs of earlier versions lack the same tables at every epoch. Not for long, and anew after every
+# validation: what is missing may be on its way.
+@st.cache_resource(show_spinner=False)
+def _missing_tables() -> Kept[tuple[RunSource, _Asked], str]:
+    return Kept(_TABLES, seconds=_ABSENT)
 
 
 def _key(columns: Columns) -> tuple[str, ...] | None:
@@ -215,7 +251,7 @@ def thumbnails(source: RunSource, ids: Iterable[str]) -> dict[str, NDArray[np.ui
     return _thumbnails(source, tuple(sorted(set(ids))))
 
 
-@st.cache_data(ttl=_KEEP, max_entries=_TABLES, max_size=_MEMORY, show_spinner=False)
+@st.cache_data(ttl=_KEEP, max_entries=_TABLES, max_size="32MB", show_spinner=False)
 def _thumbnails(source: RunSource, ids: tuple[str, ...]) -> dict[str, NDArray[np.uint8]]:
     return source.reader.thumbnails(ids)
 
@@ -223,3 +259,6 @@ def _thumbnails(source: RunSource, ids: tuple[str, ...]) -> dict[str, NDArray[np
 def forget() -> None:
     """Read everything anew."""
     st.cache_data.clear()
+    for held in (_held_histories, _held_tables, _missing_tables):
+        held.clear()
+    run_list.forget()

@@ -10,6 +10,7 @@ import streamlit as st
 
 from sing_monitor.app.charts.common import SeriesStyle, cross_swatch, random_swatch, swatch
 from sing_monitor.app.read import curves, store
+from sing_monitor.app.read.run_list import REFRESH_SECONDS
 from sing_monitor.app.ui import selection, states
 from sing_monitor.app.ui.selection import RUNNING, Run, Selection, differences
 from sing_monitor.app.ui.settings import tracking_uri
@@ -117,15 +118,16 @@ def read_histories(
         keys: of the catalogue.
         others: metrics that no monitor logged, from `store.other_metrics`.
     """
-    found = {}
     wanted = (*keys, curves.STAGE)
     with st.spinner("Reading curves …"):
+        all_at_once = partial(store.histories, [run.source for run in runs], wanted, others)
+        found = states.quietly(all_at_once) or {}
         for run in runs:
-            read = partial(store.scalars, run.source, wanted, others)
-            scalars = states.attempt(read, run)
-            if scalars is not None:
-                found[run.run_id] = curves.training_history(scalars)
-    return found
+            # One that cannot be read must not take the others away.
+            if run.source not in found:
+                one = states.attempt(partial(store.histories, [run.source], wanted, others), run)
+                found |= one or {}
+    return {run.run_id: found[run.source] for run in runs if run.source in found}
 
 
 def _about_degrees(chosen: Selection) -> None:
@@ -152,7 +154,7 @@ def _about_incomplete(chosen: Selection) -> None:
 def _watch(drawn: Selection) -> None:
     """Draw the page anew when a run has changed, and not before: redrawn charts flicker."""
 
-    @st.fragment(run_every=store.REFRESH_SECONDS)
+    @st.fragment(run_every=REFRESH_SECONDS)
     def look() -> None:
         try:
             has_changed = selection.current().pulse != drawn.pulse
@@ -168,7 +170,7 @@ def _watch(drawn: Selection) -> None:
 def _wait() -> None:
     """Look again every few seconds whether there is something to show by now."""
 
-    @st.fragment(run_every=store.REFRESH_SECONDS)
+    @st.fragment(run_every=REFRESH_SECONDS)
     def look() -> None:
         try:
             is_there = not selection.current().listing.empty

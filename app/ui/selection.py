@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -77,6 +78,7 @@ class Selection:
         runs: the picked ones, in the order they were picked.
         unknown: ids of the address that the store does not hold.
         left_out: how many runs were asked for beyond `MAX_RUNS`.
+        pulse: differs as soon as any run of the store begins, validates or ends.
     """
 
     uri: str
@@ -84,6 +86,7 @@ class Selection:
     runs: tuple[Run, ...]
     unknown: tuple[str, ...] = ()
     left_out: int = 0
+    pulse: frozenset[Hashable] = frozenset()
 
     @property
     def baseline(self) -> Run | None:
@@ -94,11 +97,6 @@ class Selection:
     def is_live(self) -> bool:
         """Whether a picked run still grows."""
         return any(run.is_running for run in self.runs)
-
-    @property
-    def pulse(self) -> frozenset[store.RunSource]:
-        """Differs as soon as any run of the store begins, validates or ends."""
-        return frozenset(run_source(self.uri, row) for _, row in self.listing.iterrows())
 
     @property
     def series(self) -> list[SeriesStyle]:
@@ -186,20 +184,43 @@ def current() -> Selection:
         ValueError: if the app was started with a wrong option.
     """
     uri = tracking_uri()
-    found = store.listing(uri)
-    listing = one_row_a_run(found, _first_value("monitor"))
-    chosen = picks(listing)
-    _drop_unknown(chosen, set(listing["run_id"]))
-    painted = colors(listing["run_id"].tolist())
-    variant = variants(chosen.runs, painted)
-    rows = listing.set_index("run_id", drop=False)
+    shown = _shown(store.listing(uri), _first_value("monitor"))
+    chosen = picks(shown.listing)
+    _drop_unknown(chosen, shown.colors.keys())
+    variant = variants(chosen.runs, shown.colors)
     runs = []
     for run in chosen.runs:
-        row = rows.loc[run]
+        row = shown.listing.iloc[shown.places[run]]
         is_baseline = run == chosen.baseline
-        series = SeriesStyle(run, row["label"], painted[run], is_baseline, variant[run])
+        series = SeriesStyle(run, row["label"], shown.colors[run], is_baseline, variant[run])
         runs.append(Run(run, row["label"], series, run_source(uri, row), row))
-    return Selection(uri, listing, tuple(runs), tuple(chosen.unknown), chosen.left_out)
+    unknown = tuple(chosen.unknown)
+    return Selection(uri, shown.listing, tuple(runs), unknown, chosen.left_out, shown.pulse)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """The runs of a store with one monitor each; nothing of it hangs on what is picked."""
+
+    # Held, so that no other table can take its place in the memory.
+    found: pd.DataFrame
+    listing: pd.DataFrame
+    colors: dict[str, str]
+    places: dict[str, int]
+    pulse: frozenset[Hashable]
+
+
+# Of 400 runs, this takes longer than many a page; it is asked for three times a page.
+@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs={pd.DataFrame: id})
+def _shown(found: pd.DataFrame, monitor: str | None) -> _Shown:
+    """Kept by the identity of the list, which `run_list` never changes."""
+    listing = one_row_a_run(found, monitor)
+    ids = listing["run_id"].tolist()
+    changes = ("run_id", "name", "status", "end_time", _STEP)
+    columns = [listing[name] if name in listing else [None] * len(ids) for name in changes]
+    pulse = frozenset(zip(*(map(str, column) for column in columns), strict=True))
+    places = {run: place for place, run in enumerate(ids)}
+    return _Shown(found, listing, colors(ids), places, pulse)
 
 
 def picks(listing: pd.DataFrame) -> Picks:
@@ -252,7 +273,7 @@ def _first_value(key: str) -> str | None:
     return next(iter(st.query_params.get_all(key)), None)
 
 
-def _drop_unknown(chosen: Picks, known: set[str]) -> None:
+def _drop_unknown(chosen: Picks, known: Collection[str]) -> None:
     gone = [run for run in chosen.runs if run not in known]
     chosen.runs = [run for run in chosen.runs if run in known]
     chosen.unknown = list(dict.fromkeys([*chosen.unknown, *gone]))
@@ -260,7 +281,7 @@ def _drop_unknown(chosen: Picks, known: set[str]) -> None:
         chosen.baseline = None
 
 
-def run_source(uri: str, row: pd.Series) -> store.RunSource:
+def run_source(uri: str, row: Mapping[str, Any] | pd.Series) -> store.RunSource:
     """The address of a run for `store`: another one as soon as the run has changed.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import pandas as pd
@@ -165,19 +166,19 @@ def _pick(picks: Picks, shown: list[str]) -> None:
 
 def _histories(chosen: Selection, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Curves of the key metrics. A run that cannot be read just now has none in the table."""
-    found: dict[str, pd.DataFrame] = {}
     keys = (*table_metrics(rows), curves.STAGE)
+    sources = [selection.run_source(chosen.uri, row) for row in rows.to_dict("records")]
     with st.spinner("Reading curves …"):
-        for _, row in rows.iterrows():
-            source = selection.run_source(chosen.uri, row)
-            try:
-                found[source.run_id] = curves.training_history(store.scalars(source, keys))
-            except NotFoundError:
-                continue
-            except StoreError as error:
-                states.problem(error)
-                break
-    return found
+        try:
+            found = store.histories(sources, keys)
+        except NotFoundError:
+            found = {}
+            for source in sources:
+                found |= states.quietly(partial(store.histories, [source], keys)) or {}
+        except StoreError as error:
+            states.problem(error)
+            found = {}
+    return {source.run_id: history for source, history in found.items()}
 
 
 def _columns(table: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:

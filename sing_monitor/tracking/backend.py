@@ -7,7 +7,7 @@ out from their methods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 POINT_COLUMNS = ("metric", "step", "timestamp", "value")
+CURVE_COLUMNS = ("run_id", *POINT_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,10 @@ class Store(Protocol):
         """A run that gets further files; its status stays."""
         ...
 
+    def stamp(self) -> Hashable | None:
+        """Another one as soon as anything was written; None where only asking tells."""
+        ...
+
     def runs(self, experiment: str | None = None) -> list[StoredRun]:
         """Runs that a monitor wrote to, newest first.
 
@@ -145,6 +150,14 @@ class Store(Protocol):
 
         Raises:
             NotFoundError: if there is no such experiment.
+        """
+        ...
+
+    def renewed(self, known: Sequence[StoredRun]) -> list[StoredRun]:
+        """All of `runs`, given those of a moment ago; a server is asked only for what moves.
+
+        Runs that began, grew or ended since are new. What else became of a run that had ended, such
+        as its deletion, may be missing.
         """
         ...
 
@@ -164,11 +177,12 @@ class Store(Protocol):
         """
         ...
 
-    def history(self, run_id: str, metrics: Sequence[str]) -> DataFrame:
-        """All points of some metrics; those that the run does not hold have none.
+    def histories(self, run_ids: Sequence[str], metrics: Sequence[str]) -> DataFrame:
+        """All points of some metrics of some runs; those that a run does not hold have none.
 
         Returns:
-            Columns metric, step, timestamp (ms) and value, of one metric in the order of logging.
+            Columns run_id, metric, step, timestamp (ms) and value, of one metric of a run in the
+            order of logging.
         """
         ...
 

@@ -26,7 +26,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sing_monitor.tracking.backend import POINT_COLUMNS, StoredRun
+from sing_monitor.tracking.backend import CURVE_COLUMNS, POINT_COLUMNS, StoredRun
 from sing_monitor.tracking.disk.whole_files import write_whole
 from sing_monitor.tracking.errors import (
     ArtifactNotFoundError,
@@ -157,6 +157,9 @@ class FolderStore:
         self._folder(run_id)
         return FolderRun(self.root.absolute(), run_id)
 
+    def stamp(self) -> None:
+        """None: a folder has no mark that all of its runs share."""
+
     def runs(self, experiment: str | None = None) -> list[StoredRun]:
         """Runs that a monitor wrote to, newest first."""
         self._look()
@@ -173,6 +176,10 @@ class FolderStore:
                 )
             found = [run for run in found if run.experiment == experiment]
         return sorted(found, key=lambda run: (run.start_time or 0, run.run_id), reverse=True)
+
+    def renewed(self, known: Sequence[StoredRun]) -> list[StoredRun]:
+        """All runs: a disk answers at once."""
+        return self.runs()
 
     def run(self, run_id: str) -> StoredRun:
         """One run."""
@@ -195,9 +202,14 @@ class FolderStore:
             raise ArtifactNotFoundError.at(run_id, path, present, str(folder))
         yield folder / path
 
-    def history(self, run_id: str, metrics: Sequence[str]) -> DataFrame:
-        """All points of some metrics, from one file."""
-        return points_of(self._folder(run_id), metrics)
+    def histories(self, run_ids: Sequence[str], metrics: Sequence[str]) -> DataFrame:
+        """All points of some metrics, from one file of each run."""
+        import pandas as pd
+
+        parts = [
+            points_of(self._folder(run_id), metrics).assign(run_id=run_id) for run_id in run_ids
+        ]
+        return pd.concat(parts, ignore_index=True)[list(CURVE_COLUMNS)]
 
     def _look(self) -> None:
         """Raise `StoreError` if this is no folder of runs."""

@@ -5,27 +5,38 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sing_monitor.tracking.addresses import shown_address
-from sing_monitor.tracking.backend import POINT_COLUMNS, StoredRun, ask_each
+from sing_monitor.tracking.backend import StoredRun
 from sing_monitor.tracking.errors import NotFoundError, StoreError, reason
-from sing_monitor.tracking.mlflow_access import check_answers, is_server, reaching, short_waits
+from sing_monitor.tracking.mlflow_access import (
+    check_answers,
+    database_stamp,
+    is_server,
+    reaching,
+    short_waits,
+)
+from sing_monitor.tracking.mlflow_bulk import database
 from sing_monitor.tracking.mlflow_queries import (
+    RUNNING,
     active_run,
+    curves,
     download,
     experiments,
+    local_root,
     monitored_runs,
+    remember_root,
     stored_run,
 )
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import Run as MlflowEntity
     from pandas import DataFrame
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -146,6 +157,10 @@ class MlflowStore:
             active_run(client, run_id)
         return MlflowRun(MlflowClient(self.uri), run_id)
 
+    def stamp(self) -> Hashable | None:
+        """That of a local database's files; a server has none."""
+        return database_stamp(self.uri)
+
     def runs(self, experiment: str | None = None) -> list[StoredRun]:
         """Runs that a monitor wrote to, newest first; deleted ones are absent."""
         with reaching(self.uri) as client:
@@ -156,10 +171,45 @@ class MlflowStore:
                     f"{self.place} has no experiment {experiment!r}; "
                     f"it has {', '.join(sorted(known.values()))}."
                 )
-            return [
-                stored_run(run, chosen[run.info.experiment_id])
-                for run in monitored_runs(client, list(chosen))
-            ]
+            if database.is_database(self.uri):
+                found = database.monitored_runs(self.uri, chosen)
+                for run, root in found:
+                    remember_root(self.uri, run.run_id, root)
+                return [run for run, _ in found]
+            return self._stored(monitored_runs(client, list(chosen)), chosen)
+
+    def renewed(self, known: Sequence[StoredRun]) -> list[StoredRun]:
+        """Of a server, those that run, and those that have ended since the last end that is known.
+
+        Its clock is not ours, and that of a training may be another one: where a run is neither,
+        all are asked for.
+        """
+        ends = [run.end_time for run in known if run.end_time is not None]
+        if not ends or database.is_database(self.uri):
+            return self.runs()
+        with reaching(self.uri) as client:
+            names = dict(experiments(client))
+            moved = self._stored(
+                [
+                    run
+                    for condition in (RUNNING, f"attributes.end_time >= {max(ends)}")
+                    for run in monitored_runs(client, list(names), condition)
+                ],
+                names,
+            )
+        new = {run.run_id: run for run in moved}
+        if any(run.end_time is None and run.run_id not in new for run in known):
+            return self.runs()
+        merged = {**{run.run_id: run for run in known}, **new}
+        # As `runs`, the newest first; the order of the others stays.
+        return sorted(merged.values(), key=lambda run: run.start_time or 0, reverse=True)
+
+    def _stored(self, runs: Iterable[MlflowEntity], names: Mapping[str, str]) -> list[StoredRun]:
+        found = []
+        for run in runs:
+            remember_root(self.uri, run.info.run_id, str(run.info.artifact_uri))
+            found.append(stored_run(run, names[run.info.experiment_id]))
+        return found
 
     def run(self, run_id: str) -> StoredRun:
         """One run; the name of its experiment is not asked for."""
@@ -169,32 +219,31 @@ class MlflowStore:
     def files(self, run_id: str, folder: str) -> list[str]:
         """Paths of what lies in a folder of the run, sorted."""
         with reaching(self.uri, run_id) as client:
+            if (root := local_root(self.uri, run_id)) is not None and (root / folder).is_dir():
+                # A dot marks what is not written to its end.
+                names = [name for name in os.listdir(root / folder) if not name.startswith(".")]
+                return sorted(f"{folder}/{name}" for name in names)
             return sorted(info.path for info in client.list_artifacts(run_id, folder))
 
     @contextmanager
     def read_file(self, run_id: str, path: str) -> Iterator[Path]:
-        """A local copy of one file of the run, gone after the block."""
+        """A local copy of one file of the run, gone after the block; the file if it is local."""
+        with reaching(self.uri, run_id):
+            root = local_root(self.uri, run_id)
+        if root is not None and (root / path).is_file():
+            yield root / path
+            return
         with tempfile.TemporaryDirectory() as folder:
             with reaching(self.uri, run_id) as client:
                 local = download(client, run_id, path, folder)
             yield Path(local)
 
-    def history(self, run_id: str, metrics: Sequence[str]) -> DataFrame:
-        """All points of some metrics, each asked for by itself."""
-        import pandas as pd
-
-        with reaching(self.uri, run_id) as client:
-
-            def read(metric: str) -> list[Metric]:
-                return client.get_metric_history(run_id, metric)
-
-            found = ask_each(self, read, metrics)
-        points = [
-            (metric, point.step, point.timestamp, point.value)
-            for metric, history in zip(metrics, found, strict=True)
-            for point in history
-        ]
-        return pd.DataFrame(points, columns=list(POINT_COLUMNS))
+    def histories(self, run_ids: Sequence[str], metrics: Sequence[str]) -> DataFrame:
+        """All points of some metrics, in as few questions as the kind of store allows."""
+        with reaching(self.uri, run_ids[0] if len(run_ids) == 1 else None) as client:
+            if database.is_database(self.uri):
+                return database.curves(self.uri, run_ids, metrics)
+            return curves(client, self, run_ids, metrics)
 
     @contextmanager
     def _using(self) -> Iterator[MlflowClient]:

@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -41,6 +42,8 @@ _LIMITS = {
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w-]*")
 _REFUSED = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")  # "C:" is a drive
+# The coarsest clock of a file system, in ns.
+_TICKS = 2_000_000_000
 _NO_STATISTICS = "MLFLOW_DISABLE_TELEMETRY"
 
 
@@ -135,8 +138,6 @@ def reaching(uri: str, run_id: str | None = None) -> Iterator[MlflowClient]:
         StoreError: if the store cannot be reached or read.
         RunNotFoundError: if the store does not know the run.
     """
-    from mlflow import MlflowClient
-
     unknown = RunNotFoundError(
         f"MLflow at {shown_address(uri)} has no run {run_id!r}; it may have been deleted."
     )
@@ -180,14 +181,40 @@ def _is_unknown(uri: str, run_id: str) -> bool:
     return False
 
 
-def _check_database(uri: str) -> None:
-    """Look at the file first: MLflow creates a missing one, and retries a broken one for 100 s."""
+def database_stamp(uri: str) -> tuple[tuple[int, ...] | None, ...] | None:
+    """Another one as soon as anything was written to a SQLite file; None where that is not sure.
+
+    SQLite writes to the file itself, or first to one beside it.
+    """
+    path = _database_file(uri)
+    if path is None:
+        return None
+    found = [_file_stamp(path + end) for end in ("", "-wal", "-journal")]
+    newest = max((each[0] for each in found if each), default=0)
+    # Of two writes within one tick of the clock, the second leaves the time as it is.
+    return tuple(found) if time.time_ns() - newest > _TICKS else None
+
+
+def _file_stamp(path: str) -> tuple[int, ...] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _database_file(uri: str) -> str | None:
+    """The file of a SQLite store; None for any other."""
     from sqlalchemy.engine import make_url
 
-    if not uri.startswith("sqlite"):
-        return
-    path = make_url(uri).database
-    if not path or path.startswith((":memory:", "file:")):
+    path = make_url(uri).database if uri.startswith("sqlite") else None
+    return None if not path or path.startswith((":memory:", "file:")) else path
+
+
+def _check_database(uri: str) -> None:
+    """Look at the file first: MLflow creates a missing one, and retries a broken one for 100 s."""
+    path = _database_file(uri)
+    if path is None:
         return
     try:
         with open(path, "rb") as file:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sing_monitor.tracking.addresses import shown_address
-from sing_monitor.tracking.backend import StoredRun
+from sing_monitor.tracking.backend import CURVE_COLUMNS, Store, StoredRun, ask_each
 from sing_monitor.tracking.errors import ArtifactNotFoundError, RunNotFoundError, StoreError
 from sing_monitor.tracking.layout import MARKER_TAG
-from sing_monitor.tracking.mlflow_access import is_local, reaching
+from sing_monitor.tracking.mlflow_access import is_local, is_server, reaching
+from sing_monitor.tracking.mlflow_bulk import server
 from sing_monitor.tracking.time_limit import within_limit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from pandas import DataFrame
 
 RUNS_PER_PAGE = 1000
+RUNNING = "attributes.status = 'RUNNING'"
 
 
 def experiments(client: MlflowClient) -> Iterator[tuple[str, str]]:
@@ -30,13 +32,22 @@ def experiments(client: MlflowClient) -> Iterator[tuple[str, str]]:
         token = page.token or ""
 
 
-def monitored_runs(client: MlflowClient, experiment_ids: list[str]) -> Iterator[Run]:
-    """Every run of some experiments that a monitor wrote to, newest first."""
+def monitored_runs(
+    client: MlflowClient, experiment_ids: list[str], condition: str = ""
+) -> Iterator[Run]:
+    """Every run of some experiments that a monitor wrote to, newest first.
+
+    Args:
+        client: of the store.
+        experiment_ids: where to look.
+        condition: a further one, as MLflow writes it.
+    """
+    marked = f"tags.`{MARKER_TAG}` = 'true'"
     token = None
     while token != "":
         page = client.search_runs(
             experiment_ids,
-            f"tags.`{MARKER_TAG}` = 'true'",
+            f"{marked} AND {condition}" if condition else marked,
             max_results=RUNS_PER_PAGE,
             order_by=["attributes.start_time DESC"],
             page_token=token,
@@ -75,6 +86,34 @@ def stored_run(run: Run, experiment: str) -> StoredRun:
         metrics=data.metrics,
         params=data.params,
     )
+
+
+def curves(
+    client: MlflowClient, store: Store, run_ids: Sequence[str], metrics: Sequence[str]
+) -> DataFrame:
+    """All points of some metrics of some runs, from a store that is no database.
+
+    A server is asked for a metric of many runs at once, where it takes such questions.
+    """
+    import pandas as pd
+
+    def read(asked: tuple[str, str]) -> list[tuple[Any, ...]]:
+        run_id, metric = asked
+        history = client.get_metric_history(run_id, metric)
+        return [(run_id, metric, each.step, each.timestamp, each.value) for each in history]
+
+    def read_many(asked: tuple[Sequence[str], str]) -> list[tuple[Any, ...]]:
+        ids, metric = asked
+        found = None
+        if len(ids) > 1:
+            found = within_limit(lambda: server.curve_of_runs(store.uri, ids, metric))
+        return [row for run in ids for row in read((run, metric))] if found is None else found
+
+    most = server.RUNS_AT_ONCE if is_server(store.uri) else 1
+    parts = [run_ids[at : at + most] for at in range(0, len(run_ids), most)]
+    found = ask_each(store, read_many, [(ids, metric) for ids in parts for metric in metrics])
+    rows = [row for part in found for row in part]
+    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
 
 
 def download(client: MlflowClient, run_id: str, path: str, folder: str) -> str:
@@ -116,8 +155,32 @@ def _explain_missing(client: MlflowClient, run_id: str, path: str) -> None:
         raise ArtifactNotFoundError.at(run_id, path, present, place) from None
 
 
-@lru_cache(maxsize=4096)
+def local_root(uri: str, run_id: str) -> Path | None:
+    """The folder of the run's files, where it lies on this machine's own disk."""
+    from mlflow.utils.file_utils import get_local_path_or_none
+
+    root = _artifact_root(uri, run_id)
+    # MLflow takes these for the end of the path, and would look elsewhere.
+    local = None if {"?", "#"} & set(root) else get_local_path_or_none(root)
+    return None if local is None else Path(local)
+
+
+# Where MLflow keeps the files of runs, by store and run; lists of runs bring it along.
+_roots: dict[tuple[str, str], str] = {}
+_MOST_ROOTS = 50_000
+
+
+def remember_root(uri: str, run_id: str, root: str) -> None:
+    """Keep where the files of a run are, which would cost a question."""
+    if len(_roots) >= _MOST_ROOTS:
+        _roots.clear()
+    _roots[uri, run_id] = root
+
+
 def _artifact_root(uri: str, run_id: str) -> str:
-    """Where MLflow keeps the run's files; it never changes."""
-    with reaching(uri, run_id) as client:
-        return str(client.get_run(run_id).info.artifact_uri)
+    root = _roots.get((uri, run_id))
+    if root is None:
+        with reaching(uri, run_id) as client:
+            root = str(client.get_run(run_id).info.artifact_uri)
+        remember_root(uri, run_id, root)
+    return root

@@ -20,19 +20,16 @@ from sing_monitor.tracking.layout import (
     Layout,
     incomplete_validations,
     load_sheet,
-    monitor_names,
     parse_validation,
 )
-from sing_monitor.tracking.runs import metric_histories, metric_prefix, own_metrics
+from sing_monitor.tracking.runs import curves_of_runs, other_metrics
 from sing_monitor.tracking.stores import open_store
 from sing_monitor.untrusted.plain_json import read_mapping, read_texts
 from sing_monitor.untrusted.settings import checked_settings
 from sing_monitor.untrusted.tables import check_columns, read_table
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
-
-GLOBAL_STEP, STAGE = "monitor/global_step", "monitor/stage"
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -153,35 +150,8 @@ class RunReader:
             keys: of the catalogue; None: all that this monitor logged.
             others: further metrics of the run at the same steps, from :meth:`other_metrics`.
         """
-        import pandas as pd
-
-        store = self.store
-        run = store.run(self.run_id)
-        logged = own_metrics(store, run, self.layout)
-        wanted = list(logged) if keys is None else list(keys)
-        names = {key: logged.get(key, "") for key in (GLOBAL_STEP, STAGE, *wanted)}
-        prefix = metric_prefix(store, run, self.layout)
-        names |= {other: prefix + other for other in ("epoch", *others)}
-        points = metric_histories(store, run, names)
-        is_own = points["key"].isin([GLOBAL_STEP, *wanted])
-        timestamp = points[is_own].groupby("step")["timestamp"].max()
-        history = points.pivot(index="step", columns="key", values="value")
-        history = history.reindex(index=timestamp.index, columns=list(names))
-        counts = {
-            column: history[key].round().astype("Int64")
-            for column, key in (("epoch", "epoch"), ("global_step", GLOBAL_STEP))
-        }
-        frame = pd.DataFrame(
-            {
-                **counts,
-                "step": timestamp.index,
-                "timestamp": pd.to_datetime(timestamp, unit="ms", utc=True),
-            }
-        )
-        columns = history[[*dict.fromkeys((*wanted, *others))]].astype("float64")
-        columns.columns.name = None
-        is_newest = _is_newest(frame.assign(stage=history[STAGE]))
-        return pd.concat([frame, columns], axis=1)[is_newest].reset_index(drop=True)
+        run = self.store.run(self.run_id)
+        return curves_of_runs(self.store, [(run, self.layout)], keys, others)[0]
 
     def alerts(self) -> dict[str, int]:
         """The alerts that fired, by name, and in which epoch; the config has their messages."""
@@ -190,16 +160,7 @@ class RunReader:
 
     def other_metrics(self) -> list[str]:
         """Metrics of the run that no monitor logged, such as its own accuracy and loss."""
-        store = self.store
-        run = store.run(self.run_id)
-        ours = {
-            metric
-            for name in {self.name, *monitor_names(run.tags)}
-            for metric in own_metrics(store, run, Layout(name)).values()
-        }
-        prefix = metric_prefix(store, run, self.layout)
-        names = {metric.removeprefix(prefix) for metric in run.metrics.keys() - ours}
-        return sorted(names - {"epoch"})
+        return other_metrics(self.store, self.store.run(self.run_id), self.layout)
 
     def thumbnails(self, ids: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
         """Images (64, 64, 3) by id. Ids that the run does not hold are absent."""
@@ -239,17 +200,6 @@ class RunReader:
                     f"{path} of run {self.run_id} cannot be read: {reason(error)}. "
                     "It is damaged, or another version wrote it."
                 ) from None
-
-
-def _is_newest(validations: DataFrame) -> Series[bool]:
-    """Whether each is the last of its epoch, global step and stage.
-
-    Lightning's batch counter, which is the logger's step, is off by one after some resumes.
-    """
-    in_time = validations.sort_values("timestamp", kind="stable")
-    repeated = in_time.duplicated(["epoch", "global_step", "stage"], keep="last")
-    is_placed = validations[["epoch", "global_step"]].notna().all(axis=1)
-    return ~(repeated.reindex(validations.index) & is_placed)
 
 
 def _named(ids: Sequence[str], tiles: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,12 @@ from sing_monitor.tracking.layout import Layout, monitor_names
 from sing_monitor.tracking.stores import open_store
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
+GLOBAL_STEP, STAGE = "monitor/global_step", "monitor/stage"
+
+# MLflow's databases store infinity as 1.797e308.
+_INFINITE = 1e300
 _RUN_COLUMNS = (
     "run_id",
     "name",
@@ -42,14 +46,15 @@ def list_runs(uri: str, experiment: str | None = None) -> DataFrame:
         NotFoundError: if there is no such experiment.
         StoreError: if the store cannot be reached.
     """
+    store = open_store(uri)
+    return runs_table(store, store.runs(experiment))
+
+
+def runs_table(store: Store, runs: Iterable[StoredRun]) -> DataFrame:
+    """Runs as `list_runs` gives them."""
     import pandas as pd
 
-    store = open_store(uri)
-    rows = [
-        _run_row(store, run, name)
-        for run in store.runs(experiment)
-        for name in monitor_names(run.tags)
-    ]
+    rows = [_run_row(store, run, name) for run in runs for name in monitor_names(run.tags)]
     others = sorted({column for row in rows for column in row} - set(_RUN_COLUMNS))
     frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, *others])
     # pandas would make NaN of None, and NaN is no monitor's name.
@@ -94,29 +99,114 @@ def own_metrics(store: Store, run: StoredRun, layout: Layout) -> dict[str, str]:
     return {key: metric for key, metric in found.items() if key and key.split("/")[0] in groups}
 
 
-def metric_histories(store: Store, run: StoredRun, names: Mapping[str, str]) -> DataFrame:
-    """Columns key, step, timestamp (ms) and value; of each key and step the newest value.
+def other_metrics(store: Store, run: StoredRun, layout: Layout) -> list[str]:
+    """Metrics of a run that no monitor logged, as the logger was given them."""
+    ours = {
+        metric
+        for name in {layout.name, *monitor_names(run.tags)}
+        for metric in own_metrics(store, run, Layout(name)).values()
+    }
+    prefix = metric_prefix(store, run, layout)
+    names = {metric.removeprefix(prefix) for metric in run.metrics.keys() - ours}
+    return sorted(names - {"epoch"})
+
+
+def curves_of_runs(
+    store: Store,
+    runs: Sequence[tuple[StoredRun, Layout]],
+    keys: Sequence[str] | None = None,
+    others: Sequence[str] = (),
+) -> list[DataFrame]:
+    """The curves of each run as `RunReader.scalars` gives them; the store is asked once for all.
 
     Args:
-        store: holds the run.
-        run: the run.
-        names: metrics by the key they get; those that the run does not hold have no rows.
+        store: holds the runs.
+        runs: each with the names of its monitor.
+        keys: of the catalogue; None: all that the monitor of the run logged.
+        others: further metrics of the runs at the same steps.
+    """
+    named = [_names(store, run, layout, keys, others) for run, layout in runs]
+    asked = list(dict.fromkeys(metric for names, _ in named for _, metric in names))
+    ids = list(dict.fromkeys(run.run_id for run, _ in runs))
+    points = store.histories(ids, asked).sort_values("timestamp", kind="stable")
+    newest = points.drop_duplicates(["run_id", "metric", "step"], keep="last")
+    values = newest["value"].astype("float64")
+    newest = newest.assign(value=values.where(values.abs() < _INFINITE))
+    found: list[DataFrame | None] = [None] * len(runs)
+    # Runs that logged the same are worked out together.
+    for alike in dict.fromkeys(named):
+        places = [place for place, each in enumerate(named) if each == alike]
+        mine = newest["run_id"].isin([runs[place][0].run_id for place in places])
+        frame = _validations(newest[mine], dict(alike[0]), alike[1], others)
+        by_run = dict(iter(frame.groupby("run_id", sort=False)))
+        for place in places:
+            rows = by_run.get(runs[place][0].run_id, frame.iloc[:0])
+            found[place] = rows.drop(columns="run_id").reset_index(drop=True)
+    return [frame for frame in found if frame is not None]
+
+
+def _names(
+    store: Store,
+    run: StoredRun,
+    layout: Layout,
+    keys: Sequence[str] | None,
+    others: Sequence[str],
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """The key and the name of each metric that the run holds, and the keys that are asked for."""
+    logged, prefix = own_metrics(store, run, layout), metric_prefix(store, run, layout)
+    wanted = tuple(logged if keys is None else keys)
+    names = {key: logged.get(key, "") for key in (GLOBAL_STEP, STAGE, *wanted)}
+    names |= {other: prefix + other for other in ("epoch", *others)}
+    return tuple((key, name) for key, name in names.items() if name in run.metrics), wanted
+
+
+def _validations(
+    points: DataFrame, names: Mapping[str, str], keys: Sequence[str], others: Sequence[str]
+) -> DataFrame:
+    """One row for each validation of each run, sorted by the tracker's step.
+
+    Args:
+        points: each metric of a run once at a step.
+        names: the metrics by the key that they get.
+        keys: of the catalogue.
+        others: metrics that no monitor logged.
     """
     import pandas as pd
 
-    held = {key: metric for key, metric in names.items() if metric in run.metrics}
-    points = store.history(run.run_id, list(dict.fromkeys(held.values())))
-    points = points.astype({"step": "int64", "timestamp": "int64", "value": "float64"})
-    points["value"] = points["value"].map(finite)
-    keys = pd.DataFrame({"key": list(held), "metric": list(held.values())}, dtype=object)
-    frame = keys.merge(points.astype({"metric": object}), on="metric").drop(columns="metric")
-    newest = frame.sort_values("timestamp", kind="stable")
-    return newest.drop_duplicates(["key", "step"], keep="last")
+    own = [names[key] for key in (GLOBAL_STEP, *keys) if key in names]
+    place = ["run_id", "step"]
+    timestamp = points[points["metric"].isin(own)].groupby(place)["timestamp"].max()
+    asked = list(dict.fromkeys((GLOBAL_STEP, STAGE, "epoch", *keys, *others)))
+    held = [key for key in asked if key in names]
+    logged = points.pivot(index=place, columns="metric", values="value")
+    history = logged.reindex(index=timestamp.index, columns=[names[key] for key in held])
+    history = history.set_axis(held, axis="columns").reindex(columns=asked).astype("float64")
+    history.index = pd.RangeIndex(len(history))
+    frame = pd.DataFrame(
+        {
+            "run_id": timestamp.index.get_level_values("run_id"),
+            "epoch": history["epoch"].round().astype("Int64"),
+            "global_step": history[GLOBAL_STEP].round().astype("Int64"),
+            "step": timestamp.index.get_level_values("step").astype("int64"),
+            "timestamp": pd.to_datetime(timestamp.to_numpy("int64"), unit="ms", utc=True),
+        }
+    )
+    is_newest = _is_newest(frame.assign(stage=history[STAGE]))
+    columns = history[list(dict.fromkeys((*keys, *others)))]
+    return pd.concat([frame, columns], axis=1)[is_newest]
+
+
+def _is_newest(validations: DataFrame) -> Series[bool]:
+    """Whether each is the last of its run, epoch, global step and stage.
+
+    Lightning's batch counter, which is the logger's step, is off by one after some resumes.
+    """
+    in_time = validations.sort_values("timestamp", kind="stable")
+    repeated = in_time.duplicated(["run_id", "epoch", "global_step", "stage"], keep="last")
+    is_placed = validations[["epoch", "global_step"]].notna().all(axis=1)
+    return ~(repeated.reindex(validations.index) & is_placed)
 
 
 def finite(value: float) -> float:
-    """The value, or NaN for an infinite one, which would ruin any chart.
-
-    MLflow's databases store infinity as 1.797e308.
-    """
-    return value if abs(value) < 1e300 else np.nan
+    """The value, or NaN for an infinite one, which would ruin any chart."""
+    return value if abs(value) < _INFINITE else np.nan

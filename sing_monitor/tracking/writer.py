@@ -39,7 +39,8 @@ from sing_monitor.tracking.layout import (
     check_thumbnail,
     save_sheet,
 )
-from sing_monitor.tracking.reader import GLOBAL_STEP, RunReader
+from sing_monitor.tracking.reader import RunReader
+from sing_monitor.tracking.runs import GLOBAL_STEP
 from sing_monitor.tracking.spool import Spool
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Counts what MLflow is really asked."""
+"""Counts what MLflow is really asked: calls, statements to its database, and files of runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from contextlib import contextmanager
 import mlflow.artifacts
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from sing_monitor.tracking import MlflowStore
 
 _ASKING = (
     (MlflowClient, "get_run"),
@@ -17,6 +21,7 @@ _ASKING = (
     (MlflowClient, "search_experiments"),
     (MlflowClient, "list_artifacts"),
     (mlflow.artifacts, "download_artifacts"),
+    (MlflowStore, "read_file"),
 )
 
 
@@ -34,7 +39,14 @@ def counting() -> Iterator[Counter[str]]:
 
         return call
 
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name in _ASKING:
-            patch.setattr(owner, name, counted(owner, name))
-        yield counts
+    def statement(*_: object) -> None:
+        counts["statements"] += 1
+
+    event.listen(Engine, "before_cursor_execute", statement)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for owner, name in _ASKING:
+                patch.setattr(owner, name, counted(owner, name))
+            yield counts
+    finally:
+        event.remove(Engine, "before_cursor_execute", statement)

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from streamlit.testing.v1 import AppTest
 
-from sing_monitor.app.read import store as data
+from sing_monitor.app.read import run_list
 from tests.app.stores import MINUTE, START, Store, history, own_metrics, plausible
 from tests.helpers.servers import free_port
 
@@ -126,7 +126,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch, store: Store) -> Opened:
         return app
 
     # Only the list of runs is asked for anew: what is kept of a run is kept under its state.
-    data._listing.clear()
+    run_list.forget()
     return opened
 
 

@@ -188,7 +188,7 @@ def test_scalars_are_sent_once(tracker: Tracker) -> None:
     assert not run.has_scalar("monitor/global_step", 10.0, 4_000_000_000_000)
     assert not run.has_scalar("monitor/global_step", 11.0, since)
     assert not run.has_scalar("sing/unheard_of", 10.0, since)
-    assert len(tracker.store.history(run.run_id, ["sing/x"])) == 1
+    assert len(tracker.store.histories([run.run_id], ["sing/x"])) == 1
 
 
 def test_other_metrics_of_the_run_are_told_apart(tracker: Tracker) -> None:

@@ -43,14 +43,14 @@ def test_evolution_draws_bands_unless_told_not_to_and_fetches_few_files(
     store, run = sure
     with counting() as asked:
         app = open_page("evolution", store.uri, runs=[run, runs.healthy], interval="false")
-    assert asked["download_artifacts"] == 0
+    assert asked["read_file"] == 0
     assert not any("area" in kinds(chart) for chart in charts(app).values())
     assert "last_interval" not in app.dataframe[0].value
     with counting() as asked:
         app.toggle(key="interval").set_value(True).run()
     assert not app.exception
     assert not app.warning
-    assert 0 < asked["download_artifacts"] <= MOST_EPOCHS + 1
+    assert 0 < asked["read_file"] <= MOST_EPOCHS + 1
     found = charts(app)
     assert "area" in kinds(found[metrics.label(KEYS[0])])
     assert "area" not in kinds(found[metrics.label("sing/image_score_centered")])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import streamlit as st
 
+from sing_monitor.app.read import run_list
 from sing_monitor.app.read import store as data
 from sing_monitor.app.ui.selection import run_source
 from sing_monitor.findings import Findings
@@ -28,22 +28,23 @@ from tests.app.stores import Store, plausible
 @pytest.fixture
 def asked() -> Iterator[Counter[str]]:
     """Counts the questions that MLflow really gets."""
-    st.cache_data.clear()
+    data.forget()
     with counting() as counts:
         yield counts
-    st.cache_data.clear()
+    data.forget()
 
 
 def row(store: Store, run_id: str) -> pd.Series:
+    run_list.forget()
     listing = data.listing(store.uri)
     return listing[listing["run_id"] == run_id].iloc[0]
 
 
 def test_a_page_asks_once(open_page: Opened, runs: Runs, asked: Counter[str]) -> None:
     app = open_page("evolution", runs=[runs.healthy, runs.shortcut])
-    assert asked["search_runs"] == 1
-    # Ten keys, the stage, the step, the epoch and two metrics of the training, for each run.
-    assert asked["get_metric_history"] <= 2 * 15
+    assert asked["search_experiments"] == 1
+    # The experiments in a few, the runs in four, their curves in one.
+    assert asked["statements"] <= 16
     asked.clear()
     app.run()
     app.switch_page("views/guide.py").run()
@@ -51,11 +52,11 @@ def test_a_page_asks_once(open_page: Opened, runs: Runs, asked: Counter[str]) ->
     assert not asked
 
 
-def test_the_table_of_runs_asks_in_proportion(open_page: Opened, asked: Counter[str]) -> None:
+def test_the_table_of_runs_asks_once_for_all_curves(open_page: Opened, asked: Counter[str]) -> None:
     app = open_page("runs")
-    shown = len(app.dataframe[0].value)
-    assert asked["search_runs"] == 1
-    assert asked["get_metric_history"] <= 8 * shown
+    assert len(app.dataframe[0].value) > 10
+    assert asked["search_experiments"] == 1
+    assert asked["statements"] <= 16
     asked.clear()
     app.run()
     assert not asked
@@ -73,13 +74,13 @@ def test_a_failure_is_kept_for_a_moment(dead_port: int) -> None:
 def test_a_growing_run_is_read_again_after_a_validation(store: Store) -> None:
     run = store.run("growing", [plausible(0)], status=None)
     before = run_source(store.uri, row(store, run))
-    assert len(data.scalars(before, ["sing/retention"])) == 1
+    assert len(data.histories([before], ["sing/retention"])[before]) == 1
     for key, value in {"sing/retention": 0.5, "monitor/global_step": 200.0, "epoch": 1.0}.items():
         store.client.log_metric(run, key, value, step=199)
     data.forget()
     after = run_source(store.uri, row(store, run))
     assert after != before
-    assert len(data.scalars(after, ["sing/retention"])) == 2
+    assert len(data.histories([after], ["sing/retention"])[after]) == 2
     store.client.set_terminated(run)
     data.forget()
     assert run_source(store.uri, row(store, run)) != after
@@ -95,7 +96,7 @@ def test_tables_are_read_once_even_while_the_run_grows(store: Store, asked: Coun
     for progress in ("1", "2"):
         grown = data.RunSource(found.uri, run, None, found.state, progress)
         pd.testing.assert_frame_equal(data.table(grown, "classes", 0, 100), frame)
-    assert asked["download_artifacts"] == 1
+    assert asked["read_file"] == 1
     with pytest.raises(ArtifactNotFoundError, match=r"no images\.parquet"):
         data.table(found, "images", 0, 100)
     assert data.config(found) == {"prompt": "an image of a {}"}
@@ -114,7 +115,7 @@ def test_a_missing_table_is_asked_for_once_until_the_next_validation(
         with pytest.raises(ArtifactNotFoundError, match=r"no support\.parquet"):
             data.table(found, "support", 0, 100)
         assert data.tables(found, "class_support", [(0, 100), (1, 200)]) == {}
-    assert asked["download_artifacts"] == 3
+    assert asked["read_file"] == 3
     grown = data.RunSource(found.uri, run, None, found.state, "2")
     writer = RunWriter(MlflowRun(store.client, run), store.folder / "spool")
     writer.write(Findings({}, {"support": frame}), epoch=0, step=100)
@@ -144,19 +145,19 @@ def test_only_what_a_page_shows_is_read(
     run = store.run(
         "by epoch", [plausible(epoch) for epoch in range(3)], tables=Findings({}, found)
     )
-    st.cache_data.clear()
+    data.forget()
     asked.clear()
     app = open_page("concepts", runs=[run])
     # The names of the classes, three epochs of all classes together, and the support of one.
-    assert asked["download_artifacts"] == 4 + 1
+    assert asked["read_file"] == 4 + 1
     asked.clear()
     app.selectbox(key="class").set_value("b").run()
-    assert asked["download_artifacts"] == 3 + 1
+    assert asked["read_file"] == 3 + 1
     assert not app.exception
     app.selectbox(key="class").set_value(None).run()
     asked.clear()
     app.select_slider(key="epoch").set_value(0).run()
-    assert asked["download_artifacts"] == 1
+    assert asked["read_file"] == 1
     store.client.delete_run(run)
 
 

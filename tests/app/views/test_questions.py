@@ -2,65 +2,71 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import streamlit as st
 
-from sing_monitor.app.read.store import REFRESH_SECONDS
+from sing_monitor.app.read import run_list
+from sing_monitor.app.read import store as data
 from sing_monitor.findings import Findings
-from sing_monitor.tracking import RunReader, list_runs
+from sing_monitor.tracking import list_runs
 from tests.app.asked import counting
 from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store, history
 from tests.app.views.test_classes import tables
 
-# Of a cold page with two runs of five epochs: curves, tables and files but sheets of thumbnails.
-MOST = {
-    "runs": {"get_metric_history": 16, "download_artifacts": 2},
-    "evolution": {"get_metric_history": 50, "download_artifacts": 10},
-    "tradeoff": {"get_metric_history": 44, "download_artifacts": 8},
-    "classes": {"get_metric_history": 0, "download_artifacts": 8},
-    "concepts": {"get_metric_history": 0, "download_artifacts": 7},
-    "images": {"get_metric_history": 0, "download_artifacts": 3},
-    "geometry": {"get_metric_history": 38, "download_artifacts": 2},
-    "guide": {"get_metric_history": 0, "download_artifacts": 0},
-}
-# Which runs' thumbnails a page shows. A run has a sheet for each epoch that showed new images; it
-# comes in two files.
-PICTURES = {"classes": sum, "images": max}
+# Of a cold page with two runs on a local database, however many epochs, curves and tables it
+# shows: the experiments, the runs in four statements, and the curves in one.
+MOST_STATEMENTS = 16
+PAGES = (
+    *("runs", "evolution", "tradeoff", "classes", "concepts", "images"),
+    *("geometry", "steering", "tables", "guide"),
+)
 
 
-@pytest.mark.parametrize("page", MOST)
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_asks_once_and_then_no_more(
     page: str, open_page: Opened, quickstart_folder: Path
 ) -> None:
     uri = f"sqlite:///{quickstart_folder / 'mlflow.db'}"
     runs = list_runs(uri)["run_id"].tolist()
-    sheets = [len(list(RunReader(uri, run).sheets())) for run in runs]
-    st.cache_data.clear()
-    started = time.monotonic()
+    data.forget()
     with counting() as asked:
         app = open_page(page, uri, runs=runs)
     assert not app.exception
-    assert 1 <= asked["search_runs"] <= 1 + refreshes_since(started)
-    most = Counter(MOST[page])
-    if page in PICTURES:
-        most["download_artifacts"] += 2 * PICTURES[page](sheets)
-    assert all(asked[kind] <= most[kind] for kind in most), asked
+    assert asked["search_experiments"] == 1
+    assert asked["statements"] <= MOST_STATEMENTS
+    # Files on the same disk are read where they lie.
+    assert set(asked) <= {"search_experiments", "statements", "read_file"}, asked
     with counting() as again:
         app.run()
     assert not app.exception
-    assert again.pop("search_runs", 0) <= refreshes_since(started)
     assert not again
 
 
-def refreshes_since(started: float) -> int:
-    """How often the list of runs may have been asked for anew since a page was opened."""
-    return int((time.monotonic() - started) / (REFRESH_SECONDS - 1))
+def test_a_list_that_is_looked_up_again_asks_only_if_something_was_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_list, "REFRESH_SECONDS", 0)
+    # Younger files may be written again within one tick of their clock.
+    database = store.folder / "mlflow.db"
+    an_hour_ago = time.time() - 3600
+    os.utime(database, (an_hour_ago, an_hour_ago))
+    before = data.listing(store.uri)
+    with counting() as asked:
+        assert data.listing(store.uri) is before
+    assert not asked
+    run = store.run("one more", history(1))
+    assert data.listing(store.uri)["run_id"].tolist()[0] in {run, *before["run_id"]}
+    assert run in set(data.listing(store.uri)["run_id"])
+    store.client.delete_run(run)
+    assert run not in set(data.listing(store.uri)["run_id"])
+    store.client.restore_run(run)
+    assert run in set(data.listing(store.uri)["run_id"])
+    store.client.delete_run(run)
 
 
 def downloads_of_classes(
@@ -84,13 +90,13 @@ def downloads_of_classes(
         store.run(name, history(5), experiment=experiment, tables=Findings({}, found))
         for name in ("one", "other")
     ]
-    st.cache_data.clear()
+    data.forget()
     with counting() as asked:
         app = open_page("classes", store.uri, runs=runs)
     assert not app.exception
     marks = app.dataframe[0].value["mark"].tolist()
     assert all(bool(mark) == (share > 0.1) for mark in marks)
-    return asked["download_artifacts"]
+    return asked["read_file"]
 
 
 def test_a_mark_costs_no_table(

@@ -1,0 +1,1 @@
+"""Many runs, and curves of many runs, from MLflow in few questions."""
