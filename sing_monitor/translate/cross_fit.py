@@ -286,7 +286,9 @@ def cross_fit(
     found = RidgeCurve(
         fit.ridge,
         -torch.stack([each.errors for each in known]).sum(dim=0) / (varying or math.nan),
-        r2_error(*sampled_errors(translators, means, halves, features, embeddings), len(folds)),
+        r2_error(
+            *sampled_errors(translators, means, halves, features, embeddings, ids), len(folds)
+        ),
         torch.stack([each.steps for each in known]).mean(dim=0),
     )
     if isinstance(ridge, KeptRidge) and found.is_too_costly:

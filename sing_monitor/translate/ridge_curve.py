@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.row_blocks import deviations, row_blocks
+from sing_monitor.space.fingerprints import mix64
 from sing_monitor.translate.dual_ridge import DualSolution, DualStatistics
 from sing_monitor.translate.ridge import RidgeSolution, RidgeStatistics, Statistics
 from sing_monitor.translate.ridge_search import RIDGE_GRID
@@ -24,8 +25,10 @@ RHOS = torch.logspace(
 _FEW, _MANY = 16, 64
 _SEED = 0
 _STEPS = 10
-# Images of each fold from which the standard error of R2 is estimated, to about 6 %.
-_SAMPLE = 128
+# Groups of images of each fold from which the standard error of R2 is estimated, to about 6 %, and
+# how few will do where they are large.
+_SAMPLE, _FEWEST = 128, 16
+_MOST_IMAGES = 4096
 
 Solution = RidgeSolution | DualSolution
 
@@ -150,21 +153,26 @@ def lost_by_half(
     return (others.squared_error(fewer) - others.squared_error(whole)) / total
 
 
-def r2_error(error: Tensor, deviation: Tensor, images: int) -> float:
-    """Standard error of ``R2 = 1 - sum e / sum t`` over images; NaN for fewer than two.
+def r2_error(error: Tensor, deviation: Tensor, ids: Tensor, images: int) -> float:
+    """Standard error of ``R2 = 1 - sum e / sum t`` over images; NaN for fewer than two groups.
 
     A ratio of sums: to first order an image moves it by ``(e - (1 - R2) t) / (N mean t)``, up or
-    down (delta method).
+    down (delta method). Images of one group may all move it the same way, so they count together
+    (Liang and Zeger 1986).
 
     Args:
-        error: e of some images, (S,).
+        error: e of some images, of whole groups, (S,).
         deviation: t of the same images, (S,).
+        ids: what they belong to, (S,); all different: each image is on its own.
         images: N, of which these are some.
     """
-    if len(error) < 2:
+    names, group = ids.unique(return_inverse=True)
+    if len(names) < 2:
         return math.nan
     moved = (error - error.mean() / deviation.mean() * deviation) / deviation.mean()
-    return float(moved.std()) / math.sqrt(images)
+    together = moved.new_zeros(len(names)).index_add(0, group, moved)
+    variance = together.square().sum() / len(error) * len(names) / (len(names) - 1)
+    return math.sqrt(float(variance) / images)
 
 
 def sampled_errors(
@@ -173,8 +181,9 @@ def sampled_errors(
     rows: Sequence[Tensor],
     features: Tensor,
     embeddings: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """``|z - T f|^2`` and ``|z - mean z|^2`` of some held-out images, each (S,) float64.
+    ids: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``|z - T f|^2`` and ``|z - mean z|^2`` of some held-out images, each (S,) float64, and ids.
 
     Args:
         translators: T of the images of either fold.
@@ -182,16 +191,24 @@ def sampled_errors(
         rows: numbers of the images of either fold.
         features: of all images, (N, m).
         embeddings: of all images, (N, n).
+        ids: what they belong to, (N,) int64; of it all images are taken, or none.
     """
-    parts = []
-    for translator, mean_z, held_out in zip(translators, means, rows, strict=True):
-        wanted = min(len(held_out), _SAMPLE)
-        some = held_out[torch.arange(wanted) * len(held_out) // max(wanted, 1)]
+    parts, sampled = [], [_sample(held_out, ids) for held_out in rows]
+    for translator, mean_z, some in zip(translators, means, sampled, strict=True):
         true = embeddings[some].double()
         away = torch.stack([true - translator(features[some].double()), true - mean_z])
         parts.append(away.square().sum(dim=2))
     error, deviation = torch.cat(parts, dim=1)
-    return error, deviation
+    return error, deviation, ids[torch.cat(sampled)]
+
+
+def _sample(rows: Tensor, ids: Tensor) -> Tensor:
+    """Some of the rows: in the order of a hash of their ids, whole groups."""
+    hashed, order = mix64(ids[rows]).sort(stable=True)
+    _, sizes = hashed.unique_consecutive(return_counts=True)
+    ends = sizes.cumsum(dim=0)[:_SAMPLE]
+    wanted = max(_FEWEST, int((ends <= _MOST_IMAGES).sum()))
+    return rows[order[: int(sizes[:wanted].sum())]]
 
 
 def _lanczos(solution: Solution, start: Tensor) -> tuple[Tensor, Tensor]:

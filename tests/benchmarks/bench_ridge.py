@@ -89,7 +89,7 @@ def kept_ridges() -> None:
             error = float((e - better).std()) * math.sqrt(len(x)) / best.total
             paired.append(error)
             deviation = (z - z.mean(dim=0)).square().sum(dim=1)
-            single.append(r2_error(better, deviation, len(x)))
+            single.append(r2_error(better, deviation, torch.arange(len(x)), len(x)))
             if float((e - better).sum()) / best.total > error:
                 kept["the difference"] = best.ridge
                 changes["the difference"][-1] += 1

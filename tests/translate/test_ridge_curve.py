@@ -171,25 +171,52 @@ def test_the_half_hangs_on_the_ids_of_the_images_alone(scale: int) -> None:
     assert (half.mean_x > 0.05).all()
 
 
-def test_the_standard_error_is_the_spread_of_r2_over_probes() -> None:
-    """600 new probes of 300 images, one translator."""
+@pytest.mark.parametrize("copies", [1, 5])
+def test_the_standard_error_is_the_spread_of_r2_over_probes(copies: int) -> None:
+    """600 new probes of 300 images, one translator; with copies, five images an object."""
     x, z, _ = world(samples=200)
     translator = RidgeStatistics.of(x, z).solve(1e-2).translator
     g = torch.Generator().manual_seed(5)
     weight = normal(30, 6, seed=1)
-    values, errors = [], []
+    values, errors, single = [], [], []
+    ids = torch.arange(300) // copies
     for _ in range(600):
         new = torch.randn(300, 30, generator=g, dtype=torch.float64) * torch.logspace(1, -1, 30) + 2
         # Some images are much noisier than others.
         scale = 3 + 6 * torch.rand(300, 1, generator=g, dtype=torch.float64)
         true = new @ weight + scale * torch.randn(300, 6, generator=g, dtype=torch.float64) + 1
+        new, true = (each[::copies].repeat_interleave(copies, dim=0) for each in (new, true))
         e = (true - translator(new)).square().sum(dim=1)
         t = (true - z.mean(dim=0)).square().sum(dim=1)
         values.append(float(1 - e.sum() / t.sum()))
-        errors.append(r2_error(e, t, 300))
+        errors.append(r2_error(e, t, ids, 300))
+        single.append(r2_error(e, t, torch.arange(300), 300))
     spread = float(torch.tensor(values).std())
     assert sum(errors) / len(errors) == pytest.approx(spread, rel=0.1)
-    assert math.isnan(r2_error(torch.ones(1), torch.ones(1), 1))
+    assert sum(single) / len(single) == pytest.approx(spread / copies**0.5, rel=0.1)
+    assert math.isnan(r2_error(torch.ones(2), torch.ones(2), torch.zeros(2), 2))
+
+
+def test_the_error_of_a_cross_fit_goes_by_group() -> None:
+    """Embeddings that know nothing, of objects with ten like images: the error of 200 objects."""
+    x, z = normal(200, 5, seed=3), normal(200, 4, seed=4)
+    groups = torch.arange(200).repeat_interleave(10)
+    x, z = x[groups] + 1e-3 * normal(2000, 5, seed=5), z[groups]
+    by_group, by_image = (
+        cross_fit(x, z, groups % 2, 1e-2, ids=ids).curve for ids in (groups, torch.arange(2000))
+    )
+    assert by_group is not None
+    assert by_image is not None
+    # All images by group, 256 of them by image.
+    assert by_group.error == pytest.approx(10**0.5 * by_image.error, rel=0.25)
+
+
+def test_large_groups_are_sampled_whole() -> None:
+    x, z = normal(4000, 5, seed=3), normal(4000, 4, seed=4)
+    groups = torch.arange(20).repeat_interleave(200)
+    error = cross_fit(x, z, groups % 2, 1e-2, ids=groups).curve
+    assert error is not None
+    assert 0 < error.error < 0.05
 
 
 @pytest.mark.parametrize("m", [30, 300])
