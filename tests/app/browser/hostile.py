@@ -75,7 +75,7 @@ def _write(run: FolderRun, finished: FinishedRun, has_hostile_ids: bool) -> None
     tags["sing.groups"] = f"{ours['sing.groups']},{GROUP}"
     tags["sing.alerts"] = "class_hidden@1,mine@2"
     run.put_tags(tags)
-    points = source.history(finished.run_id, sorted(stored.metrics))
+    points = source.histories([finished.run_id], sorted(stored.metrics))
     for (step, timestamp), at in points.groupby(["step", "timestamp"]):
         values = dict(zip(at["metric"], at["value"], strict=True))
         # A training may call its own metrics, and another version its groups, whatever it likes.

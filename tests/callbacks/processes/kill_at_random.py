@@ -101,7 +101,7 @@ def held(uri: str) -> dict[str, list[int]]:
     if len(listed) == 0:
         return {"curves": [], "points": [], "tables": [], "incomplete": []}
     reader = RunReader(uri, listed["run_id"][0])
-    points = open_store(uri).history(reader.run_id, ["monitor/global_step"])
+    points = open_store(uri).histories([reader.run_id], ["monitor/global_step"])
     return {
         "curves": sorted(reader.scalars()["epoch"].astype(int).tolist()),
         "points": sorted(points["value"].astype(int).tolist()),
