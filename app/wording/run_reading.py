@@ -85,7 +85,9 @@ def _movement(known: Mapping[str, float]) -> str:
     beside = (
         f" (a random subspace: {value_text(key, random)}{said})" if math.isfinite(random) else ""
     )
-    return f"What the head cannot see moves the meaning by {value_text(key, moved)}{beside}"
+    return (
+        f"Removing what the head cannot see moves the meaning by {value_text(key, moved)}{beside}"
+    )
 
 
 def _verdict(attribute: float, kept: float) -> str:

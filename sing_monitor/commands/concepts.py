@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
-    parser.add_argument("run_id", metavar="RUN_ID", help="the run")
+    parser.add_argument(
+        "run_id", metavar="RUN", help="id of the run, or its name, if no other run has it"
+    )
     parser.add_argument(
         "--file", required=True, type=Path, metavar="FILE", help="the concepts, UTF-8 text"
     )
@@ -72,20 +75,21 @@ def run(arguments: argparse.Namespace) -> int:
         1 when nothing was added.
     """
     from sing_monitor.offline.add_concepts import add_concepts
+    from sing_monitor.offline.snapshot_source import chosen_runs
     from sing_monitor.space.cache import EmbeddingCache, default_cache_dir
-    from sing_monitor.space.vocabulary import read_vocabulary
     from sing_monitor.tracking import RunReader, RunWriter, open_store
 
     uri = tracking_uri(arguments)
-    reader = RunReader(uri, arguments.run_id, arguments.name)
     try:
-        concepts = read_vocabulary(arguments.file, arguments.template)
+        concepts = _read_words(arguments.file, arguments.template)
+        store = open_store(uri)
+        [chosen] = chosen_runs(store, store.runs(), [arguments.run_id])
+        reader = RunReader(uri, chosen.run_id, arguments.name)
         config = reader.config()
         _check_class(arguments.class_name, config)
         space = _open_space(arguments.space, config)
         cache = EmbeddingCache(space.name, "texts", space.dim, default_cache_dir())
-        store = open_store(uri)
-        run = store.open_run(arguments.run_id)
+        run = store.open_run(chosen.run_id)
         writer = RunWriter(run, spool_folder(store), arguments.name)
         added = add_concepts(reader, writer, space, concepts, cache)
     except (ValueError, TypeError, RuntimeError, OSError, LookupError) as error:
@@ -103,6 +107,18 @@ def run(arguments: argparse.Namespace) -> int:
         "An app that is open shows them after Refresh.\n"
     )
     return 0
+
+
+def _read_words(path: Path, templates: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    from sing_monitor.space.vocabulary import read_vocabulary
+
+    try:
+        return read_vocabulary(path, templates)
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read: {error.strerror}. --file takes a text file with one concept a "
+            "line."
+        ) from None
 
 
 def _check_class(name: str | None, config: dict[str, Any]) -> None:

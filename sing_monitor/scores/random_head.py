@@ -29,7 +29,7 @@ _TRANSLATORS, _FEATURES = "BC", "ST"
 # Of a matrix, for the names of vectors p and q, the weights of images in the sum of p' q.
 Weights = dict[str, dict[tuple[str, str], Tensor]]
 
-# Of more features, tr B C is averaged over so many random directions (Hutchinson 1989).
+# Of more embedding dimensions, tr B C is averaged over so many random directions (Hutchinson 1989).
 _MOST_DIRECTIONS = 256
 _PROBES = 64
 # Of translators that read two directions the first order says up to half too little; eight serve.
@@ -77,16 +77,12 @@ class TranslatedHalf:
         moved = self.moved if vectors is self.deviations else vectors @ self.weight.T
         return self.across(moved) @ self.weight
 
-    @cached_property
-    def probed(self) -> Tensor:
-        """``B z`` of directions with ``sum of z z' = I``, or near it, (B, m) float64."""
-        size = self.weight.shape[1]
-        probes = torch.eye(size)
-        if size > _MOST_DIRECTIONS:
-            generator = torch.Generator().manual_seed(0)
-            signs = torch.randint(2, (_PROBES, size), generator=generator)
-            probes = (2 * signs - 1) / _PROBES**0.5
-        return self.through(probes.to(self.weight)).double()
+    def trace_with(self, other: TranslatedHalf) -> float:
+        """``tr B C`` with B of this and C of another half."""
+        probes = _probes(self.weight.shape[0]).to(self.weight)
+        left = (probes @ self.weight) @ other.weight.T
+        right = (self.across(probes) @ self.weight) @ other.weight.T
+        return float((left * other.across(right)).double().sum())
 
     def across(self, embeddings: Tensor) -> Tensor:
         """``(I - E u u') z`` of embeddings z, (B, n): what lies across the images', on average."""
@@ -261,4 +257,13 @@ class _Traces:
         half = self._halves[word[0]]
         if len(word) == 1:
             return half.energy - half.read.square().sum(dim=1).double().mean()
-        return (half.probed * self._halves[word[1]].probed).sum()
+        return torch.tensor(half.trace_with(self._halves[word[1]]), dtype=torch.float64)
+
+
+def _probes(size: int) -> Tensor:
+    """Directions z among embeddings with ``sum of z z' = I``, or near it, (P, n)."""
+    if size <= _MOST_DIRECTIONS:
+        return torch.eye(size)
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(2, (_PROBES, size), generator=generator)
+    return (2 * signs - 1) / _PROBES**0.5

@@ -27,12 +27,12 @@ _unanswered: set[threading.Thread] = set()
 
 
 def server_seconds() -> float:
-    """The limit, from the environment: a positive number of seconds, else 30."""
+    """The limit, from the environment: a positive number of seconds, also inf; else 30."""
     try:
         seconds = float(os.environ.get(VARIABLE, ""))
     except ValueError:
         return _SECONDS
-    return seconds if seconds > 0 else _SECONDS
+    return min(seconds, threading.TIMEOUT_MAX) if seconds > 0 else _SECONDS
 
 
 def within_limit(

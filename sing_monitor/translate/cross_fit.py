@@ -234,7 +234,7 @@ def cross_fit(
     )
     means = torch.stack([odd.mean_z, even.mean_z])
     # A single image, or several that are alike, tell nothing of how features translate.
-    if even.is_constant or odd.is_constant:
+    if even.tells_nothing or odd.tells_nothing:
         return CrossFit(None, folds, math.nan, means, answers=no_answers(request))
     rho = _best_ridge((even, odd)) if ridge == "auto" else ridge
     with_ridge = partial(

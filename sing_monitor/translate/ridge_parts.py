@@ -48,6 +48,11 @@ class Moments(ABC):
         # Equal features leave a trace of rounding noise, not an exact zero.
         return self.varying <= NOISE * self.n * energy(self.mean_x)
 
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether all features, or all embeddings, are alike: there is nothing to translate."""
+        return self.is_constant or self.squared_deviation(self.mean_z) == 0
+
     def squared_deviation(self, center: Tensor) -> float:
         """Sum over the samples of ``|z - center|^2``; center is (n,)."""
         deviation = self.zz + self.n * energy(self.mean_z - center)

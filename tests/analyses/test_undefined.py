@@ -73,6 +73,15 @@ def test_images_that_are_all_alike_in_a_fold_translate_nothing() -> None:
     assert math.isnan(scalars["sing/image_score_centered"])
 
 
+def test_embeddings_that_are_all_alike_leave_nothing_to_translate() -> None:
+    """Else every angle would be 0, as if the head saw all."""
+    snapshot = make_snapshot(samples=40)
+    alike = snapshot.embeddings[:1].expand(40, -1).clone()
+    scalars = found(replace(snapshot, embeddings=alike)).scalars
+    for name in ("image_score", "attribute_score", "class_hidden", "zero_shot"):
+        assert math.isnan(scalars[f"sing/{name}"]), name
+
+
 def without_text(texts: Texts, label: int) -> Texts:
     embeddings = texts.classes.embeddings.clone()
     embeddings[label] = math.nan

@@ -89,7 +89,7 @@ def test_the_biggest_are_printed_first(
         (["--space", "tests.helpers.tiny:Nothing"], "no function 'Nothing'"),
         (["--space", "tests.no_such_module:space"], "cannot be imported"),
         (["--space", "tests.commands.test_concepts:other_space"], "monitored in the space 'hash"),
-        (["--file", "/no/such/file"], "No such file"),
+        (["--file", "/no/such/file"], "/no/such/file cannot be read: No such file"),
         (["--name", "aux"], "has no config.json"),
         (["--tracking-uri", "sqlite:////no/such.db"], "no MLflow database"),
     ],
@@ -110,8 +110,12 @@ def test_a_space_that_only_its_user_has_must_be_named(
 ) -> None:
     run = run_with_snapshot
     file = ["--file", str(words), "--tracking-uri", run.uri]
-    assert main(["concepts", run.run_id, *file]) == 1
-    assert "'hash-space', is no published model. Say where it lies" in capsys.readouterr().err
+    # By the name of the run as by its id.
+    for word in (run.run_id, run.reader.store.run(run.run_id).run_name):
+        assert main(["concepts", word, *file]) == 1
+        assert "'hash-space', is no published model. Say where it lies" in capsys.readouterr().err
+    assert main(["concepts", "nobody", *file]) == 1
+    assert "no run of the id or name 'nobody'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["{}/evil.py:made", "ViT-B-32/{}/evil.pt", "ViT-B-32/no_such_tag"])

@@ -29,6 +29,7 @@ from sing_monitor.tracking import (
     list_runs,
 )
 from sing_monitor.tracking.layout import load_sheet
+from sing_monitor.tracking.mlflow_access import reaching
 from sing_monitor.untrusted.tables import MOST_ROWS, read_table
 from tests.helpers.finished_run import FinishedRun
 
@@ -273,14 +274,19 @@ def test_tables_of_too_many_rows_are_refused_by_their_footer(tmp_path: Path) -> 
         read_table(path)
 
 
-def test_a_file_that_mlflow_refuses_is_no_deleted_run(run_with_snapshot: FinishedRun) -> None:
+def test_a_file_that_mlflow_refuses_is_no_deleted_run(
+    run_with_snapshot: FinishedRun, tmp_path: Path
+) -> None:
     reader = run_with_snapshot.reader
     run = MlflowClient(run_with_snapshot.uri).get_run(reader.run_id)
     refused_file = Path(run.info.artifact_uri) / "sing" / "sprites" / "zz#y.json"
     refused_file.write_text("[]")
     try:
-        with pytest.raises(StoreError, match="cannot be read"):
-            list(reader.sheets())
+        with (
+            pytest.raises(StoreError, match="cannot be read"),
+            reaching(run_with_snapshot.uri, reader.run_id) as client,
+        ):
+            client.download_artifacts(reader.run_id, "sing/sprites/zz#y.json", str(tmp_path))
     finally:
         refused_file.unlink()
     with pytest.raises(RunNotFoundError):

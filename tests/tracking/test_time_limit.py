@@ -144,3 +144,6 @@ def test_answers_and_errors_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> No
     for text, seconds in (("2.5", 2.5), ("", 30.0), ("soon", 30.0), ("0", 30.0), ("-1", 30.0)):
         monkeypatch.setenv(VARIABLE, text)
         assert server_seconds() == seconds
+    for text in ("inf", "1e12"):
+        monkeypatch.setenv(VARIABLE, text)
+        assert within_limit(lambda: time.sleep(0.1) or "late") == "late"

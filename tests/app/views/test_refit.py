@@ -106,11 +106,11 @@ def test_evolution_begins_with_what_is_hidden_and_stacks_the_meaning(
     assert (first["low"], first["high"]) == (0, 0)
     kept = drawn(app, "Kept in what the head sees")
     assert set(kept["thing"]) == {"class", "ink colour"}
-    assert "healthy: not measured" in texts(app)
+    assert "healthy: no split at the last validation" in texts(app)
     old = open_page("evolution", store.uri, runs=[runs.healthy])
     assert not old.exception
     assert STACK not in titles(old)
-    assert "healthy: not measured" in texts(old)
+    assert "healthy: no split at the last validation" in texts(old)
     assert "AS toward the true class, centered" in titles(old)
 
 

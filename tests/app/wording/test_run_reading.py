@@ -41,7 +41,8 @@ def test_a_reading_leaves_out_what_is_unknown() -> None:
     values = plausible(9) | {"support/outside_centered": 0.1}
     text = reading({"sing/attribute_score_centered": 1.0, "sing/image_score_centered": 30.0})
     assert text == (
-        "What the head cannot see moves the meaning by 30.00°; on average the class barely changes "
+        "Removing what the head cannot see moves the meaning by 30.00°; on average the class "
+        "barely changes "
         "(+1.00°)."
     )
     assert "trust no score" not in reading(values)
@@ -62,7 +63,8 @@ def test_what_is_hidden_comes_first_where_it_was_measured() -> None:
     assert reading(values) == (
         "4 % of the images tell their class only in what the head cannot see. What it sees keeps "
         "95 % of what can be read of the class, and it classifies 94 % of the images correctly. "
-        "What the head cannot see moves the meaning by 30.00° (a random subspace: 60.00°), "
+        "Removing what the head cannot see moves the meaning by 30.00° (a random subspace: "
+        "60.00°), "
         "-1.20° of it toward the class."
     )
     assert "One class is hidden; the page" in reading({**values, "sing/hidden_classes": 1.0})

@@ -35,7 +35,7 @@ def test_lines_and_invisible_signs_become_spaces() -> None:
     assert one_line(" a\n\tb\u202ec\x00 ") == "a b c"
 
 
-@given(st.text(), st.integers(min_value=3, max_value=60))
+@given(st.text(), st.integers(min_value=4, max_value=60))
 def test_short_is_short_and_keeps_both_ends(text: str, length: int) -> None:
     line = one_line(text)
     cut = short(text, length)

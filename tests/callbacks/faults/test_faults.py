@@ -239,8 +239,10 @@ def test_a_damaged_embedding_cache_is_computed_again(
     space = tiny.HashSpace()
     with caplog.at_level(logging.WARNING, "sing_monitor"):
         done = fit(tmp_path, tiny.callback(space=space, cache_dir=cache, on_error="warn"))
-    (record,) = [each for each in caplog.records if each.name.startswith("sing_monitor")]
-    assert "passed over" in record.getMessage()
+    records = [each for each in caplog.records if each.name.startswith("sing_monitor")]
+    messages = [each.getMessage() for each in records]
+    assert all("passed over" in message or "another version" in message for message in messages)
+    assert messages
     assert done.warnings == []
     assert space.images == 32  # two batches
     assert half.read_bytes() == b"half"
