@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +129,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     with tqdm(total=sum(len(group) for *_, group in jobs), desc="checkpoints", unit="file") as bar:
         for source, name, group in jobs:
             history = History(store, arguments.experiment, source, name, spool)
-            failed, status = 0, "KILLED"
+            failed = 0
             try:
                 for result in series.fill(history, group):
                     label = _title(result.checkpoint.path, arguments.checkpoints)
@@ -142,9 +143,12 @@ def _analyze(arguments: argparse.Namespace) -> int:
                         said = summary(result.found.scalars, interval_ends(result.found.tables))
                         bar.write(f"{label}{weights}: {said}")
                     bar.update()
-                status = "FAILED" if failed else "FINISHED"
-            finally:
-                history.finish(status)
+            except BaseException:
+                # A store that takes nothing more takes no status either.
+                with suppress(OSError):
+                    history.finish("KILLED")
+                raise
+            history.finish("FAILED" if failed else "FINISHED")
     if known:
         sys.stderr.write(
             f"Analyzed before, and not again: {known}. With other options, give --experiment a new "

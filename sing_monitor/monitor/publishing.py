@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.tracking.addresses import redact, shown_address
 from sing_monitor.tracking.errors import RunNotFoundError
+from sing_monitor.tracking.mlflow_access import is_server
 from sing_monitor.tracking.spool import BusyError, DeliveryError, spool_place
 
 if TYPE_CHECKING:
@@ -146,6 +148,8 @@ class Publisher:
                     f"{writer.pending} files have not reached their store. "
                     f"`{self._sync_command()}` delivers them."
                 )
+                if key in self._behind - {_OWN} and is_server(writer.address):
+                    info(_LOGGER_TRIES.format(process=os.getpid()))
             writer.close()
         lost, self._lost = self._lost, 0
         if lost:
@@ -155,8 +159,11 @@ class Publisher:
         """End the monitor's own run: ``FINISHED``, ``FAILED`` or ``KILLED``."""
         own, self._own = self._own, None
         if own is not None:
-            with self._reported(_OWN):
+            try:
                 own.finish(status)
+            # Every kind of store has exceptions of its own.
+            except Exception as error:
+                warn(redact(str(error)) or type(error).__name__)
 
     def _targets(self) -> list[Target]:
         given = list(self._given_targets())
@@ -238,3 +245,10 @@ class Publisher:
 
 # Key of the monitor's own run among the targets.
 _OWN = "tracking"
+_LOGGER_TRIES = (
+    "what the training's own logger still holds, MLflow goes on trying to send, ten batches at a "
+    "time and by default for minutes each, and this process does not end before that. `kill "
+    "{process}` ends it and loses what only the logger holds, nothing of the monitor's. "
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES=1 and MLFLOW_HTTP_REQUEST_TIMEOUT=20 in the environment let "
+    "MLflow give up sooner."
+)

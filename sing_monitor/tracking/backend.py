@@ -219,7 +219,11 @@ class Run(Protocol):
         ...
 
     def finish(self, status: str) -> None:
-        """Say how it ended: FINISHED, FAILED or KILLED."""
+        """Say how it ended: FINISHED, FAILED or KILLED.
+
+        Raises:
+            OSError: if the store does not take it within seconds.
+        """
         ...
 
 

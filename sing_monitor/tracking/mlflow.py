@@ -309,5 +309,14 @@ class MlflowRun:
         return any(point.value == value and point.timestamp >= since for point in history)
 
     def finish(self, status: str) -> None:
-        """Say how it ended."""
-        self._client.set_terminated(self.run_id, status)
+        """Say how it ended; a server that is away is not waited for as long as MLflow does."""
+        try:
+            self.store.check()
+            with short_waits():
+                self._client.set_terminated(self.run_id, status)
+        # Every kind of store has exceptions of its own.
+        except Exception as error:
+            raise StoreError(
+                f"{self.store.place} was not told that run {self.run_id} is {status}, and may show "
+                f"it as running: {reason(error, self.store.uri)}."
+            ) from None

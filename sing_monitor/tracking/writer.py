@@ -216,6 +216,11 @@ class RunWriter:
         return self._delivery.together()
 
     @property
+    def address(self) -> str:
+        """The store's, without credentials."""
+        return self._run.store.address
+
+    @property
     def pending(self) -> int:
         """How many files have not reached the tracker yet."""
         return self._delivery.pending

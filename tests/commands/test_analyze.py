@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 
 from sing_monitor.commands.cli import main
 from sing_monitor.commands.options import spool_folder
-from sing_monitor.tracking import RunReader, list_runs, open_store
+from sing_monitor.findings import Findings
+from sing_monitor.tracking import RunReader, RunWriter, list_runs, open_store
 from tests.helpers import tiny
 from tests.helpers.finished_run import FinishedRun
 
@@ -121,8 +122,19 @@ def test_a_folder_of_runs_is_filled_and_gone_on_with(
     assert analyze("runs", folder, *options) == 0
     assert "sing-monitor app --tracking-uri runs\n" in capsys.readouterr().out
     shutil.copy(next(run_with_snapshot.checkpoints.glob("epoch=1*")), folder)
-    assert analyze("runs", folder, *options) == 0
     (reader,) = readers("runs").values()
+    first, second = run_with_snapshot.reader.validations()[:2]
+    # As a command that is killed after the tables of an epoch and before its curves.
+    killed = RunWriter(open_store("runs").open_run(reader.run_id))
+    scalars = reader.scalars().filter(like="/").iloc[0].to_dict()
+    left = Findings(scalars, {"classes": reader.table("classes", *first)})
+    killed.write(left, epoch=second[0], step=second[1])
+    killed.close()
+    assert reader.validations() == [first, second]
+    assert reader.scalars()["epoch"].tolist() == [first[0]]
+    assert analyze("runs", folder, *options) == 0
+    assert reader.tables(*second) == reader.tables(*first)
+    assert not reader.table("classes", *second).equals(left.tables["classes"])
     found, logged = reader.scalars(), run_with_snapshot.reader.scalars().iloc[:2]
     for key in ("epoch", "global_step", "head/rank", "sing/image_score_centered"):
         assert found[key].tolist() == pytest.approx(logged[key].tolist(), rel=1e-5), key

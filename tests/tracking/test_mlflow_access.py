@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
-from sing_monitor.tracking import StoreError, gather, mlflow_access
+from sing_monitor.tracking import MlflowRun, StoreError, gather, mlflow_access
 from sing_monitor.tracking.errors import reason
 from sing_monitor.tracking.mlflow_access import check_answers, reaching, short_waits
 
@@ -136,3 +137,15 @@ def test_an_address_mlflow_cannot_use_is_a_store_error(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StoreError, match="cannot be read"), reaching(uri) as client:
         client.search_experiments()
+
+
+def test_the_end_of_a_run_does_not_wait_for_a_server_as_long_as_mlflow_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # With its own patience, MLflow would try for some four minutes.
+    monkeypatch.delenv(RETRIES, raising=False)
+    run = MlflowRun(MlflowClient(f"http://user:planted@127.0.0.1:{closed_port()}"), "0" * 32)
+    with pytest.raises(StoreError, match=f"was not told that run {'0' * 32} is FAILED") as caught:
+        run.finish("FAILED")
+    assert "refused" in str(caught.value)
+    assert "planted" not in str(caught.value)

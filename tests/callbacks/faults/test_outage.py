@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,19 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sync_delivers_what_a_training_could_not_that_the_server_has_ended(
-    mlflow_server: MlflowServer, tmp_path: Path
+    mlflow_server: MlflowServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     logger = MLFlowLogger("outage", tracking_uri=mlflow_server.uri)
     outage = At(epoch_1=mlflow_server.kill)
     trainer = tiny.trainer(tmp_path, tiny.callback(on_error="warn"), outage, logger=logger)
     data = tiny.loader(tiny.Blobs())
-    with said_by_the_monitor() as said, pytest.raises(MlflowException):  # Lightning's own
+    with (
+        caplog.at_level("INFO"),
+        said_by_the_monitor() as said,
+        pytest.raises(MlflowException),  # Lightning's own
+    ):
         trainer.fit(tiny.Classifier(), data, data)
+    assert f"`kill {os.getpid()}` ends it" in caplog.text
     (warning,) = said
     assert "sing-monitor sync" in warning
     assert main(["sync", str(tmp_path)]) == 1
