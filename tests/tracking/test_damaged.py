@@ -56,7 +56,7 @@ def copied(run_with_snapshot: FinishedRun, tmp_path_factory: pytest.TempPathFact
     stored = store.run(run_with_snapshot.run_id)
     run.put_tags({key: value for key, value in stored.tags.items() if key.startswith("sing")})
     run.put_tags({"sing.alerts": "class_hidden@1"})
-    points = store.history(run_with_snapshot.run_id, sorted(stored.metrics))
+    points = store.histories([run_with_snapshot.run_id], sorted(stored.metrics))
     for (step, timestamp), at in points.groupby(["step", "timestamp"]):
         values = dict(zip(at["metric"], at["value"], strict=True))
         run.put_scalars(values, int(step), int(timestamp))
