@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from sing_monitor.app.read import run_list
 from sing_monitor.app.read.curves import training_history
 from sing_monitor.app.read.kept import Kept
+from sing_monitor.space.cache import default_cache_dir
 from sing_monitor.tracking import ArtifactNotFoundError, Layout, RunReader, gather, open_store
+from sing_monitor.tracking.disk.kept_files import TABLES_FOLDER, KeptFiles
 from sing_monitor.tracking.runs import curves_of_runs
 from sing_monitor.tracking.runs import other_metrics as other_metrics_of
 
@@ -26,6 +29,7 @@ _CURVES = 2048
 _TABLES = 4096
 # Bytes.
 _MEMORY = 128_000_000
+_DISK = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ class RunSource:
     def reader(self) -> RunReader:
         """Reads the run from the store."""
         return RunReader(self.uri, self.run_id, self.monitor)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the run has not ended, or was killed without a word."""
+        return self.state.startswith("RUNNING")
 
 
 def listing(uri: str) -> pd.DataFrame:
@@ -114,7 +123,7 @@ def other_metrics(source: RunSource) -> list[str]:
 
 def validations(source: RunSource) -> list[tuple[int, int]]:
     """Epoch and global step of each validation with tables. Raises as `histories` does."""
-    return _validations(source)[0]
+    return list(_validations(source)[0])
 
 
 def incomplete(source: RunSource) -> list[tuple[int, int]]:
@@ -124,7 +133,7 @@ def incomplete(source: RunSource) -> list[tuple[int, int]]:
 
 # Tables may arrive later than the scalars of their validation.
 @st.cache_data(ttl=60, max_entries=_CURVES, show_spinner=False)
-def _validations(source: RunSource) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+def _validations(source: RunSource) -> tuple[dict[tuple[int, int], int], list[tuple[int, int]]]:
     return source.reader.all_validations()
 
 
@@ -203,15 +212,49 @@ def _held(source: RunSource, asked: _Asked) -> pd.DataFrame:
         if said := missing.get((source, asked)):
             raise ArtifactNotFoundError(said)
         try:
-            table = source.reader.table(
-                asked.table, asked.epoch, asked.step, asked.columns, asked.where
-            )
+            table = _read(source, asked)
         except ArtifactNotFoundError as error:
             missing.put((source, asked), str(error))
             raise
         held.put(key, table)
     # pandas copies what is written to.
     return table.copy(deep=False)
+
+
+def _read(source: RunSource, asked: _Asked) -> pd.DataFrame:
+    """From the store, or from the copy of its file that this machine keeps."""
+    reader, name, at = source.reader, asked.table, (asked.epoch, asked.step)
+    key = _copy_key(source, asked)
+    if key is None:
+        return reader.table(name, *at, asked.columns, asked.where)
+    copies = _copies(default_cache_dir())
+    kept = copies.get(key)
+    file = reader.table_file(name, *at) if kept is None else kept
+    table = reader.table(name, *at, asked.columns, asked.where, file=file)
+    # Only what could be read is kept.
+    if kept is None:
+        copies.put(key, file)
+    return table
+
+
+def _copy_key(source: RunSource, asked: _Asked) -> str | None:
+    """Tells a file from every other one, and from what may replace it; None: keep no copy."""
+    store = source.reader.store
+    # Files on this machine are read where they lie.
+    if store.at_a_time == 1:
+        return None
+    when = _validations(source)[0].get((asked.epoch, asked.step))
+    if when is None or (when == 0 and source.is_running):
+        return None
+    # Earlier versions left no mark: a run that is taken up again may replace what they stored.
+    version = str(when) if when else source.state
+    path = source.reader.layout.table(asked.table, asked.epoch, asked.step)
+    return "\n".join((store.address, source.run_id, path, version))
+
+
+@st.cache_resource(show_spinner=False)
+def _copies(root: Path) -> KeptFiles:
+    return KeptFiles(root / TABLES_FOLDER, _DISK)
 
 
 @st.cache_resource(show_spinner=False)

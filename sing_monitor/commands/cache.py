@@ -1,4 +1,4 @@
-"""``sing-monitor cache``: show or empty the embedding cache."""
+"""``sing-monitor cache``: show or empty the cache of embeddings, and of tables from servers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 from sing_monitor.commands.options import add_command
 
 _DESCRIPTION = """\
-Shows or empties the embedding cache.
+Shows or empties the cache.
 
 Every image and text is embedded once; the embeddings are kept in a folder that all runs
-of this user share, at most 2 GiB. What is deleted is embedded again when it is needed."""
+of this user share, at most 2 GiB. What is deleted is embedded again when it is needed.
+Beside them lie copies of the tables that the app has read from MLflow servers, at most
+1 GB. What is deleted of these is asked for again."""
 _EPILOG = """\
 examples:
   sing-monitor cache info
@@ -25,13 +27,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = add_command(
         subparsers,
         "cache",
-        help="show or empty the cache of embeddings",
+        help="show or empty the cache of embeddings and tables",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
     parser.add_argument("action", choices=("info", "clear"), help="what to do")
     parser.add_argument(
-        "--space", metavar="NAME", help="only this space, by the name that info shows"
+        "--space",
+        metavar="NAME",
+        help="only the embeddings of this space, by the name that info shows",
     )
     parser.add_argument(
         "--cache-dir",
@@ -51,9 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from sing_monitor.space.cache import default_cache_dir
     from sing_monitor.space.cache_contents import clear, list_contents
+    from sing_monitor.tracking.disk.kept_files import TABLES_FOLDER, kept_files
 
     root = (arguments.cache_dir or default_cache_dir()).expanduser()
     spaces = list_contents(root)
+    tables = [] if arguments.space is not None else list(kept_files(root / TABLES_FOLDER))
     if arguments.space is not None:
         known = [each.space for each in spaces]
         spaces = [each for each in spaces if each.space == arguments.space]
@@ -61,9 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
             held = f"it holds {', '.join(known)}" if known else "it is empty"
             return _fail(f"{root} holds nothing of the space {arguments.space!r}; {held}.")
     rows = [(each.space, each.images, each.texts, _size(each.bytes)) for each in spaces]
-    total = sum(each.bytes for each in spaces)
+    of_tables = sum(path.stat().st_size for path in tables)
+    total = sum(each.bytes for each in spaces) + of_tables
     sys.stdout.write(f"{root}: {_size(total)}\n{_table(rows)}")
-    if arguments.action == "info" or not spaces:
+    if tables:
+        sys.stdout.write(f"  {len(tables):,} tables from servers: {_size(of_tables)}\n")
+    if arguments.action == "info" or not (spaces or tables):
         return 0
     if not arguments.yes:
         if not sys.stdin.isatty():
@@ -71,10 +80,13 @@ def run(arguments: argparse.Namespace) -> int:
                 "Nothing was deleted: the command cannot ask here. To delete without asking, pass "
                 "--yes."
             )
-        if input("Delete these embeddings? [y/N] ").strip().lower() not in ("y", "yes"):
+        if input("Delete all of this? [y/N] ").strip().lower() not in ("y", "yes"):
             return _fail("Nothing was deleted.")
     try:
-        sys.stdout.write(f"Deleted {_size(clear(root, arguments.space))}.\n")
+        freed = clear(root, arguments.space)
+        for path in tables:
+            path.unlink(missing_ok=True)
+        sys.stdout.write(f"Deleted {_size(freed + of_tables)}.\n")
     except OSError as error:
         return _fail(f"Some files could not be deleted: {error}.")
     return 0

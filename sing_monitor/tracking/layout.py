@@ -145,22 +145,34 @@ def parse_validation(path: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def incomplete_validations(paths: Iterable[str]) -> set[tuple[int, int]]:
-    """Epoch and step of the validations that are not whole, from what lies in the folder.
+def validation_tries(paths: Iterable[str]) -> dict[tuple[int, int], int | None]:
+    """The last try of each validation by epoch and step, in order, from what lies in the folder.
+
+    None stands for one that is not whole, 0 for one that an earlier version left without marks.
 
     Example::
 
-        >>> incomplete_validations(["sing/epoch=0007-step=00001234.5.begun.json"])
-        {(7, 1234)}
+        >>> validation_tries(["sing/epoch=0007-step=00001234.5.begun.json"])
+        {(7, 1234): None}
     """
-    last: dict[str, dict[str, int]] = {BEGUN: {}, COMPLETE: {}}
+    folders = set()
+    last: dict[str, dict[tuple[int, int], int]] = {BEGUN: {}, COMPLETE: {}}
     for path in paths:
-        match = _MARK.fullmatch(path.rpartition("/")[2])
-        if match:
-            validation, when, tries = match[1], int(match[4]), last[match[5]]
-            tries[validation] = max(when, tries.get(validation, -1))
-    names = {name for name, when in last[BEGUN].items() if last[COMPLETE].get(name, -1) < when}
-    return {pair for pair in map(parse_validation, names) if pair}
+        if pair := parse_validation(path):
+            folders.add(pair)
+        elif match := _MARK.fullmatch(path.rpartition("/")[2]):
+            pair, when, tries = (int(match[2]), int(match[3])), int(match[4]), last[match[5]]
+            tries[pair] = max(when, tries.get(pair, -1))
+    begun, complete = last[BEGUN], last[COMPLETE]
+    is_whole = {
+        pair: begun.get(pair, -1) <= complete.get(pair, -1) for pair in folders | begun.keys()
+    }
+    return {
+        pair: complete.get(pair, 0) if is_whole[pair] else None
+        for pair in sorted(is_whole)
+        # Marks alone tell of tables that are on their way, or gone.
+        if pair in folders or not is_whole[pair]
+    }
 
 
 def check_thumbnail(image_id: str, image: NDArray[np.uint8]) -> None:

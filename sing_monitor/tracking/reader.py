@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,8 @@ from sing_monitor.tracking.backend import Store
 from sing_monitor.tracking.errors import reason
 from sing_monitor.tracking.layout import (
     Layout,
-    incomplete_validations,
     load_sheet,
-    parse_validation,
+    validation_tries,
 )
 from sing_monitor.tracking.runs import curves_of_runs, other_metrics
 from sing_monitor.tracking.stores import open_store
@@ -73,7 +72,7 @@ class RunReader:
 
         Those of which some are missing are absent; :meth:`incomplete` has them.
         """
-        return self.all_validations()[0]
+        return list(self.all_validations()[0])
 
     def incomplete(self) -> list[tuple[int, int]]:
         """Epoch and global step of each validation whose files have not all arrived, in order.
@@ -83,12 +82,15 @@ class RunReader:
         """
         return self.all_validations()[1]
 
-    def all_validations(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """:meth:`validations` and :meth:`incomplete`, from one listing."""
-        paths = self._files(self.layout.folder)
-        found = {pair for path in paths if (pair := parse_validation(path))}
-        incomplete = incomplete_validations(paths)
-        return sorted(found - incomplete), sorted(incomplete)
+    def all_validations(self) -> tuple[dict[tuple[int, int], int], list[tuple[int, int]]]:
+        """:meth:`validations` and :meth:`incomplete`, from one listing.
+
+        The former with the number of the try that stored them, another one if they are stored
+        again; 0 where an earlier version kept none.
+        """
+        tries = validation_tries(self._files(self.layout.folder))
+        whole = {pair: when for pair, when in tries.items() if when is not None}
+        return whole, [pair for pair, when in tries.items() if when is None]
 
     def tables(self, epoch: int, step: int) -> list[str]:
         """Names of the tables that one validation left, sorted."""
@@ -102,6 +104,8 @@ class RunReader:
         step: int,
         columns: Sequence[str] | None = None,
         where: tuple[str, object] | None = None,
+        *,
+        file: bytes | None = None,
     ) -> DataFrame:
         """One table of one validation, as it was written.
 
@@ -111,6 +115,7 @@ class RunReader:
             step: the trainer's global step.
             columns: to read, as far as the table has them; None: all.
             where: a column and the value of the rows to read; None: all rows.
+            file: from :meth:`table_file`; None: the store is asked for it.
 
         Raises:
             ValueError: if the table's name holds anything but ``a-z`` and ``_``.
@@ -119,8 +124,10 @@ class RunReader:
         import pandas as pd
 
         filters = None if where is None else [(where[0], "==", where[1])]
-        with self._artifact(self.layout.table(table, epoch, step)) as path:
-            frame = read_table(path, columns, filters)
+        path = self.layout.table(table, epoch, step)
+        stored = self.store.read_file(self.run_id, path) if file is None else nullcontext(file)
+        with stored as source, self._readable(path):
+            frame = read_table(source, columns, filters)
             spec = analyses.TABLES.get(table)
             check_columns(frame, [each.name for each in spec.columns] if spec else ())
         # Parquet brings lists back as arrays.
@@ -128,6 +135,11 @@ class RunReader:
             if values.dtype == object and any(isinstance(value, np.ndarray) for value in values):
                 frame[column] = pd.Series(map(_as_list, values), frame.index, dtype=object)
         return frame
+
+    def table_file(self, table: str, epoch: int, step: int) -> bytes:
+        """The file of one table, to be read by :meth:`table` later. Raises as that does."""
+        with self._artifact(self.layout.table(table, epoch, step)) as path:
+            return path.read_bytes()
 
     def snapshot(self) -> Snapshot:
         """The last stored snapshot.
@@ -191,15 +203,20 @@ class RunReader:
     @contextmanager
     def _artifact(self, path: str) -> Iterator[Path]:
         """One file of the run on the local disk, for the length of the block."""
-        with self.store.read_file(self.run_id, path) as local:
-            try:
-                yield local
-            # What reads a damaged file raises whatever it stumbles over.
-            except Exception as error:
-                raise ValueError(
-                    f"{path} of run {self.run_id} cannot be read: {reason(error)}. "
-                    "It is damaged, or another version wrote it."
-                ) from None
+        with self.store.read_file(self.run_id, path) as local, self._readable(path):
+            yield local
+
+    @contextmanager
+    def _readable(self, path: str) -> Iterator[None]:
+        """What the block stumbles over in a file of the run becomes a sentence."""
+        try:
+            yield
+        # What reads a damaged file raises whatever it stumbles over.
+        except Exception as error:
+            raise ValueError(
+                f"{path} of run {self.run_id} cannot be read: {reason(error)}. "
+                "It is damaged, or another version wrote it."
+            ) from None
 
 
 def _named(ids: Sequence[str], tiles: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,14 @@ MOST_BYTES = 4 * 1024**3
 
 
 def read_table(
-    path: Path,
+    source: Path | bytes,
     columns: Sequence[str] | None = None,
     filters: list[tuple[str, str, Any]] | None = None,
 ) -> DataFrame:
     """The table in a Parquet file.
 
     Args:
-        path: of the file.
+        source: the file, or what it holds.
         columns: to read, as far as the table has them; None: all.
         filters: which rows to read, as pyarrow takes them; None: all.
 
@@ -36,7 +37,10 @@ def read_table(
     import pandas as pd
     from pyarrow.parquet import ParquetFile
 
-    with ParquetFile(path) as file:
+    def opened() -> Path | BytesIO:
+        return BytesIO(source) if isinstance(source, bytes) else source
+
+    with ParquetFile(opened()) as file:
         about, held = file.metadata, file.schema_arrow.names
         size = sum(about.row_group(each).total_byte_size for each in range(about.num_row_groups))
     if about.num_rows > MOST_ROWS or size > MOST_BYTES:
@@ -45,7 +49,7 @@ def read_table(
             f"and {MOST_BYTES:,} bytes are read"
         )
     wanted = None if columns is None else [name for name in columns if name in held]
-    return pd.read_parquet(path, columns=wanted, filters=filters)
+    return pd.read_parquet(opened(), columns=wanted, filters=filters)
 
 
 def check_columns(table: DataFrame, known: Collection[str]) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from sing_monitor.commands.cli import main
 from sing_monitor.space.cache import EmbeddingCache
+from sing_monitor.tracking.disk.kept_files import TABLES_FOLDER, KeptFiles
 
 
 @pytest.fixture
@@ -112,6 +113,25 @@ def test_an_unknown_space_is_answered_with_the_known_ones(
     said = capsys.readouterr().err
     assert "'ViT-L-14/openai'" in said
     assert "tiny" in said
+
+
+def test_tables_from_servers_are_shown_and_cleared_with_the_rest(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = KeptFiles(root / TABLES_FOLDER, most_bytes=10_000)
+    tables.put("one", bytes(968))
+    tables.put("other", bytes(968))
+    assert cache(root, "info") == 0
+    said = capsys.readouterr().out
+    sizes = [path.stat().st_size for path in root.rglob("*.*") if path.name != "notes.txt"]
+    assert said.startswith(f"{root}: {sum(sizes) / 1000:.1f} kB\n")
+    assert said.endswith("  2 tables from servers: 2.0 kB\n")
+    assert cache(root, "clear", "--space", "tiny", "--yes") == 0
+    assert "from servers" not in capsys.readouterr().out
+    assert tables.get("one") == bytes(968)
+    assert cache(root, "clear", "--yes") == 0
+    assert tables.get("one") is tables.get("other") is None
+    assert (root / "notes.txt").exists()
 
 
 def test_no_folder_is_an_empty_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def test_another_process_is_refused_and_told_why_until_the_first_one_is_dead(
             assert caught.value.is_loss
             with pytest.raises(BusyError, match=reason):
                 writer.keep_scalars(FOUND.scalars, epoch=0, step=1, tracker_step=1)
-            assert RunReader(uri, run.run_id).all_validations() == ([], [])
+            assert RunReader(uri, run.run_id).all_validations() == ({}, [])
             # What a dead process left waits until the one that writes now has ended.
             (spool / "sing" / "artifacts" / "sing").mkdir(parents=True)
             (spool / "sing" / "artifacts" / "sing" / "config.json").write_text("{}")
