@@ -201,8 +201,8 @@ class MlflowStore:
         if any(run.end_time is None and run.run_id not in new for run in known):
             return self.runs()
         merged = {**{run.run_id: run for run in known}, **new}
-        # As `runs`, the newest first; the order of the others stays.
-        return sorted(merged.values(), key=lambda run: run.start_time or 0, reverse=True)
+        # As MLflow's: the newest first, and of one time by id.
+        return sorted(merged.values(), key=lambda run: (-(run.start_time or 0), run.run_id))
 
     def _stored(self, runs: Iterable[MlflowEntity], names: Mapping[str, str]) -> list[StoredRun]:
         found = []

@@ -281,4 +281,4 @@ def test_a_folder_needs_no_mlflow(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Nothing waits" in done.stdout
-    assert "the folder runs has no run 'no-such-run'" in done.stderr
+    assert "the folder runs has no run of the id or name 'no-such-run'" in done.stderr
