@@ -17,6 +17,7 @@ from sing_monitor.app.read.curves import training_history
 from sing_monitor.app.read.kept import Kept
 from sing_monitor.space.cache import default_cache_dir
 from sing_monitor.tracking import ArtifactNotFoundError, Layout, RunReader, gather, open_store
+from sing_monitor.tracking.backend import StoredRun
 from sing_monitor.tracking.disk.kept_files import TABLES_FOLDER, KeptFiles
 from sing_monitor.tracking.runs import curves_of_runs
 from sing_monitor.tracking.runs import other_metrics as other_metrics_of
@@ -100,13 +101,14 @@ def _scalars(
 ) -> list[pd.DataFrame]:
     if not sources:
         return []
-    uri = sources[0].uri
-    known, store = run_list.listed(uri).runs, open_store(uri)
-    runs = [
-        (known.get(source.run_id) or store.run(source.run_id), Layout(source.monitor))
-        for source in sources
-    ]
-    return curves_of_runs(store, runs, keys, others)
+    runs = [(_run(source), Layout(source.monitor)) for source in sources]
+    return curves_of_runs(open_store(sources[0].uri), runs, keys, others)
+
+
+def _run(source: RunSource) -> StoredRun:
+    """The run as it was listed; one that is not is asked for."""
+    listed = run_list.listed(source.uri).runs.get(source.run_id)
+    return listed or open_store(source.uri).run(source.run_id)
 
 
 @st.cache_resource(show_spinner=False)
@@ -116,9 +118,7 @@ def _held_histories() -> Kept[tuple[RunSource, Hashable], pd.DataFrame]:
 
 def other_metrics(source: RunSource) -> list[str]:
     """Metrics of the run that no monitor logged. Raises as `histories` does."""
-    store = open_store(source.uri)
-    run = run_list.listed(source.uri).runs.get(source.run_id) or store.run(source.run_id)
-    return other_metrics_of(store, run, Layout(source.monitor))
+    return other_metrics_of(open_store(source.uri), _run(source), Layout(source.monitor))
 
 
 def validations(source: RunSource) -> list[tuple[int, int]]:

@@ -41,7 +41,6 @@ _LIMITS = {
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w-]*")
 _REFUSED = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-_SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")  # "C:" is a drive
 # The coarsest clock of a file system, in ns.
 _TICKS = 2_000_000_000
 _NO_STATISTICS = "MLFLOW_DISABLE_TELEMETRY"
@@ -116,11 +115,6 @@ def check_answers(uri: str) -> None:
             raise ConnectionError(redact(str(error.reason), uri)) from None
     except (ValueError, HTTPException) as error:
         raise ConnectionError(reason(error, uri)) from None
-
-
-def is_local(address: str) -> bool:
-    """Whether a run's files lie on a disk of this machine."""
-    return address.startswith("file:") or not _SCHEME.match(address)
 
 
 def is_server(uri: str) -> bool:

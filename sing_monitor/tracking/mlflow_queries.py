@@ -10,7 +10,7 @@ from sing_monitor.tracking.addresses import shown_address
 from sing_monitor.tracking.backend import CURVE_COLUMNS, Store, StoredRun, ask_each
 from sing_monitor.tracking.errors import ArtifactNotFoundError, RunNotFoundError, StoreError
 from sing_monitor.tracking.layout import MARKER_TAG
-from sing_monitor.tracking.mlflow_access import is_local, is_server, reaching
+from sing_monitor.tracking.mlflow_access import is_server, reaching
 from sing_monitor.tracking.mlflow_bulk import server
 from sing_monitor.tracking.time_limit import within_limit
 
@@ -128,8 +128,7 @@ def download(client: MlflowClient, run_id: str, path: str, folder: str) -> str:
 
     try:
         root = _artifact_root(str(client.tracking_uri), run_id)
-        # MLflow takes these for the end of the path, and would look elsewhere.
-        if {"?", "#"} & set(root):
+        if _is_cut(root):
             return client.download_artifacts(run_id, path, folder)
 
         def copy() -> str:
@@ -139,7 +138,7 @@ def download(client: MlflowClient, run_id: str, path: str, folder: str) -> str:
                 tracking_uri=str(client.tracking_uri),
             )
 
-        return copy() if is_local(root) else within_limit(copy, into=Path(folder))
+        return within_limit(copy, into=Path(folder)) if _local(root) is None else copy()
     except (StoreError, TimeoutError):
         raise
     except Exception:
@@ -157,12 +156,20 @@ def _explain_missing(client: MlflowClient, run_id: str, path: str) -> None:
 
 def local_root(uri: str, run_id: str) -> Path | None:
     """The folder of the run's files, where it lies on this machine's own disk."""
+    root = _artifact_root(uri, run_id)
+    return None if _is_cut(root) else _local(root)
+
+
+def _local(root: str) -> Path | None:
     from mlflow.utils.file_utils import get_local_path_or_none
 
-    root = _artifact_root(uri, run_id)
-    # MLflow takes these for the end of the path, and would look elsewhere.
-    local = None if {"?", "#"} & set(root) else get_local_path_or_none(root)
+    local = get_local_path_or_none(root)
     return None if local is None else Path(local)
+
+
+def _is_cut(root: str) -> bool:
+    """Whether MLflow takes a part of the address for its end, and would look elsewhere."""
+    return not {"?", "#"}.isdisjoint(root)
 
 
 # Where MLflow keeps the files of runs, by store and run; lists of runs bring it along.
