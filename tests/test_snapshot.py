@@ -371,7 +371,8 @@ def test_maps_and_hierarchy_come_back_from_the_file(tmp_path: Path) -> None:
     )
     snapshot.save(tmp_path / "s.safetensors")
     loaded = Snapshot.load(tmp_path / "s.safetensors")
-    assert loaded.maps is not None and snapshot.maps is not None
+    assert loaded.maps is not None
+    assert snapshot.maps is not None
     assert same(loaded.maps.values, snapshot.maps.values)
     assert same(loaded.maps.image_ids, snapshot.maps.image_ids)
     assert (loaded.maps.layer, loaded.maps.grid) == ("layer4", (3, 2))
