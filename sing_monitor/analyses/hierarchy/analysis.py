@@ -17,7 +17,7 @@ from sing_monitor.analyses.hierarchy.confusions import (
     errors_of,
 )
 from sing_monitor.analyses.hierarchy.depth import between, similarity_depth
-from sing_monitor.analyses.hierarchy.forests import Forest, class_forest
+from sing_monitor.analyses.hierarchy.forests import MOST_QUICKLY, Forest, class_forest
 from sing_monitor.analyses.hierarchy.layout import class_layout
 from sing_monitor.analyses.hierarchy.matrices import Integers, above_diagonal, min_max
 from sing_monitor.analyses.hierarchy.nearest_images import nearest_images
@@ -66,7 +66,13 @@ class Hierarchy:
         self.errors = int(self.counts.sum() - self.counts.trace())
         self.confusion = confusion_similarity(self.counts).numpy()
         self.error_tree = class_forest(self.confusion, scale=False)
-        self.error_clustered = class_forest(self.confusion, "affinity", scale=False)
+        # Of so many classes most are never confused, and affinity propagation swings for seconds
+        # between clusters equally good.
+        self.error_clustered = (
+            class_forest(self.confusion, "affinity", scale=False)
+            if classes <= MOST_QUICKLY
+            else self.error_tree
+        )
 
     @property
     def is_known(self) -> bool:
@@ -92,6 +98,7 @@ def analyze_hierarchy(observation: Observation) -> Findings:
     snapshot, found = whole(observation.snapshot), observation.once(hierarchy_of)
     reference = find_reference(snapshot.class_names, snapshot.hierarchy)
     scalars = {
+        **dict.fromkeys((spec.key for spec in METRICS), math.nan),
         **_resemblance(found, reference),
         **_errors(found),
         "hierarchy/tree_change": _change(found, observation),
@@ -135,7 +142,7 @@ def _errors(found: Hierarchy) -> dict[str, float]:
     scalars = {"hierarchy/errors": float(found.errors)}
     if not found.errors or not found.is_known:
         return scalars
-    if found.error_clustered.converged:
+    if found.error_clustered.converged and found.error_clustered is not found.error_tree:
         scalars["hierarchy/error_clusters"] = float(found.error_clustered.clusters)
     explained = compliance(found.clustered, found.error_clustered)
     return {

@@ -10,6 +10,7 @@ _REFERENCE = (
 )
 _CLUSTERED = "NaN where affinity propagation does not converge."
 _ERRORS = "NaN without errors, or where affinity propagation does not converge."
+_ONE_TREE = "Above 500 classes the errors' forest is one tree."
 
 HIERARCHY = MetricGroup("hierarchy", "Hierarchy")
 
@@ -84,7 +85,8 @@ METRICS: tuple[MetricSpec, ...] = (
         "none",
         "clusters of the confusions by affinity propagation",
         _PAPER,
-        f"Groups of classes that are taken for each other. {_ERRORS}",
+        "Groups of classes that are taken for each other. NaN without errors, above 500 classes, "
+        "or where affinity propagation does not converge.",
         HIERARCHY,
     ),
     MetricSpec(
@@ -129,7 +131,7 @@ METRICS: tuple[MetricSpec, ...] = (
         "edges of both forests / edges of the errors' forest",
         _PAPER,
         "Share of the main confusions between classes that the head holds most alike. Read it "
-        f"against chance. {_ERRORS}",
+        f"against chance. {_ERRORS} {_ONE_TREE}",
         HIERARCHY,
         baseline="hierarchy/compliance_direct_chance",
     ),
@@ -152,7 +154,7 @@ METRICS: tuple[MetricSpec, ...] = (
         "forest",
         _PAPER,
         "Share of the main confusions inside one group of classes that the head holds alike. One "
-        f"large group explains everything: read it against chance. {_ERRORS}",
+        f"large group explains everything: read it against chance. {_ERRORS} {_ONE_TREE}",
         HIERARCHY,
         baseline="hierarchy/compliance_extended_chance",
     ),
