@@ -93,10 +93,18 @@ def test_files_that_tell_nothing_are_refused(tmp_path: Path) -> None:
     assert "is empty" in refused(csv_file(tmp_path, "\n,,\n"))
     rows = "animal,bear,polar bear\nanimal,cat\nmachine,car\nmachine,cat\n"
     assert "'cat' has two paths" in refused(csv_file(tmp_path, rows))
-    assert "is no class" in refused(csv_file(tmp_path, f"{rows[:30]}\nmachine,bus\n"))
+    rows = "animal,bear,polar bear\nanimal,cat\nmachine,car\nmachine,bus\n"
+    assert "'bus' is no class" in refused(csv_file(tmp_path, rows))
     path = tmp_path / "latin.csv"
     path.write_bytes("tier,k\xe4tzchen\n".encode("latin-1"))
     assert "cannot be read as a CSV file" in refused(path)
+
+
+def test_the_case_of_letters_counts_where_it_alone_tells_classes_apart() -> None:
+    given = {"Cardigan": ("dog",), "cardigan": ("jacket",), "POODLE": ("dog",)}
+    found = resolve_hierarchy(given, ("Cardigan", "cardigan", "poodle"))
+    assert found == {"Cardigan": ("dog",), "cardigan": ("jacket",), "poodle": ("dog",)}
+    assert "'CARDIGAN' is no class" in refused({"CARDIGAN": ()}, ("Cardigan", "cardigan"))
 
 
 def test_many_names_are_not_all_listed() -> None:

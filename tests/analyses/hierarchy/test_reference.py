@@ -80,7 +80,7 @@ def test_the_user_s_hierarchy_comes_first() -> None:
     assert reference is not None
     assert reference.source == "given"
     assert reference.ancestor(0, 1) == "fish"
-    assert describe_reference(list(given), given)["source"] == "given"
+    assert describe_reference(list(given), given).startswith("given ")
 
 
 def test_wordnet_stands_in_for_imagenet_classes_alone() -> None:
@@ -88,14 +88,14 @@ def test_wordnet_stands_in_for_imagenet_classes_alone() -> None:
     assert reference is not None
     assert reference.ancestor(0, 1) == "cyprinid"
     assert find_reference(["tench", "unicorn"], None) is None
-    assert describe_reference(["tench", "goldfish"], None) == {"source": "wordnet", "digest": ""}
-    assert describe_reference(["zero", "one"], None) == {"source": "none", "digest": ""}
+    assert describe_reference(["tench", "goldfish"], None) == "wordnet"
+    assert describe_reference(["zero", "one"], None) == "none"
 
 
 def test_digests_tell_hierarchies_apart_whatever_the_order_of_the_classes() -> None:
     one = describe_reference(list(TREE), TREE)
     assert one == describe_reference(list(TREE), dict(reversed(TREE.items())))
-    assert one["digest"] != describe_reference(list(TREE), {**TREE, "cow": ()})["digest"]
+    assert one != describe_reference(list(TREE), {**TREE, "cow": ()})
 
 
 def test_a_class_that_the_hierarchy_lacks_is_named() -> None:
