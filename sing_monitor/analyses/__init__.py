@@ -31,6 +31,7 @@ from sing_monitor.analyses import (
 from sing_monitor.analyses.analysis import Analysis, Need
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.analyses.parts import meaning, probes, refits
+from sing_monitor.analyses.similarity import analysis as similarity
 from sing_monitor.findings import (
     Findings,
     MetricGroup,
@@ -80,6 +81,8 @@ ANALYSES: tuple[Analysis, ...] = (
     collapse.ANALYSIS,
     steering.ANALYSIS,
     perturbation.ANALYSIS,
+    similarity.ANALYSIS,
+    similarity.ALIGNMENT,
     monitor_metrics.ANALYSIS,
 )
 

@@ -100,11 +100,10 @@ def compared_images(observation: Observation) -> ComparedImages:
     cosines = matrices_of(vectors, semantic + semantic.T, scale).cosine()
     firsts, seconds = torch.triu_indices(count, count, offset=1)
     a, b, shares = numbers[:, firsts, seconds]
-    height, width = maps.values.shape[2:]
     return ComparedImages(
         rows[has_map],
         ids[has_map],
-        (height, width),
+        maps.grid,
         cosines,
         StrongestPositions(a.long(), b.long(), shares),
     )
