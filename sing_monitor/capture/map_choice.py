@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from sing_monitor.capture.map_search import Candidate, HeadCall, MapSearch
-from sing_monitor.capture.map_site import MapSite, Reading
+from sing_monitor.capture.map_site import MapSite, NoMapError, Reading
 from sing_monitor.head.linear_layers import walk_modules
 
 # Means are computed in another order than by the model, and rounded to its precision.
@@ -20,10 +19,6 @@ _CLASS_TOKENS = ("cls_token", "class_token", "dist_token", "distillation_token")
 _OTHER_TOKENS = ("reg_token", "register_tokens")
 # Modules that give a grid of any size, whatever they take.
 _RESAMPLED = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Upsample)
-
-
-class NoMapError(ValueError):
-    """Error for a model whose map is not certain; the sentence says why."""
 
 
 def find_map_site(search: MapSearch, head: nn.Module) -> tuple[MapSite, Candidate]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sing_monitor.capture.device_rows import BatchRows, wanted
 from sing_monitor.capture.map_site import MapSite
+from sing_monitor.capture.pass_maps import PassMaps
 from sing_monitor.capture.probe import hashes
 from sing_monitor.feature_maps import FeatureMaps
 
@@ -45,7 +46,8 @@ class MapRows:
 
     Args:
         count: the most maps.
-        known: ids of the images that are wanted, (R,) int64; None where all are looked at.
+        known: ids of the images that are wanted, (R,) int64, distinct; None where all are looked
+            at.
     """
 
     def __init__(self, count: int, known: Tensor | None = None) -> None:
@@ -154,29 +156,37 @@ class MapRows:
 
 
 def smallest(image_ids: Tensor, count: int) -> Tensor:
-    """Distinct ids of smallest hash, (R,) with R at most ``count``."""
-    distinct = image_ids.unique()
-    return distinct[hashes(distinct).argsort(stable=True)[:count]]
+    """Ids of smallest hash, (R,) with R at most ``count``, out of distinct ones, (N,)."""
+    return image_ids[hashes(image_ids).argsort(stable=True)[:count]]
 
 
-def joined_maps(parts: Sequence[FeatureMaps], count: int) -> FeatureMaps | None:
-    """The ``count`` maps of smallest hash of several processes; None without parts.
+def joined_maps(parts: Sequence[PassMaps], count: int, image_ids: Tensor) -> PassMaps:
+    """Maps of all processes as those of one.
 
-    Raises:
-        ValueError: if they come from different layers, or differ in shape.
+    Every process holds its ``count`` maps of smallest hash, so the ``count`` of all are among them.
+
+    Args:
+        parts: of the processes that have seen images of the probe.
+        count: the most maps.
+        image_ids: of the probe, (N,).
     """
-    if not parts:
-        return None
-    first = parts[0]
-    for part in parts[1:]:
-        if part.layer != first.layer or part.values.shape[1:] != first.values.shape[1:]:
-            raise ValueError(
-                f"one process has maps of {first.layer}, {tuple(first.values.shape[1:])}, another "
-                f"of {part.layer}, {tuple(part.values.shape[1:])}"
+    found = [part.maps for part in parts if part.maps is not None]
+    if len(found) < len(parts) or not found:
+        # Maps of some processes alone would be those of other images.
+        reasons = [part for part in parts if part.maps is None]
+        return next(iter(sorted(reasons, key=lambda part: part.fault is None)), PassMaps())
+    first = found[0]
+    for each in found[1:]:
+        if each.layer != first.layer or each.values.shape[1:] != first.values.shape[1:]:
+            return PassMaps(
+                reason=f"one process has maps {tuple(first.values.shape[1:])} of {first.layer}, "
+                f"another {tuple(each.values.shape[1:])} of {each.layer}"
             )
-    ids = torch.cat([part.image_ids for part in parts])
-    values = torch.cat([part.values for part in parts])
+    ids = torch.cat([each.image_ids for each in found])
+    kept = smallest(ids[torch.isin(ids, image_ids)].unique(), count).sort().values
+    if len(kept) == 0:
+        return PassMaps(reason="none of the images with maps belongs to the probe")
     row_of = {key: row for row, key in reversed(list(enumerate(ids.tolist())))}
-    kept = smallest(ids, count).sort().values
-    rows = torch.tensor([row_of[key] for key in kept.tolist()], dtype=torch.int64)
-    return FeatureMaps(kept, values[rows], first.layer)
+    rows = torch.tensor([row_of[key] for key in kept.tolist()])
+    values = torch.cat([each.values for each in found])[rows]
+    return PassMaps(FeatureMaps(kept, values, first.layer), parts[0].reason)

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-# Larger grids are averaged to this side: the cost of comparing maps grows with its sixth power.
-MAX_SIDE = 14
+from sing_monitor.feature_maps import MOST_ROWS
 
 Layout = Literal["first", "last", "tokens"]
+
+
+class NoMapError(ValueError):
+    """Error for a model whose map is not certain; the sentence says why."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class MapSite:
     def kept_grid(self) -> tuple[int, int]:
         """(h, w) of what is kept."""
         height, width = self.grid
-        return min(height, MAX_SIDE), min(width, MAX_SIDE)
+        return min(height, MOST_ROWS), min(width, MOST_ROWS)
 
     @property
     def label(self) -> str:
@@ -86,17 +89,17 @@ class MapSite:
         Their precision is that of the tensor, single at most.
 
         Raises:
-            ValueError: if the tensor has another grid or other channels than the site.
+            NoMapError: if the tensor has another grid or other channels than the site.
         """
         locations = self.reading.locations(tensor)
         height, width = self.grid
         if tuple(locations.shape[1:]) != (height * width, self.channels) or (
             self.reading.layout != "tokens" and self._grid_of(tensor) != self.grid
         ):
-            raise ValueError(
-                f"{self.label} gives a tensor {tuple(tensor.shape)} where it gave maps of "
-                f"{self.channels} channels and {height} x {width} locations before; images of one "
-                "size are needed"
+            raise NoMapError(
+                f"the maps of {self.label} differ from batch to batch: {self.channels} channels "
+                f"and {height} x {width} locations at first, later a tensor of shape "
+                f"{tuple(tensor.shape[1:])} for each image; images of one size are needed"
             )
         maps = locations.transpose(1, 2).unflatten(2, self.grid)
         precision = torch.float32 if maps.dtype == torch.float64 else maps.dtype
