@@ -25,8 +25,8 @@ class _Plan:
         rows: of all images of the batch, (R,), on the device of their ids.
         labeled: the same among the images that have a class.
         images: of the batch.
-        keys: ids of the rows' images, where the host looks at them.
-        is_found: which of the known images are in the batch, (R,) bool; else None.
+        keys: ids of the rows' images, where the host has them.
+        is_found: where it has not, which of the known images are in the batch, (R,) bool.
     """
 
     rows: Tensor
@@ -40,8 +40,8 @@ class MapRows:
     """Keeps the maps of at most ``count`` images: those with a class and the smallest hashes.
 
     Which rows of a batch are kept is settled before the model sees it, so that only those are
-    copied. Once the ids are known, everything is worked out on the device, and nothing waits for
-    it. Of copies of an image the first counts.
+    copied. Once the ids are known, nothing waits for a device: its memory then takes ``count`` maps
+    a batch, of which those stay that are new. Of copies of an image the first counts.
     Until :meth:`on_cpu` the device holds ``count`` maps, and those of one batch.
 
     Args:
@@ -57,8 +57,8 @@ class MapRows:
         self._plan: _Plan | None = None
         self._taken: Tensor | None = None
         self._rows_seen = 0
-        self._kept: dict[int, Tensor] = {}  # where the host looks
-        self._matrix: Tensor | None = None  # where the ids are known
+        self._kept: dict[int, Tensor] = {}  # where the host has the ids
+        self._matrix: Tensor | None = None  # where it has not
         self._has: Tensor | None = None
 
     @torch.inference_mode(False)
@@ -69,16 +69,16 @@ class MapRows:
         ids = batch.image_ids if batch.looked is None else batch.looked
         is_wanted = wanted(batch.labels, ids.device)
         labeled = (is_wanted.cumsum(0) - 1).clamp(min=0)
-        if self._known is None:
-            keys = self._chosen(ids, is_wanted)
+        if self._known is None or is_on_host(ids):
+            looks = self._known is None
+            keys = self._chosen(ids, is_wanted) if looks else self._found(ids, is_wanted)
             rows = torch.tensor(list(keys.values()), dtype=torch.int64)
             self._plan = _Plan(rows, labeled[rows], len(ids), tuple(keys))
         elif len(self._known) and len(ids):
             if self._device_known is None:
                 self._device_known = self._known.to(ids.device, non_blocking=True)
-            matches = (self._device_known[:, None] == ids) & is_wanted
-            rows = matches.int().argmax(dim=1)
-            self._plan = _Plan(rows, labeled[rows], len(ids), is_found=matches.any(dim=1))
+            rows, is_found = _matches(self._device_known, ids, is_wanted)
+            self._plan = _Plan(rows, labeled[rows], len(ids), is_found=is_found)
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -140,6 +140,14 @@ class MapRows:
         stays = smallest(torch.tensor([*self._kept, *new], dtype=torch.int64), self._count)
         return {key: new[key] for key in stays.tolist() if key in new}
 
+    def _found(self, ids: Tensor, is_wanted: Tensor) -> dict[int, int]:
+        """Ids of the known images that a batch brings for the first time, and their rows."""
+        if self._known is None or len(ids) == 0:
+            return {}
+        rows, is_found = _matches(self._known, ids, is_wanted)
+        found = zip(self._known.tolist(), rows.tolist(), is_found.tolist(), strict=True)
+        return {key: row for key, row, is_there in found if is_there and key not in self._kept}
+
     @property
     def _bound(self) -> int:
         if len(self._kept) < self._count:
@@ -149,6 +157,17 @@ class MapRows:
     def _surplus(self) -> list[int]:
         stays = set(smallest(torch.tensor(list(self._kept)), self._count).tolist())
         return [key for key in self._kept if key not in stays]
+
+
+def is_on_host(tensor: Tensor) -> bool:
+    """Whether reading a number of a tensor waits for no device."""
+    return tensor.device.type == "cpu"
+
+
+def _matches(known: Tensor, ids: Tensor, is_wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Row of each known image in a batch, (R,), and whether it is there and wanted, (R,) bool."""
+    matches = (known[:, None] == ids) & is_wanted
+    return matches.int().argmax(dim=1), matches.any(dim=1)
 
 
 def smallest(image_ids: Tensor, count: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import timm
 import torch
 import torchvision.models as tv
 import transformers
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from timm.models.mlp_mixer import MlpMixer
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
@@ -24,7 +26,8 @@ from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.offline.analyze import analyze
 from tests.helpers import tiny
 from tests.helpers.devices import DEVICES, NEEDS_CUDA
-from tests.helpers.disturbed import said_by_the_monitor
+from tests.helpers.disturbed import assert_same_weights, fit, said_by_the_monitor
+from tests.helpers.witness import Witness
 
 CLASSES = 4
 SIDE = 32
@@ -532,6 +535,56 @@ def test_one_hook_listens_once_the_layer_is_known() -> None:
 
 
 # Around it
+
+
+class Brittle(Tensor):
+    """What no row can be taken of, as of a tensor in a layout of its own."""
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        if func is Tensor.index_select:
+            raise RuntimeError("rows of this layout cannot be taken")
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+class BrittleMaps(tiny.Classifier):
+    """Its maps can be searched, and not be taken."""
+
+    class Wrap(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.as_subclass(Brittle)
+
+    class Unwrap(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.as_subclass(Tensor)
+
+    def __init__(self, *, is_brittle: bool = True) -> None:
+        super().__init__()
+        if is_brittle:
+            layers = list(self.network)
+            layers[3] = nn.Sequential(self.Wrap(), layers[3], self.Unwrap())
+            self.network = nn.Sequential(*layers)
+
+
+def test_a_fault_costs_the_maps_and_nothing_else(tmp_path: Path) -> None:
+    brittle, plain = Witness(), Witness()
+    watched = fit(tmp_path, tiny.callback(on_error="warn"), brittle, model=BrittleMaps())
+    usual = fit(
+        tmp_path, tiny.callback(on_error="warn"), plain, model=BrittleMaps(is_brittle=False)
+    )
+    (warning,) = set(watched.warnings) - set(usual.warnings)
+    assert "the maps before the head could not be taken (rows of this layout" in warning
+    assert_same_weights(watched, usual)
+    for ours, expected in zip(brittle.logged, plain.logged, strict=True):
+        for key in ours.keys() - {"monitor/seconds"}:
+            assert ours[key] == pytest.approx(expected[key], nan_ok=True), key
+
+
+def test_a_fault_ends_the_run_where_that_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(MisconfigurationException, match="rows of this layout cannot be taken"):
+        fit(tmp_path, tiny.callback(on_error="raise"), model=BrittleMaps())
 
 
 def test_analyze_and_its_config_have_the_maps() -> None:
