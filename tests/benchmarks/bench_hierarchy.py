@@ -7,13 +7,13 @@ templates are noise; ImageNet's classes, so that WordNet is the reference.
 from __future__ import annotations
 
 import torch
-from machine import alternating, describe
 
 from sing_monitor.analyses import analyze
 from sing_monitor.analyses.hierarchy.analysis import analyze_hierarchy
 from sing_monitor.analyses.hierarchy.wordnet import wordnet
 from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
+from tests.benchmarks.machine import alternating, describe
 
 # Classes, features, images, and whether templates stand in groups.
 CASES = ((10, 128, 1436, True), (100, 512, 2048, True), (1000, 768, 5000, True))

@@ -21,7 +21,7 @@ def spearman(first: Floats, second: Floats) -> float:
 
     Example::
 
-        >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 90.0]))
+        >>> round(spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 90.0])), 9)
         1.0
     """
     from scipy.stats import rankdata
