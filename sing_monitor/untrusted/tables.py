@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
 # Of the columns that the catalogue names, these hold words, and all but `_LISTS` numbers.
 _WORDS = frozenset(
-    {"class", "class_name", "concept", "image", "image_a", "image_b", "key", "source", "target"}
+    {
+        *("ancestor", "class", "class_a", "class_b", "class_name", "concept", "image", "image_a"),
+        *("image_b", "key", "source", "target"),
+    }
 )
 # In one table words, in another one numbers.
 _WORDS_OF = {"similarity_images": frozenset({"prediction"})}
 _LISTS = frozenset(
     {
         *("neighbours_before", "neighbours_after", "neighbours_after_centered"),
+        *("images_a", "images_b"),
         *("nearest_spatial", "nearest_semantic", "positions_a", "positions_b", "strengths"),
     }
 )

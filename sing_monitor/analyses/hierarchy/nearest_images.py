@@ -1,0 +1,51 @@
+"""Images of one class that stand nearest to another one, by the directions of the templates."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from sing_monitor.analyses.hierarchy.matrices import Floats, Integers
+from sing_monitor.row_blocks import working
+from sing_monitor.snapshot import Snapshot, hex_id
+
+_SHOWN = 2
+
+
+def nearest_images(
+    snapshot: Snapshot, units: Floats, pairs: Integers
+) -> list[tuple[list[str], list[str]]]:
+    """For each pair of classes the images of either that stand nearest to the other.
+
+    Nearest by ``cos(f, w_b) - cos(f, w_a)`` of an image of class a, with centered templates.
+
+    Args:
+        snapshot: its features and labels.
+        units: directions of the templates, (C, m).
+        pairs: of classes, (P, 2).
+
+    Returns:
+        For each pair ids of images of its first class, and of its second, nearest first, at most 2
+        each.
+    """
+    named = np.unique(pairs)
+    templates = torch.from_numpy(units[named])
+    rows, cosines = {}, {}
+    for name in named.tolist():
+        rows[name] = (snapshot.labels == name).nonzero().flatten()
+        features = normalize(working(snapshot.features[rows[name]]), dim=1)
+        cosines[name] = (features @ templates.T.to(features)).numpy()
+
+    def of(own: int, other: int) -> list[str]:
+        toward = cosines[own][:, np.searchsorted(named, other)]
+        scores = toward - cosines[own][:, np.searchsorted(named, own)]
+        found: dict[str, None] = {}
+        for place in np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable").tolist():
+            # Copies of one image would show the same picture twice.
+            found[hex_id(int(snapshot.ids[rows[own][place]]))] = None
+            if len(found) == _SHOWN:
+                break
+        return list(found)
+
+    return [(of(first, second), of(second, first)) for first, second in pairs.tolist()]
