@@ -33,7 +33,7 @@ from sing_monitor.analyses.hierarchy import analysis as class_hierarchy
 from sing_monitor.analyses.hierarchy import text as text_hierarchy
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.analyses.parts import meaning, probes, refits
-from sing_monitor.analyses.similarity import analysis as similarity
+from sing_monitor.analyses.similarity import analysis as image_similarity
 from sing_monitor.findings import (
     Findings,
     MetricGroup,
@@ -85,8 +85,8 @@ ANALYSES: tuple[Analysis, ...] = (
     perturbation.ANALYSIS,
     class_hierarchy.ANALYSIS,
     text_hierarchy.ANALYSIS,
-    similarity.ANALYSIS,
-    similarity.ALIGNMENT,
+    image_similarity.ANALYSIS,
+    image_similarity.ALIGNMENT,
     monitor_metrics.ANALYSIS,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from sing_monitor.analyses.hierarchy.confusions import (
 from sing_monitor.analyses.hierarchy.depth import between, similarity_depth
 from sing_monitor.analyses.hierarchy.forests import MOST_QUICKLY, Forest, class_forest
 from sing_monitor.analyses.hierarchy.layout import class_layout
-from sing_monitor.analyses.hierarchy.matrices import Integers, above_diagonal, min_max
+from sing_monitor.analyses.hierarchy.matrices import Floats, Integers, above_diagonal, min_max
 from sing_monitor.analyses.hierarchy.nearest_images import nearest_images
 from sing_monitor.analyses.hierarchy.ranks import spearman
 from sing_monitor.analyses.hierarchy.reference import Reference, find_reference
@@ -53,26 +54,34 @@ class Hierarchy:
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
-        weight = snapshot.weight.detach().double().numpy()
-        lengths = np.linalg.norm(weight, axis=1)
-        self.units = directions(centered(snapshot.weight), lengths)
+        self._weight = snapshot.weight.detach().double().numpy()
+        self._lengths = np.linalg.norm(self._weight, axis=1)
+        self.units = directions(centered(snapshot.weight), self._lengths)
         self.similarity = cosines(self.units)
         self.tree = class_forest(self.similarity)
         self.clustered = class_forest(self.similarity, "affinity")
-        raw = cosines(directions(weight, lengths))
-        self.raw_tree, self.raw_clustered = class_forest(raw), class_forest(raw, "affinity")
         classes = len(snapshot.class_names)
         self.counts = confusion_counts(snapshot.labels, snapshot.predictions, classes)
         self.errors = int(self.counts.sum() - self.counts.trace())
         self.confusion = confusion_similarity(self.counts).numpy()
-        self.error_tree = class_forest(self.confusion, scale=False)
         # Of so many classes most are never confused, and affinity propagation swings for seconds
         # between clusters equally good.
+        self.are_errors_clustered = classes <= MOST_QUICKLY
         self.error_clustered = (
             class_forest(self.confusion, "affinity", scale=False)
-            if classes <= MOST_QUICKLY
+            if self.are_errors_clustered
             else self.error_tree
         )
+
+    @cached_property
+    def error_tree(self) -> Forest:
+        """The confusions' one tree."""
+        return class_forest(self.confusion, scale=False)
+
+    @cached_property
+    def raw(self) -> Floats:
+        """Cosines of templates that are not centered."""
+        return cosines(directions(self._weight, self._lengths))
 
     @property
     def is_known(self) -> bool:
@@ -123,10 +132,10 @@ def _resemblance(found: Hierarchy, reference: Reference | None) -> dict[str, flo
     sought = similarity_depth(found.tree.edges, depth)
     return {
         "hierarchy/similarity_depth": sought,
-        "hierarchy/similarity_depth_raw": similarity_depth(found.raw_tree.edges, depth),
+        "hierarchy/similarity_depth_raw": similarity_depth(class_forest(found.raw).edges, depth),
         "hierarchy/similarity_depth_clustered": similarity_depth(found.clustered.edges, depth),
         "hierarchy/similarity_depth_clustered_raw": similarity_depth(
-            found.raw_clustered.edges, depth
+            class_forest(found.raw, "affinity").edges, depth
         ),
         "hierarchy/similarity_depth_relative": between(sought, reference.chance, reference.best),
         "hierarchy/clusters": clusters,
@@ -143,7 +152,7 @@ def _errors(found: Hierarchy) -> dict[str, float]:
     # Centered templates of two classes always lie opposite each other: they explain nothing.
     if not found.errors or not found.is_known or len(found.similarity) < 3:
         return scalars
-    if found.error_clustered.converged and found.error_clustered is not found.error_tree:
+    if found.error_clustered.converged and found.are_errors_clustered:
         scalars["hierarchy/error_clusters"] = float(found.error_clustered.clusters)
     explained = compliance(found.clustered, found.error_clustered)
     return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import torch
 from torch.nn.functional import normalize
@@ -29,23 +31,20 @@ def nearest_images(
         For each pair ids of images of its first class, and of its second, nearest first, at most 2
         each.
     """
-    named = np.unique(pairs)
-    templates = torch.from_numpy(units[named])
+    named = np.unique(pairs).tolist()
+    column = {name: place for place, name in enumerate(named)}
+    templates, ids = torch.from_numpy(units[named]), snapshot.ids
     rows, cosines = {}, {}
-    for name in named.tolist():
+    for name in named:
         rows[name] = (snapshot.labels == name).nonzero().flatten()
         features = normalize(working(snapshot.features[rows[name]]), dim=1)
-        cosines[name] = (features @ templates.T.to(features)).numpy()
+        found = (features @ templates.T.to(features)).numpy()
+        cosines[name] = np.nan_to_num(found - found[:, [column[name]]], nan=-np.inf)
 
     def of(own: int, other: int) -> list[str]:
-        toward = cosines[own][:, np.searchsorted(named, other)]
-        scores = toward - cosines[own][:, np.searchsorted(named, own)]
-        found: dict[str, None] = {}
-        for place in np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable").tolist():
-            # Copies of one image would show the same picture twice.
-            found[hex_id(int(snapshot.ids[rows[own][place]]))] = None
-            if len(found) == _SHOWN:
-                break
-        return list(found)
+        nearest = np.argsort(-cosines[own][:, column[other]], kind="stable")
+        found = ids[rows[own][nearest]].tolist()
+        # Copies of one image would show the same picture twice.
+        return [hex_id(each) for each in islice(dict.fromkeys(found), _SHOWN)]
 
     return [(of(first, second), of(second, first)) for first, second in pairs.tolist()]
