@@ -1,0 +1,37 @@
+"""Which metrics count in the user's or WordNet's tree of classes, and how such a tree is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# They say how deep in that tree, or how like it, the head's own hierarchy is.
+IN_TREE = frozenset(
+    f"hierarchy/{name}"
+    for name in (
+        "similarity_depth",
+        "similarity_depth_raw",
+        "similarity_depth_clustered",
+        "similarity_depth_clustered_raw",
+        "similarity_depth_relative",
+        "confusion_depth",
+        "agreement",
+    )
+)
+NO_TREE = "none"
+_WORDS = {"given": "the given tree", "wordnet": "WordNet", NO_TREE: "no tree"}
+
+
+def tree_name(about: object) -> str:
+    """The tree that a run's classes were placed in, from its settings; empty where it says none.
+
+    Example::
+
+        >>> tree_name({"source": "given", "digest": "1f3a9c"}), tree_name({"source": "wordnet"})
+        ('the given tree 1f3a9c', 'WordNet')
+    """
+    if not isinstance(about, Mapping):
+        return ""
+    found: Mapping[str, Any] = about
+    source, digest = str(found.get("source") or ""), str(found.get("digest") or "")
+    return " ".join(filter(None, (_WORDS.get(source, source), digest)))
