@@ -27,6 +27,8 @@ PALETTE = (
 )
 # Gray enough to stand back, and legible as text on both backgrounds.
 RANDOM_COLOR = "#757b85"
+# The page's own, dark or light: text marks know nothing of Streamlit's theme.
+TEXT = "currentColor"
 DASH = [6, 4]
 # Where picked runs share a color, the second and later ones look different in these.
 DASHES = ([1, 0], [2, 3], [9, 3, 2, 3])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
-from sing_monitor.app.charts.common import RANDOM_COLOR, chart_title
+from sing_monitor.app.charts.common import RANDOM_COLOR, TEXT, chart_title
 from sing_monitor.app.charts.structure.edges import (
     kind_dash,
     kind_width,
@@ -16,7 +17,7 @@ from sing_monitor.app.charts.structure.edges import (
     tooltip,
 )
 from sing_monitor.app.charts.structure.layout import positions
-from sing_monitor.app.charts.structure.relations import drawn, graph_of, shown_share
+from sing_monitor.app.charts.structure.relations import LATENT, drawn, graph_of, shown_share
 from sing_monitor.app.wording.metrics import MISSING
 from sing_monitor.app.wording.text import short
 
@@ -29,6 +30,8 @@ _TALLEST = 560
 SIZES = (50, 480)
 # What the picture is wide, about: Vega fits it to the window.
 _WIDTH = 760
+# Pixels from an edge to its share of confusions.
+_ASIDE = 12
 
 
 def class_graph(
@@ -38,6 +41,7 @@ def class_graph(
     about: str,
     largest_error: float,
     picked: Sequence[str] = (),
+    outside: Sequence[str] = (),
 ) -> alt.LayerChart:
     """Classes as circles, sized by their share of errors, with their names; edges between them.
 
@@ -48,6 +52,7 @@ def class_graph(
         about: a line below.
         largest_error: of all classes; the largest circle.
         picked: names that stand out.
+        outside: names that stand back.
     """
     names = nodes["class"].tolist()
     lines = drawn(edges)
@@ -65,17 +70,17 @@ def class_graph(
     lines = lines[kept].assign(
         **ends, confused=lines["confusion"].map(shown_share), common=_common(lines)
     )
-    middle = lines.assign(x=(lines["x"] + lines["x2"]) / 2, y=(lines["y"] + lines["y2"]) / 2)
     points = nodes[["class", "error", "images"]].assign(
         x=nodes["class"].map(lambda name: places[name][0]),
         y=nodes["class"].map(lambda name: places[name][1]),
         label=nodes["class"].map(lambda name: short(name, 22)),
         wrong=nodes["error"].map(shown_share),
         picked=nodes["class"].isin(picked),
+        outside=nodes["class"].isin(outside),
     )
     layers = [_lines(lines)]
     if len(names) <= _WITH_SHARES:
-        layers.append(_shares(middle[middle["kind"] != "latent"]))
+        layers.append(_shares(_beside(lines[lines["kind"] != LATENT], height)))
     return alt.layer(
         *layers,
         *_circles(points, largest_error),
@@ -109,9 +114,26 @@ def _lines(lines: pd.DataFrame) -> alt.Chart:
     )
 
 
+def _beside(lines: pd.DataFrame, height: int) -> pd.DataFrame:
+    """The middles of the edges, a little to the side, so that words there cross no line."""
+    along = np.stack(
+        [
+            _WIDTH * (lines["x2"] - lines["x"]).to_numpy(float),
+            height * (lines["y2"] - lines["y"]).to_numpy(float),
+        ]
+    )
+    across = np.array([[-1.0], [1.0]]) * along[::-1] / np.linalg.norm(along, axis=0).clip(1e-9)
+    # Above the line, or to the right of one that is upright.
+    across = across * np.where(across[1] < 0, -1, 1)
+    return lines.assign(
+        x=(lines["x"] + lines["x2"]) / 2 + _ASIDE * across[0] * 1.4 / _WIDTH,
+        y=(lines["y"] + lines["y2"]) / 2 + _ASIDE * across[1] / height,
+    )
+
+
 def _shares(middle: pd.DataFrame) -> alt.Chart:
     """How often two classes are taken for each other, on the edge."""
-    text = alt.Chart(middle).mark_text(fontSize=11, dy=-7, color=RANDOM_COLOR, fontWeight=600)
+    text = alt.Chart(middle).mark_text(fontSize=11, color=RANDOM_COLOR, fontWeight=600)
     return text.encode(x=_x(), y=_y(), text="confused:N")
 
 
@@ -131,12 +153,13 @@ def _circles(points: pd.DataFrame, largest: float) -> list[alt.Chart]:
     ring = base.transform_filter("datum.picked").mark_point(
         filled=False, size=1.6 * SIZES[1], strokeWidth=2, color=RANDOM_COLOR, opacity=1
     )
-    names = base.mark_text(dy=-18, fontSize=13, fontWeight=600, limit=170)
+    names = base.mark_text(dy=-18, fontSize=13, fontWeight=600, limit=170, color=TEXT)
+    color = alt.condition("datum.outside", alt.value(RANDOM_COLOR), alt.value(TEXT))
     return [
         ring.encode(**place),
         known.encode(**place, size=size, tooltip=node_tooltip()),
         unknown.encode(**place, tooltip=node_tooltip()),
-        names.encode(**place, text="label:N"),
+        names.encode(**place, text="label:N", color=color),
     ]
 
 

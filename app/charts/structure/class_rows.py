@@ -10,7 +10,7 @@ import networkx as nx
 import pandas as pd
 
 from sing_monitor.app.charts.classes import AWAY
-from sing_monitor.app.charts.common import RANDOM_COLOR
+from sing_monitor.app.charts.common import RANDOM_COLOR, TEXT
 from sing_monitor.app.charts.structure.edges import (
     kind_width,
     node_tooltip,
@@ -27,10 +27,10 @@ from sing_monitor.app.wording.metrics import MISSING
 from sing_monitor.app.wording.text import short
 
 # Pixels.
-_ROW, _INDENT, _DEEPEST, _LEFT, _GAP = 19, 15, 110, 12, 1
+_ROW, _INDENT, _DEEPEST, _LEFT, _GAP = 19, 15, 75, 12, 1
 SIZES = (30, 150)
 # Of a column's width: what the names may take, and what is beside them.
-_NAMES, _PARTNERS = "width * 0.56 - datum.x", "width * 0.44"
+_NAMES, _PARTNERS = f"width * 0.6 - {_DEEPEST + 2 * _LEFT}", "width * 0.4 - 4"
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,10 @@ def class_rows(column: Column, largest_error: float) -> alt.LayerChart:
         largest_error: of all classes; the largest circle.
     """
     rows = int(column.nodes["row"].max()) + 1
-    x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, 1000], range=[0, 1000], nice=False))
-    y = alt.Y("row:Q", axis=None, scale=alt.Scale(domain=[rows - 0.4, -0.6], nice=False))
+    # Pixels, whatever the width.
+    x = alt.X("x:Q", axis=None, scale=None)
+    scale = alt.Scale(domain=[rows - 0.4, -0.6], nice=False)
+    y, beside = (alt.Y(f"{each}:Q", axis=None, scale=scale) for each in ("row", "parent_row"))
     paint = {"color": similarity_color(), "strokeWidth": kind_width(), "tooltip": tooltip()}
     lines = alt.Chart(column.edges).mark_rule(strokeCap="round", opacity=1)
     base = alt.Chart(column.nodes)
@@ -89,12 +91,12 @@ def class_rows(column: Column, largest_error: float) -> alt.LayerChart:
     unknown = base.transform_filter("!isValid(datum.error)").mark_point(
         filled=False, opacity=1, color=RANDOM_COLOR, size=SIZES[0]
     )
-    names = base.mark_text(align="left", dx=11, fontSize=12, limit=alt.expr(_NAMES))
+    names = base.mark_text(color=TEXT, align="left", dx=11, fontSize=12, limit=alt.expr(_NAMES))
     partner = base.mark_text(align="right", fontSize=11, dx=-2, limit=alt.expr(_PARTNERS))
     colored = alt.condition("datum.unexplained", alt.value(AWAY), alt.value(RANDOM_COLOR))
     return alt.layer(
         lines.encode(x=x, x2="parent_x:Q", y=y, **paint),
-        lines.encode(x=alt.X("parent_x:Q"), y=alt.Y("parent_row:Q"), y2="row:Q", **paint),
+        lines.encode(x=alt.X("parent_x:Q", axis=None, scale=None), y=beside, y2="row:Q", **paint),
         known.encode(x=x, y=y, size=size, tooltip=node_tooltip()),
         unknown.encode(x=x, y=y, tooltip=node_tooltip()),
         names.encode(x=x, y=y, text="label:N"),

@@ -7,13 +7,13 @@ from typing import Any
 import altair as alt
 
 from sing_monitor.app.charts.classes import AWAY, TOWARD
-from sing_monitor.app.charts.common import RANDOM_COLOR, picture
+from sing_monitor.app.charts.common import PALETTE, RANDOM_COLOR, picture
 from sing_monitor.app.charts.structure.relations import EXPLAINED, LATENT, UNEXPLAINED
 
 # The same for every cluster, epoch and run, so that a color always means the same.
-DOMAIN = (-1.0, 0.0, 1.0)
+DOMAIN = (-1.0, 0.0, 0.5, 1.0)
 _NEUTRAL = "#a9aeb6"
-COLORS = (AWAY, _NEUTRAL, TOWARD)
+COLORS = (AWAY, _NEUTRAL, TOWARD, PALETTE[3])
 _WIDTHS = {EXPLAINED: 5.0, UNEXPLAINED: 2.5, LATENT: 1.5}
 _DASHES = {EXPLAINED: [1, 0], UNEXPLAINED: [5, 4], LATENT: [1, 0]}
 KINDS = {
@@ -24,7 +24,7 @@ KINDS = {
 
 
 def similarity_color() -> alt.Color:
-    """Blue: alike; orange: opposite; without a legend, which the page shows once."""
+    """Orange below 0, blue at 0.5, violet above; without a legend, which the page shows once."""
     scale = alt.Scale(domain=list(DOMAIN), range=list(COLORS), interpolate="lab", clamp=True)
     return alt.Color("similarity:Q", scale=scale, legend=None)
 
@@ -32,7 +32,7 @@ def similarity_color() -> alt.Color:
 def kind_width() -> alt.StrokeWidth:
     """Thick where similarity explains errors."""
     scale = alt.Scale(domain=list(_WIDTHS), range=list(_WIDTHS.values()))
-    return alt.StrokeWidth("kind:N", scale=scale, legend=None)
+    return alt.StrokeWidth("kind:O", scale=scale, legend=None)
 
 
 def kind_dash() -> alt.StrokeDash:
@@ -71,7 +71,7 @@ def kind_swatch(kind: str) -> str:
 
 def scale_swatch() -> str:
     """The scale of similarity as a picture for the legend."""
-    stops: Any = zip((0, 50, 100), COLORS, strict=True)
+    stops: Any = zip((0, 50, 75, 100), COLORS, strict=True)
     inside = "".join(f'<stop offset="{at}%" stop-color="{color}"/>' for at, color in stops)
     gradient = f'<linearGradient id="s">{inside}</linearGradient>'
     return picture(90, 12, f'{gradient}<rect width="90" height="12" fill="url(#s)"/>')

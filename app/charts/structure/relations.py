@@ -67,8 +67,8 @@ def clusters(nodes: pd.DataFrame, edges: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns cluster, name (its most central classes and how many more), members (names, the
-        most central first), classes (their number), error (mean of the classes that have images)
-        and similarity (mean over its edges; NaN for a single class).
+        most central first), classes (their number), wrong (images taken for another class) and
+        similarity (mean over its edges; NaN for a single class).
     """
     forest = graph_of(edges[edges["in_weights"].astype(bool)], nodes["class"])
     rows = []
@@ -81,13 +81,13 @@ def clusters(nodes: pd.DataFrame, edges: pd.DataFrame) -> pd.DataFrame:
                 "name": _cluster_name(members),
                 "members": members,
                 "classes": len(members),
-                "error": group["error"].mean(),
+                "wrong": (group["error"] * group["images"]).sum(),
                 "similarity": pd.Series(weights, dtype=float).mean(),
             }
         )
-    names = ("cluster", "name", "members", "classes", "error", "similarity")
+    names = ("cluster", "name", "members", "classes", "wrong", "similarity")
     found = pd.DataFrame(rows, columns=list(names))
-    return found.sort_values("error", ascending=False, kind="stable", na_position="last")
+    return found.sort_values("wrong", ascending=False, kind="stable")
 
 
 def most_central(forest: nx.Graph, members: Sequence[str]) -> list[str]:
@@ -104,6 +104,15 @@ def around(edges: pd.DataFrame, name: str, most: int) -> list[str]:
     for each in (name, *_nearest(graph, name)):
         found += [other for other in (each, *_nearest(graph, each)) if other not in found]
     return found[:most]
+
+
+def confused_with(edges: pd.DataFrame, members: Collection[str], most: int) -> list[str]:
+    """Other classes that these are confused with, by the forest of the errors; at most so many."""
+    forest = edges[edges["in_errors"].astype(bool)]
+    a, b = forest["class_a"].isin(members), forest["class_b"].isin(members)
+    across = most_confused(forest[a != b])
+    others = across["class_a"].where(across["class_b"].isin(members), across["class_b"])
+    return others.drop_duplicates().head(most).tolist()
 
 
 def closest(edges: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from sing_monitor.app.wording import metrics
 from sing_monitor.app.wording.text import code, count, plain, short
 
 _MOST = 20
-_WORDS = {"": "neither"}
+_WORDS = {"": "neither", relations.UNEXPLAINED: "unexplained"}
 
 
 def first_sentence(edges: pd.DataFrame) -> str:
@@ -116,7 +116,7 @@ def _image(image: str, pictures: Mapping[str, Any], said: str) -> None:
 
 def _said(row: Mapping[str, Any]) -> None:
     one, other = (plain(short(row[key], 30)) for key in ("class_a", "class_b"))
-    similarity = metrics.value_text("hierarchy/agreement", row["similarity"])
+    similarity = plain(f"{row['similarity']:+.2f}")
     shared = (
         f" They share the ancestor {plain(short(row['ancestor'], 40))}." if row["ancestor"] else ""
     )
@@ -134,9 +134,10 @@ def _table(title: str, rows: pd.DataFrame, nothing: str) -> None:
         return
     shown = rows.head(_MOST).assign(percent=100 * rows["confusion"])
     shown["kind"] = shown["kind"].map(lambda kind: _WORDS.get(kind, kind))
-    order = ["class_a", "class_b", "similarity", "percent", "confusions", "kind"]
+    order = ["class_a", "class_b", "similarity", "percent", "kind"]
     order += ["ancestor"] if (shown["ancestor"] != "").any() else []
     order += ["depth"] if shown["depth"].notna().any() else []
+    order += ["confusions"]
     config = st.column_config
     st.dataframe(
         shown[order],

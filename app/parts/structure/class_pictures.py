@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -18,7 +19,8 @@ from sing_monitor.app.wording.text import count, listed, plain, short
 
 # More names are drawn by cluster only.
 MOST_ROWS = 120
-_COLUMNS = 3
+_COLUMNS = 2
+_OUTSIDE = 8
 _SIZE = "larger circle: more of its images wrong · hollow: no images"
 
 
@@ -60,11 +62,12 @@ def draw_classes(view: ClassView) -> list[str]:
         _graph(view, shown, f"{name} and the classes around it", [name])
         return shown
     if members is not None:
-        title = f"A cluster of {count(len(members), 'class') if len(members) == 1 else ''}"
         title = f"A cluster of {len(members):,} classes" if len(members) > 1 else "A class alone"
         if len(members) <= MOST:
-            _graph(view, members, title)
-            return members
+            room = min(_OUTSIDE, MOST - len(members))
+            outside = relations.confused_with(view.edges, members, room)
+            _graph(view, [*members, *outside], title, outside=outside)
+            return [*members, *outside]
         own = view.clusters[view.clusters["members"].map(lambda each: each == members)]
         return _rows(view, own, members)
     if len(everything) <= MOST:
@@ -109,15 +112,13 @@ def _choices(view: ClassView) -> tuple[str | None, list[str] | None]:
 
 
 def _legend() -> None:
-    with st.container(horizontal=True, gap="medium"):
-        for kind, text in KINDS.items():
-            st.markdown(f"![]({kind_swatch(kind)}) {text}", width="content")
-        st.markdown(
-            f"similarity: -1 ![opposite to alike]({scale_swatch()}) 1",
-            width="content",
-            help="The cosine of two classes' templates, which are their rows of the head's matrix "
-            "less the mean row. One scale for all clusters, epochs and runs.",
-        )
+    kinds = [f"![]({kind_swatch(kind)}) {text}" for kind, text in KINDS.items()]
+    scale = f"similarity -1 ![orange, gray, blue, violet]({scale_swatch()}) 1"
+    st.markdown(
+        " &emsp; ".join([*kinds, scale]),
+        help="The similarity of two classes is the cosine of their templates, which are their rows "
+        "of the head's matrix less the mean row. One scale for all clusters, epochs and runs.",
+    )
 
 
 def _graph(view: ClassView, names: list[str], title: str, picked: list[str] | None = None) -> None:
@@ -129,7 +130,8 @@ def _graph(view: ClassView, names: list[str], title: str, picked: list[str] | No
         short(title, 60),
         about,
         view.largest_error,
-        picked or [],
+        picked,
+        outside,
         key="class graph",
         alt_text=alt_text(f"Class graph at epoch {view.epoch}: {title}", [view.run.series]),
     )
@@ -155,7 +157,7 @@ def _rows(view: ClassView, clusters: pd.DataFrame, names: list[str]) -> list[str
             "to see what stands around it."
         )
     parts = columns(shown, view.nodes, view.edges, _COLUMNS)
-    with st.grid(min_column_width=310, gap="medium") as grid:
+    with st.grid(min_column_width=380, gap="medium") as grid:
         for number, column in enumerate(parts):
             with grid.cell():
                 first = listed([plain(name) for name in column.nodes["class"].head(3)])
