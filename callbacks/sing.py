@@ -75,6 +75,12 @@ class SINGCallback(Callback):
             of R2.
         n_images: how many images, those that moved most, are stored as thumbnails (with their
             nearest neighbors). 0: no picture leaves the process.
+        n_maps: of how many probe images the feature maps before the head are kept until a
+            validation has ended, to compare them part by part; at most 14 x 14 locations each. 0:
+            of none.
+        hierarchy: what the classes' likeness is compared with: the superclass of each class, or the
+            path of its ancestors from the most general on, by class name; or a CSV file with one
+            such path a row. None: WordNet, where the classes are ImageNet's.
         invariance: what removing the null space must leave unchanged: ``"logits"``, as in the
             paper, or ``"softmax"``, which ignores a constant added to all logits and so has one
             null dimension more. Scores of the two do not compare.

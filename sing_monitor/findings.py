@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from torch import Tensor
 
 ATTRIBUTE_PLACEHOLDER = "{attribute}"
 ATTRIBUTE_NAME = re.compile(r"[a-z0-9_]+")
@@ -100,6 +101,14 @@ class TableSpec:
 class Findings:
     """Scalars by metric key and tables by name; two findings merge with ``|``.
 
+    Args:
+        scalars: by key.
+        tables: by name.
+        kept: what an analysis wants to find at the next validation, by ``group/name``: small
+            tensors on the CPU, which are kept in checkpoints.
+        pictured: ids of the images whose pictures the tables are read with, in 16 hexadecimal
+            digits.
+
     Example::
 
         >>> a = Findings(scalars={"head/rank": 10.0})
@@ -110,21 +119,31 @@ class Findings:
 
     scalars: Mapping[str, float] = field(default_factory=dict)
     tables: Mapping[str, DataFrame] = field(default_factory=dict)
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
+    pictured: frozenset[str] = frozenset()
 
     def __or__(self, other: Findings) -> Findings:
         """Merge two findings.
 
         Raises:
-            ValueError: if both hold the same scalar or table; one would hide the other.
+            ValueError: if both hold the same scalar, table or kept tensor; one would hide the
+                other.
         """
-        both = (self.scalars.keys() & other.scalars.keys()) | (
-            self.tables.keys() & other.tables.keys()
+        both = (
+            (self.scalars.keys() & other.scalars.keys())
+            | (self.tables.keys() & other.tables.keys())
+            | (self.kept.keys() & other.kept.keys())
         )
         if both:
             raise ValueError(
                 f"two analyses report {', '.join(sorted(both))}; give each its own name."
             )
-        return Findings({**self.scalars, **other.scalars}, {**self.tables, **other.tables})
+        return Findings(
+            {**self.scalars, **other.scalars},
+            {**self.tables, **other.tables},
+            {**self.kept, **other.kept},
+            self.pictured | other.pictured,
+        )
 
 
 def expand(specs: Iterable[MetricSpec], attributes: Sequence[str] = ()) -> dict[str, MetricSpec]:

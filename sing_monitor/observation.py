@@ -54,6 +54,7 @@ class Observation:
         previous_head: the last analyzed head, or None.
         seed: of the random subspaces and of the random perturbations.
         n_images: for how many images, those that moved most, neighbors are looked up.
+        previous: what the analyses of the last validation kept, by name.
 
     Raises:
         ValueError: if there is no image, if features, embeddings or the head's bias hold NaN or
@@ -67,6 +68,7 @@ class Observation:
     previous_head: HeadGeometry | None = None
     seed: int = RANDOM_SEED
     n_images: int = 64
+    previous: Mapping[str, Tensor] = field(default_factory=dict)
     _results: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

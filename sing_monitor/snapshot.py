@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -10,11 +9,10 @@ from os import PathLike
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import linear
 
+from sing_monitor.feature_maps import FeatureMaps
 from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import (
     HeadGeometry,
@@ -24,18 +22,10 @@ from sing_monitor.head.geometry import (
     effective_weight,
 )
 from sing_monitor.row_blocks import all_blocks, all_rows, mean, working
+from sing_monitor.snapshot_file import read_snapshot, write_snapshot
 from sing_monitor.space.fingerprints import mix64
-from sing_monitor.space.packed_texts import pack_texts, unpack_texts
 from sing_monitor.space.text_embeddings import Texts
 
-SCHEMA = "3"
-# Versions that know no higher schema cannot read a snapshot without embeddings.
-_WITHOUT_SPACE = "4"
-# Nor one with groups, by which its folds go.
-_WITH_GROUPS = "5"
-# Of schema 1 the invariance is that of the logits; 1 and 2 hold no texts.
-_READABLE = ("1", "2", SCHEMA, _WITHOUT_SPACE, _WITH_GROUPS)
-_OPTIONAL = ("bias", "embeddings", "image_ids", "groups", "sample_index", "thumbnails")
 # All other tensors have a row for each image.
 _OF_THE_HEAD = ("weight", "bias")
 
@@ -63,6 +53,9 @@ class Snapshot:
         attributes: further ground truth by name: labels (N,) int64 and the names of the values.
         invariance: what the null space leaves unchanged, ``"logits"`` or ``"softmax"``.
         texts: what the scores referred to, so that nobody needs the semantic space again.
+        maps: feature maps of some of the images, found among them by ``image_ids``; or None.
+        hierarchy: ancestors of every class as the user gave them, the most general first and
+            without the class itself; None where the user gave none.
 
     Raises:
         ValueError: if a shape does not fit the others, a label names no class or value, or the
@@ -84,6 +77,8 @@ class Snapshot:
     invariance: Invariance = "logits"
     texts: Texts | None = None
     groups: Tensor | None = None
+    maps: FeatureMaps | None = None
+    hierarchy: Mapping[str, tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
         check_invariance(self.invariance)
@@ -126,6 +121,10 @@ class Snapshot:
             raise ValueError(
                 f"the head has {classes} classes, but {len(self.class_names)} names were given."
             )
+        if self.maps is not None and self.image_ids is None:
+            raise ValueError("maps are found by image_ids, and this snapshot has none.")
+        if self.hierarchy is not None and set(self.hierarchy) != set(self.class_names):
+            raise ValueError("hierarchy must hold the ancestors of every class, and of no other.")
         if self.texts is not None:
             found = self.texts.classes.embeddings
             _check_shape("class texts", found, (classes, self.known_embeddings.shape[-1]))
@@ -135,7 +134,7 @@ class Snapshot:
         return len(self.features)
 
     def take(self, rows: Tensor) -> Snapshot:
-        """The same head on some of the images, by their numbers (R,); the texts stay."""
+        """The same head on some of the images, by their numbers (R,); texts and maps stay."""
         changes: dict[str, Any] = {
             each.name: value[rows]
             for each in fields(Snapshot)
@@ -254,38 +253,8 @@ class Snapshot:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write one safetensors file; text and numbers go into its metadata."""
-        tensors = {
-            name: getattr(self, name)
-            for name in ("weight", "features", "labels", *_OPTIONAL)
-            if getattr(self, name) is not None
-        }
-        tensors |= {f"attribute/{name}": labels for name, (labels, _) in self.attributes.items()}
-        texts, text_names = pack_texts(self.texts)
-        tensors |= texts
-        metadata = {
-            "schema": self._schema,
-            "class_names": json.dumps(self.class_names),
-            "epoch": str(self.epoch),
-            "step": str(self.step),
-            "invariance": self.invariance,
-            "attributes": json.dumps({name: names for name, (_, names) in self.attributes.items()}),
-            **text_names,
-        }
-        # Copies, because the format refuses tensors that share memory, say labels and an attribute.
-        save_file(
-            {
-                name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-                for name, tensor in tensors.items()
-            },
-            path,
-            metadata,
-        )
-
-    @property
-    def _schema(self) -> str:
-        if self.groups is not None:
-            return _WITH_GROUPS
-        return _WITHOUT_SPACE if self.embeddings is None else SCHEMA
+        parts = {each.name: getattr(self, each.name) for each in fields(Snapshot)}
+        write_snapshot(parts, path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Snapshot:
@@ -294,47 +263,7 @@ class Snapshot:
         Raises:
             ValueError: if the file is no snapshot, or of a schema this version does not know.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except FileNotFoundError:
-            raise
-        # Damaged headers make the library stumble in ways of their own.
-        except Exception as error:
-            raise ValueError(f"{path} is not a readable snapshot: {error}.") from error
-        if metadata.get("schema") not in _READABLE:
-            raise ValueError(
-                f"{path} has snapshot schema {metadata.get('schema')}, this version reads "
-                f"{', '.join(_READABLE)}; save it again with Snapshot.save."
-            )
-        try:
-            return cls._from_file(tensors, metadata)
-        # What is absent or of another kind than written stumbles in ways of its own.
-        except (LookupError, TypeError, AttributeError, RuntimeError) as error:
-            raise ValueError(
-                f"{path} is a damaged snapshot: {type(error).__name__}: {error}."
-            ) from error
-
-    @classmethod
-    def _from_file(cls, tensors: dict[str, Any], metadata: Mapping[str, Any]) -> Snapshot:
-        value_names = json.loads(metadata["attributes"])
-        attributes = {
-            name: (tensors.pop(f"attribute/{name}"), tuple(names))
-            for name, names in value_names.items()
-        }
-        optional = {name: tensors.pop(name, None) for name in _OPTIONAL}
-        texts = unpack_texts(tensors, metadata)
-        return cls(
-            **tensors,
-            **optional,
-            class_names=tuple(json.loads(metadata["class_names"])),
-            epoch=int(metadata["epoch"]),
-            step=int(metadata["step"]),
-            attributes=attributes,
-            invariance=metadata.get("invariance", "logits"),
-            texts=texts,
-        )
+        return read_snapshot(path, lambda parts: cls(**parts))
 
 
 def _shared_out(sizes: Tensor, order: Tensor) -> Tensor:

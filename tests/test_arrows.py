@@ -31,6 +31,8 @@ ROOMS = (
     "space",
     "scores",
     "head",
+    "feature_maps",
+    "snapshot_file",
     "snapshot",
     "translate",
     "observation",

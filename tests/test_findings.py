@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+import torch
 
 from sing_monitor.analyses import CATALOGUE
 from sing_monitor.findings import (
@@ -37,6 +38,16 @@ def test_findings_merge() -> None:
     assert both.scalars == {"a/one": 1.0, "b/two": 2.0}
     assert both.tables.keys() == {"left", "right"}
     assert first.scalars == {"a/one": 1.0}
+
+
+def test_what_is_kept_and_pictured_merges() -> None:
+    first = Findings(kept={"a/x": torch.ones(2)}, pictured=frozenset({"01"}))
+    second = Findings(kept={"b/x": torch.zeros(1)}, pictured=frozenset({"01", "02"}))
+    both = first | second
+    assert both.kept.keys() == {"a/x", "b/x"}
+    assert both.pictured == {"01", "02"}
+    with pytest.raises(ValueError, match="a/x"):
+        first | first
 
 
 @pytest.mark.parametrize(

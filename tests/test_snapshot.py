@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sing_monitor.feature_maps import FeatureMaps
 from sing_monitor.snapshot import Snapshot, hex_id, hex_ids
 from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS, chosen_draw
@@ -357,3 +359,40 @@ def test_some_of_the_images_keep_the_head_and_all_that_is_known_of_them() -> Non
         assert taken.attributes[name][1] == values
     assert taken.texts is snapshot.texts
     assert snapshot.take(rows[:0]).features.shape == (0, snapshot.weight.shape[1])
+
+
+def test_maps_and_hierarchy_come_back_from_the_file(tmp_path: Path) -> None:
+    snapshot = replace(
+        make_snapshot(samples=6),
+        image_ids=torch.arange(6),
+        class_names=("a", "b", "c", "d"),
+        maps=FeatureMaps(torch.tensor([4, 1]), torch.randn(2, 5, 3, 2).bfloat16(), "layer4"),
+        hierarchy={"a": ("x", "y"), "b": ("x",), "c": (), "d": ("z",)},
+    )
+    snapshot.save(tmp_path / "s.safetensors")
+    loaded = Snapshot.load(tmp_path / "s.safetensors")
+    assert loaded.maps is not None
+    assert snapshot.maps is not None
+    assert same(loaded.maps.values, snapshot.maps.values)
+    assert same(loaded.maps.image_ids, snapshot.maps.image_ids)
+    assert (loaded.maps.layer, loaded.maps.grid) == ("layer4", (3, 2))
+    assert loaded.hierarchy == snapshot.hierarchy
+    # Versions that know no maps refuse the file.
+    assert schema_of(tmp_path / "s.safetensors") == "6"
+    with pytest.raises(ValueError, match="image_ids"):
+        replace(snapshot, image_ids=None)
+    with pytest.raises(ValueError, match="every class"):
+        replace(snapshot, hierarchy={"a": ()})
+
+
+def schema_of(path: Path) -> str:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()["schema"]
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3), (2, 5, 3, 3, 1)])
+def test_maps_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"\(M, c, h, w\)"):
+        FeatureMaps(torch.arange(2), torch.randn(shape))
+    with pytest.raises(ValueError, match="image_ids"):
+        FeatureMaps(torch.arange(3), torch.randn(2, 5, 3, 3))

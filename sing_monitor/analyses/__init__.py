@@ -10,6 +10,7 @@ from operator import or_
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from sing_monitor.analyses import (
     classes,
@@ -97,13 +98,15 @@ IN_SPACE: frozenset[str] = frozenset(
 GROUPS: Mapping[str, MetricGroup] = {spec.group.name: spec.group for spec in CATALOGUE}
 
 
-def catalogue_of(has_embeddings: bool) -> tuple[MetricSpec, ...]:
+def catalogue_of(has_embeddings: bool, has_maps: bool = True) -> tuple[MetricSpec, ...]:
     """The metrics that a run logs, the same at every validation.
 
     Args:
         has_embeddings: whether images and texts are embedded in a semantic space.
+        has_maps: whether feature maps are asked for. A model may have none; then what needs them
+            is NaN.
     """
-    met = [spec for analysis in _possible(has_embeddings) for spec in analysis.metrics]
+    met = [spec for analysis in _possible(has_embeddings, has_maps) for spec in analysis.metrics]
     return (*met, *MONITOR_METRICS)
 
 
@@ -115,6 +118,7 @@ def analyze(
     previous_head: HeadGeometry | None = None,
     seed: int = RANDOM_SEED,
     n_images: int = 64,
+    previous: Mapping[str, Tensor] | None = None,
 ) -> Findings:
     """Run the analyses of one snapshot whose needs are met, on one observation of it.
 
@@ -126,6 +130,7 @@ def analyze(
         previous_head: as for the observation.
         seed: as for the observation.
         n_images: as for the observation.
+        previous: ``kept`` of the findings of the last validation; None: there was none.
 
     Raises:
         ValueError: as the observation does; for another ridge; and if an analysis returns a table
@@ -133,16 +138,25 @@ def analyze(
     """
     check_ridge(ridge)
     observation = Observation(
-        reduced(_in_range(snapshot)), texts, ridge, previous_head, seed, n_images
+        reduced(_in_range(snapshot)),
+        texts,
+        ridge,
+        previous_head,
+        seed,
+        n_images,
+        previous or {},
     )
-    found = (observation.once(analysis.run) for analysis in _possible(observation.has_space))
+    possible = _possible(observation.has_space, snapshot.maps is not None)
+    found = (observation.once(analysis.run) for analysis in possible)
     findings = reduce(or_, found, Findings())
     check_tables(findings.tables, TABLES.values(), tuple(snapshot.attributes))
     return findings
 
 
-def _possible(has_embeddings: bool) -> list[Analysis]:
-    captured: set[Need] = {"labels", "embeddings"} if has_embeddings else {"labels"}
+def _possible(has_embeddings: bool, has_maps: bool) -> list[Analysis]:
+    captured: set[Need] = {"labels"}
+    captured |= {"embeddings"} if has_embeddings else set()
+    captured |= {"maps"} if has_maps else set()
     return [analysis for analysis in ANALYSES if analysis.needs <= captured]
 
 

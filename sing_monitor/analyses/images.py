@@ -61,7 +61,7 @@ def analyze_images(observation: Observation) -> Findings:
     the paper's equivalent and to the centered one; empty for images that are no movers.
 
     Returns:
-        Table ``images``.
+        Table ``images``; pictured are the movers and their neighbors.
     """
     from pandas import DataFrame
 
@@ -83,8 +83,14 @@ def analyze_images(observation: Observation) -> Findings:
     is_mover = torch.zeros(len(snapshot), dtype=torch.bool).index_fill(0, movers, True)
     columns["mover"] = is_mover.numpy()
     kinds = (pairs.original, pairs.removed, pairs.centered)
-    columns |= _neighbors(snapshot, movers, kinds)
-    return Findings(tables={"images": DataFrame(columns)})
+    nearest = _neighbors(snapshot, movers, kinds)
+    ids = hex_ids(snapshot.ids)
+    pictured = {ids[row] for row in movers.tolist()}.union(
+        image for lists in nearest.values() for found in lists for image in found
+    )
+    return Findings(
+        tables={"images": DataFrame({**columns, **nearest})}, pictured=frozenset(pictured)
+    )
 
 
 def _movers(scores: PairScores, n_images: int) -> Tensor:

@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from os import PathLike
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -82,6 +83,8 @@ def _kind(hint: Any) -> tuple[Callable[[str], Any], str, tuple[str, ...] | None]
     kinds = set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
     if kinds == {str, NoneType}:
         return str, "NAME", None
+    if PathLike[str] in kinds:
+        return str, "FILE", None
     if float in kinds and kinds <= {float, Literal["auto"]}:
         return number_or_auto, "X", None
     return None

@@ -41,6 +41,7 @@ class ResolvedInputs:
         attributes: name of an annotated attribute -> embeddings of its values.
         has_space: whether there is a semantic space.
         has_groups: whether the batches tell the group of each image.
+        hierarchy: ancestors of every class as the user gave them; None where the user gave none.
     """
 
     head: Head
@@ -51,6 +52,7 @@ class ResolvedInputs:
     attributes: Mapping[str, TextSet]
     has_space: bool = True
     has_groups: bool = False
+    hierarchy: Mapping[str, tuple[str, ...]] | None = None
 
     @property
     def reference(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from sing_monitor.capture.probe import Account, ProbeRows
 from sing_monitor.errors import SetupError
 
@@ -47,6 +49,7 @@ class Outcome:
         infos: what is worth a line, and no reason to worry.
         threshold: of the hashes that belong to the probe from now on; None: as before.
         seen: how many images came, on all ranks together; None: as before.
+        kept: what the analyses want to find at the next validation, by name.
     """
 
     scalars: Mapping[str, float] = field(default_factory=dict)
@@ -60,3 +63,4 @@ class Outcome:
     infos: tuple[str, ...] = ()
     threshold: int | None = None
     seen: int | None = None
+    kept: Mapping[str, Tensor] = field(default_factory=dict)

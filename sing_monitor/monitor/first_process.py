@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -53,6 +53,7 @@ class ProbeAnalysis:
         invariance: what the null space leaves unchanged.
         images: number of validation images; None where it is not known.
         probe_size: the most that are scored.
+        previous: what the analyses of the last validation kept, by name; None: there was none.
     """
 
     moment: Moment
@@ -62,6 +63,7 @@ class ProbeAnalysis:
     invariance: Invariance
     images: int | None
     probe_size: int
+    previous: Mapping[str, Tensor] | None = None
 
     def run(
         self, capture: ModelCapture, shares: Sequence[Share]
@@ -124,6 +126,7 @@ class ProbeAnalysis:
             previous_head=self._previous_head(collector, snapshot.weight.shape[1]),
             seed=RANDOM_SEED,
             n_images=self.n_images,
+            previous=self.previous,
         ) | Findings(
             {
                 "monitor/samples": float(len(snapshot)),
@@ -135,7 +138,7 @@ class ProbeAnalysis:
         outcome = Outcome(
             findings.scalars,
             interval_ends(findings.tables),
-            wanted=_pictured(findings),
+            wanted=self._pictured(findings),
             notes=(
                 *notes(account, self.moment.epoch),
                 *doubts_of_groups(rows.groups),
@@ -147,6 +150,7 @@ class ProbeAnalysis:
             poor_classes=poor_classes(findings.tables["classes"])
             if snapshot.embeddings is not None
             else (),
+            kept=findings.kept,
         )
         return outcome, findings, snapshot
 
@@ -176,6 +180,7 @@ class ProbeAnalysis:
             attributes=rows.attributes,
             invariance=self.invariance,
             texts=texts,
+            hierarchy=collector.setup.hierarchy if collector.setup else None,
         )
 
     def _announce(self, setup: ResolvedInputs, rows: ProbeRows) -> None:
@@ -194,6 +199,12 @@ class ProbeAnalysis:
             speed = measure_speed()
             if estimate(shape, speed).seconds > LONG:
                 warn(f"The analysis takes {in_words(shape, speed)}.")
+
+    def _pictured(self, findings: Findings) -> tuple[int, ...]:
+        """Ids of the images whose pictures are stored, as the probe knows them (signed)."""
+        if self.n_images == 0:
+            return ()
+        return tuple(sorted(_signed(int(image, 16)) for image in findings.pictured))
 
     def _previous_head(self, collector: Collector, feature_dim: int) -> HeadGeometry | None:
         """None also where a new network took the old one's place: there is no drift between two."""
@@ -214,18 +225,6 @@ def _failed(failure: SetupError, is_setup_fault: bool, shares: Sequence[Share]) 
         failure=failure,
         is_setup_fault=is_setup_fault,
     )
-
-
-def _pictured(findings: Findings) -> tuple[int, ...]:
-    """Ids of the movers and of their neighbours, as the probe knows them (signed)."""
-    if "images" not in findings.tables:
-        return ()
-    images = findings.tables["images"]
-    movers = images[images["mover"]]
-    ids = set(movers["image"])
-    for column in ("neighbours_before", "neighbours_after", "neighbours_after_centered"):
-        ids.update(image for nearest in movers[column] for image in nearest)
-    return tuple(sorted(_signed(int(image, 16)) for image in ids))
 
 
 def _signed(value: int) -> int:

@@ -228,6 +228,7 @@ class ModelCapture:
             "dataloader_idx": options.dataloader_idx,
             "ridge": options.ridge,
             "n_images": options.n_images,
+            "n_maps": options.n_maps,
             "alerts": {alert.name: alert.message for alert in options.alert_rules},
             "alert_metrics": {
                 alert.name: [condition.key for condition in alert.conditions]

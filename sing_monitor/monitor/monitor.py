@@ -327,6 +327,7 @@ class Monitor:
             invariance=self._options.invariance,
             images=self._images,
             probe_size=self._options.probe_size,
+            previous=state.kept if self._moment.is_training else None,
         )
 
     def _describe(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
@@ -359,6 +360,7 @@ class Monitor:
         if moment.is_training:
             self.state.last_epoch = moment.epoch
             self.state.head_weight = self.capture.weight
+            self.state.kept = outcome.kept
             ridge = ridge_to_keep(outcome.scalars)
             if math.isfinite(ridge):
                 self.state.ridge = ridge
@@ -372,7 +374,7 @@ class Monitor:
             "monitor/stage": 0.0 if self._moment.is_training else 1.0,
         }
         self._seconds = 0.0
-        specs = catalogue_of(has_embeddings=self._options.space is not None)
+        specs = catalogue_of(self._options.space is not None, self._options.n_maps > 0)
         values = complete({**scalars, **own}, specs, self._attributes)
         # Before the first batch is understood there is nothing to say of the run.
         if self._processes.is_first and self.capture.is_settled:

@@ -104,6 +104,17 @@ class AnalysisOptions:
         "how many images, those that moved most, are stored as thumbnails (with their nearest "
         "neighbors). 0: no picture leaves the process.",
     )
+    n_maps: int = option(
+        64,
+        "of how many probe images the feature maps before the head are kept until a validation has "
+        "ended, to compare them part by part; at most 14 x 14 locations each. 0: of none.",
+    )
+    hierarchy: Mapping[str, str | Sequence[str]] | str | PathLike[str] | None = option(
+        None,
+        "what the classes' likeness is compared with: the superclass of each class, or the path of "
+        "its ancestors from the most general on, by class name; or a CSV file with one such path a "
+        "row. None: WordNet, where the classes are ImageNet's.",
+    )
     invariance: Invariance = option(
         "logits",
         'what removing the null space must leave unchanged: ``"logits"``, as in the paper, or '
@@ -118,7 +129,14 @@ class AnalysisOptions:
 
     def __post_init__(self) -> None:
         _check_space(self.space)
-        for name in ("class_names", "pixel_stats", "concepts", "prompt", "attribute_prompts"):
+        for name in (
+            "class_names",
+            "pixel_stats",
+            "concepts",
+            "prompt",
+            "attribute_prompts",
+            "hierarchy",
+        ):
             object.__setattr__(self, name, as_builtin(getattr(self, name)))
         _check_templates(self.prompt)
         _check_attribute_prompts(self.attribute_prompts or {})
@@ -126,6 +144,8 @@ class AnalysisOptions:
         _check_groups(self.groups)
         _check_count("probe_size", self.probe_size, 2)
         _check_count("n_images", self.n_images, 0)
+        _check_count("n_maps", self.n_maps, 0)
+        _check_hierarchy(self.hierarchy)
         check_ridge(self.ridge)
         _check_choice("invariance", self.invariance, get_args(Invariance))
 
@@ -317,6 +337,29 @@ def _check_concepts(concepts: Any) -> None:
         raise SetupError(
             Option("concepts"), f": {wrong[0]!r} is not a word; every concept is a text."
         )
+
+
+def _check_hierarchy(hierarchy: Any) -> None:
+    """Refuse anything but ancestors by class name, and the path of a file."""
+    if hierarchy is None or isinstance(hierarchy, (str, PathLike)):
+        return
+    if not isinstance(hierarchy, Mapping):
+        raise SetupError(
+            _given("hierarchy", hierarchy),
+            ": expected the superclass of each class, such as {'cat': 'animal'}, the path of its "
+            "ancestors, such as {'cat': ['animal', 'mammal']}, or the path of a CSV file.",
+        )
+    for name, ancestors in hierarchy.items():
+        parts = [ancestors] if isinstance(ancestors, str) else ancestors
+        is_path = isinstance(parts, Sequence) and all(
+            isinstance(part, str) and part for part in parts
+        )
+        if not (isinstance(name, str) and is_path):
+            raise SetupError(
+                Option("hierarchy"),
+                f": {name!r}: {ancestors!r} is no class name with its superclass or a list of its "
+                "ancestors.",
+            )
 
 
 def _check_groups(groups: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,7 +12,7 @@ from sing_monitor.alerts import Point
 
 @dataclass
 class MonitorState:
-    """State of a monitored run, for checkpoints: plain values and one tensor on the CPU.
+    """State of a monitored run, for checkpoints: plain values and tensors on the CPU.
 
     Args:
         ridge: rho as chosen last.
@@ -21,6 +22,7 @@ class MonitorState:
         history: the last epochs' metrics that alerts look at.
         fired: alerts by name, with the epoch in which they fired.
         tracking_run: id of the run that the option ``tracking`` made.
+        kept: what the analyses of the last validation kept for the next, by name.
     """
 
     ridge: float | None = None
@@ -30,3 +32,4 @@ class MonitorState:
     history: list[Point] | None = None
     fired: dict[str, int] | None = None
     tracking_run: str | None = None
+    kept: Mapping[str, Tensor] | None = None

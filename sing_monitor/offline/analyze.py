@@ -87,6 +87,10 @@ class AnalyzeOptions(AnalysisOptions):
     previous_weight: Tensor | None = option(
         None, "the head's weight (C, m) at the epoch before, for ``head/drift``."
     )
+    previous: Mapping[str, Tensor] | None = option(
+        None,
+        "``findings.kept`` of the analysis of the epoch before, for what compares two epochs.",
+    )
 
 
 @function_with_options(AnalyzeOptions)
@@ -126,6 +130,12 @@ def analyze(  # noqa: D417 - the options are documented by their names
             of R2.
         n_images: how many images, those that moved most, are stored as thumbnails (with their
             nearest neighbors). 0: no picture leaves the process.
+        n_maps: of how many probe images the feature maps before the head are kept until a
+            validation has ended, to compare them part by part; at most 14 x 14 locations each. 0:
+            of none.
+        hierarchy: what the classes' likeness is compared with: the superclass of each class, or the
+            path of its ancestors from the most general on, by class name; or a CSV file with one
+            such path a row. None: WordNet, where the classes are ImageNet's.
         invariance: what removing the null space must leave unchanged: ``"logits"``, as in the
             paper, or ``"softmax"``, which ignores a constant added to all logits and so has one
             null dimension more. Scores of the two do not compare.
@@ -134,6 +144,8 @@ def analyze(  # noqa: D417 - the options are documented by their names
         epoch: epoch of the weights, where they belong to a training.
         step: the global step of the weights.
         previous_weight: the head's weight (C, m) at the epoch before, for ``head/drift``.
+        previous: ``findings.kept`` of the analysis of the epoch before, for what compares two
+            epochs.
 
     Returns:
         The findings, with the snapshot, texts and translator that explaining and steering need.
@@ -164,6 +176,7 @@ def analyze(  # noqa: D417 - the options are documented by their names
             invariance=options.invariance,
             images=images,
             probe_size=options.probe_size,
+            previous=options.previous,
         )
         return _analyze(capture, options, analysis, model, loader)
     except SetupError as error:

@@ -164,7 +164,9 @@ def _logged(source: Source) -> tuple[dict[str, float], int]:
 
 def _scalars(rescored: Rescored, logged: Mapping[str, float]) -> dict[str, float]:
     """Every key of the catalogue, as a training logs them."""
-    snapshot, specs = rescored.source.snapshot, catalogue_of(has_embeddings=True)
+    snapshot = rescored.source.snapshot
+    has_maps = int(rescored.source.reader.config().get("n_maps", 0)) > 0
+    specs = catalogue_of(True, has_maps)
     attributes = tuple(snapshot.attributes)
     own = {
         "monitor/seconds": rescored.seconds,

@@ -76,20 +76,21 @@ class Series:
         ridge = _kept(asked, *known.values())
         previous: Checkpoint | None = None
         weight: Tensor | None = None
+        kept: Mapping[str, Tensor] | None = None
         for checkpoint in checkpoints:
             if place(checkpoint) in known:
-                previous, weight = checkpoint, None
+                previous, weight, kept = checkpoint, None, None
                 ridge = _kept(ridge, known[place(checkpoint)])
                 yield Result(checkpoint)
                 continue
             try:
                 if weight is None and previous is not None:
                     weight = self._head_weight(previous, history.head_name())
-                found = self._analyze(history, checkpoint, ridge, weight)
+                found = self._analyze(history, checkpoint, ridge, weight, kept)
             except (ValueError, TypeError) as error:
                 yield Result(checkpoint, failure=self.spell(error))
                 continue
-            weight = found.snapshot.weight
+            weight, kept = found.snapshot.weight, found.findings.kept
             ridge = _kept(ridge, ridge_to_keep(found.scalars))
             yield Result(checkpoint, found)
 
@@ -99,6 +100,7 @@ class Series:
         checkpoint: Checkpoint,
         ridge: float | Literal["auto"],
         previous_weight: Tensor | None,
+        previous: Mapping[str, Tensor] | None,
     ) -> AnalyzedModel:
         started = time.perf_counter()
         model = self.build(checkpoint).to(self.device)
@@ -109,6 +111,7 @@ class Series:
             epoch=epoch,
             step=step,
             previous_weight=previous_weight,
+            previous=previous,
             **{**self.settings, "ridge": ridge},
         )
         history.add(

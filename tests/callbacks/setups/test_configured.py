@@ -40,6 +40,8 @@ VALUES: dict[str, list[Any]] = {
     "groups": ["patient_id"],
     "ridge": [0.01],
     "n_images": [0],
+    "n_maps": [0],
+    "hierarchy": [{"cat": "animal", "dog": ["living", "animal"]}, "classes.csv"],
     "invariance": ["softmax"],
     "allow_augmented": [True],
     "cache_dir": [None, "embeddings"],

@@ -1,0 +1,51 @@
+"""Feature maps of some probe images: what a model holds of each location before it pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+# Larger grids are averaged down to this.
+MOST_ROWS = 14
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """Maps of some images of a probe, on the CPU.
+
+    Args:
+        image_ids: content fingerprints, (M,) int64, distinct.
+        values: maps, (M, c, h, w) floating point; h and w are at most 14, and larger grids were
+            averaged down to it. Tokens that stand on no grid are a single row, h = 1.
+        layer: the module whose output or input they are, in words.
+
+    Raises:
+        ValueError: if a shape or a dtype is another.
+    """
+
+    image_ids: Tensor
+    values: Tensor
+    layer: str = ""
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 4 or not self.values.is_floating_point():
+            raise ValueError(
+                "maps must be (M, c, h, w) floating point; got "
+                f"{tuple(self.values.shape)} {self.values.dtype}."
+            )
+        if tuple(self.image_ids.shape) != (len(self.values),):
+            raise ValueError(
+                f"maps of {len(self.values)} images need as many image_ids, (M,); got "
+                f"{tuple(self.image_ids.shape)}."
+            )
+
+    def __len__(self) -> int:
+        """Number of images M."""
+        return len(self.image_ids)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows h and columns w."""
+        height, width = self.values.shape[2:]
+        return height, width
