@@ -38,7 +38,7 @@ def class_graph(
     nodes: pd.DataFrame,
     edges: pd.DataFrame,
     title: str,
-    about: str,
+    lines_below: Sequence[str],
     largest_error: float,
     picked: Sequence[str] = (),
     outside: Sequence[str] = (),
@@ -49,7 +49,7 @@ def class_graph(
         nodes: from `read_nodes`, those that are shown; at most `MOST`.
         edges: from `read_edges`, between any classes.
         title: whose graph.
-        about: a line below.
+        lines_below: the title.
         largest_error: of all classes; the largest circle.
         picked: names that stand out.
         outside: names that stand back.
@@ -84,7 +84,7 @@ def class_graph(
     return alt.layer(
         *layers,
         *_circles(points, largest_error),
-        title=chart_title(title, about),
+        title=chart_title(title, *lines_below),
         height=height,
     )
 

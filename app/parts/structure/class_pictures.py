@@ -121,14 +121,20 @@ def _legend() -> None:
     )
 
 
-def _graph(view: ClassView, names: list[str], title: str, picked: list[str] | None = None) -> None:
-    about = f"epoch {view.epoch} · {_SIZE}"
+def _graph(
+    view: ClassView,
+    names: list[str],
+    title: str,
+    picked: Sequence[str] = (),
+    outside: Sequence[str] = (),
+) -> None:
+    gray = "gray names: classes of other clusters that are confused with these" if outside else ""
     show_chart(
         class_graph,
         view.of(names)[list(relations.NODE_COLUMNS)],
         relations.among(view.edges, names)[[*relations.EDGE_COLUMNS, "kind"]],
         short(title, 60),
-        about,
+        [f"epoch {view.epoch} · {_SIZE}", gray],
         view.largest_error,
         picked,
         outside,
