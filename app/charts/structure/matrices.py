@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from sing_monitor.app.charts.classes import AWAY
-from sing_monitor.app.charts.common import TEXT, chart_title
+from sing_monitor.app.charts.common import RANDOM_COLOR, chart_title
 from sing_monitor.app.wording.text import one_line, short
 
 # Of the selection of a cell, and of its fields.
@@ -139,7 +139,9 @@ def matrix(
     )
     room = f"width * {margin / (1 + margin):.3f} - 6"
     named = classes.assign(zero=0, size=size)
-    lines = alt.Chart(named[named["start"] > 0]).mark_rule(
+    # Lines around single images would hide what they are to part.
+    is_apart = (named["start"] > 0) & (2 * len(named) <= size)
+    lines = alt.Chart(named[is_apart]).mark_rule(
         strokeWidth=1, color="white", opacity=0.55
     )
     zero_x, zero_y = (
@@ -151,7 +153,14 @@ def matrix(
         lines.encode(x=alt.X("start:Q", axis=None, scale=x_scale), y=zero_y, y2="size:Q"),
         lines.encode(y=alt.Y("start:Q", axis=None, scale=y_scale), x=zero_x, x2="size:Q"),
         alt.Chart(named[named["named"]])
-        .mark_text(align="right", dx=-5, fontSize=11, color=TEXT, limit=alt.expr(room))
+        .mark_text(
+            align="right",
+            dx=-5,
+            fontSize=11,
+            color=RANDOM_COLOR,
+            fontWeight=600,
+            limit=alt.expr(room),
+        )
         .encode(x=zero_x, y=alt.Y("middle:Q", axis=None, scale=y_scale), text="label:N"),
     ]
     layers += _marked(picked, size, x_scale, y_scale)
