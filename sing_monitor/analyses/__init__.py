@@ -29,6 +29,8 @@ from sing_monitor.analyses import (
     translator,
 )
 from sing_monitor.analyses.analysis import Analysis, Need
+from sing_monitor.analyses.hierarchy import analysis as hierarchy
+from sing_monitor.analyses.hierarchy import text as text_hierarchy
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.analyses.parts import meaning, probes, refits
 from sing_monitor.findings import (
@@ -80,6 +82,8 @@ ANALYSES: tuple[Analysis, ...] = (
     collapse.ANALYSIS,
     steering.ANALYSIS,
     perturbation.ANALYSIS,
+    hierarchy.ANALYSIS,
+    text_hierarchy.ANALYSIS,
     monitor_metrics.ANALYSIS,
 )
 

@@ -1,0 +1,46 @@
+"""Images of one class that stand nearest to another one, by the directions of the templates."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sing_monitor.analyses.hierarchy.matrices import Floats, Integers
+from sing_monitor.row_blocks import working
+from sing_monitor.snapshot import Snapshot, hex_ids
+
+_SHOWN = 2
+
+
+def nearest_images(
+    snapshot: Snapshot, units: Floats, pairs: Integers
+) -> list[tuple[list[str], list[str]]]:
+    """For each pair of classes the images of either that stand nearest to the other.
+
+    Nearest by ``cos(f, w_b) - cos(f, w_a)`` of an image of class a, with centered templates.
+
+    Args:
+        snapshot: its features and labels.
+        units: directions of the templates, (C, m).
+        pairs: of classes, (P, 2).
+
+    Returns:
+        For each pair ids of images of its first class, and of its second, nearest first, at most 2
+        each.
+    """
+    rows = {name: (snapshot.labels == name).nonzero().flatten() for name in np.unique(pairs)}
+    ids = hex_ids(snapshot.ids)
+
+    def of(own: int, other: int) -> list[str]:
+        features = working(snapshot.features[rows[own]])
+        toward = torch.from_numpy(units[other] - units[own]).to(features)
+        scores = (features @ toward) / features.norm(dim=1)
+        # Copies of one image would show the same picture twice.
+        found: dict[str, None] = {}
+        for place in scores.nan_to_num(nan=-torch.inf).argsort(descending=True, stable=True):
+            found[ids[rows[own][place]]] = None
+            if len(found) == _SHOWN:
+                break
+        return list(found)
+
+    return [(of(first, second), of(second, first)) for first, second in pairs.tolist()]
