@@ -33,6 +33,7 @@ from sing_monitor.analyses.hierarchy import analysis as hierarchy
 from sing_monitor.analyses.hierarchy import text as text_hierarchy
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.analyses.parts import meaning, probes, refits
+from sing_monitor.analyses.similarity import analysis as similarity
 from sing_monitor.findings import (
     Findings,
     MetricGroup,
@@ -84,6 +85,8 @@ ANALYSES: tuple[Analysis, ...] = (
     perturbation.ANALYSIS,
     hierarchy.ANALYSIS,
     text_hierarchy.ANALYSIS,
+    similarity.ANALYSIS,
+    similarity.ALIGNMENT,
     monitor_metrics.ANALYSIS,
 )
 

@@ -68,6 +68,11 @@ def walk_modules(
             yield from walk_modules(child, path, seen, copies=copies)
 
 
+def is_closed(module: nn.Module) -> bool:
+    """Whether hooks on a module or its parts are never called, or make it compute otherwise."""
+    return isinstance(module, (torch.jit.ScriptModule, *_CLOSED))
+
+
 def find_module(root: nn.Module, name: str) -> nn.Module | None:
     """Find a module by its dotted name, looking through ``torch.compile``; None if it is missing.
 

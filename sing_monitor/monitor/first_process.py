@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from sing_monitor.capture.collector import Collector
+from sing_monitor.capture.map_rows import joined_maps
 from sing_monitor.capture.probe import Account, ProbeRows
 from sing_monitor.errors import SetupError, as_setup_error
+from sing_monitor.feature_maps import FeatureMaps
 from sing_monitor.head.geometry import HeadGeometry, Invariance
 from sing_monitor.headline import interval_ends
 from sing_monitor.inputs.resolved_inputs import ResolvedInputs
@@ -22,7 +24,9 @@ from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.monitor.remarks import (
     doubts_of_copies,
     doubts_of_groups,
+    doubts_of_maps,
     infos,
+    map_infos,
     notes,
     translator_infos,
     why_nothing,
@@ -50,6 +54,7 @@ class ProbeAnalysis:
         ridge: rho, or ``"auto"``.
         previous_weight: of the last analyzed head, or None.
         n_images: how many movers get neighbors and thumbnails.
+        n_maps: of how many images maps are kept.
         invariance: what the null space leaves unchanged.
         images: number of validation images; None where it is not known.
         probe_size: the most that are scored.
@@ -60,6 +65,7 @@ class ProbeAnalysis:
     ridge: float | Literal["auto"]
     previous_weight: Tensor | None
     n_images: int
+    n_maps: int
     invariance: Invariance
     images: int | None
     probe_size: int
@@ -118,7 +124,8 @@ class ProbeAnalysis:
         texts = None
         if rows.embeddings.shape[1]:
             texts = collector.setup.texts(rows.embeddings, rows.labels)
-        snapshot = self._snapshot(collector, collector.setup.class_names, rows, texts)
+        maps = joined_maps(rows.maps, self.n_maps, rows.image_ids)
+        snapshot = self._snapshot(collector, collector.setup.class_names, rows, texts, maps.maps)
         findings = analyze(
             snapshot,
             texts,
@@ -141,15 +148,21 @@ class ProbeAnalysis:
             wanted=self._pictured(findings),
             notes=(
                 *notes(account, self.moment.epoch),
+                *doubts_of_maps(maps),
                 *doubts_of_groups(rows.groups),
                 *doubts_of_copies(findings.scalars, has_groups=rows.groups is not None),
             ),
-            infos=(*infos(account), *translator_infos(self.ridge, findings.scalars)),
+            infos=(
+                *infos(account),
+                *translator_infos(self.ridge, findings.scalars),
+                *map_infos(maps),
+            ),
             threshold=rows.threshold,
             seen=account.seen,
             poor_classes=poor_classes(findings.tables["classes"])
             if snapshot.embeddings is not None
             else (),
+            map_ids=() if maps.maps is None else tuple(maps.maps.image_ids.tolist()),
             kept=findings.kept,
         )
         return outcome, findings, snapshot
@@ -160,6 +173,7 @@ class ProbeAnalysis:
         class_names: tuple[str, ...],
         rows: ProbeRows,
         texts: Texts | None,
+        maps: FeatureMaps | None,
     ) -> Snapshot:
         """Rows of all processes as a snapshot, with the head's weight as the features met it."""
         from sing_monitor.snapshot import Snapshot
@@ -180,6 +194,7 @@ class ProbeAnalysis:
             attributes=rows.attributes,
             invariance=self.invariance,
             texts=texts,
+            maps=maps,
             hierarchy=collector.setup.hierarchy if collector.setup else None,
         )
 

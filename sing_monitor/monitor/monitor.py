@@ -155,7 +155,7 @@ class Monitor:
                 self.capture.read(batch)
         if self._is_listening:
             with self._faults.kept():
-                self.capture.head_watch.open()
+                self.capture.open()
 
     def after_batch(self, batch: Any) -> None:
         """Take the features of a batch."""
@@ -283,6 +283,7 @@ class Monitor:
             self._attributes = outcome.attributes
             if outcome.threshold is not None:
                 self.state.threshold = outcome.threshold
+            self.capture.maps.shared_ids = outcome.map_ids or self.capture.maps.shared_ids
             self._seen = self._seen if outcome.seen is None else outcome.seen
             self._raise_alerts(outcome)
             pictures = self._processes.gather(self.capture.embedder.pictures(outcome.wanted))
@@ -324,6 +325,7 @@ class Monitor:
             ridge=ridge,
             previous_weight=state.head_weight if self._moment.is_training else None,
             n_images=self._options.n_images,
+            n_maps=self._options.n_maps,
             invariance=self._options.invariance,
             images=self._images,
             probe_size=self._options.probe_size,

@@ -42,6 +42,7 @@ def describe_setup(
     *,
     weight: Tensor,
     invariance: Invariance,
+    feature_map: str,
     image: Tensor,
     space: SemanticSpace,
     prompts: Prompts,
@@ -57,6 +58,7 @@ def describe_setup(
         inputs: names, pixels and texts of the model and its data.
         weight: of the head, (C, m).
         invariance: what the null space leaves unchanged.
+        feature_map: the layer before the head whose maps are kept, or why there is none.
         image: one restored image, (3, H, W) in [0, 1].
         space: the semantic space.
         prompts: as the user gave them.
@@ -82,6 +84,7 @@ def describe_setup(
     shape = Shape(probe, feature_dim, classes, space.dim, concepts, ridge)
     lines = {
         "head": str(inputs.head),
+        "map": feature_map,
         "null space": null,
         "space": f"{space.name} ({space.dim} dimensions)",
         "pixels": f"{inputs.pixels.source}; mean {format_numbers(inputs.pixels.mean)}, "

@@ -1,0 +1,192 @@
+"""MapRows: the maps of the images of smallest hash, out of the batches of one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sing_monitor.capture.device_rows import BatchRows, wanted
+from sing_monitor.capture.map_site import MapSite
+from sing_monitor.capture.pass_maps import PassMaps
+from sing_monitor.capture.probe import hashes
+from sing_monitor.feature_maps import FeatureMaps
+
+_NO_BOUND = 2**63 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Rows of a batch whose maps are kept.
+
+    Args:
+        rows: of all images of the batch, (R,), on the device of their ids.
+        labeled: the same among the images that have a class.
+        images: of the batch.
+        keys: ids of the rows' images, where the host knows them.
+        is_found: which of the rows are in the batch, (R,) bool, where it does not.
+    """
+
+    rows: Tensor
+    labeled: Tensor
+    images: int
+    keys: Sequence[int] = ()
+    is_found: Tensor | None = None
+
+
+class MapRows:
+    """Keeps the maps of at most ``count`` images: those with a class and the smallest hashes.
+
+    Which rows of a batch are kept is settled before the model sees it, so that only those are
+    copied. Where the host does not look at the images, the ids must be known; then everything is
+    worked out on the device, and nothing waits for it. Of copies of an image the first counts.
+    Until :meth:`on_cpu` the device holds ``count`` maps, and those of one batch.
+
+    Args:
+        count: the most maps.
+        known: ids of the images that are wanted, (R,) int64, distinct; None where all are looked
+            at.
+    """
+
+    def __init__(self, count: int, known: Tensor | None = None) -> None:
+        self._count = count
+        self._known = None if known is None else smallest(known, count)
+        self._device_known: Tensor | None = None
+        self._plan: _Plan | None = None
+        self._taken: Tensor | None = None
+        self._rows_seen = 0
+        self._kept: dict[int, Tensor] = {}  # where the host knows the ids
+        self._matrix: Tensor | None = None  # where it does not
+        self._has: Tensor | None = None
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def expect(self, batch: BatchRows) -> None:
+        """Settle which rows of the next batch are kept."""
+        self._taken = self._plan = None
+        ids = batch.image_ids if batch.looked is None else batch.looked
+        is_wanted = wanted(batch.labels, ids.device)
+        labeled = (is_wanted.cumsum(0) - 1).clamp(min=0)
+        if ids.device.type == "cpu":
+            keys = self._chosen(ids, is_wanted)
+            rows = torch.tensor(list(keys.values()), dtype=torch.int64)
+            self._plan = _Plan(rows, labeled[rows], len(ids), tuple(keys))
+        elif self._known is not None and len(self._known) and len(ids):
+            if self._device_known is None:
+                self._device_known = self._known.to(ids.device, non_blocking=True)
+            matches = (self._device_known[:, None] == ids) & is_wanted
+            rows = matches.int().argmax(dim=1)
+            self._plan = _Plan(rows, labeled[rows], len(ids), is_found=matches.any(dim=1))
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def take(self, tensor: Tensor, site: MapSite) -> None:
+        """Copy the settled rows of the tensor that holds the maps of a batch, (R, ...).
+
+        Raises:
+            ValueError: if its maps have another shape than the site.
+        """
+        plan, self._taken, self._rows_seen = self._plan, None, len(tensor)
+        if plan is None or len(plan.rows) == 0:
+            return
+        rows = plan.rows if len(tensor) == plan.images else plan.labeled.clamp(max=len(tensor) - 1)
+        chosen = rows.to(tensor.device, non_blocking=True)
+        self._taken = site.maps(tensor.detach().index_select(0, chosen))
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def add(self, rows_of_head: int) -> None:
+        """Keep what was taken, if its rows are those of the batch, or those that the head saw."""
+        plan, taken, self._plan, self._taken = self._plan, self._taken, None, None
+        if plan is None or taken is None or self._rows_seen not in (plan.images, rows_of_head):
+            return
+        if plan.is_found is None:
+            for key, image in zip(plan.keys, taken, strict=True):
+                self._kept[key] = image.clone()
+            for key in self._surplus():
+                del self._kept[key]
+            return
+        is_found = plan.is_found.to(taken.device, non_blocking=True)
+        if self._matrix is None or self._has is None:
+            self._matrix, self._has = taken, is_found
+            return
+        is_new = is_found & ~self._has
+        self._matrix = torch.where(is_new[:, None, None, None], taken, self._matrix)
+        self._has = self._has | is_found
+
+    def on_cpu(self, layer: str) -> FeatureMaps | None:
+        """All maps, sorted by image id; None if there is none. Waits for the device."""
+        if self._kept:
+            keys = sorted(self._kept)
+            values = torch.stack([self._kept[key].cpu() for key in keys])
+            return FeatureMaps(torch.tensor(keys), values, layer)
+        if self._matrix is None or self._has is None or self._known is None:
+            return None
+        has = self._has.cpu()
+        if not bool(has.any()):
+            return None
+        order = self._known[has].argsort()
+        return FeatureMaps(self._known[has][order], self._matrix.cpu()[has][order], layer)
+
+    def _chosen(self, ids: Tensor, is_wanted: Tensor) -> dict[int, int]:
+        """Ids of the images whose maps are kept, and their rows."""
+        if self._known is not None:
+            is_wanted = is_wanted & torch.isin(ids, self._known)
+        else:
+            is_wanted = is_wanted & (hashes(ids) <= self._bound)
+        new: dict[int, int] = {}
+        for row in is_wanted.nonzero().flatten().tolist():
+            key = int(ids[row])
+            if key not in self._kept and key not in new:
+                new[key] = row
+        stays = smallest(torch.tensor([*self._kept, *new], dtype=torch.int64), self._count)
+        return {key: new[key] for key in stays.tolist() if key in new}
+
+    @property
+    def _bound(self) -> int:
+        if len(self._kept) < self._count:
+            return _NO_BOUND
+        return int(hashes(torch.tensor(list(self._kept))).max())
+
+    def _surplus(self) -> list[int]:
+        stays = set(smallest(torch.tensor(list(self._kept)), self._count).tolist())
+        return [key for key in self._kept if key not in stays]
+
+
+def smallest(image_ids: Tensor, count: int) -> Tensor:
+    """Ids of smallest hash, (R,) with R at most ``count``, out of distinct ones, (N,)."""
+    return image_ids[hashes(image_ids).argsort(stable=True)[:count]]
+
+
+def joined_maps(parts: Sequence[PassMaps], count: int, image_ids: Tensor) -> PassMaps:
+    """Maps of all processes as those of one.
+
+    Every process holds its ``count`` maps of smallest hash, so the ``count`` of all are among them.
+
+    Args:
+        parts: of the processes that have seen images of the probe.
+        count: the most maps.
+        image_ids: of the probe, (N,).
+    """
+    found = [part.maps for part in parts if part.maps is not None]
+    if len(found) < len(parts) or not found:
+        # Maps of some processes alone would be those of other images.
+        reasons = [part for part in parts if part.maps is None]
+        return next(iter(sorted(reasons, key=lambda part: part.fault is None)), PassMaps())
+    first = found[0]
+    for each in found[1:]:
+        if each.layer != first.layer or each.values.shape[1:] != first.values.shape[1:]:
+            return PassMaps(
+                reason=f"one process has maps {tuple(first.values.shape[1:])} of {first.layer}, "
+                f"another {tuple(each.values.shape[1:])} of {each.layer}"
+            )
+    ids = torch.cat([each.image_ids for each in found])
+    kept = smallest(ids[torch.isin(ids, image_ids)].unique(), count).sort().values
+    if len(kept) == 0:
+        return PassMaps(reason="none of the images with maps belongs to the probe")
+    row_of = {key: row for row, key in reversed(list(enumerate(ids.tolist())))}
+    rows = torch.tensor([row_of[key] for key in kept.tolist()])
+    values = torch.cat([each.values for each in found])[rows]
+    return PassMaps(FeatureMaps(kept, values, first.layer), parts[0].reason)
