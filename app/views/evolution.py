@@ -66,7 +66,9 @@ def _panels(chosen: Selection, view: CurveView, long: pd.DataFrame, x_title: str
     has_random = view.with_random and not view.is_difference
     page.legend(
         series,
-        with_random=has_random and any(map(_beside, view.shown)),
+        with_random=has_random
+        and any(_beside(key) and not metrics.is_against_chance(key) for key in view.shown),
+        with_chance=has_random and any(map(metrics.is_against_chance, view.shown)),
         with_crosses=bool(support_marks.is_marked(long["outside"]).any()),
     )
     alerted = alert_list.of_runs(chosen.runs)

@@ -14,7 +14,6 @@ from sing_monitor.app.read import store
 from sing_monitor.app.ui import hierarchies, page, states
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.widgets import epoch_slider, run_box
-from sing_monitor.app.wording.hierarchies import NO_TREE
 from sing_monitor.app.wording.text import plain
 
 _SECTIONS = {
@@ -34,11 +33,11 @@ _SECTIONS = {
     ),
     "Compared with the texts of the classes": (
         "The same question with the semantic space as the reference: no depth in a tree.",
-        ("text_hierarchy/soft_depth", "text_hierarchy/soft_agreement"),
+        ("hierarchy/soft_depth", "hierarchy/soft_agreement"),
     ),
     "How far errors follow it": (
-        "The share of the errors' forest that lies between alike classes. Read it with the number "
-        "of clusters: one large cluster makes extended compliance 1 whatever the errors are.",
+        "The share of the main confusions that lie between classes held alike. Read it against "
+        "chance: one large cluster explains everything, whatever the errors are.",
         (
             "hierarchy/compliance_direct",
             "hierarchy/compliance_extended",
@@ -51,7 +50,10 @@ _SECTIONS = {
         ("hierarchy/clusters", "hierarchy/error_clusters", "hierarchy/tree_change"),
     ),
 }
-_CHANCE = {"hierarchy/compliance_direct": "hierarchy/compliance_direct_chance"}
+_CHANCE = {
+    "hierarchy/compliance_direct": "hierarchy/compliance_direct_chance",
+    "hierarchy/compliance_extended": "hierarchy/compliance_extended_chance",
+}
 _WHY = (
     "An earlier version of sing-monitor wrote the run, or its images had no labels. Analyze the "
     "finished model with `sing-monitor analyze` to see its classes."
@@ -70,9 +72,7 @@ def body(chosen: Selection) -> None:
     elif (view := _view(run, steps[epoch])) is not None:
         _classes(view)
     st.divider()
-    class_curves.draw_curves(
-        chosen, _SECTIONS, _CHANCE, "what chance gives: labels permuted", "hierarchy.csv"
-    )
+    class_curves.draw_curves(chosen, _SECTIONS, _CHANCE, "hierarchy.csv")
 
 
 def _view(run: Run, at: tuple[int, int]) -> ClassView | None:
@@ -94,7 +94,7 @@ def _classes(view: ClassView) -> None:
     tree = hierarchies.tree_of(view.run)
     st.caption(
         f"Common ancestors are those of {plain(tree)}."
-        if tree and NO_TREE not in tree
+        if tree
         else "The run has no tree of classes to compare with, so common ancestors and depths are "
         "unknown; SINGCallback(hierarchy=...) gives it one."
     )

@@ -55,7 +55,7 @@ def body(chosen: Selection) -> None:
     elif (view := _view(run, steps[epoch])) is not None:
         _images(view)
     st.divider()
-    class_curves.draw_curves(chosen, _SECTIONS, {}, "", "similarity.csv")
+    class_curves.draw_curves(chosen, _SECTIONS, {}, "similarity.csv")
 
 
 def _why(run: Run) -> str:
@@ -87,6 +87,8 @@ def _view(run: Run, at: tuple[int, int]) -> ImagesView | None:
         return None
     if not states.has_columns(images, image_pairs.IMAGE_COLUMNS, "similarity_images"):
         return None
+    is_known = pairs["image_a"].isin(images["image"]) & pairs["image_b"].isin(images["image"])
+    pairs = pairs[is_known]
     if pairs.empty:
         st.info("Only one image has a map, so there is no pair.", icon=":material/filter_1:")
         return None

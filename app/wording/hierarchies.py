@@ -18,12 +18,11 @@ IN_TREE = frozenset(
         "agreement",
     )
 )
-NO_TREE = "none"
-_WORDS = {"given": "the given tree", "wordnet": "WordNet", NO_TREE: "no tree"}
+_WORDS = {"given": "the given tree", "wordnet": "WordNet", "none": ""}
 
 
 def tree_name(about: object) -> str:
-    """The tree that a run's classes were placed in, from its settings; empty where it says none.
+    """The tree that a run's classes were placed in, from its settings; empty where it has none.
 
     Example::
 

@@ -78,15 +78,11 @@ def class_graph(
         picked=nodes["class"].isin(picked),
         outside=nodes["class"].isin(outside),
     )
-    layers = [_lines(lines)]
+    layers: list[alt.Chart] = [_lines(lines)]
     if len(names) <= _WITH_SHARES:
         layers.append(_shares(_beside(lines[lines["kind"] != LATENT], height)))
-    return alt.layer(
-        *layers,
-        *_circles(points, largest_error),
-        title=chart_title(title, *lines_below),
-        height=height,
-    )
+    layers += _circles(points, largest_error)
+    return alt.LayerChart(layer=layers, title=chart_title(title, *lines_below), height=height)
 
 
 def _x(field: str = "x") -> alt.X:

@@ -94,15 +94,15 @@ def class_rows(column: Column, largest_error: float) -> alt.LayerChart:
     names = base.mark_text(color=TEXT, align="left", dx=11, fontSize=12, limit=alt.expr(_NAMES))
     partner = base.mark_text(align="right", fontSize=11, dx=-2, limit=alt.expr(_PARTNERS))
     colored = alt.condition("datum.unexplained", alt.value(AWAY), alt.value(RANDOM_COLOR))
-    return alt.layer(
+    layers = [
         lines.encode(x=x, x2="parent_x:Q", y=y, **paint),
         lines.encode(x=alt.X("parent_x:Q", axis=None, scale=None), y=beside, y2="row:Q", **paint),
         known.encode(x=x, y=y, size=size, tooltip=node_tooltip()),
         unknown.encode(x=x, y=y, tooltip=node_tooltip()),
         names.encode(x=x, y=y, text="label:N"),
         partner.encode(x=alt.value("width"), y=y, text="partner:N", color=colored),
-        height=rows * _ROW + 10,
-    )
+    ]
+    return alt.LayerChart(layer=layers, height=rows * _ROW + 10)
 
 
 def _column(
@@ -145,10 +145,8 @@ def _tree(forest: nx.Graph, names: Sequence[str], parents: dict[str, str]) -> di
         while waiting:
             name, depth = waiting.pop()
             depths[name] = depth
-            below = (
-                [other for other in inside[name] if other not in depths] if name in inside else []
-            )
-            below.sort(key=lambda other, name=name: inside[name][other]["weight"])
+            weights = {other: inside[name][other]["weight"] for other in inside[name]}
+            below = sorted(set(weights) - set(depths), key=lambda other: (weights[other], other))
             parents.update(dict.fromkeys(below, name))
             waiting += [(other, depth + 1) for other in below]
     return depths

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from sing_monitor.app.charts.common import PALETTE, RANDOM_COLOR, chart_title
@@ -30,6 +31,25 @@ class Places:
     b: Sequence[int]
     strengths: Sequence[float]
     grid: tuple[tuple[int, int], tuple[int, int]]
+
+    @classmethod
+    def of(
+        cls, a: object, b: object, strengths: object, grid: tuple[tuple[int, int], tuple[int, int]]
+    ) -> Places:
+        """From the cells of a table; places that are in no map are left out."""
+        lists = [
+            list(each) if isinstance(each, (list, np.ndarray)) else [] for each in (a, b, strengths)
+        ]
+        sizes = [height * width for height, width in grid]
+        kept = [
+            (int(one), int(other), float(strength))
+            for one, other, strength in zip(*lists, strict=False)
+            if all(isinstance(each, (int, float, np.number)) for each in (one, other, strength))
+            and 0 <= one < sizes[0]
+            and 0 <= other < sizes[1]
+        ]
+        first, second, shares = ([each[at] for each in kept] for at in range(3))
+        return cls(tuple(map(int, first)), tuple(map(int, second)), tuple(shares), grid)
 
     def lines(self, *, same_place: bool) -> pd.DataFrame:
         """A row for each match: number, strength, and the middles of both places in pixels.

@@ -141,9 +141,7 @@ def matrix(
     named = classes.assign(zero=0, size=size)
     # Lines around single images would hide what they are to part.
     is_apart = (named["start"] > 0) & (2 * len(named) <= size)
-    lines = alt.Chart(named[is_apart]).mark_rule(
-        strokeWidth=1, color="white", opacity=0.55
-    )
+    lines = alt.Chart(named[is_apart]).mark_rule(strokeWidth=1, color="white", opacity=0.55)
     zero_x, zero_y = (
         kind_of("zero:Q", axis=None, scale=scale)
         for kind_of, scale in ((alt.X, x_scale), (alt.Y, y_scale))
@@ -164,7 +162,7 @@ def matrix(
         .encode(x=zero_x, y=alt.Y("middle:Q", axis=None, scale=y_scale), text="label:N"),
     ]
     layers += _marked(picked, size, x_scale, y_scale)
-    return alt.layer(*layers, title=chart_title(title, about), height=_HEIGHT)
+    return alt.LayerChart(layer=layers, title=chart_title(title, about), height=_HEIGHT)
 
 
 def _marked(

@@ -41,7 +41,9 @@ def read_edges(table: pd.DataFrame) -> pd.DataFrame:
 
 def read_nodes(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``class_graph`` with names that fit a line, each once."""
-    return table.assign(**{"class": table["class"].map(_name)}).drop_duplicates("class")
+    error = table["error"].where(table["error"].between(0, 1))
+    named = table.assign(**{"class": table["class"].map(_name)}, error=error)
+    return named.drop_duplicates("class")
 
 
 def drawn(edges: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +74,7 @@ def clusters(nodes: pd.DataFrame, edges: pd.DataFrame) -> pd.DataFrame:
     """
     forest = graph_of(edges[edges["in_weights"].astype(bool)], nodes["class"])
     rows = []
-    for number, group in nodes.groupby("cluster", sort=False):
+    for number, group in nodes.groupby("cluster", sort=False, dropna=False):
         members = most_central(forest, group["class"].tolist())
         weights = [each for *_, each in forest.subgraph(members).edges(data="weight")]
         rows.append(

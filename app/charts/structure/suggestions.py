@@ -17,17 +17,17 @@ def suggested(pairs: pd.DataFrame, images: pd.DataFrame) -> dict[str, tuple[str,
     """Two image ids for each suggestion; at least one, since any pair may gain from matching.
 
     Args:
-        pairs: ``similarity``, at least one row.
+        pairs: ``similarity`` of these images, at least one row.
         images: ``similarity_images``.
     """
     classes = images.set_index("image")["class"]
-    known = pairs[pairs["image_a"].isin(classes.index) & pairs["image_b"].isin(classes.index)]
-    is_one = known["image_a"].map(classes) == known["image_b"].map(classes)
-    gain = known["semantic"] - known["spatial"]
-    best = {
+    is_one = pairs["image_a"].map(classes) == pairs["image_b"].map(classes)
+    gain = pairs["semantic"] - pairs["spatial"]
+    values = {
         MOVED: gain[is_one] if is_one.any() else gain,
-        OTHER: known.loc[~is_one, "semantic"],
-        APART: -known.loc[is_one, "semantic"],
+        OTHER: pairs.loc[~is_one, "semantic"],
+        APART: -pairs.loc[is_one, "semantic"],
     }
-    rows = {title: known.loc[values.idxmax()] for title, values in best.items() if values.any()}
+    best = {title: each.idxmax() for title, each in values.items() if each.notna().any()}
+    rows = {title: pairs.loc[at] for title, at in best.items()} or {MOVED: pairs.iloc[0]}
     return {title: (str(row["image_a"]), str(row["image_b"])) for title, row in rows.items()}

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from sing_monitor.app.charts import evolution
-from sing_monitor.app.charts.common import random_swatch
 from sing_monitor.app.read import curves
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
@@ -21,7 +20,6 @@ def draw_curves(
     chosen: Selection,
     sections: Mapping[str, tuple[str, Sequence[str]]],
     randoms: Mapping[str, str],
-    random_name: str,
     file_name: str,
 ) -> None:
     """Panels in sections; metrics without any number are named below, not drawn.
@@ -30,7 +28,6 @@ def draw_curves(
         chosen: whose curves.
         sections: heading -> what it says, and metrics of the catalogue.
         randoms: what chance gives, by metric.
-        random_name: what the dotted line is; empty where there is none.
         file_name: of the CSV file.
     """
     keys = [key for _, section in sections.values() for key in section]
@@ -48,9 +45,7 @@ def draw_curves(
         states.one_epoch()
     long = curves.add_difference(long, chosen.baseline.run_id if chosen.baseline else None)
     long = long.drop(columns=["timestamp", "global_step"])
-    page.legend(chosen.series)
-    if random_name and known & set(randoms.values()):
-        st.markdown(f"![]({random_swatch()}) {random_name}", width="content")
+    page.legend(chosen.series, with_chance=bool(known & set(randoms.values())))
     domain = evolution.x_domain(long["x"])
     for name, (about, section) in sections.items():
         drawn = [key for key in section if key in known]

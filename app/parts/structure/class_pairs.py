@@ -19,6 +19,7 @@ from sing_monitor.app.wording import metrics
 from sing_monitor.app.wording.text import code, count, plain, short
 
 _MOST = 20
+_IMAGES = ("images_a", "images_b")
 _WORDS = {"": "neither", relations.UNEXPLAINED: "unexplained"}
 
 
@@ -64,12 +65,16 @@ def draw_images(view: ClassView, names: list[str]) -> None:
     """Of a pair of classes, the images that stand nearest to the other one."""
     st.subheader("Images between two classes", anchor=False)
     rows = view.edges
-    if not {"images_a", "images_b"} <= set(rows):
-        states.has_columns(rows, ["images_a", "images_b"], "class_edges")
+    if not states.has_columns(rows, _IMAGES, "class_edges"):
         return
-    has_images = rows["images_a"].map(len) + rows["images_b"].map(len) > 0
+    has_images = pd.Series(
+        [any(ids_of(row, name) for name in _IMAGES) for row in rows.to_dict("records")],
+        rows.index,
+        dtype=bool,
+    )
     known = relations.most_confused(rows[has_images])
     known = pd.concat([known, relations.closest(rows[has_images].drop(known.index))])
+    known = known.fillna({"confusions": 0})
     # Those of the shown classes first.
     inside = known.index.isin(relations.among(known, names).index)
     known = pd.concat([known[inside], known[~inside]])
@@ -122,7 +127,7 @@ def _said(row: Mapping[str, Any]) -> None:
     )
     st.caption(
         f"Similarity of {one} and {other} in the head: {similarity}; taken for each other: "
-        f"{count(int(row['confusions']), 'image')}, {relations.shown_share(row['confusion'])} on "
+        f"{count(round(row['confusions']), 'image')}, {relations.shown_share(row['confusion'])} on "
         f"average of both.{shared}"
     )
 
@@ -170,6 +175,6 @@ def _table(title: str, rows: pd.DataFrame, nothing: str) -> None:
 
 
 def _for_csv(edges: pd.DataFrame) -> pd.DataFrame:
-    lists = [name for name in ("images_a", "images_b") if name in edges]
-    joined = {name: edges[name].map(lambda ids: " ".join(map(str, ids))) for name in lists}
+    rows = edges.to_dict("records")
+    joined = {name: [" ".join(ids_of(row, name)) for row in rows] for name in _IMAGES}
     return edges.assign(**joined)

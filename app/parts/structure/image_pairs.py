@@ -29,6 +29,7 @@ IMAGE_COLUMNS = (
     *("image", "class", "prediction", "height", "width", "nearest_spatial", "nearest_semantic"),
 )
 _SMALL = 72
+_LARGEST_SIDE = 1000
 _NEAREST = {"nearest_spatial": "Nearest place by place", "nearest_semantic": "Nearest part by part"}
 
 
@@ -82,12 +83,9 @@ def draw_pair(view: ImagesView, first: str, second: str) -> None:
     )
     pictures = _pictures(view, [first, second])
     drawn = tuple(colored(pictures[each]) if each in pictures else "" for each in (first, second))
-    grids = [(int(each["height"]), int(each["width"])) for each in (one, other)]
-    places = Places(
-        tuple(map(int, row["positions_a"])),
-        tuple(map(int, row["positions_b"])),
-        tuple(map(float, row["strengths"])),
-        (grids[0], grids[1]),
+    grids = [(_side(each["height"]), _side(each["width"])) for each in (one, other)]
+    places = Places.of(
+        row["positions_a"], row["positions_b"], row["strengths"], (grids[0], grids[1])
     )
     with st.grid(min_column_width=450, gap="medium") as grid:
         for kind, title, about, is_same in (
@@ -150,6 +148,11 @@ def _strip(title: str, ids: list[str], pictures: Thumbnails, known: pd.DataFrame
                     output_format="PNG",
                     alt=f"{title}: an image of class {one_line(name)}",
                 )
+
+
+def _side(number: float) -> int:
+    """Rows or columns of a map; one where the table does not tell."""
+    return int(number) if 1 <= number < _LARGEST_SIDE else 1
 
 
 def _names(view: ImagesView, *images: str) -> list[str]:
