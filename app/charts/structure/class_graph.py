@@ -22,10 +22,10 @@ from sing_monitor.app.wording.metrics import MISSING
 from sing_monitor.app.wording.text import short
 
 # More names than this do not fit a window of 800 pixels.
-MOST = 30
+MOST = 24
 _WITH_SHARES = 14
 _HEIGHTS = {8: 330, 16: 430}
-_TALLEST = 560
+_TALLEST = 600
 # Of the circles, in square pixels.
 SIZES = (50, 480)
 # What the picture is wide, about: Vega fits it to the window.

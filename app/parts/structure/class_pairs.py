@@ -41,7 +41,7 @@ def first_sentence(edges: pd.DataFrame) -> str:
     return (
         f"{said}. Of the {count(len(confused), 'pair')} of classes that it confuses most, "
         f"**{expected}** {'was' if expected == 1 else 'were'} to be expected from such likeness: "
-        "the two stand next to each other in its tree of alike classes."
+        "the two classes stand next to each other in its tree of alike ones."
         if len(confused) > 1
         else f"{said}. The one pair of classes that it confuses was "
         f"{'' if expected else 'not '}to be expected from such likeness."

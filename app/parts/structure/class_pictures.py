@@ -20,7 +20,7 @@ from sing_monitor.app.wording.text import count, listed, plain, short
 # More names are drawn by cluster only.
 MOST_ROWS = 120
 _COLUMNS = 2
-_OUTSIDE = 8
+_OUTSIDE = 6
 _SIZE = "larger circle: more of its images wrong · hollow: no images"
 
 
