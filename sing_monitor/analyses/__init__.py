@@ -29,7 +29,7 @@ from sing_monitor.analyses import (
     translator,
 )
 from sing_monitor.analyses.analysis import Analysis, Need
-from sing_monitor.analyses.hierarchy import analysis as hierarchy
+from sing_monitor.analyses.hierarchy import analysis as class_hierarchy
 from sing_monitor.analyses.hierarchy import text as text_hierarchy
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.analyses.parts import meaning, probes, refits
@@ -83,7 +83,7 @@ ANALYSES: tuple[Analysis, ...] = (
     collapse.ANALYSIS,
     steering.ANALYSIS,
     perturbation.ANALYSIS,
-    hierarchy.ANALYSIS,
+    class_hierarchy.ANALYSIS,
     text_hierarchy.ANALYSIS,
     similarity.ANALYSIS,
     similarity.ALIGNMENT,

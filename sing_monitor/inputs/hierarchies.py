@@ -45,21 +45,21 @@ def resolve_hierarchy(
     """
     if given is None:
         return None
+    known = _Names(class_names)
     if isinstance(given, Mapping):
         rows = [
             (name, (above,) if isinstance(above, str) else tuple(above))
             for name, above in given.items()
         ]
     else:
-        rows = _rows(Path(given), class_names)
-    known = {_plain(name): name for name in class_names}
-    unknown = [name for name, _ in rows if _plain(name) not in known]
+        rows = _rows(Path(given), known)
+    unknown = [name for name, _ in rows if name not in known]
     if unknown:
         raise _refused(
             f"{_listed(unknown)} {'is no class' if len(unknown) == 1 else 'are no classes'}. The "
             f"classes are {_listed(class_names)}"
         )
-    counts = Counter(known[_plain(name)] for name, _ in rows)
+    counts = Counter(known[name] for name, _ in rows)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise _refused(f"{_listed(twice)} has two paths; a class has one")
@@ -69,12 +69,41 @@ def resolve_hierarchy(
             f"nothing is said of {_listed(missing)}. Give the superclass or the path of every "
             "class; an empty path, [], for one that stands alone"
         )
-    paths = {known[_plain(name)]: tuple(part.strip() for part in above) for name, above in rows}
+    paths = {known[name]: tuple(part.strip() for part in above) for name, above in rows}
     _check_tree(paths)
     return {name: paths[name] for name in class_names}
 
 
-def _rows(path: Path, class_names: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+class _Names:
+    """Class names by how a user may write them.
+
+    Args:
+        class_names: C names.
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        folded: dict[str, set[str]] = {}
+        for name in class_names:
+            folded.setdefault(_plain(name), set()).add(name)
+        # Where the case of letters alone tells two classes apart, it counts.
+        self._by_plain = {plain: min(names) for plain, names in folded.items() if len(names) == 1}
+        self._exact = {name.strip(): name for name in class_names}
+
+    def __contains__(self, name: str) -> bool:
+        return self.get(name) is not None
+
+    def __getitem__(self, name: str) -> str:
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def get(self, name: str) -> str | None:
+        """The class of that name, or None."""
+        return self._exact.get(name.strip(), self._by_plain.get(_plain(name)))
+
+
+def _rows(path: Path, known: _Names) -> list[tuple[str, tuple[str, ...]]]:
     """Class and ancestors, the most general first, of every row of a CSV file."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -85,10 +114,9 @@ def _rows(path: Path, class_names: Sequence[str]) -> list[tuple[str, tuple[str, 
     rows = [cells for row in found if (cells := [cell for cell in row if cell])]
     if not rows:
         raise _refused(f"{path} is empty; give one path a row, such as animal,mammal,cat")
-    known = set(map(_plain, class_names))
-    if len(rows) > 1 and not {_plain(rows[0][0]), _plain(rows[0][-1])} & known:
+    if len(rows) > 1 and rows[0][0] not in known and rows[0][-1] not in known:
         rows = rows[1:]
-    last, first = (sum(_plain(row[place]) in known for row in rows) for place in (-1, 0))
+    last, first = (sum(row[place] in known for row in rows) for place in (-1, 0))
     if last >= first:
         return [(row[-1], tuple(row[:-1])) for row in rows]
     return [(row[0], tuple(reversed(row[1:]))) for row in rows]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sing_monitor.analyses.hierarchy.reference import describe_reference
 from sing_monitor.capture.collector import Collector
 from sing_monitor.capture.head_watch import HeadWatch
 from sing_monitor.capture.map_tap import MapTap
@@ -167,6 +168,7 @@ class ModelCapture:
             loader=self._loader,
             model=self._model,
             text_cache=self._text_cache,
+            hierarchy=self._options.hierarchy,
         )
 
     def finish(self) -> ProbeRows | None:
@@ -229,6 +231,7 @@ class ModelCapture:
             "space": self._space.name,
             "head": self.head_watch.head.name,
             "model": self._model_name,
+            "hierarchy": describe_reference(setup.class_names, setup.hierarchy),
         }
         config = tags | {
             "version": version("sing-monitor"),

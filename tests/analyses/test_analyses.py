@@ -61,7 +61,7 @@ def test_what_a_run_without_a_space_logs_is_measured_in_none() -> None:
     logged = {spec.key for spec in analyses.catalogue_of(has_embeddings=False)}
     assert logged == {spec.key for spec in CATALOGUE} - analyses.IN_SPACE
     assert {key.partition("/")[0] for key in logged} == {
-        *("head", "collapse", "probe", "attribute", "monitor")
+        *("head", "collapse", "probe", "attribute", "hierarchy", "monitor")
     }
     attributes = {key for key in logged if key.startswith("attribute/")}
     assert attributes == {
@@ -96,11 +96,13 @@ def test_without_a_space_everything_else_keeps_its_numbers() -> None:
     found = analyze(without_space(snapshot), None, previous_head=previous, ridge=0.1)
     whole = analyze(snapshot, make_texts(snapshot), previous_head=previous, ridge=0.1)
     groups = {key.partition("/")[0] for key in found.scalars}
-    assert groups == {"head", "collapse", "probe", "attribute"}
-    assert found.scalars == {key: whole.scalars[key] for key in found.scalars}
+    assert groups == {"head", "collapse", "probe", "attribute", "hierarchy"}
+    shared = {key: whole.scalars[key] for key in found.scalars}
+    assert found.scalars == pytest.approx(shared, rel=0, abs=0, nan_ok=True)
     assert 0 < found.scalars["head/drift"] < 1
-    assert found.tables.keys() == {"spectrum", "probe_classes", "intervals"}
-    for name in ("spectrum", "probe_classes"):
+    own = ("spectrum", "probe_classes", "class_edges", "class_graph")
+    assert found.tables.keys() == {*own, "intervals"}
+    for name in own:
         pd.testing.assert_frame_equal(found.tables[name], whole.tables[name])
     intervals = found.tables["intervals"].set_index("key")
     assert list(intervals.index) == ["probe/class_hidden", "attribute/colour_probe_hidden"]

@@ -140,7 +140,8 @@ def _resemblance(found: Hierarchy, reference: Reference | None) -> dict[str, flo
 def _errors(found: Hierarchy) -> dict[str, float]:
     """Scalars of the errors, and of how far they follow the templates."""
     scalars = {"hierarchy/errors": float(found.errors)}
-    if not found.errors or not found.is_known:
+    # Centered templates of two classes always lie opposite each other: they explain nothing.
+    if not found.errors or not found.is_known or len(found.similarity) < 3:
         return scalars
     if found.error_clustered.converged and found.error_clustered is not found.error_tree:
         scalars["hierarchy/error_clusters"] = float(found.error_clustered.clusters)

@@ -111,7 +111,9 @@ def class_forest(
         labels = np.zeros(len(weights), dtype=np.int64)
     else:
         labels = _affinity(weights, seed)
-    return Forest(torch.from_numpy(_forest(weights, labels)), torch.from_numpy(labels))
+    is_inside = (labels[:, None] == labels) & (labels != UNKNOWN)
+    edges = strongest_tree(np.where(is_inside, weights, 0.0))
+    return Forest(torch.from_numpy(edges), torch.from_numpy(labels))
 
 
 def strongest_tree(weights: Floats, among_equals: Floats | None = None) -> Integers:
@@ -138,16 +140,8 @@ def strongest_tree(weights: Floats, among_equals: Floats | None = None) -> Integ
     ranks[order] = np.arange(1, len(order) + 1)
     graph = coo_array((ranks, (first, second)), shape=weights.shape).tocsr()
     tree = minimum_spanning_tree(graph, overwrite=True).tocoo()
-    return _sorted(np.stack([tree.row, tree.col], axis=1).astype(np.int64))
-
-
-def _forest(weights: Floats, labels: Integers) -> Integers:
-    """Edges of the maximum spanning tree of every cluster; none without clusters."""
-    edges = [np.empty((0, 2), dtype=np.int64)]
-    for cluster in np.unique(labels[labels != UNKNOWN]):
-        members = np.flatnonzero(labels == cluster)
-        edges.append(members[strongest_tree(weights[np.ix_(members, members)])])
-    return _sorted(np.concatenate(edges))
+    edges = np.sort(np.stack([tree.row, tree.col], axis=1).astype(np.int64), axis=1)
+    return edges[np.lexsort((edges[:, 1], edges[:, 0]))]
 
 
 def _affinity(weights: Floats, seed: int) -> Integers:
@@ -173,8 +167,3 @@ def _affinity(weights: Floats, seed: int) -> Integers:
         if model.n_iter_ < most:
             return np.asarray(model.labels_, dtype=np.int64)
     return np.full(len(weights), UNKNOWN)
-
-
-def _sorted(edges: Integers) -> Integers:
-    edges = np.sort(edges, axis=1)
-    return edges[np.lexsort((edges[:, 1], edges[:, 0]))]

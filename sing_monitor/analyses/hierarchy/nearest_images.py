@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 
 from sing_monitor.analyses.hierarchy.matrices import Floats, Integers
 from sing_monitor.row_blocks import working
-from sing_monitor.snapshot import Snapshot, hex_ids
+from sing_monitor.snapshot import Snapshot, hex_id
 
 _SHOWN = 2
 
@@ -28,17 +29,21 @@ def nearest_images(
         For each pair ids of images of its first class, and of its second, nearest first, at most 2
         each.
     """
-    rows = {name: (snapshot.labels == name).nonzero().flatten() for name in np.unique(pairs)}
-    ids = hex_ids(snapshot.ids)
+    named = np.unique(pairs)
+    templates = torch.from_numpy(units[named])
+    rows, cosines = {}, {}
+    for name in named.tolist():
+        rows[name] = (snapshot.labels == name).nonzero().flatten()
+        features = normalize(working(snapshot.features[rows[name]]), dim=1)
+        cosines[name] = (features @ templates.T.to(features)).numpy()
 
     def of(own: int, other: int) -> list[str]:
-        features = working(snapshot.features[rows[own]])
-        toward = torch.from_numpy(units[other] - units[own]).to(features)
-        scores = (features @ toward) / features.norm(dim=1)
-        # Copies of one image would show the same picture twice.
+        toward = cosines[own][:, np.searchsorted(named, other)]
+        scores = toward - cosines[own][:, np.searchsorted(named, own)]
         found: dict[str, None] = {}
-        for place in scores.nan_to_num(nan=-torch.inf).argsort(descending=True, stable=True):
-            found[ids[rows[own][place]]] = None
+        for place in np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable").tolist():
+            # Copies of one image would show the same picture twice.
+            found[hex_id(int(snapshot.ids[rows[own][place]]))] = None
             if len(found) == _SHOWN:
                 break
         return list(found)

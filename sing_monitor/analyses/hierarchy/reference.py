@@ -78,19 +78,16 @@ def find_reference(class_names: Sequence[str], hierarchy: Hierarchy | None) -> R
     return _found(tuple(class_names), given)
 
 
-def describe_reference(class_names: Sequence[str], hierarchy: Hierarchy | None) -> dict[str, str]:
-    """The reference in a few words: depths of two that differ do not compare.
+def describe_reference(class_names: Sequence[str], hierarchy: Hierarchy | None) -> str:
+    """The reference in two words: depths of two that differ do not compare.
 
     Returns:
-        ``source``: ``"given"``, ``"wordnet"`` or ``"none"``, and ``digest``, 12 hexadecimal digits
-        of a given one, else empty.
+        ``"wordnet"``, ``"none"``, or ``"given"`` with 12 hexadecimal digits of what was given.
     """
     if hierarchy is not None:
         listed = json.dumps([[name, *hierarchy[name]] for name in sorted(hierarchy)])
-        digest = hashlib.blake2b(listed.encode(), digest_size=6).hexdigest()
-        return {"source": "given", "digest": digest}
-    is_known = wordnet().synsets(class_names) is not None
-    return {"source": "wordnet" if is_known else "none", "digest": ""}
+        return f"given {hashlib.blake2b(listed.encode(), digest_size=6).hexdigest()}"
+    return "none" if wordnet().synsets(class_names) is None else "wordnet"
 
 
 def parents_of(paths: Hierarchy) -> dict[str, tuple[str, ...]]:

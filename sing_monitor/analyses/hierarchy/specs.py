@@ -9,7 +9,7 @@ _REFERENCE = (
     "Needs a reference: `hierarchy=`, or ImageNet's classes; compare runs of one reference alone."
 )
 _CLUSTERED = "NaN where affinity propagation does not converge."
-_ERRORS = "NaN without errors, or where affinity propagation does not converge."
+_ERRORS = "NaN for two classes, without errors, or where affinity propagation does not converge."
 _ONE_TREE = "Above 500 classes the errors' forest is one tree."
 
 HIERARCHY = MetricGroup("hierarchy", "Hierarchy")
@@ -85,8 +85,8 @@ METRICS: tuple[MetricSpec, ...] = (
         "none",
         "clusters of the confusions by affinity propagation",
         _PAPER,
-        "Groups of classes that are taken for each other. NaN without errors, above 500 classes, "
-        "or where affinity propagation does not converge.",
+        "Groups of classes that are taken for each other. NaN for two classes or more than 500, "
+        "without errors, or where affinity propagation does not converge.",
         HIERARCHY,
     ),
     MetricSpec(

@@ -23,7 +23,8 @@ class WordNet:
     Args:
         parents: hypernyms of every synset, by id such as "n01440764".
         names: first lemma of every synset, by id.
-        spellings: ways to name the 1,000 classes: id by plain name, one mapping a way.
+        spellings: ways to name the 1,000 classes, id by name, one mapping a way: first with the
+            case of letters ("Cardigan" is a dog, "cardigan" a jacket), then in lower case.
     """
 
     parents: Mapping[str, tuple[str, ...]]
@@ -42,10 +43,11 @@ class WordNet:
             ('n01440764', 'n01484850')
             >>> wordnet().synsets(["tench", "unicorn"])
         """
-        plain = [_plain(name) for name in class_names]
-        for known in self.spellings:
-            if all(name in known for name in plain):
-                return tuple(known[name] for name in plain)
+        spaced = [_spaced(name) for name in class_names]
+        for names in (spaced, [name.casefold() for name in spaced]):
+            for known in self.spellings:
+                if all(name in known for name in names):
+                    return tuple(known[name] for name in names)
         return None
 
 
@@ -55,26 +57,25 @@ def wordnet() -> WordNet:
     shipped = files(__package__) / "imagenet_hypernyms.json.gz"
     stored = json.loads(gzip.decompress(shipped.read_bytes()))
     nodes, ids = stored["nodes"], stored["ids"]
-    named = [zip(names, ids, strict=True) for names in stored["spellings"].values()]
-    lemmas = (
-        (lemma, each)
-        for each, words in zip(ids, stored["lemmas"], strict=True)
-        for lemma in dict.fromkeys(words)
-    )
-    ways = [zip(ids, ids, strict=True), *named, lemmas]
+    named = [list(zip(names, ids, strict=True)) for names in stored["spellings"].values()]
+    lemmas = [
+        (lemma, each) for each, words in zip(ids, stored["lemmas"], strict=True) for lemma in words
+    ]
+    ways = [list(zip(ids, ids, strict=True)), *named, lemmas]
+    folded = [[(name.casefold(), each) for name, each in way] for way in ways]
     return WordNet(
         {each: tuple(node["parents"]) for each, node in nodes.items()},
         {each: node["name"] for each, node in nodes.items()},
-        tuple(map(_unambiguous, ways)),
+        tuple(map(_unambiguous, (*ways, *folded))),
     )
 
 
 def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Id by plain name, without the names of several ids."""
-    known = [(_plain(name), each) for name, each in pairs]
+    """Id by name, without the names of several ids."""
+    known = {(_spaced(name), each) for name, each in pairs}
     counts = Counter(name for name, _ in known)
     return {name: each for name, each in known if counts[name] == 1}
 
 
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())
+def _spaced(name: str) -> str:
+    return " ".join(name.replace("_", " ").split())
