@@ -15,7 +15,8 @@ their positions matched by content they stay alike.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -26,9 +27,18 @@ from torch.nn.functional import cross_entropy, interpolate
 from tqdm import tqdm
 
 from sing_monitor.analyses.similarity import similarity_matrices
+from sing_monitor.analyses.similarity.analysis import analyze_similarity
+from sing_monitor.feature_maps import FeatureMaps
+from sing_monitor.observation import Observation
+from sing_monitor.snapshot import Snapshot
 
 PICTURE, CROP = 72, 56
 SHIFTS = (0, 4, 8, 16)
+GROUPS = 8
+TOLD = (
+    *("jsd_spatial", "jsd_semantic", "gain", "cka"),
+    *("retrieval_spatial", "retrieval_semantic"),
+)
 
 
 class SmallNetwork(nn.Module):
@@ -112,6 +122,27 @@ def aurocs(network: SmallNetwork, pictures: Tensor, shift: int) -> dict[str, flo
     }
 
 
+def monitored(network: SmallNetwork, pictures: Tensor, labels: Tensor) -> Mapping[str, float]:
+    """Scalars ``similarity/*`` of a network on pictures that are each cropped at another place."""
+    generator = torch.Generator().manual_seed(int(labels.sum()))
+    places = torch.randint(PICTURE - CROP + 1, (len(pictures), 2), generator=generator).tolist()
+    crops = torch.stack([crop(each, *place) for each, place in zip(pictures, places, strict=True)])
+    with torch.no_grad():
+        maps = network.maps(crops)[-1]
+    ids = torch.arange(len(crops))
+    snapshot = Snapshot(
+        weight=network.fc.weight.detach(),
+        bias=network.fc.bias.detach(),
+        features=maps.mean(dim=(2, 3)),
+        labels=labels,
+        embeddings=None,
+        class_names=tuple(map(str, range(network.fc.out_features))),
+        image_ids=ids,
+        maps=FeatureMaps(ids, maps),
+    )
+    return analyze_similarity(Observation(snapshot)).scalars
+
+
 def fashion(count: int, *, train: bool, data: Path) -> tuple[Tensor, Tensor]:
     """The first pictures of Fashion-MNIST, enlarged, and their labels."""
     images = fashion_mnist(data, train=train)
@@ -129,18 +160,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="torchvision's folder")
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
-    network = trained(
-        SmallNetwork(), *fashion(options.images, train=True, data=options.data), options.epochs
-    )
+    network = SmallNetwork().eval()
+    untrained = deepcopy(network)
+    trained(network, *fashion(options.images, train=True, data=options.data), options.epochs)
     pictures, labels = fashion(options.test_images, train=False, data=options.data)
     with torch.no_grad():
         answers = network(crop(pictures, 8, 8)).argmax(dim=1)
     accuracy = float((answers == labels).float().mean())
     print(f"accuracy on {len(labels):,} test pictures: {accuracy:.2f}")
     print(f"{'AUROC, crops shifted by':27}" + "".join(f"{shift:6} px" for shift in SHIFTS))
-    found = [aurocs(network, pictures[: options.pictures], shift) for shift in SHIFTS]
-    for name in found[0]:
-        print(f"  {name:25}" + "".join(f"{each[name]:9.3f}" for each in found))
+    table = [aurocs(network, pictures[: options.pictures], shift) for shift in SHIFTS]
+    for name in table[0]:
+        print(f"  {name:25}" + "".join(f"{each[name]:9.3f}" for each in table))
+    print(f"\nWhat the monitor says of as many pictures, each cropped elsewhere; {GROUPS} times:")
+    print(f"{'':10}" + "".join(f"{name:>20}" for name in TOLD))
+    groups = torch.arange(len(labels)).split(options.pictures)[:GROUPS]
+    for name, each in {"untrained": untrained, "trained": network}.items():
+        found = [monitored(each, pictures[rows], labels[rows]) for rows in groups]
+        told = torch.tensor([[one[f"similarity/{key}"] for key in TOLD] for one in found])
+        mean, spread = told.mean(dim=0).tolist(), told.std(dim=0).tolist()
+        shown = [f"{m:.2f}±{sd:.2f}" for m, sd in zip(mean, spread, strict=True)]
+        print(f"{name:10}" + "".join(f"{value:>20}" for value in shown))
 
 
 if __name__ == "__main__":

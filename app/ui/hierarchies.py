@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from sing_monitor.app.charts.common import SeriesStyle
-from sing_monitor.app.read import store
-from sing_monitor.app.ui import states
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.wording.hierarchies import IN_TREE, tree_name
 from sing_monitor.app.wording.text import short
@@ -34,8 +31,7 @@ class Part:
 
 def tree_of(run: Run) -> str:
     """The tree of classes that a run's depths were counted in; empty where it says none."""
-    config = states.quietly(partial(store.config, run.source)) or {}
-    return tree_name(config.get("hierarchy"))
+    return tree_name(run.tag("hierarchy"))
 
 
 def trees(runs: Sequence[Run]) -> dict[str, list[Run]]:

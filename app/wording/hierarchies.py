@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 # They say how deep in that tree, or how like it, the head's own hierarchy is.
 IN_TREE = frozenset(
     f"hierarchy/{name}"
@@ -21,16 +18,13 @@ IN_TREE = frozenset(
 _WORDS = {"given": "the given tree", "wordnet": "WordNet", "none": ""}
 
 
-def tree_name(about: object) -> str:
-    """The tree that a run's classes were placed in, from its settings; empty where it has none.
+def tree_name(tag: str) -> str:
+    """The tree that a run's classes were placed in, from its tag; empty where it has none.
 
     Example::
 
-        >>> tree_name({"source": "given", "digest": "1f3a9c"}), tree_name({"source": "wordnet"})
-        ('the given tree 1f3a9c', 'WordNet')
+        >>> tree_name("given 1f3a9c"), tree_name("wordnet"), tree_name("none")
+        ('the given tree 1f3a9c', 'WordNet', '')
     """
-    if not isinstance(about, Mapping):
-        return ""
-    found: Mapping[str, Any] = about
-    source, digest = str(found.get("source") or ""), str(found.get("digest") or "")
-    return " ".join(filter(None, (_WORDS.get(source, source), digest)))
+    source, _, digest = tag.partition(" ")
+    return f"{_WORDS.get(source, source)} {digest}".strip()

@@ -48,11 +48,13 @@ def find_map_site(search: MapSearch, head: nn.Module) -> tuple[MapSite, Candidat
             "maps"
         )
     call = calls[0]
-    seen = [
-        each
-        for each in search.candidates
-        if each.order < call.order and each.shape[0] == call.images
-    ]
+    before = _last_calls(search.candidates, call)
+    seen = [each for each in before if each.shape[0] == call.images]
+    if before and not seen:
+        raise NoMapError(
+            f"the head takes {call.images} feature vectors where the layers before it take "
+            f"{before[-1].shape[0]} images"
+        )
     aspect = None if search.image is None else search.image[1] / search.image[2]
     declared = declared_prefix(search.root)
     for candidate, reading in _by_evidence(seen, call, declared):
@@ -82,6 +84,12 @@ def declared_prefix(model: nn.Module) -> int | None:
     if names.intersection(_OTHER_TOKENS):
         return None
     return known or None
+
+
+def _last_calls(candidates: Sequence[Candidate], call: HeadCall) -> list[Candidate]:
+    """The candidates of every module's last call before the head's: only that one is taken."""
+    last = {(each.module, each.is_input): each for each in candidates if each.order < call.order}
+    return sorted(last.values(), key=lambda each: each.order)
 
 
 def _by_evidence(
@@ -121,7 +129,13 @@ def _by_place(
         # An attention makes tensors of its own out of the map.
         if any(len(each.shape) == 3 for each in inside):
             seen = [each for each in seen if each not in inside]
-    seen = [each for each in seen if not _is_excluded(each, search.image)]
+    resampled = [each for each in seen if isinstance(each.module, _RESAMPLED) and not each.is_input]
+    seen = [
+        each
+        for each in seen
+        if not _is_image(each, search.image)
+        and not any(_are_equal(each, other) for other in resampled)
+    ]
     if not seen:
         raise NoMapError(
             "no layer before the head gives vectors at several locations of an image, so there is "
@@ -192,11 +206,9 @@ def _token_grid(count: int, aspect: float | None) -> tuple[int, int] | None:
     return (height, width) if is_like_image else None
 
 
-def _is_excluded(candidate: Candidate, image: tuple[int, int, int] | None) -> bool:
-    """Whether a tensor is no map: the image itself or one channel, or is resampled."""
+def _is_image(candidate: Candidate, image: tuple[int, int, int] | None) -> bool:
+    """Whether a tensor is no map, but the image, normalized or in gray, or a mask."""
     shape = candidate.shape
-    if isinstance(candidate.module, _RESAMPLED) and not candidate.is_input:
-        return True
     if len(shape) == 3:
         return False
     is_image = image is not None and shape[1] <= image[0] and tuple(shape[2:]) == image[1:]
@@ -206,10 +218,11 @@ def _is_excluded(candidate: Candidate, image: tuple[int, int, int] | None) -> bo
 def _named(seen: Sequence[Candidate]) -> Candidate:
     """The last candidate; by the module that returned it, where what enters one was returned."""
     last = seen[-1]
-    for candidate in _outputs(seen)[::-1]:
-        if candidate.shape == last.shape and torch.equal(candidate.mark, last.mark):
-            return candidate
-    return last
+    return next((each for each in _outputs(seen)[::-1] if _are_equal(each, last)), last)
+
+
+def _are_equal(one: Candidate, other: Candidate) -> bool:
+    return one.shape == other.shape and torch.equal(one.mark, other.mark)
 
 
 def _outputs(seen: Sequence[Candidate]) -> list[Candidate]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from sing_monitor.capture.device_rows import BatchRows, wanted
 from sing_monitor.capture.map_site import MapSite
 from sing_monitor.capture.pass_maps import PassMaps
-from sing_monitor.capture.probe import hashes
+from sing_monitor.capture.probe import hashes, in_probe
 from sing_monitor.feature_maps import FeatureMaps
 
 _NO_BOUND = 2**63 - 1
@@ -25,8 +25,8 @@ class _Plan:
         rows: of all images of the batch, (R,), on the device of their ids.
         labeled: the same among the images that have a class.
         images: of the batch.
-        keys: ids of the rows' images, where the host knows them.
-        is_found: which of the rows are in the batch, (R,) bool, where it does not.
+        keys: ids of the rows' images, where the host has them.
+        is_found: where it has not, which of the known images are in the batch, (R,) bool.
     """
 
     rows: Tensor
@@ -40,14 +40,14 @@ class MapRows:
     """Keeps the maps of at most ``count`` images: those with a class and the smallest hashes.
 
     Which rows of a batch are kept is settled before the model sees it, so that only those are
-    copied. Where the host does not look at the images, the ids must be known; then everything is
-    worked out on the device, and nothing waits for it. Of copies of an image the first counts.
+    copied. Once the ids are known, nothing waits for a device: its memory then takes ``count`` maps
+    a batch, of which those stay that are new. Of copies of an image the first counts.
     Until :meth:`on_cpu` the device holds ``count`` maps, and those of one batch.
 
     Args:
         count: the most maps.
-        known: ids of the images that are wanted, (R,) int64, distinct; None where all are looked
-            at.
+        known: ids of the images that are wanted, (R,) int64, distinct; None where the host looks at
+            all that come.
     """
 
     def __init__(self, count: int, known: Tensor | None = None) -> None:
@@ -57,8 +57,8 @@ class MapRows:
         self._plan: _Plan | None = None
         self._taken: Tensor | None = None
         self._rows_seen = 0
-        self._kept: dict[int, Tensor] = {}  # where the host knows the ids
-        self._matrix: Tensor | None = None  # where it does not
+        self._kept: dict[int, Tensor] = {}  # where the host has the ids
+        self._matrix: Tensor | None = None  # where it has not
         self._has: Tensor | None = None
 
     @torch.inference_mode(False)
@@ -69,16 +69,16 @@ class MapRows:
         ids = batch.image_ids if batch.looked is None else batch.looked
         is_wanted = wanted(batch.labels, ids.device)
         labeled = (is_wanted.cumsum(0) - 1).clamp(min=0)
-        if ids.device.type == "cpu":
-            keys = self._chosen(ids, is_wanted)
+        if self._known is None or is_on_host(ids):
+            looks = self._known is None
+            keys = self._chosen(ids, is_wanted) if looks else self._found(ids, is_wanted)
             rows = torch.tensor(list(keys.values()), dtype=torch.int64)
             self._plan = _Plan(rows, labeled[rows], len(ids), tuple(keys))
-        elif self._known is not None and len(self._known) and len(ids):
+        elif len(self._known) and len(ids):
             if self._device_known is None:
                 self._device_known = self._known.to(ids.device, non_blocking=True)
-            matches = (self._device_known[:, None] == ids) & is_wanted
-            rows = matches.int().argmax(dim=1)
-            self._plan = _Plan(rows, labeled[rows], len(ids), is_found=matches.any(dim=1))
+            rows, is_found = _matches(self._device_known, ids, is_wanted)
+            self._plan = _Plan(rows, labeled[rows], len(ids), is_found=is_found)
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -86,7 +86,7 @@ class MapRows:
         """Copy the settled rows of the tensor that holds the maps of a batch, (R, ...).
 
         Raises:
-            ValueError: if its maps have another shape than the site.
+            NoMapError: if its maps have another shape than the site.
         """
         plan, self._taken, self._rows_seen = self._plan, None, len(tensor)
         if plan is None or len(plan.rows) == 0:
@@ -132,17 +132,21 @@ class MapRows:
 
     def _chosen(self, ids: Tensor, is_wanted: Tensor) -> dict[int, int]:
         """Ids of the images whose maps are kept, and their rows."""
-        if self._known is not None:
-            is_wanted = is_wanted & torch.isin(ids, self._known)
-        else:
-            is_wanted = is_wanted & (hashes(ids) <= self._bound)
         new: dict[int, int] = {}
-        for row in is_wanted.nonzero().flatten().tolist():
+        for row in (is_wanted & in_probe(ids, self._bound)).nonzero().flatten().tolist():
             key = int(ids[row])
             if key not in self._kept and key not in new:
                 new[key] = row
         stays = smallest(torch.tensor([*self._kept, *new], dtype=torch.int64), self._count)
         return {key: new[key] for key in stays.tolist() if key in new}
+
+    def _found(self, ids: Tensor, is_wanted: Tensor) -> dict[int, int]:
+        """Ids of the known images that a batch brings for the first time, and their rows."""
+        if self._known is None or len(ids) == 0:
+            return {}
+        rows, is_found = _matches(self._known, ids, is_wanted)
+        found = zip(self._known.tolist(), rows.tolist(), is_found.tolist(), strict=True)
+        return {key: row for key, row, is_there in found if is_there and key not in self._kept}
 
     @property
     def _bound(self) -> int:
@@ -153,6 +157,17 @@ class MapRows:
     def _surplus(self) -> list[int]:
         stays = set(smallest(torch.tensor(list(self._kept)), self._count).tolist())
         return [key for key in self._kept if key not in stays]
+
+
+def is_on_host(tensor: Tensor) -> bool:
+    """Whether reading a number of a tensor waits for no device."""
+    return tensor.device.type == "cpu"
+
+
+def _matches(known: Tensor, ids: Tensor, is_wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Row of each known image in a batch, (R,), and whether it is there and wanted, (R,) bool."""
+    matches = (known[:, None] == ids) & is_wanted
+    return matches.int().argmax(dim=1), matches.any(dim=1)
 
 
 def smallest(image_ids: Tensor, count: int) -> Tensor:
@@ -170,11 +185,15 @@ def joined_maps(parts: Sequence[PassMaps], count: int, image_ids: Tensor) -> Pas
         count: the most maps.
         image_ids: of the probe, (N,).
     """
+    if count == 0:
+        return PassMaps()
+    # Maps of some processes alone would be those of other images.
+    failed = [part for part in parts if part.fault or (part.maps is None and part.reason)]
+    if failed:
+        return min(failed, key=lambda part: part.fault is None)
     found = [part.maps for part in parts if part.maps is not None]
-    if len(found) < len(parts) or not found:
-        # Maps of some processes alone would be those of other images.
-        reasons = [part for part in parts if part.maps is None]
-        return next(iter(sorted(reasons, key=lambda part: part.fault is None)), PassMaps())
+    if not found:
+        return PassMaps(reason="no batch gave maps for the images of the probe")
     first = found[0]
     for each in found[1:]:
         if each.layer != first.layer or each.values.shape[1:] != first.values.shape[1:]:
@@ -189,4 +208,5 @@ def joined_maps(parts: Sequence[PassMaps], count: int, image_ids: Tensor) -> Pas
     row_of = {key: row for row, key in reversed(list(enumerate(ids.tolist())))}
     rows = torch.tensor([row_of[key] for key in kept.tolist()])
     values = torch.cat([each.values for each in found])[rows]
-    return PassMaps(FeatureMaps(kept, values, first.layer), parts[0].reason)
+    reason = next((part.reason for part in parts if part.reason), "")
+    return PassMaps(FeatureMaps(kept, values, first.layer), reason)

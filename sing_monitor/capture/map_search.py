@@ -94,7 +94,7 @@ class MapSearch:
         root: the model.
 
     Attributes:
-        candidates: those of the last call of every module, in the order in which they came.
+        candidates: in the order in which they came.
         heads: calls of every linear layer that took one vector for each image.
         poolings: modules between a map and a vector.
         image: shape of the first image that the model took, (C, H, W); None before.
@@ -102,6 +102,7 @@ class MapSearch:
     """
 
     root: nn.Module
+    candidates: list[Candidate] = field(default_factory=list)
     heads: dict[nn.Module, list[HeadCall]] = field(default_factory=dict)
     poolings: list[Pooling] = field(default_factory=list)
     image: tuple[int, int, int] | None = None
@@ -111,23 +112,17 @@ class MapSearch:
         self._stack = ExitStack()
         self._order = 0
         self._frames: list[tuple[nn.Module, int, bool]] = []
-        self._found: dict[tuple[nn.Module, bool], Candidate] = {}
         self._held: deque[tuple[Tensor, list[int]]] = deque(maxlen=_HELD)
         layers = linear_layers(self.root, copies=True)
         self._linear = {layer.module for layer in layers}
         self._sizes = {layer.feature_dim for layer in layers}
 
-    @property
-    def candidates(self) -> list[Candidate]:
-        """Tensors that could be the map, in the order in which they came."""
-        return sorted(self._found.values(), key=lambda each: each.order)
-
     def open(self) -> None:
         """Listen to the next forward pass; compiled parts of the model run eagerly there."""
         self.close()
+        self.candidates.clear()
         self.heads.clear()
         self.poolings.clear()
-        self._found.clear()
         self._held.clear()
         self._frames.clear()
         for name, module in walk_modules(self.root, copies=True):
@@ -213,16 +208,18 @@ class MapSearch:
             reading: reading.locations(first).mean(dim=1)
             for reading in _readings(tensor.shape, self._sizes)
         }
-        self._found[module, is_input] = Candidate(
-            name,
-            module,
-            is_input,
-            tensor.shape,
-            self._order,
-            readings,
-            first[:, 0].clone() if tensor.ndim == 3 else None,
-            first.abs().amax(),
-            _mark(first),
+        self.candidates.append(
+            Candidate(
+                name,
+                module,
+                is_input,
+                tensor.shape,
+                self._order,
+                readings,
+                first[:, 0].clone() if tensor.ndim == 3 else None,
+                first.abs().amax(),
+                _mark(first),
+            )
         )
         self._hold(tensor)
         return True

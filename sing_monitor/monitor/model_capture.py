@@ -29,6 +29,7 @@ from sing_monitor.no_trace import no_trace
 from sing_monitor.space.cache import EmbeddingCache
 from sing_monitor.space.semantic_space import SemanticSpace
 from sing_monitor.space.text_embeddings import concept_prompts
+from sing_monitor.translate.cost import MapShape
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 
 
@@ -291,6 +292,7 @@ class ModelCapture:
                 weight=weight,
                 invariance=self._options.invariance,
                 feature_map=str(self.maps),
+                maps=self._compared(images),
                 image=collector.example,
                 space=self._space,
                 prompts=self._options.prompts,
@@ -300,6 +302,14 @@ class ModelCapture:
                 seconds_per_image=self._seconds_per_image(collector.example),
                 ridge=self._options.ridge,
             )
+
+    def _compared(self, images: int | None) -> MapShape | None:
+        """The maps that will be compared, as far as that is known before a validation."""
+        site, count = self.maps.site, self._options.n_maps
+        if site is None:
+            return None
+        height, width = site.kept_grid
+        return MapShape(min(count, images or count), site.channels, height * width)
 
     def _seconds_per_image(self, example: torch.Tensor) -> float:
         measured = self.embedder.seconds_per_image

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 import fashion_mnist
-from shifted_images import SHIFTS, SmallNetwork, aurocs, crop, enlarged, main, trained
+from shifted_images import SHIFTS, TOLD, SmallNetwork, aurocs, crop, enlarged, main, trained
 
 TRAINED_ON, TESTED_ON = 1000, 40
 
@@ -64,3 +64,6 @@ def test_the_example_prints_its_table(tmp_path: Path, capsys: pytest.CaptureFixt
             (line,) = (line for line in said.splitlines() if f"{kernel}, {comparison}" in line)
             assert len(line.split()[-4:]) == len(SHIFTS)
             assert all(0 <= float(value) <= 1 for value in line.split()[-4:])
+    for name in ("untrained", "trained"):
+        (line,) = (line for line in said.splitlines() if line.startswith(name))
+        assert len(line.split()) == 1 + len(TOLD)

@@ -73,14 +73,14 @@ def check_matcher(matcher: str, window: int) -> None:
 
 
 def scaled(maps: Tensor) -> Tensor:
-    """Maps over their largest absolute value, in single precision at least.
+    """Maps over their largest absolute value, in single precision at least, on the CPU.
 
     No product of such values overflows, and the order of products is as before.
 
     Raises:
         ValueError: for NaN or infinite values.
     """
-    maps = working(maps.detach())
+    maps = working(maps.detach().cpu())
     largest = maps.abs().max() if maps.numel() else maps.new_zeros(())
     if not largest.isfinite():
         raise ValueError(

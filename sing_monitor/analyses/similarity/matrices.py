@@ -18,7 +18,7 @@ from sing_monitor.analyses.similarity.matching import (
 )
 
 # Inner products of all positions that are held at a time.
-_NUMBERS_AT_A_TIME = 8_000_000
+_NUMBERS_AT_A_TIME = 2_000_000
 
 
 class Kernel(NamedTuple):

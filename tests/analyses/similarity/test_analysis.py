@@ -20,18 +20,13 @@ from sing_monitor.feature_maps import FeatureMaps
 from sing_monitor.findings import Findings, check_tables
 from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot, hex_id, hex_ids
-from tests.helpers import generator, make_snapshot, make_texts, normal, reorder
+from tests.helpers import generator, make_snapshot, make_texts, normal, reorder, with_maps
 
 KEYS = {spec.key for spec in ANALYSIS.metrics}
 
 
 def mapped(count: int = 20, grid: tuple[int, int] = (3, 4), **options: int) -> Snapshot:
-    """A snapshot whose features are the means of the maps, of some of its images."""
-    snapshot = make_snapshot(**options)
-    noise = normal(len(snapshot), snapshot.features.shape[1], *grid, seed=5)
-    noise -= noise.mean(dim=(2, 3), keepdim=True)
-    values = snapshot.features[:, :, None, None] + noise
-    return replace(snapshot, maps=FeatureMaps(snapshot.image_ids[:count], values[:count], "body"))
+    return with_maps(make_snapshot(**options), count, grid)
 
 
 def found_in(snapshot: Snapshot, previous: dict[str, Tensor] | None = None) -> Findings:

@@ -20,7 +20,7 @@ from tests.app.views.test_pages import texts
 
 DEPTH, RAW = "hierarchy/similarity_depth", "hierarchy/similarity_depth_raw"
 COMPLIANCE = "hierarchy/compliance_direct"
-GIVEN = {"source": "given", "digest": "1f3a9c"}
+GIVEN = "given 1f3a9c"
 
 
 def scalars(epoch: int, shift: float = 0.0) -> dict[str, float]:
@@ -38,13 +38,12 @@ def add_run(
     name: str,
     tables: list[dict[str, pd.DataFrame]],
     *,
-    tree: dict[str, str] | None = None,
+    tree: str = "none",
     shift: float = 0.0,
     pictures: bool = True,
 ) -> str:
     values = [scalars(epoch, shift) for epoch in range(len(tables))]
-    config = {} if tree is None else {"hierarchy": tree}
-    run = store.run(name, values, config=config)
+    run = store.run(name, values, tags={"hierarchy": tree})
     writer = RunWriter(MlflowRun(store.client, run), store.folder / f"spool {name}")
     shades = {i: np.full((64, 64, 3), 60 * n, np.uint8) for n, i in enumerate(structure.IDS)}
     for epoch, found in enumerate(tables):
@@ -71,11 +70,9 @@ def class_store(
     ids = {
         "usual": add_run(store, "usual", [usual, {}, usual], tree=GIVEN),
         "same": add_run(store, "same", [usual, usual], tree=GIVEN, shift=0.2),
-        "other": add_run(
-            store, "other", [usual, usual], tree={"source": "wordnet", "digest": ""}, shift=3
-        ),
+        "other": add_run(store, "other", [usual, usual], tree="wordnet", shift=3),
         "one": add_run(store, "one", [usual], pictures=False),
-        "calm": add_run(store, "calm", [both(calm, graph)], tree={"source": "none", "digest": ""}),
+        "calm": add_run(store, "calm", [both(calm, graph)]),
         "markup": add_run(
             store, "markup", [both(structure.class_edges(bad), structure.class_graph(bad))]
         ),
