@@ -88,6 +88,9 @@ def draw_images(view: ClassView, names: list[str]) -> None:
     name = st.selectbox(
         "Two classes",
         list(pairs),
+        # Without a choice the first pair of whatever epoch is shown.
+        index=None,
+        placeholder=next(iter(pairs)),
         key="pair",
         bind="query-params",
         width=420,

@@ -87,8 +87,8 @@ def _choices(view: ClassView) -> tuple[str | None, list[str] | None]:
         cluster = st.selectbox(
             "Cluster",
             list(named),
-            index=0 if needs_one else None,
-            placeholder=f"All {len(named):,} clusters",
+            index=None,
+            placeholder=next(iter(named)) if needs_one else f"All {len(named):,} clusters",
             key="cluster",
             bind="query-params",
             help="Classes whose templates in the head are alike, by affinity propagation. A "
@@ -108,6 +108,9 @@ def _choices(view: ClassView) -> tuple[str | None, list[str] | None]:
             f"{len(view.nodes):,} classes in {count(len(named), 'cluster')}: one cluster, or what "
             "stands around one class, is drawn at a time."
         )
+    if cluster is None and needs_one:
+        # That of whatever epoch is shown.
+        cluster = next(iter(named))
     return name, named.get(cluster) if cluster is not None else None
 
 
