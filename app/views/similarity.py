@@ -19,6 +19,7 @@ from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.drawing import show_chart_to_pick
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.widgets import epoch_slider, run_box
+from sing_monitor.app.wording.text import plain, short
 
 _SECTIONS = {
     "Does likeness tell what the classifier answers?": (
@@ -70,10 +71,11 @@ def _why(run: Run) -> str:
             "an earlier version of sing-monitor wrote it, which kept no feature maps. Train again, "
             "or analyze the finished model with `sing-monitor analyze`."
         )
+    none, _, reason = str(config.get("map")).partition(": ")
+    said = f" The run says: {plain(short(reason, 300))}." if none == "none" and reason else ""
     return (
         "the head reads no feature map that could be kept. A map is what enters the global "
-        "pooling before the head, or the tokens of a transformer; a model without one, and fewer "
-        "than two images with one, have nothing to compare."
+        f"pooling before the head, or the tokens of a transformer.{said}"
     )
 
 

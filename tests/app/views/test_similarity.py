@@ -76,7 +76,9 @@ def image_store(
         "old": add_run(store, "old", [old]),
         "zero": add_run(store, "zero", [nothing], pictures=False, n_maps=0),
         "before": add_run(store, "before", [nothing], pictures=False),
-        "mapless": add_run(store, "mapless", [nothing], pictures=False, n_maps=64),
+        "mapless": add_run(
+            store, "mapless", [nothing], pictures=False, n_maps=64, map="none: too flat"
+        ),
     }
     return store, ids
 
@@ -195,7 +197,7 @@ def test_markup_in_class_names_stays_text(opened: Opened) -> None:
     [
         ("zero", "`n_maps=0`"),
         ("before", "an earlier version of sing-monitor"),
-        ("mapless", "reads no feature map"),
+        ("mapless", "The run says: too flat"),
         ("alone", "there is no pair"),
         ("old", "has no strengths"),
         ("odd", "Two images"),
