@@ -121,6 +121,7 @@ class ModelCapture:
 
     def open(self) -> None:
         """Listen to the head and to the maps before it, until :meth:`add`."""
+        self.close()
         self.head_watch.open()
         self.maps.open()
 

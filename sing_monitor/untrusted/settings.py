@@ -49,6 +49,7 @@ _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "concepts": ("a list of texts", _are_texts),
     "head": ("a text", _is_text),
     "hierarchy": ("a text", _is_text),
+    "map": ("a text", _is_text),
     "n_images": ("a number", _is_number),
     "n_maps": ("a number", _is_number),
     "pixels": ("lists of numbers, mean and std", _are_pixels),

@@ -22,8 +22,8 @@ _WORDS_OF = {"similarity_images": frozenset({"prediction"})}
 _LISTS = frozenset(
     {
         *("neighbours_before", "neighbours_after", "neighbours_after_centered"),
-        *("nearest_spatial", "nearest_semantic", "positions_a", "positions_b", "strengths"),
         *("images_a", "images_b"),
+        *("nearest_spatial", "nearest_semantic", "positions_a", "positions_b", "strengths"),
     }
 )
 MOST_ROWS = 20_000_000
