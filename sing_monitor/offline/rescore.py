@@ -23,7 +23,8 @@ from sing_monitor.translate.reduced import reduced
 
 _RESCORED_FROM = "rescored_from"
 # What the training logged, where the snapshot alone does not tell it.
-_SINCE_LAST = ("head/drift", "hierarchy/tree_change", "similarity/drift")
+_OF_THE_IMAGES = "similarity/drift"
+_SINCE_LAST = ("head/drift", "hierarchy/tree_change", _OF_THE_IMAGES)
 _AS_LOGGED = (*_SINCE_LAST, *(spec.key for spec in MONITOR_METRICS))
 # Alerts are about the old numbers; `sing-monitor analyze` finds a run again by its source.
 _NOT_TAKEN_OVER = ("alerts", "groups", "schema", "source")
@@ -160,7 +161,11 @@ def _logged(source: Source) -> tuple[dict[str, float], int]:
     if rows.empty:
         return {}, snapshot.step
     last = rows.iloc[-1]
-    return {key: float(last[key]) for key in _AS_LOGGED}, int(last["step"])
+    logged = {key: float(last[key]) for key in _AS_LOGGED}
+    if source.is_cut:
+        # It was measured on images that may be left out.
+        del logged[_OF_THE_IMAGES]
+    return logged, int(last["step"])
 
 
 def _scalars(rescored: Rescored, logged: Mapping[str, float]) -> dict[str, float]:

@@ -26,6 +26,8 @@ Clustering = Literal["none", "affinity"]
 
 # Of a label where there are no clusters.
 UNKNOWN = -1
+# Digits of a scaled similarity that are no rounding of single precision's products.
+_DIGITS = 9
 # A scaled similarity that is rounding and no resemblance.
 _NOTHING = 1e-12
 # Iterations of affinity propagation: scikit-learn's own default, and for many classes, of which
@@ -152,6 +154,11 @@ def _affinity(weights: Floats, seed: int) -> Integers:
     if not np.triu(weights, 1).any():
         # Nothing resembles anything: scikit-learn would put all into one cluster.
         return np.arange(len(weights))
+    # It may go one way or the other by a rounding, and breaks ties by place: so neither the last
+    # digits nor the order of the classes decides.
+    rounded = weights.round(_DIGITS)
+    order = np.argsort(np.sort(rounded, axis=1).sum(axis=1), kind="stable")
+    ordered = rounded[np.ix_(order, order)]
     is_quick = len(weights) <= MOST_QUICKLY
     most = _ITERATIONS if is_quick else _FEWER_ITERATIONS
     for damping in (_DAMPING, _MORE_DAMPING) if is_quick else (_DAMPING,):
@@ -162,8 +169,15 @@ def _affinity(weights: Floats, seed: int) -> Integers:
             warnings.simplefilter("ignore", ConvergenceWarning)
             # Said of matrices of one value, which have one cluster.
             warnings.filterwarnings("ignore", "All samples have mutually equal similarities")
-            model.fit(weights)
+            model.fit(ordered)
         # scikit-learn has labels also where it gave up.
         if model.n_iter_ < most:
-            return np.asarray(model.labels_, dtype=np.int64)
+            return _numbered(model.labels_[np.argsort(order)])
     return np.full(len(weights), UNKNOWN)
+
+
+def _numbered(labels: Integers) -> Integers:
+    """The same clusters, numbered by their first classes."""
+    _, firsts, clusters = np.unique(labels, return_index=True, return_inverse=True)
+    numbers: Integers = np.argsort(np.argsort(firsts))[clusters].astype(np.int64)
+    return numbers
