@@ -29,8 +29,11 @@ from sing_monitor.analyses import (
     translator,
 )
 from sing_monitor.analyses.analysis import Analysis, Need
+from sing_monitor.analyses.hierarchy import analysis as class_hierarchy
+from sing_monitor.analyses.hierarchy import text as text_hierarchy
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.analyses.parts import meaning, probes, refits
+from sing_monitor.analyses.similarity import analysis as image_similarity
 from sing_monitor.findings import (
     Findings,
     MetricGroup,
@@ -80,6 +83,10 @@ ANALYSES: tuple[Analysis, ...] = (
     collapse.ANALYSIS,
     steering.ANALYSIS,
     perturbation.ANALYSIS,
+    class_hierarchy.ANALYSIS,
+    text_hierarchy.ANALYSIS,
+    image_similarity.ANALYSIS,
+    image_similarity.ALIGNMENT,
     monitor_metrics.ANALYSIS,
 )
 

@@ -33,7 +33,16 @@ from sing_monitor.monitor.remarks import (
 )
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.no_trace import no_trace
-from sing_monitor.translate.cost import LONG, Shape, estimate, in_words, measure_speed
+from sing_monitor.translate.cost import (
+    LONG,
+    NOTICED,
+    MapShape,
+    Shape,
+    estimate,
+    in_words,
+    measure_speed,
+    seconds_to_compare,
+)
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 
 if TYPE_CHECKING:
@@ -119,12 +128,12 @@ class ProbeAnalysis:
         # A full probe misses nothing.
         missing = min(account.missing, self.probe_size - len(rows))
         account = replace(account, missing=missing)
+        maps = joined_maps(rows.maps, self.n_maps, rows.image_ids)
         if self.previous_weight is None:
-            self._announce(collector.setup, rows)
+            self._announce(collector.setup, rows, maps.maps)
         texts = None
         if rows.embeddings.shape[1]:
             texts = collector.setup.texts(rows.embeddings, rows.labels)
-        maps = joined_maps(rows.maps, self.n_maps, rows.image_ids)
         snapshot = self._snapshot(collector, collector.setup.class_names, rows, texts, maps.maps)
         findings = analyze(
             snapshot,
@@ -198,9 +207,15 @@ class ProbeAnalysis:
             hierarchy=collector.setup.hierarchy if collector.setup else None,
         )
 
-    def _announce(self, setup: ResolvedInputs, rows: ProbeRows) -> None:
+    def _announce(
+        self, setup: ResolvedInputs, rows: ProbeRows, maps: FeatureMaps | None = None
+    ) -> None:
         """Say of a long analysis that it is one: not every training is rehearsed."""
         concepts = len(setup.concepts.names) if setup.concepts else 0
+        compared = None
+        if maps is not None:
+            height, width = maps.grid
+            compared = MapShape(len(maps), maps.values.shape[1], height * width)
         shape = Shape(
             len(rows),
             setup.head.feature_dim,
@@ -208,12 +223,16 @@ class ProbeAnalysis:
             rows.embeddings.shape[1],
             concepts,
             self.ridge,
+            compared,
         )
         # Most are short on any machine, whose speed need not be measured.
-        if estimate(shape, _SLOW).seconds > LONG:
+        is_slow = estimate(shape, _SLOW).seconds > LONG
+        if is_slow or (compared and seconds_to_compare(compared, _SLOW) > NOTICED):
             speed = measure_speed()
             if estimate(shape, speed).seconds > LONG:
                 warn(f"The analysis takes {in_words(shape, speed)}.")
+            elif compared and seconds_to_compare(compared, speed) > NOTICED:
+                info(f"The similarity of images takes {compared.in_words(speed)}.")
 
     def _pictured(self, findings: Findings) -> tuple[int, ...]:
         """Ids of the images whose pictures are stored, as the probe knows them (signed)."""

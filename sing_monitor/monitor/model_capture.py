@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sing_monitor.analyses.hierarchy.reference import describe_reference
 from sing_monitor.capture.collector import Collector
 from sing_monitor.capture.head_watch import HeadWatch
 from sing_monitor.capture.map_tap import MapTap
@@ -28,6 +29,7 @@ from sing_monitor.no_trace import no_trace
 from sing_monitor.space.cache import EmbeddingCache
 from sing_monitor.space.semantic_space import SemanticSpace
 from sing_monitor.space.text_embeddings import concept_prompts
+from sing_monitor.translate.cost import MapShape
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 
 
@@ -168,6 +170,7 @@ class ModelCapture:
             loader=self._loader,
             model=self._model,
             text_cache=self._text_cache,
+            hierarchy=self._options.hierarchy,
         )
 
     def finish(self) -> ProbeRows | None:
@@ -230,6 +233,7 @@ class ModelCapture:
             "space": self._space.name,
             "head": self.head_watch.head.name,
             "model": self._model_name,
+            "hierarchy": describe_reference(setup.class_names, setup.hierarchy),
         }
         config = tags | {
             "version": version("sing-monitor"),
@@ -289,6 +293,7 @@ class ModelCapture:
                 weight=weight,
                 invariance=self._options.invariance,
                 feature_map=str(self.maps),
+                maps=self._compared(images),
                 image=collector.example,
                 space=self._space,
                 prompts=self._options.prompts,
@@ -298,6 +303,14 @@ class ModelCapture:
                 seconds_per_image=self._seconds_per_image(collector.example),
                 ridge=self._options.ridge,
             )
+
+    def _compared(self, images: int | None) -> MapShape | None:
+        """The maps that will be compared, as far as that is known before a validation."""
+        site, count = self.maps.site, self._options.n_maps
+        if site is None:
+            return None
+        height, width = site.kept_grid
+        return MapShape(min(count, images or count), site.channels, height * width)
 
     def _seconds_per_image(self, example: torch.Tensor) -> float:
         measured = self.embedder.seconds_per_image

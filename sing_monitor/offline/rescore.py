@@ -23,7 +23,8 @@ from sing_monitor.translate.reduced import reduced
 
 _RESCORED_FROM = "rescored_from"
 # What the training logged, where the snapshot alone does not tell it.
-_AS_LOGGED = ("head/drift", *(spec.key for spec in MONITOR_METRICS))
+_SINCE_LAST = ("head/drift", "hierarchy/tree_change", "similarity/drift")
+_AS_LOGGED = (*_SINCE_LAST, *(spec.key for spec in MONITOR_METRICS))
 # Alerts are about the old numbers; `sing-monitor analyze` finds a run again by its source.
 _NOT_TAKEN_OVER = ("alerts", "groups", "schema", "source")
 

@@ -25,7 +25,7 @@ from tests.helpers.servers import free_port, serving
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = (
     *("", "evolution", "tradeoff", "classes", "concepts", "images", "explain", "steering"),
-    *("geometry", "tables", "guide"),
+    *("geometry", "hierarchy", "similarity", "tables", "guide"),
 )
 LINKS = {
     "evolution": {"groups": group_label(GROUP)},
