@@ -41,9 +41,9 @@ class MapRows:
     """Keeps the maps of at most ``count`` images: those with a class and the smallest hashes.
 
     Which rows of a batch are kept is settled before the model sees it, so that only those are
-    copied. Once the ids are known, nothing waits for a device: its memory then takes ``count`` maps
-    a batch, of which those stay that are new. Of copies of an image the first counts.
-    Until :meth:`on_cpu` the device holds ``count`` maps, and those of one batch.
+    copied. Once the ids are known, nothing waits for a device; ``count`` rows of every batch are
+    copied there, and those of known images are kept. Of copies of an image the first counts. Until
+    :meth:`on_cpu` the device holds ``count`` maps, and as many of one batch.
 
     Args:
         count: the most maps.
