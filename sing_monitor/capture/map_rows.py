@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -40,9 +41,9 @@ class MapRows:
     """Keeps the maps of at most ``count`` images: those with a class and the smallest hashes.
 
     Which rows of a batch are kept is settled before the model sees it, so that only those are
-    copied. Once the ids are known, nothing waits for a device: its memory then takes ``count`` maps
-    a batch, of which those stay that are new. Of copies of an image the first counts.
-    Until :meth:`on_cpu` the device holds ``count`` maps, and those of one batch.
+    copied. Once the ids are known, nothing waits for a device; ``count`` rows of every batch are
+    copied there, and those of known images are kept. Of copies of an image the first counts. Until
+    :meth:`on_cpu` the device holds ``count`` maps, and as many of one batch.
 
     Args:
         count: the most maps.
@@ -61,6 +62,10 @@ class MapRows:
         self._matrix: Tensor | None = None  # where it has not
         self._has: Tensor | None = None
 
+    @cached_property
+    def _known_set(self) -> frozenset[int]:
+        return frozenset(() if self._known is None else self._known.tolist())
+
     @torch.inference_mode(False)
     @torch.no_grad()
     def expect(self, batch: BatchRows) -> None:
@@ -77,7 +82,8 @@ class MapRows:
         elif len(self._known) and len(ids):
             if self._device_known is None:
                 self._device_known = self._known.to(ids.device, non_blocking=True)
-            rows, is_found = _matches(self._device_known, ids, is_wanted)
+            matches = (self._device_known[:, None] == ids) & is_wanted
+            rows, is_found = matches.int().argmax(dim=1), matches.any(dim=1)
             self._plan = _Plan(rows, labeled[rows], len(ids), is_found=is_found)
 
     @torch.inference_mode(False)
@@ -142,11 +148,11 @@ class MapRows:
 
     def _found(self, ids: Tensor, is_wanted: Tensor) -> dict[int, int]:
         """Ids of the known images that a batch brings for the first time, and their rows."""
-        if self._known is None or len(ids) == 0:
-            return {}
-        rows, is_found = _matches(self._known, ids, is_wanted)
-        found = zip(self._known.tolist(), rows.tolist(), is_found.tolist(), strict=True)
-        return {key: row for key, row, is_there in found if is_there and key not in self._kept}
+        new: dict[int, int] = {}
+        for row, (key, is_one) in enumerate(zip(ids.tolist(), is_wanted.tolist(), strict=True)):
+            if is_one and key in self._known_set and key not in self._kept:
+                new.setdefault(key, row)
+        return new
 
     @property
     def _bound(self) -> int:
@@ -155,6 +161,8 @@ class MapRows:
         return int(hashes(torch.tensor(list(self._kept))).max())
 
     def _surplus(self) -> list[int]:
+        if len(self._kept) <= self._count:
+            return []
         stays = set(smallest(torch.tensor(list(self._kept)), self._count).tolist())
         return [key for key in self._kept if key not in stays]
 
@@ -162,12 +170,6 @@ class MapRows:
 def is_on_host(tensor: Tensor) -> bool:
     """Whether reading a number of a tensor waits for no device."""
     return tensor.device.type == "cpu"
-
-
-def _matches(known: Tensor, ids: Tensor, is_wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Row of each known image in a batch, (R,), and whether it is there and wanted, (R,) bool."""
-    matches = (known[:, None] == ids) & is_wanted
-    return matches.int().argmax(dim=1), matches.any(dim=1)
 
 
 def smallest(image_ids: Tensor, count: int) -> Tensor:

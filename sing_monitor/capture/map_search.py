@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sing_monitor.capture.map_site import Reading
+from sing_monitor.capture.map_site import Layout, Reading
 from sing_monitor.head.layer import head_features
 from sing_monitor.head.linear_layers import is_closed, linear_layers, walk_modules
 from sing_monitor.head.torch_internals import is_dynamo_loaded
@@ -149,11 +149,10 @@ class MapSearch:
         for tensor, orders in self._held:
             if candidate.order not in orders:
                 continue
-            first = tensor[:_ROWS].float()
-            # A function that rectifies in place changes nothing of what is read.
-            before = candidate.averages.get(reading, candidate.mark)
-            is_average = reading in candidate.averages
-            now = reading.locations(first).mean(dim=1) if is_average else _mark(first)
+            first, before, now = tensor[:_ROWS].float(), candidate.mark, _mark(tensor[:_ROWS])
+            if reading.is_rectified:
+                # A function that rectifies in place changes nothing of what is read.
+                before, now = candidate.averages[reading], reading.locations(first).mean(dim=1)
             return tensor if torch.equal(now, before) else None
         return None
 
@@ -204,10 +203,6 @@ class MapSearch:
         if not is_candidate(tensor.shape) or tensor.shape[1:] == self.image:
             return False
         first = tensor.detach()[:_ROWS].float()
-        readings = {
-            reading: reading.locations(first).mean(dim=1)
-            for reading in _readings(tensor.shape, self._sizes)
-        }
         self.candidates.append(
             Candidate(
                 name,
@@ -215,7 +210,7 @@ class MapSearch:
                 is_input,
                 tensor.shape,
                 self._order,
-                readings,
+                _averages(first, self._sizes),
                 first[:, 0].clone() if tensor.ndim == 3 else None,
                 first.abs().amax(),
                 _mark(first),
@@ -239,23 +234,29 @@ def is_candidate(shape: torch.Size) -> bool:
     return len(shape) == 3 and shape[0] > 0 and shape[1] > 1 and shape[2] > 1
 
 
-def _readings(shape: torch.Size, sizes: set[int]) -> list[Reading]:
-    """Readings of a tensor by which its mean could enter a linear layer."""
+def _averages(first: Tensor, sizes: set[int]) -> dict[Reading, Tensor]:
+    """Means over the locations by which a tensor's rows, (R, ...), could enter a linear layer."""
+    shape = first.shape
     if len(shape) == 3:
-        if shape[2] not in sizes:
-            return []
-        return [
-            Reading("tokens", prefix, is_rectified)
-            for is_rectified in (False, True)
-            for prefix in range(min(_MAX_PREFIX, shape[1] - 2) + 1)
-        ]
-    found = []
-    for is_rectified in (False, True):
-        if shape[1] in sizes and shape[2] * shape[3] > 1:
-            found.append(Reading("first", 0, is_rectified))
-        if shape[3] in sizes and shape[1] * shape[2] > 1:
-            found.append(Reading("last", 0, is_rectified))
-    return found
+        return _token_averages(first) if shape[2] in sizes else {}
+    layouts: list[Layout] = []
+    if shape[1] in sizes and shape[2] * shape[3] > 1:
+        layouts.append("first")
+    if shape[3] in sizes and shape[1] * shape[2] > 1:
+        layouts.append("last")
+    readings = [Reading(layout, 0, each) for layout in layouts for each in (False, True)]
+    return {reading: reading.locations(first).mean(dim=1) for reading in readings}
+
+
+def _token_averages(first: Tensor) -> dict[Reading, Tensor]:
+    """Mean over all tokens, over all but the first one, the first two and so on."""
+    tokens = first.shape[1]
+    prefixes = min(_MAX_PREFIX, tokens - 2) + 1
+    sums = first.sum(dim=1, keepdim=True) - first[:, :prefixes].cumsum(dim=1)
+    sums += first[:, :prefixes]
+    counts = torch.arange(tokens, tokens - prefixes, -1, device=first.device)
+    means = sums / counts[:, None]
+    return {Reading("tokens", prefix): means[:, prefix] for prefix in range(prefixes)}
 
 
 def _mark(rows: Tensor) -> Tensor:
