@@ -55,6 +55,12 @@ def all_rows(x: Tensor) -> Tensor:
     return torch.arange(len(x))
 
 
+def evenly(rows: Tensor, most: int) -> Tensor:
+    """Some of the rows, at most so many, evenly."""
+    wanted = min(len(rows), most)
+    return rows[torch.arange(wanted) * len(rows) // max(wanted, 1)]
+
+
 def mean(x: Tensor, rows: Tensor) -> Tensor:
     """Mean of some rows of (N, m), (m,) float64; zeros where there are none."""
     total = x.new_zeros(x.shape[1], dtype=torch.float64)
