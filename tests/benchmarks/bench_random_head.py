@@ -32,7 +32,7 @@ IMAGES, EMBEDDING_DIM = 1500, 64
 
 
 def world(
-    feature_dim: int, falls: float, told: int, mean: float, seed: int, images: int = IMAGES
+    feature_dim: int, falls: float, told: int, mean: float, seed: int, images: int | None = None
 ) -> tuple[Snapshot, Texts]:
     """Features whose j-th variance is ``j^-falls``, and noisy embeddings of the first of them.
 
@@ -42,25 +42,26 @@ def world(
         told: of how many features embeddings tell.
         mean: of every entry of the embeddings, whose variance is 1.
         seed: of everything; 0 is that of the baseline's draws, too.
-        images: N.
+        images: N, with ids at random, which choose folds and subspaces; None: 1,500 without ids.
     """
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*size: int) -> Tensor:
         return torch.randn(*size, generator=generator, dtype=torch.float64)
 
+    samples = images or IMAGES
     variances = torch.arange(1, feature_dim + 1, dtype=torch.float64) ** -falls
-    features = normal(images, feature_dim) * variances.sqrt() + 0.5
+    features = normal(samples, feature_dim) * variances.sqrt() + 0.5
     known = features[:, :told] @ normal(told, EMBEDDING_DIM)
-    embeddings = (known - known.mean(dim=0)) / known.std() + 0.5 * normal(images, EMBEDDING_DIM)
+    embeddings = (known - known.mean(dim=0)) / known.std() + 0.5 * normal(samples, EMBEDDING_DIM)
     snapshot = Snapshot(
         weight=normal(2, feature_dim),
         bias=None,
         features=features,
-        labels=torch.arange(images) % 2,
+        labels=torch.arange(samples) % 2,
         embeddings=embeddings + mean,
         class_names=("a", "b"),
-        image_ids=torch.randint(2**62, (images,), generator=generator),
+        image_ids=torch.randint(2**62, (images,), generator=generator) if images else None,
     )
     return snapshot, Texts(TextSet(snapshot.class_names, normal(2, EMBEDDING_DIM)))
 
