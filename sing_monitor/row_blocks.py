@@ -55,6 +55,12 @@ def all_rows(x: Tensor) -> Tensor:
     return torch.arange(len(x))
 
 
+def evenly(rows: Tensor, most: int) -> Tensor:
+    """Some of the rows, at most so many, evenly."""
+    wanted = min(len(rows), most)
+    return rows[torch.arange(wanted) * len(rows) // max(wanted, 1)]
+
+
 def mean(x: Tensor, rows: Tensor) -> Tensor:
     """Mean of some rows of (N, m), (m,) float64; zeros where there are none."""
     total = x.new_zeros(x.shape[1], dtype=torch.float64)
@@ -84,6 +90,23 @@ def add_gram(upper: Tensor, block: Tensor) -> None:
     for start in range(0, block.shape[1], _COLUMNS):
         band = slice(start, start + _COLUMNS)
         upper[band, start:] += block[:, band].T @ block[:, start:]
+
+
+def is_upper(x: Tensor) -> bool:
+    """Whether a matrix is square and upper triangular, but for the rounding of its entries."""
+    if x.shape[0] != x.shape[1]:
+        return False
+    least = torch.finfo(x.dtype).eps * x.abs().max()
+    return bool((x.tril(-1).abs() <= 8 * least).all())
+
+
+def times_upper(x: Tensor, upper: Tensor) -> Tensor:
+    """``X U`` of (B, k) and an upper triangular U (k, k), for little more than half the work."""
+    found = torch.empty_like(x)
+    for start in range(0, len(upper), _COLUMNS):
+        end = start + _COLUMNS
+        torch.mm(x[:, :end], upper[:end, start:end], out=found[:, start:end])
+    return found
 
 
 def quadratic_form(symmetric: Tensor, vectors: Tensor) -> float:

@@ -21,7 +21,7 @@ from sing_monitor.head.geometry import (
     check_invariance,
     effective_weight,
 )
-from sing_monitor.row_blocks import all_blocks, all_rows, mean, working
+from sing_monitor.row_blocks import all_blocks, all_rows, is_upper, mean, times_upper, working
 from sing_monitor.snapshot_file import read_snapshot, write_snapshot
 from sing_monitor.space.fingerprints import mix64
 from sing_monitor.space.text_embeddings import Texts
@@ -198,10 +198,11 @@ class Snapshot:
         weight = effective_weight(self.weight.double(), self.invariance)
         at_center = weight @ self.center + (0 if self.bias is None else self.bias.double())
         visible = (weight.to(self.seen) @ self.geometry.row_basis.to(self.seen)).T
+        product = times_upper if is_upper(visible) else torch.mm
         # A block at a time: all logits of a head of many classes are larger than the features.
         return torch.cat(
             [
-                torch.addmm(at_center.to(visible), self.seen[rows], visible).argmax(dim=1)
+                product(self.seen[rows], visible).add_(at_center.to(visible)).argmax(dim=1)
                 for rows in all_blocks(self.seen)
             ]
         )

@@ -170,11 +170,11 @@ SPREAD = MetricSpec(
     "ratio",
     "none",
     "standard deviation / mean of IS over random null spaces of this size, by the moments of "
-    "random projections",
+    "random projections, and of the baseline over its draws: root of the sum of squares",
     "Collins and Sniady 2006; law ours",
     "How far image_score_relative of a random head lies from 1, on these features and with "
-    "this null space. Large for few null dimensions, and where few directions carry meaning. "
-    "NaN where fewer than three do.",
+    "this null space. Large for few null dimensions, of few images, and where few directions carry "
+    "meaning. NaN where fewer than three do.",
     group=SING,
 )
 

@@ -191,7 +191,8 @@ def support_of(
             continue
         own = (snapshot.folds == fold).nonzero().flatten()
         dimensions.append(whitening.directions.shape[1])
-        for name, values in _of_images(embeddings, distances, own, whitening):
+        apart = translated.apart[fold] if translated.apart else None
+        for name, values in _of_images(embeddings, distances, own, whitening, apart):
             columns[name][own] = values
     scalars = {name: float(values.mean()) for name, values in columns.items()}
     scalars["dimensions"] = sum(dimensions) / len(dimensions) if dimensions else math.nan
@@ -205,12 +206,20 @@ def _of_images(
     distances: Mapping[Pair, Tensor],
     own: Tensor,
     whitening: Whitening,
+    apart: Tensor | None,
 ) -> Iterator[tuple[str, Tensor]]:
     """Everything that is said of single images, of those that are meant, by name."""
     norms, angles = {}, {}
     for suffix, vectors in embeddings.items():
         rows = vectors.index_select(0, own)
-        norms[suffix] = whitening.norm(rows)
+        if suffix == CENTERED.suffix and apart is not None:
+            # The two equivalents differ by one vector, so one product serves both.
+            places = whitening.coordinates(rows)
+            norms[suffix] = torch.linalg.vector_norm(places, dim=1)
+            places -= apart @ whitening.directions
+            norms[PLAIN.suffix] = torch.linalg.vector_norm(places, dim=1)
+        elif suffix != PLAIN.suffix or apart is None:
+            norms[suffix] = whitening.norm(rows)
         cosines = text_cosines(rows, whitening.mean[None])[:, 0].double()
         angles[suffix] = to_degrees(cosines)
         yield f"conformity{suffix}", cosines

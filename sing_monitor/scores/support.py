@@ -60,7 +60,11 @@ class Whitening:
 
     def norm(self, embeddings: Tensor) -> Tensor:
         """Mahalanobis distance from the mean in the kept directions, (N, n) -> (N,)."""
-        return torch.linalg.vector_norm((embeddings - self.mean) @ self.directions, dim=1)
+        return torch.linalg.vector_norm(self.coordinates(embeddings), dim=1)
+
+    def coordinates(self, embeddings: Tensor) -> Tensor:
+        """Whitened deviations from the mean, (N, n) -> (N, k)."""
+        return (embeddings - self.mean) @ self.directions
 
 
 def percentiles(values: Tensor, reference: Tensor) -> Tensor:

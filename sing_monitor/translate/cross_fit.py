@@ -57,12 +57,15 @@ class TranslatedPairs:
         removed: ``T (f - P_n f)``, the paper's pair (eq. 9).
         centered: ``T (f - P_n (f - mu))``.
         seen: what the head sees of f - mu: its coordinates ``V_p' (f - mu)``, (N, r).
+        apart: ``centered - removed`` of the images of either fold, ``A P_n mu``, (n,) each; none
+            where it is not known.
     """
 
     original: Tensor
     removed: Tensor
     centered: Tensor
     seen: Tensor
+    apart: tuple[Tensor, ...] = ()
 
     @property
     def equivalents(self) -> dict[Pair, Tensor]:
@@ -138,8 +141,16 @@ class CrossFit:
         seen = coordinates(features, geometry, center) if seen is None else seen
         if geometry.null_dim == 0:
             return TranslatedPairs(original, original, original, seen)
-        removed, centered = self._equivalents(seen, geometry, center)
-        return TranslatedPairs(original, removed, centered, seen)
+        apart = tuple(
+            (translator.weight @ geometry.null(center)).to(seen)
+            for translator in self.translators or ()
+        )
+        centered = self._centered(seen, geometry, center)
+        removed = torch.full_like(centered, math.nan)
+        for less, (_, half) in zip(apart, self.halves(self.folds), strict=True):
+            for rows in row_blocks(half):
+                removed[rows] = centered.index_select(0, rows).sub_(less)
+        return TranslatedPairs(original, removed, centered, seen, apart)
 
     def original(self, features: Tensor, center: Tensor) -> Tensor:
         """``T f``, (N, n), of features (N, m), worked out as ``A (f - mu) + T mu``."""
@@ -152,24 +163,19 @@ class CrossFit:
                 translated[rows] = torch.addmm(base, away, weight)
         return translated
 
-    def _equivalents(
-        self, seen: Tensor, geometry: HeadGeometry, center: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """``T (f - P_n f)`` and ``T (f - P_n (f - mu))``, each (N, n).
+    def _centered(self, seen: Tensor, geometry: HeadGeometry, center: Tensor) -> Tensor:
+        """``T (f - P_n (f - mu)) = (A V_p) V_p' (f - mu) + T mu``, (N, n).
 
-        The translator is affine, so these need no second pass over the features: the second is
-        ``(A V_p) V_p' (f - mu) + T mu``, and the first is ``A P_n mu`` away from it.
+        The translator is affine, so this needs no second pass over the features, and neither does
+        ``T (f - P_n f)``, which is ``A P_n mu`` less.
         """
-        shape = len(seen), self.means.shape[1]
-        removed, centered = seen.new_full(shape, math.nan), seen.new_full(shape, math.nan)
-        basis, null_center = geometry.row_basis.to(seen), geometry.null(center)
+        centered = seen.new_full((len(seen), self.means.shape[1]), math.nan)
+        basis = geometry.row_basis.to(seen)
         for translator, half in self.halves(self.folds):
             weight, base = (translator.weight.to(seen) @ basis).T, translator(center).to(seen)
-            between = (translator.weight @ null_center).to(seen)
             for rows in row_blocks(half):
-                translated = torch.addmm(base, seen.index_select(0, rows), weight)
-                centered[rows], removed[rows] = translated, translated - between
-        return removed, centered
+                centered[rows] = torch.addmm(base, seen.index_select(0, rows), weight)
+        return centered
 
     def halves(self, folds: Tensor) -> Iterator[tuple[LinearTranslator, Tensor]]:
         """Each translator with the rows that it translates; none where nothing was fitted.

@@ -11,8 +11,8 @@ from sing_monitor.row_blocks import deviations, row_blocks, working
 from sing_monitor.translate.translator import LinearTranslator
 
 # Images of either fold whose weight is worked out. The mean square of their influence is what is
-# needed, and 192 images tell it to about a tenth.
-MOST_IMAGES = 96
+# needed, and 128 images tell it to about an eighth.
+MOST_IMAGES = 64
 _SEED = 0
 
 

@@ -121,7 +121,7 @@ def remove_at_random(
         span: what features and center are coordinates in; None: they are themselves.
     """
     feature_dim = features.shape[1] if span is None else span.feature_dim
-    directions, shares = _random_draws(feature_dim, rank, seed)
+    directions, shares = random_draws(feature_dim, rank, seed)
     if span is not None:
         directions = span.coordinates(directions)
     share = shares[draws]
@@ -132,12 +132,27 @@ def remove_at_random(
         energies[rows] = squared_norms(away)
         away *= narrow.index_select(0, draws[rows])
         along[rows] = away.sum(dim=1, dtype=along.dtype)
+    lengths = directions.square().sum(dim=1)[draws]
+    keep, add = kept_and_added(share, energies, along, lengths)
+    return RandomRemoval(directions, draws, energies, share, keep, add)
+
+
+def kept_and_added(
+    share: Tensor, energies: Tensor, along: Tensor, lengths: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``keep`` and ``add`` with ``P d = keep d + add g``, of deviations d and draws g.
+
+    Args:
+        share: s, float64 as all of them; they are broadcast.
+        energies: ``|d|^2``.
+        along: ``d'g``.
+        lengths: ``|g|^2``.
+    """
     # A deviation of 0 has no direction, and one of a single entry has nothing across it.
     slope = along / energies.clamp(min=torch.finfo(energies.dtype).tiny)
-    lengths = directions.square().sum(dim=1)[draws]
     across = (lengths - slope * along).clamp(min=NOISE * lengths)
     add = (share * (1 - share) * energies / across).sqrt()
-    return RandomRemoval(directions, draws, energies, share, share - add * slope, add)
+    return share - add * slope, add
 
 
 def chosen_draw(image_ids: ImageIds) -> ImageIds:
@@ -149,7 +164,7 @@ def chosen_draw(image_ids: ImageIds) -> ImageIds:
 
 
 @lru_cache(maxsize=1)
-def _random_draws(feature_dim: int, rank: int, seed: int) -> tuple[Tensor, Tensor]:
+def random_draws(feature_dim: int, rank: int, seed: int) -> tuple[Tensor, Tensor]:
     """Gaussian vectors g, (K, m), and shares s, (K,), one from every K-th part of their law."""
     from scipy.special import betaincinv
 

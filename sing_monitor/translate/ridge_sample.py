@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sing_monitor.row_blocks import evenly
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translate.random_subspaces import RandomRemoval
 
@@ -35,14 +36,11 @@ class RidgeSample:
             snapshot: of one validation.
             random: removal of a random subspace, the baseline.
         """
-        even, odd = (_spread((snapshot.folds == fold).nonzero().flatten()) for fold in (0, 1))
+        even, odd = (
+            evenly((snapshot.folds == fold).nonzero().flatten(), MAX_IMAGES // 2) for fold in (0, 1)
+        )
         vectors = _vectors(snapshot, random, even), _vectors(snapshot, random, odd)
         return cls(torch.cat([even, odd]), vectors)
-
-
-def _spread(rows: Tensor) -> Tensor:
-    wanted = min(len(rows), MAX_IMAGES // 2)
-    return rows[torch.arange(wanted) * len(rows) // max(wanted, 1)]
 
 
 def _vectors(snapshot: Snapshot, random: RandomRemoval, rows: Tensor) -> Tensor:

@@ -4,12 +4,14 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
 from sing_monitor.analyses.support import SUPPORT_METRICS, support_of
 from sing_monitor.findings import Findings
+from sing_monitor.observation import Observation
 from sing_monitor.scores.angles import score_pairs
 from sing_monitor.scores.pairs import EQUIVALENTS
 from sing_monitor.snapshot import Snapshot
@@ -44,6 +46,19 @@ def test_other_real_images_are_in_support_as_often_as_real_images_are() -> None:
         assert scalars[f"support/conformity{suffix}"] == pytest.approx(
             scalars["support/conformity_real"], abs=0.02
         )
+
+
+def test_equivalents_that_are_known_to_differ_by_one_vector_need_one_product() -> None:
+    snapshot = make_snapshot(samples=300)
+    observation = Observation(snapshot, make_texts(snapshot), ridge=0.01)
+    known = observation.translated
+    assert len(known.apart) == 2
+    distances = {pair: observation.scores[pair].image for pair in EQUIVALENTS}
+    found = support_of(snapshot, known, distances)
+    expected = support_of(snapshot, replace(known, apart=()), distances)
+    assert found.scalars == pytest.approx(expected.scalars)
+    assert found.scalars["support/percentile"] != found.scalars["support/percentile_centered"]
+    pd.testing.assert_frame_equal(found.tables["support"], expected.tables["support"])
 
 
 def test_each_kind_of_vector_is_placed_on_its_own() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sing_monitor.analyses.invariants import analyze_invariants
-from sing_monitor.analyses.uncertainty.random_head import relative_spread
+from sing_monitor.analyses.uncertainty.random_head import head_spread, relative_spread
 from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translate.reduced import ReducedSnapshot, reduced
@@ -56,7 +56,9 @@ def test_it_hangs_on_the_shape_of_the_head_and_not_on_its_weights() -> None:
     turned = replace(
         snapshot, weight=snapshot.weight @ rotation, features=snapshot.features @ rotation
     )
-    assert relative_spread(observed(turned)) == pytest.approx(spread)
+    assert head_spread(observed(turned)) == pytest.approx(head_spread(observed(snapshot)))
+    # What the baseline adds is estimated from its draws, which do not turn.
+    assert relative_spread(observed(turned)) == pytest.approx(spread, rel=0.02)
     fewer = replace(snapshot, weight=torch.cat([snapshot.weight[:2]] * 2))
     assert relative_spread(observed(fewer)) < spread
 
