@@ -18,6 +18,7 @@ from sing_monitor.scores.pairs import CENTERED, PAIRS, RANDOM, Pair
 from sing_monitor.scores.readings import Reading
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts, TextSet
+from sing_monitor.trajectory import Trajectory
 from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
 from sing_monitor.translate.kernel import weighed_images
 from sing_monitor.translate.parts.probes import Answers, ProbeRequest, judged_images
@@ -55,6 +56,7 @@ class Observation:
         seed: of the random subspaces and of the random perturbations.
         n_images: for how many images, those that moved most, neighbors are looked up.
         previous: what the analyses of the last validation kept, by name.
+        trajectory: of some weights of the network, up to this validation; None: it is not known.
 
     Raises:
         ValueError: if there is no image, if features, embeddings or the head's bias hold NaN or
@@ -69,6 +71,7 @@ class Observation:
     seed: int = RANDOM_SEED
     n_images: int = 64
     previous: Mapping[str, Tensor] = field(default_factory=dict)
+    trajectory: Trajectory | None = None
     _results: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

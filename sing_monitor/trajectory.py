@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -75,6 +75,10 @@ class Trajectory:
             return torch.zeros(len(self), dtype=torch.bool)
         low, high = self.values.aminmax(dim=1)
         return (high > low) & self.values.isfinite().all(dim=1)
+
+    def last(self, columns: int) -> Trajectory:
+        """The last so many validations, or all where there are fewer."""
+        return replace(self, epochs=self.epochs[-columns:], values=self.values[:, -columns:])
 
     def sample(self, count: int) -> Tensor:
         """Some of the weights that move: half spread equally over the layers, half by their size.

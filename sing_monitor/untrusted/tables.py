@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 # Of the columns that the catalogue names, these hold words, and all but `_LISTS` numbers.
-_WORDS = frozenset({"class_name", "concept", "image", "key", "source", "target"})
-_LISTS = frozenset({"neighbours_before", "neighbours_after", "neighbours_after_centered"})
+_WORDS = frozenset({"class_name", "concept", "image", "key", "layer", "source", "target"})
+_LISTS = frozenset({"neighbours_before", "neighbours_after", "neighbours_after_centered", "curve"})
 MOST_ROWS = 20_000_000
 MOST_BYTES = 4 * 1024**3
 

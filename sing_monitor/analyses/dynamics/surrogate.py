@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from statistics import median
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sing_monitor.analyses.dynamics.modes import (
@@ -14,7 +14,7 @@ from sing_monitor.analyses.dynamics.modes import (
     checked_sample,
     checked_trajectories,
 )
-from sing_monitor.analyses.dynamics.tree import ModeTree
+from sing_monitor.analyses.dynamics.tree import ModeTree, Numbers
 
 DRAWS = 5
 SAMPLED = 1_000
@@ -63,9 +63,7 @@ def random_walk_surrogate(
     )
 
 
-def flips(
-    increments: NDArray[np.float64], draws: int, seed: int
-) -> Iterator[NDArray[np.float64]]:
+def flips(increments: Numbers, draws: int, seed: int) -> Iterator[Numbers]:
     """Increments (N, T - 1) with random signs, so many times."""
     rng = np.random.default_rng(seed)
     for _ in range(draws):
@@ -73,6 +71,6 @@ def flips(
         yield increments * (2 * signs - 1)
 
 
-def walk(increments: NDArray[np.float64]) -> NDArray[np.float64]:
+def walk(increments: Numbers) -> Numbers:
     """The trajectories (N, T) from 0 that have these increments (N, T - 1)."""
     return np.cumsum(np.pad(increments, ((0, 0), (1, 0))), axis=1)
