@@ -29,6 +29,7 @@ from sing_monitor.monitor.remarks import (
 )
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.no_trace import no_trace
+from sing_monitor.trajectory import Trajectory
 from sing_monitor.translate.cost import LONG, Shape, estimate, in_words, measure_speed
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 
@@ -54,6 +55,7 @@ class ProbeAnalysis:
         images: number of validation images; None where it is not known.
         probe_size: the most that are scored.
         previous: what the analyses of the last validation kept, by name; None: there was none.
+        trajectory: of some weights, up to this validation; None: they are not followed.
     """
 
     moment: Moment
@@ -64,6 +66,7 @@ class ProbeAnalysis:
     images: int | None
     probe_size: int
     previous: Mapping[str, Tensor] | None = None
+    trajectory: Trajectory | None = None
 
     def run(
         self, capture: ModelCapture, shares: Sequence[Share]
@@ -127,6 +130,7 @@ class ProbeAnalysis:
             seed=RANDOM_SEED,
             n_images=self.n_images,
             previous=self.previous,
+            trajectory=self.trajectory,
         ) | Findings(
             {
                 "monitor/samples": float(len(snapshot)),

@@ -229,6 +229,7 @@ class ModelCapture:
             "ridge": options.ridge,
             "n_images": options.n_images,
             "n_maps": options.n_maps,
+            "n_weights": options.n_weights,
             "alerts": {alert.name: alert.message for alert in options.alert_rules},
             "alert_metrics": {
                 alert.name: [condition.key for condition in alert.conditions]

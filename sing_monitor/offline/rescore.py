@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sing_monitor.analyses import analyze, catalogue_of
+from sing_monitor.analyses.dynamics.specs import METRICS as DYNAMICS_METRICS
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.findings import Findings, complete
 from sing_monitor.observation import Observation
@@ -23,7 +24,11 @@ from sing_monitor.translate.reduced import reduced
 
 _RESCORED_FROM = "rescored_from"
 # What the training logged, where the snapshot alone does not tell it.
-_AS_LOGGED = ("head/drift", *(spec.key for spec in MONITOR_METRICS))
+_AS_LOGGED = (
+    "head/drift",
+    *(spec.key for spec in DYNAMICS_METRICS),
+    *(spec.key for spec in MONITOR_METRICS),
+)
 # Alerts are about the old numbers; `sing-monitor analyze` finds a run again by its source.
 _NOT_TAKEN_OVER = ("alerts", "groups", "schema", "source")
 
@@ -165,8 +170,9 @@ def _logged(source: Source) -> tuple[dict[str, float], int]:
 def _scalars(rescored: Rescored, logged: Mapping[str, float]) -> dict[str, float]:
     """Every key of the catalogue, as a training logs them."""
     snapshot = rescored.source.snapshot
-    has_maps = int(rescored.source.reader.config().get("n_maps", 0)) > 0
-    specs = catalogue_of(True, has_maps)
+    config = rescored.source.reader.config()
+    has_maps, has_weights = (int(config.get(name, 0)) > 0 for name in ("n_maps", "n_weights"))
+    specs = catalogue_of(True, has_maps, has_weights)
     attributes = tuple(snapshot.attributes)
     own = {
         "monitor/seconds": rescored.seconds,
@@ -175,4 +181,7 @@ def _scalars(rescored: Rescored, logged: Mapping[str, float]) -> dict[str, float
         "monitor/accuracy": snapshot.accuracy,
     }
     found = {key: x for key, x in rescored.findings.scalars.items() if math.isfinite(x)}
-    return complete({**logged, **found, **own}, specs, attributes)
+    # A run without feature maps, or that follows no weights, logs none of their metrics.
+    possible = {spec.key for spec in specs}
+    taken = {key: value for key, value in logged.items() if key in possible}
+    return complete({**taken, **found, **own}, specs, attributes)

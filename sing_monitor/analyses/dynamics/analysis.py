@@ -57,8 +57,10 @@ def analyze_dynamics(observation: Observation) -> Findings:
     moves, columns = window.moves, window.values.shape[1]
     moving = moves.nonzero()[:, 0].numpy()
     scalars = dict.fromkeys((spec.key for spec in METRICS), math.nan)
-    scalars |= {"dynamics/weights": float(len(moving)), "dynamics/window": float(columns)}
+    scalars["dynamics/window"] = float(columns)
+    # At one validation nothing can have moved.
     if columns > 1 and len(window):
+        scalars["dynamics/weights"] = float(len(moving))
         scalars["dynamics/constant"] = 1 - len(moving) / len(window)
     if columns < FEWEST or len(moving) < 2:
         return Findings(scalars)
