@@ -18,7 +18,6 @@ from sing_monitor.scores.pairs import CENTERED, PAIRS, RANDOM, Pair
 from sing_monitor.scores.readings import Reading
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts, TextSet
-from sing_monitor.trajectory import Trajectory
 from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
 from sing_monitor.translate.kernel import weighed_images
 from sing_monitor.translate.parts.probes import Answers, ProbeRequest, judged_images
@@ -32,6 +31,7 @@ from sing_monitor.translate.random_subspaces import (
 from sing_monitor.translate.reduced import ReducedSnapshot, feature_dim
 from sing_monitor.translate.ridge_curve import KeptRidge
 from sing_monitor.translate.ridge_sample import RidgeSample
+from sing_monitor.weights.trajectory import Trajectory
 
 T = TypeVar("T")
 

@@ -32,7 +32,7 @@ ROOMS = (
     "scores",
     "head",
     "feature_maps",
-    "trajectory",
+    "weights",
     "snapshot_file",
     "snapshot",
     "translate",

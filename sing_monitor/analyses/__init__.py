@@ -43,10 +43,10 @@ from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts
-from sing_monitor.trajectory import Trajectory
 from sing_monitor.translate.precision import check_ridge
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 from sing_monitor.translate.reduced import reduced
+from sing_monitor.weights.trajectory import Trajectory
 
 __all__ = [
     "ANALYSES",

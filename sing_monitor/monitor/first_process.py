@@ -29,9 +29,9 @@ from sing_monitor.monitor.remarks import (
 )
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.no_trace import no_trace
-from sing_monitor.trajectory import Trajectory
 from sing_monitor.translate.cost import LONG, Shape, estimate, in_words, measure_speed
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
+from sing_monitor.weights.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings

@@ -33,8 +33,8 @@ from sing_monitor.monitor.weight_history import WeightHistory
 from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.trajectory import Trajectory
 from sing_monitor.translate.ridge_curve import KeptRidge, ridge_to_keep
+from sing_monitor.weights.trajectory import Trajectory
 
 # More new images than this share of the probe, and the validation set is not the same every time.
 _AUGMENTED = 0.2

@@ -13,7 +13,7 @@ from sing_monitor.monitor.faults import Faults
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.no_trace import no_trace
-from sing_monitor.trajectory import Trajectory
+from sing_monitor.weights.trajectory import Trajectory
 
 _SHARED_OUT = (
     "the parameters are shared out among processes, and nothing is gathered: the weights that are "
@@ -71,7 +71,7 @@ class WeightHistory:
         """
         self._model = None
         state, moment = self._state, self._moment
-        if not self._is_history:
+        if not self._is_history or self._tap.is_open:
             return None
         with self._guarded(), no_trace():
             state.weights = self._tap.finish(state.weights, moment.epoch, moment.step)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from statistics import median
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sing_monitor.analyses.analysis import Analysis
-from sing_monitor.analyses.dynamics.agreement import adjusted_rand_index
 from sing_monitor.analyses.dynamics.specs import (
     CURVES,
     FEWEST,
@@ -23,6 +19,7 @@ from sing_monitor.analyses.dynamics.specs import (
     WEIGHTS,
     WINDOW,
 )
+from sing_monitor.analyses.dynamics.stability import followed
 from sing_monitor.analyses.dynamics.surrogate import DRAWS, SAMPLED, flips, walk
 from sing_monitor.analyses.dynamics.tables import (
     FoundModes,
@@ -33,11 +30,9 @@ from sing_monitor.analyses.dynamics.tables import (
 from sing_monitor.analyses.dynamics.tree import Bools, ModeTree, Numbers, explained
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
-from sing_monitor.trajectory import Trajectory
 
 _SEED = 0
 _ENOUGH = 0.95
-_MODE, _REFERENCES = "dynamics/mode", "dynamics/references"
 
 
 def analyze_dynamics(observation: Observation) -> Findings:
@@ -70,7 +65,7 @@ def analyze_dynamics(observation: Observation) -> Findings:
     references = tree.references(MODES)
     mode, correlation = tree.joined(references)
     found = FoundModes(window, moving, references, mode, correlation, sample)
-    stability, kept = _stability(observation.trajectory.last(RECENT), observation.previous)
+    stability, kept = followed(observation.trajectory.last(RECENT), observation.previous)
     scalars |= _explained(tree, values, correlation, window.is_head.numpy()[moving]) | {
         "dynamics/modes_95": float(_sufficient(tree)),
         "dynamics/largest_mode": float(np.bincount(mode).max()) / len(moving),
@@ -119,43 +114,6 @@ def _sufficient(tree: ModeTree) -> int:
     """The fewest modes that explain 95 % of what twenty explain."""
     enough = _ENOUGH * tree.explained(MOST_MODES)
     return next(n for n in range(1, MOST_MODES + 1) if tree.explained(n) >= enough)
-
-
-def _stability(
-    recent: Trajectory, previous: Mapping[str, Tensor]
-) -> tuple[float, dict[str, Tensor]]:
-    """Whether the weights still follow the references of the last validation.
-
-    New references would group weights anew where nothing has changed, for a few modes divide what
-    is a continuum. And a window of twenty shows a change only when it has left the old regime
-    behind, eighteen validations later.
-
-    Args:
-        recent: the last ten validations.
-        previous: what was kept then.
-
-    Returns:
-        The adjusted Rand index, NaN without a last validation of the same weights; and what the
-        next one needs.
-    """
-    moves = recent.moves.numpy()
-    if moves.sum() < 2:
-        return math.nan, {}
-    values = recent.values.float().numpy()
-    tree = ModeTree.grow(values, recent.sample(SAMPLED).numpy())
-    references = tree.references(MODES)
-    kept = {
-        _MODE: torch.from_numpy(np.where(moves, tree.joined(references)[0], -1)).to(torch.int8),
-        _REFERENCES: torch.from_numpy(references),
-    }
-    before, followed = previous.get(_MODE), previous.get(_REFERENCES)
-    if before is None or followed is None or before.shape != (len(recent),):
-        return math.nan, kept
-    # A reference that stands still now is followed by nobody: all its correlations are 0.
-    now, _ = tree.joined(followed.numpy())
-    old = before.numpy().astype(np.int64)
-    both = moves & (old >= 0)
-    return adjusted_rand_index(now[both], old[both]), kept
 
 
 ANALYSIS = Analysis(

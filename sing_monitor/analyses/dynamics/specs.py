@@ -96,7 +96,7 @@ METRICS: tuple[MetricSpec, ...] = (
         f"{RECENT} before the present one, with the references of the latter",
         "ours; index: Hubert and Arabie 1985",
         "Whether weights still follow the reference that they followed at the last validation. A "
-        "fall marks another regime, such as a learning rate that was lowered 4 to 8 validations "
+        "fall marks another regime, such as a learning rate that was lowered 5 to 8 validations "
         f"before. NaN at the first {FEWEST} validations.",
         group=DYNAMICS,
         short="Stability",

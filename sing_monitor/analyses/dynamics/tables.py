@@ -9,7 +9,7 @@ import numpy as np
 
 from sing_monitor.analyses.dynamics.specs import CURVES, MODE_SIZES, SHOWN_WEIGHTS, WEIGHTS
 from sing_monitor.analyses.dynamics.tree import Floats, Ints, Numbers
-from sing_monitor.trajectory import Trajectory
+from sing_monitor.weights.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from sing_monitor.weights.sample import spread
 
 _SEED = 0
 
@@ -100,41 +101,6 @@ class Trajectory:
         firsts = np.searchsorted(layers[order], np.arange(len(self.layers)))
         chosen = [order[first : first + n] for first, n in zip(firsts, wanted, strict=True)]
         return torch.from_numpy(np.sort(rows[np.concatenate([*chosen, _none()])]))
-
-
-def spread(sizes: Sequence[int], count: int) -> list[int]:
-    """How many of ``count`` fall to each layer: half equally, half by size; never more than it has.
-
-    Args:
-        sizes: of the layers.
-        count: to share out.
-
-    Example::
-
-        >>> spread([10, 1000, 90], 100), spread([3, 4], 100)
-        ([10, 67, 23], [3, 4])
-    """
-    total = sum(sizes)
-    if count >= total:
-        return list(sizes)
-    taken = _equally(sizes, count // 2)
-    rest, left = count - sum(taken), [size - own for size, own in zip(sizes, taken, strict=True)]
-    exact = [rest * each / sum(left) for each in left]
-    added = [int(each) for each in exact]
-    by_remainder = sorted(range(len(sizes)), key=lambda layer: added[layer] - exact[layer])
-    for layer in by_remainder[: rest - sum(added)]:
-        added[layer] += 1
-    return [own + more for own, more in zip(taken, added, strict=True)]
-
-
-def _equally(sizes: Sequence[int], count: int) -> list[int]:
-    """The same from each layer; what small layers lack comes from the others."""
-    taken = [0] * len(sizes)
-    smallest_first = sorted(range(len(sizes)), key=lambda layer: sizes[layer])
-    for place, layer in enumerate(smallest_first):
-        taken[layer] = min(sizes[layer], count // (len(sizes) - place))
-        count -= taken[layer]
-    return taken
 
 
 def _none() -> NDArray[np.int64]:
