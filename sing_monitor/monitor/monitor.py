@@ -156,6 +156,7 @@ class Monitor:
 
     def before_batch(self, batch: Any) -> None:
         """Read a batch before the step, which may change it, and listen to the head."""
+        self._read_weights()
         if self._is_listening:
             with self._timed(), self._faults.kept():
                 self.capture.read(batch)
@@ -169,8 +170,7 @@ class Monitor:
             with self._timed(), self._faults.kept():
                 self.capture.add(batch)
                 self._refuse_augmented()
-        with self._timed():
-            self._weights.read()
+        self._read_weights()
 
     def collect(self, run: Callable[[ModelCapture, Source], None]) -> None:
         """Run an extra pass of the model, once a validation.
@@ -178,13 +178,13 @@ class Monitor:
         Args:
             run: takes the model over the source and collects the probe.
         """
+        self._read_weights()
         if self._is_listening and not self._is_collected and self._source is not None:
             self._is_collected = True
             with self._timed(), self._faults.kept():
                 run(self.capture, self._source)
                 self._refuse_augmented()
-        with self._timed():
-            self._weights.read()
+        self._read_weights()
 
     def finish(self) -> dict[str, float]:
         """End a validation: analyze, store tables, keep the scalars.
@@ -244,6 +244,10 @@ class Monitor:
             yield
         finally:
             self._seconds += time.perf_counter() - started
+
+    def _read_weights(self) -> None:
+        with self._timed():
+            self._weights.read()
 
     def _start_pass(self, model: nn.Module, source: Source) -> None:
         self._source = source

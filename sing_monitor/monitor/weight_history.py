@@ -56,6 +56,8 @@ class WeightHistory:
         """Read the weights, unless that was done; not before the head is known.
 
         Not when the validation starts: averaging callbacks swap in the weights to validate later.
+        Where the head is known before the first batch, shared-out parameters are still in parts,
+        which a forward pass may put together.
         """
         if self._model is None or not self._watch.is_settled:
             return
