@@ -151,10 +151,7 @@ def test_of_a_stream_two_processes_score_the_images_of_one(
     for rank in together["streamed"]:
         assert rank["warnings"] == []
         for epoch, numbers in zip(rank["epochs"], expected, strict=True):
-            if strategy == "own_probe_sharded":
-                assert_same_numbers(whole(epoch), whole(numbers))
-            else:
-                assert_same_numbers(epoch, numbers)
+            assert_same_numbers(epoch, numbers)
     one, two = (reader_of(folder / "streamed") for folder in (one_folder, two_folder))
     for place in one.validations():
         images = one.table("images", *place)
