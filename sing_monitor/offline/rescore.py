@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -127,6 +127,7 @@ def store_rescored(rescored: Rescored, store: Store, spool_dir: Path | None) -> 
     kept = {key: value for key, value in tags.items() if key not in _NOT_TAKEN_OVER}
     kept[_RESCORED_FROM] = source.run.run_id
     logged, tracker_step = _logged(source)
+    scalars = _scalars(rescored, logged)
     thumbnails = reader.thumbnails(rescored.findings.tables["images"]["image"])
     run = store.create_run(
         run_name=rescored.run_name,
@@ -137,14 +138,16 @@ def store_rescored(rescored: Rescored, store: Store, spool_dir: Path | None) -> 
         writer = RunWriter(run, spool_dir, reader.name)
         with writer.together():
             writer.keep_scalars(
-                _scalars(rescored, logged),
+                scalars,
                 **at,
                 tracker_step=tracker_step,
                 metric_prefix=tags.get("metric_prefix", ""),
                 by_logger=False,
             )
             writer.describe(config, kept)
-            writer.write(rescored.findings, **at, thumbnails=thumbnails)
+            # Their groups are named with the tables: also those of what was logged alone.
+            findings = replace(rescored.findings, scalars=scalars)
+            writer.write(findings, **at, thumbnails=thumbnails)
             writer.write_snapshot(snapshot)
         run.finish("FINISHED")
     except BaseException:
