@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from sing_monitor.analyses import CATALOGUE, analyze, catalogue_of
 from sing_monitor.analyses.dynamics import correlation_modes
 from sing_monitor.analyses.dynamics.analysis import ANALYSIS, analyze_dynamics
 from sing_monitor.findings import Findings, check_tables
+from sing_monitor.untrusted.tables import check_columns, read_table
 from sing_monitor.weights.trajectory import Trajectory
 from tests.helpers import make_snapshot, observe
 
@@ -163,6 +165,17 @@ def test_tables_are_as_their_specs_say() -> None:
     references = curves.pivot(index="mode", columns="validation", values="value").to_numpy()
     told = (stacked * references[weights["mode"]]).mean(axis=1)
     np.testing.assert_allclose(told, weights["correlation"], atol=1e-5)
+
+
+def test_tables_are_read_back_as_they_were_written() -> None:
+    for name, table in found_in(planted(0)[0]).tables.items():
+        file = BytesIO()
+        table.to_parquet(file)
+        read = read_table(file.getvalue())
+        check_columns(read, list(table.columns))
+        assert read.drop(columns="curve", errors="ignore").equals(
+            table.drop(columns="curve", errors="ignore")
+        ), name
 
 
 def test_it_is_left_out_where_no_weights_are_followed() -> None:
