@@ -16,20 +16,32 @@ _ICON = """\
 <path d="M16 5 L16 26" stroke="#d25a00" stroke-width="3.5" stroke-dasharray="5 3"/></svg>"""
 
 st.set_page_config("sing-monitor", _ICON, layout="wide")
+# The address of a page is the name of its file: groups may change, links go on working.
 page = st.navigation(
-    [
-        st.Page("views/runs.py", title="Runs", icon=":material/table_rows:", default=True),
-        st.Page("views/evolution.py", title="Evolution", icon=":material/show_chart:"),
-        st.Page("views/tradeoff.py", title="Trade-off", icon=":material/scatter_plot:"),
-        st.Page("views/classes.py", title="Classes", icon=":material/category:"),
-        st.Page("views/concepts.py", title="Concepts", icon=":material/translate:"),
-        st.Page("views/images.py", title="Images", icon=":material/image:"),
-        st.Page("views/explain.py", title="Explain", icon=":material/manage_search:"),
-        st.Page("views/steering.py", title="Steering", icon=":material/swipe:"),
-        st.Page("views/geometry.py", title="Geometry", icon=":material/straighten:"),
-        st.Page("views/tables.py", title="Tables", icon=":material/table_view:"),
-        st.Page("views/guide.py", title="Guide", icon=":material/menu_book:"),
-    ]
+    {
+        "Overview": [
+            st.Page("views/runs.py", title="Runs", icon=":material/table_rows:", default=True),
+            st.Page("views/evolution.py", title="Evolution", icon=":material/show_chart:"),
+            st.Page("views/tradeoff.py", title="Trade-off", icon=":material/scatter_plot:"),
+        ],
+        "Meaning": [
+            st.Page("views/classes.py", title="Classes", icon=":material/category:"),
+            st.Page("views/concepts.py", title="Concepts", icon=":material/translate:"),
+            st.Page("views/images.py", title="Images", icon=":material/image:"),
+            st.Page("views/explain.py", title="Explain", icon=":material/manage_search:"),
+            st.Page("views/steering.py", title="Steering", icon=":material/swipe:"),
+        ],
+        "Structure": [
+            st.Page("views/geometry.py", title="Geometry", icon=":material/straighten:"),
+            st.Page("views/hierarchy.py", title="Hierarchy", icon=":material/account_tree:"),
+            st.Page("views/similarity.py", title="Similarity", icon=":material/join_inner:"),
+        ],
+        "Guide": [
+            st.Page("views/guide.py", title="Guide", icon=":material/menu_book:"),
+            st.Page("views/tables.py", title="Tables", icon=":material/table_view:"),
+        ],
+    },
+    expanded=True,
 )
 sidebar.draw_sidebar()
 selection.write_address()

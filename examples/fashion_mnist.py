@@ -11,8 +11,8 @@ There, train on fewer images, or two smaller models:
     python examples/fashion_mnist.py --fast
 
 `--space tiny` needs no network: the tiny CLIP of these examples. It knows digits and no clothes,
-so class names mean nothing to it, scores refer to class prototypes, and the numbers show only that
-everything runs.
+so class names mean nothing to it, scores refer to class prototypes, and but for those of the
+hierarchy, which need no space, the numbers show only that everything runs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import pandas as pd
 import torch
 from lightning.pytorch.loggers import MLFlowLogger
 from timm_classifier import TimmClassifier
@@ -35,7 +36,7 @@ from torchvision.transforms import v2
 
 from sing_monitor import SINGCallback
 from sing_monitor.space.semantic_space import DEFAULT_SPACE
-from sing_monitor.tracking import shown_address
+from sing_monitor.tracking import RunReader, shown_address
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 MEAN, STD = 0.2860, 0.3530
@@ -47,6 +48,27 @@ MODELS: dict[str, dict[str, Any]] = {
 FAST_MODELS: dict[str, dict[str, Any]] = {
     "test_resnet": {},
     "test_vit": {"img_size": 28, "patch_size": 7},
+}
+# Ancestors of each class, the most general first. Bags are like nothing else.
+HIERARCHY: dict[str, tuple[str, ...]] = {
+    "T-shirt/top": ("clothes", "tops", "shirts"),
+    "Trouser": ("clothes",),
+    "Pullover": ("clothes", "tops", "warm tops"),
+    "Dress": ("clothes",),
+    "Coat": ("clothes", "tops", "warm tops"),
+    "Sandal": ("shoes",),
+    "Shirt": ("clothes", "tops", "shirts"),
+    "Sneaker": ("shoes", "closed shoes"),
+    "Bag": (),
+    "Ankle boot": ("shoes", "closed shoes"),
+}
+CURVES = {
+    "monitor/accuracy": "accuracy",
+    "hierarchy/similarity_depth": "depth",
+    "hierarchy/similarity_depth_relative": "relative",
+    "hierarchy/agreement": "agreement",
+    "hierarchy/compliance_extended": "explained",
+    "hierarchy/compliance_extended_chance": "by chance",
 }
 PROMPTS = ("a photo of a {}, a piece of clothing", "a black and white photo of a {}")
 CONCEPTS = (
@@ -81,14 +103,15 @@ def train(
     data: tuple[Dataset[Any], Dataset[Any]],
     monitor: SINGCallback,
     arguments: argparse.Namespace,
-) -> None:
-    """Train one model under the monitor, as an MLflow run."""
+) -> str:
+    """Train one model under the monitor; the id of its MLflow run."""
     L.seed_everything(0, verbose=False)
+    logger = MLFlowLogger(
+        "fashion mnist", run_name=architecture, tracking_uri=arguments.tracking_uri
+    )
     trainer = L.Trainer(
         max_epochs=arguments.epochs,
-        logger=MLFlowLogger(
-            "fashion mnist", run_name=architecture, tracking_uri=arguments.tracking_uri
-        ),
+        logger=logger,
         callbacks=[monitor],
         enable_checkpointing=False,
         log_every_n_steps=10,
@@ -98,6 +121,33 @@ def train(
         TimmClassifier(architecture, 10, in_chans=1, **options),
         DataLoader(data[0], 128, shuffle=True, drop_last=True, **workers),
         DataLoader(data[1], 256, **workers),
+    )
+    return str(logger.run_id)
+
+
+def told(run: RunReader) -> str:
+    """How alike the head holds kindred clothes, epoch by epoch, and what it takes for what."""
+    curves = run.scalars(list(CURVES)).set_index("epoch")[list(CURVES)].rename(columns=CURVES)
+    epoch, step = run.validations()[-1]
+    pairs = run.table("class_edges", epoch, step)
+    names = dict(zip(run.config()["class_names"], HIERARCHY, strict=True))
+    said = most_confused(pairs.loc[pairs["confusion"].idxmax()], names)
+    return f"{curves.to_string(float_format='{:.2f}'.format, na_rep='-')}\n{said}"
+
+
+def most_confused(pair: pd.Series[Any], names: dict[str, str]) -> str:
+    """Which classes a network takes for each other, and whether its own templates explain it.
+
+    Args:
+        pair: a row of the table ``class_edges``.
+        names: of the classes, by how the run calls them.
+    """
+    first, second = (names[pair[side]] for side in ("class_a", "class_b"))
+    kin = "no kin" if pair["depth"] == 1 else f"both of the {pair['ancestor']}"
+    verdict = "alike, which explains it" if pair["cluster"] >= 0 else "apart, so it is unexplained"
+    return (
+        f"Most confused are {first} and {second} ({pair['confusion']:.0%} of their images), {kin}: "
+        f"the head holds them {verdict}."
     )
 
 
@@ -116,7 +166,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     is_tiny = options.space == TINY
     if is_tiny:
-        print("The tiny CLIP knows no clothes: these numbers mean nothing but that all runs.")
+        print(
+            "The tiny CLIP knows no clothes: but for the hierarchy's, these numbers mean nothing "
+            "but that all runs."
+        )
     train_images, test_images = (
         fashion_mnist(options.data, train=is_train) for is_train in (True, False)
     )
@@ -131,8 +184,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             concepts=CONCEPTS,
             pixel_stats=(MEAN, STD),
             save_snapshots=True,
+            # Without names, classes go by their numbers.
+            hierarchy={str(i): path for i, path in enumerate(HIERARCHY.values())}
+            if is_tiny
+            else HIERARCHY,
         )
-        train(architecture, settings, (data[0], data[1]), monitor, options)
+        run_id = train(architecture, settings, (data[0], data[1]), monitor, options)
+        print(f"\n{architecture}\n{told(RunReader(options.tracking_uri, run_id))}\n")
     print(f"See them: sing-monitor app --tracking-uri {shown_address(options.tracking_uri)}")
 
 

@@ -27,6 +27,8 @@ PALETTE = (
 )
 # Gray enough to stand back, and legible as text on both backgrounds.
 RANDOM_COLOR = "#757b85"
+# The page's own, dark or light: text marks know nothing of Streamlit's theme.
+TEXT = "currentColor"
 DASH = [6, 4]
 # Where picked runs share a color, the second and later ones look different in these.
 DASHES = ([1, 0], [2, 3], [9, 3, 2, 3])
@@ -162,7 +164,7 @@ def support_cross(base: alt.Chart, size: int = 110, width: float = 1.6, **more: 
 def cross_swatch() -> str:
     """The cross as a picture for the legend."""
     path = f'<path transform="translate(6 6) scale(4)" stroke-width="0.4" d="{_OUTSIDE}"/>'
-    return _picture(12, 12, f'<g stroke="{RANDOM_COLOR}" fill="none">{path}</g>')
+    return picture(12, 12, f'<g stroke="{RANDOM_COLOR}" fill="none">{path}</g>')
 
 
 def _stroke(color: str, width: float, dashes: Sequence[int], height: int, mark: str = "") -> str:
@@ -171,10 +173,17 @@ def _stroke(color: str, width: float, dashes: Sequence[int], height: int, mark: 
         f'<line x1="2" y1="{height / 2}" x2="26" y2="{height / 2}" stroke="{color}"'
         f' stroke-width="{width}" stroke-dasharray="{pattern}"/>'
     )
-    return _picture(28, height, line + mark)
+    return picture(28, height, line + mark)
 
 
-def _picture(width: int, height: int, content: str) -> str:
+def picture(width: int, height: int, content: str) -> str:
+    """SVG as a data URI, for legends in Markdown.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        content: elements of SVG.
+    """
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">{content}</svg>'
     )

@@ -40,7 +40,15 @@ class MapLabels:
 
 def gray(picture: NDArray[np.uint8]) -> str:
     """A picture (H, W, 3) without colors, as a data URI: color is the maps'."""
-    image = Image.fromarray(picture).convert("L")
+    return _data_uri(Image.fromarray(picture).convert("L"))
+
+
+def colored(picture: NDArray[np.uint8]) -> str:
+    """A picture (H, W, 3) as a data URI."""
+    return _data_uri(Image.fromarray(picture))
+
+
+def _data_uri(image: Image.Image) -> str:
     image.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
     if max(image.size) < SIZE:
         # Browsers blur what they enlarge.

@@ -171,4 +171,4 @@ def degrees(score: str, value: float) -> str:
 def ids_of(row: Mapping[str, Any], name: str) -> list[str]:
     """The ids in a column of neighbors."""
     found = row.get(name)
-    return [] if found is None else [str(image) for image in found]
+    return [str(image) for image in found] if isinstance(found, (list, np.ndarray)) else []

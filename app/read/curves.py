@@ -22,7 +22,10 @@ STAGE = "monitor/stage"
 
 _SEED = re.compile(r"[\W_]*(?<![A-Za-z0-9])(?:random[\W_]?)?seed[\W_]*\d+(?!\d)", re.I)
 _SEED_PARAM = re.compile(r"(?:^|[\W_])seed$", re.I)
-_SEED_TAGS = ("sing.model", "sing.head", "sing.space", "sing.reference", "sing.invariance")
+_SEED_TAGS = (
+    *("sing.model", "sing.head", "sing.space", "sing.reference", "sing.invariance"),
+    "sing.hierarchy",
+)
 
 
 def training_history(scalars: pd.DataFrame) -> pd.DataFrame:
@@ -164,9 +167,9 @@ def best_values(long: pd.DataFrame) -> pd.DataFrame:
 def configurations(rows: pd.DataFrame) -> dict[str, str]:
     """Runs that differ in nothing but the seed: run id -> the configuration's key.
 
-    Two runs share a configuration if model, head, space, reference and invariance are the same,
-    and all parameters but the seed. Runs without parameters must also share their name, the seed
-    in it left out.
+    Two runs share a configuration if model, head, space, reference, invariance and the tree of
+    classes are the same, and all parameters but the seed. Runs without parameters must also share
+    their name, the seed in it left out.
 
     Args:
         rows: of `list_runs`, perhaps with parameters as ``param.<name>``.

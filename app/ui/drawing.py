@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Literal
 
@@ -36,12 +36,47 @@ def show_chart(
         alt_text: what the chart shows, for those who cannot see it.
         width: the full one, or the chart's own.
     """
-    is_large = any(isinstance(a, pd.DataFrame) and len(a) > _MOST_ROWS for a in arguments)
-    if is_large:
-        spec = _build(build, arguments)
-    else:
-        spec = _kept(f"{build.__module__}.{build.__qualname__}", arguments, build)
-    st.vega_lite_chart(spec=spec, key=key, alt=alt_text, width=width)
+    st.vega_lite_chart(spec=_spec(build, arguments), key=key, alt=alt_text, width=width)
+
+
+def show_chart_to_pick(
+    build: Callable[..., alt.TopLevelMixin],
+    *arguments: Any,
+    key: str,
+    alt_text: str,
+    selection: str,
+    on_pick: Callable[[Mapping[str, Any]], None],
+) -> None:
+    """The same for a chart in which something can be picked.
+
+    Args:
+        build: see `show_chart`, like all that is not named here.
+        arguments: see there.
+        key: see there.
+        alt_text: see there.
+        selection: name of the chart's point selection.
+        on_pick: gets the fields of the mark that was pressed, before the page runs again.
+    """
+
+    def picked() -> None:
+        marks: Sequence[Mapping[str, Any]] = st.session_state[key]["selection"][selection]
+        if marks:
+            on_pick(marks[0])
+
+    st.vega_lite_chart(
+        spec=_spec(build, arguments),
+        key=key,
+        alt=alt_text,
+        width="stretch",
+        on_select=picked,
+        selection_mode=selection,
+    )
+
+
+def _spec(build: Callable[..., alt.TopLevelMixin], arguments: tuple[Any, ...]) -> dict[str, Any]:
+    if any(isinstance(a, pd.DataFrame) and len(a) > _MOST_ROWS for a in arguments):
+        return _build(build, arguments)
+    return _kept(f"{build.__module__}.{build.__qualname__}", arguments, build)
 
 
 @st.cache_data(ttl="1h", max_entries=512, show_spinner=False)

@@ -75,13 +75,18 @@ def show_page(
 
 
 def legend(
-    series: Sequence[SeriesStyle], *, with_random: bool = False, with_crosses: bool = False
+    series: Sequence[SeriesStyle],
+    *,
+    with_random: bool = False,
+    with_chance: bool = False,
+    with_crosses: bool = False,
 ) -> None:
     """One entry for each series, as its lines look; names wrap with the width of the page.
 
     Args:
         series: what the charts of the page show.
-        with_random: also explain the dotted lines.
+        with_random: also explain the dotted lines of random subspaces.
+        with_chance: also explain those of what chance alone gives.
         with_crosses: also explain the cross.
     """
     with st.container(horizontal=True, gap="medium"):
@@ -97,6 +102,13 @@ def legend(
                 width="content",
                 help="What happens when a random subspace as large as the null space is removed. "
                 "A score says something about the head only where it leaves this line.",
+            )
+        if with_chance:
+            st.markdown(
+                f"![]({random_swatch()}) chance: the classes permuted",
+                width="content",
+                help="The same number on average when the classes of the errors are exchanged at "
+                "random. Likeness explains errors only as far as a curve lies above it.",
             )
         if with_crosses:
             st.markdown(

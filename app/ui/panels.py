@@ -10,7 +10,7 @@ import streamlit as st
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text, swatch
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.ui import states
+from sing_monitor.app.ui import hierarchies, states
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
 from sing_monitor.app.wording import metrics
@@ -87,22 +87,24 @@ def _panel(
     if values["value"].isna().all():
         states.no_values(metrics.label(key))
         return
-    said = Panel(
-        title=metrics.label(key),
-        unit=metrics.unit(key),
-        direction=metrics.DIRECTIONS[metrics.better(key)],
-        number_format=metrics.number_format(key),
-        x_title="epoch",
-        x_domain=domain,
-        caveat=chosen.caveat(key),
-    )
-    show_chart(
-        evolution.curve_panel,
-        values,
-        said,
-        chosen.series,
-        long[long["metric"] == random] if random else None,
-        key=f"panel {key}",
-        alt_text=alt_text(f"{said.title} against epoch", chosen.series),
-    )
+    # Depths in different trees share no axis.
+    for part in hierarchies.parts(chosen, key, values):
+        said = Panel(
+            title=metrics.label(key),
+            unit=metrics.unit(key),
+            direction=metrics.DIRECTIONS[metrics.better(key)],
+            number_format=metrics.number_format(key),
+            x_title="epoch",
+            x_domain=domain,
+            caveat=part.caveat or chosen.caveat(key),
+        )
+        show_chart(
+            evolution.curve_panel,
+            part.values,
+            said,
+            part.series,
+            long[long["metric"] == random] if random else None,
+            key=f"panel {key} {part.caveat}",
+            alt_text=alt_text(f"{said.title} against epoch", part.series),
+        )
     st.caption("How to read this", help=metrics.explanation(key))

@@ -211,6 +211,21 @@ def no_snapshot(label: str) -> None:
         st.code("SINGCallback(save_snapshots=True)", language="python")
 
 
+def no_table(run: Run, title: str, has_others: bool, why: str) -> None:
+    """A run without the tables that a page is about.
+
+    Args:
+        run: whose.
+        title: what is missing.
+        has_others: whether it holds other tables.
+        why: what may have kept it from writing these, as Markdown.
+    """
+    with st.container(border=True):
+        st.subheader(f":material/table_chart: {title}", anchor=False)
+        later = "It holds no tables so far; they are written after each validation."
+        st.markdown(f"**{plain(run.label)}**: {why if has_others else later}")
+
+
 def no_values(name: str) -> None:
     """A metric without a single number, in place of its chart."""
     st.markdown(f"**{plain(name)}**")

@@ -19,7 +19,7 @@ from sing_monitor.app.parts import (
 )
 from sing_monitor.app.parts.evolution_controls import CurveView
 from sing_monitor.app.read import alerts, curves
-from sing_monitor.app.ui import page, states
+from sing_monitor.app.ui import hierarchies, page, states
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection
 from sing_monitor.app.wording import metrics, random_heads, support_marks
@@ -48,6 +48,7 @@ def body(chosen: Selection) -> None:
     if long.groupby("series")["epoch"].nunique().max() == 1:
         states.one_epoch()
     long = curves.add_difference(long, chosen.baseline.run_id if chosen.baseline else None)
+    long = hierarchies.comparable_differences(chosen, long)
     x_title = _X_TITLES.get(view.axis, "")
     if view.axis == "Time":
         unit, seconds = curves.time_unit(long["x"])
@@ -65,7 +66,9 @@ def _panels(chosen: Selection, view: CurveView, long: pd.DataFrame, x_title: str
     has_random = view.with_random and not view.is_difference
     page.legend(
         series,
-        with_random=has_random and any(map(_beside, view.shown)),
+        with_random=has_random
+        and any(_beside(key) and not metrics.is_against_chance(key) for key in view.shown),
+        with_chance=has_random and any(map(metrics.is_against_chance, view.shown)),
         with_crosses=bool(support_marks.is_marked(long["outside"]).any()),
     )
     alerted = alert_list.of_runs(chosen.runs)
@@ -84,13 +87,13 @@ def _panels(chosen: Selection, view: CurveView, long: pd.DataFrame, x_title: str
                         continue
                     random = _random(long, key) if has_random else None
                     panel = _panel(chosen, view, key, x_title, domain)
-                    if view.by_seeds:
+                    if view.by_seeds and len(hierarchies.parts(chosen, key, values)) == 1:
                         _seeds(key, values, random, panel, series, groups)
                     else:
                         changes = values.assign(value=values["difference"])
                         drawn = changes if view.is_difference else values
                         marks = alerts.alert_marks(alerted, key, drawn)
-                        _runs(key, drawn, random, panel, series, marks)
+                        _runs(chosen, key, drawn, random, panel, marks)
                     _below(chosen, view, key, values)
 
 
@@ -108,17 +111,19 @@ def _random(long: pd.DataFrame, key: str) -> pd.DataFrame | None:
 
 
 def _runs(
+    chosen: Selection,
     key: str,
     values: pd.DataFrame,
     random: pd.DataFrame | None,
     panel: Panel,
-    series: list[SeriesStyle],
     marks: pd.DataFrame,
 ) -> None:
-    """A line for each run."""
-    what = alt_text(f"{panel.title} against {panel.x_title}", series)
-    arguments = (values, panel, series, random, marks)
-    show_chart(charts.curve_panel, *arguments, key=f"panel {key}", alt_text=what)
+    """A line for each run; a chart for each tree of classes where depths are counted in several."""
+    for part in hierarchies.parts(chosen, key, values):
+        said = replace(panel, caveat=part.caveat or panel.caveat)
+        what = alt_text(f"{panel.title} against {panel.x_title}", part.series)
+        arguments = (part.values, said, part.series, random, marks)
+        show_chart(charts.curve_panel, *arguments, key=f"panel {key} {part.caveat}", alt_text=what)
 
 
 def _seeds(

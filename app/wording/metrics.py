@@ -171,6 +171,17 @@ def baseline_of(key: str) -> str | None:
     return _filled(spec_of(key).baseline, key)
 
 
+def is_against_chance(key: str) -> bool:
+    """Whether what it is read against is chance, and no random subspace.
+
+    Example::
+
+        >>> is_against_chance("hierarchy/compliance_direct"), is_against_chance("sing/image_score")
+        (True, False)
+    """
+    return (baseline_of(key) or "").endswith("_chance")
+
+
 def support_of(key: str) -> str | None:
     """The metric that tells which share of a score's images is out of support.
 

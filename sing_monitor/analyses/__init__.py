@@ -30,8 +30,11 @@ from sing_monitor.analyses import (
 )
 from sing_monitor.analyses.analysis import Analysis, Need
 from sing_monitor.analyses.dynamics import analysis as dynamics
+from sing_monitor.analyses.hierarchy import analysis as class_hierarchy
+from sing_monitor.analyses.hierarchy import text as text_hierarchy
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.analyses.parts import meaning, probes, refits
+from sing_monitor.analyses.similarity import analysis as image_similarity
 from sing_monitor.findings import (
     Findings,
     MetricGroup,
@@ -82,6 +85,10 @@ ANALYSES: tuple[Analysis, ...] = (
     collapse.ANALYSIS,
     steering.ANALYSIS,
     perturbation.ANALYSIS,
+    class_hierarchy.ANALYSIS,
+    text_hierarchy.ANALYSIS,
+    image_similarity.ANALYSIS,
+    image_similarity.ALIGNMENT,
     dynamics.ANALYSIS,
     monitor_metrics.ANALYSIS,
 )

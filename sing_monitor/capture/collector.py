@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sing_monitor.capture.device_rows import BatchRows, SeenRows, wanted
 from sing_monitor.capture.head_tap import HeadTap
+from sing_monitor.capture.map_tap import MapTap
 from sing_monitor.capture.matched_rows import (
     batch_for_adapter,
     called_on_parts,
@@ -51,6 +52,7 @@ class Collector:
 
     Args:
         tap: on the head.
+        maps: tap on the maps before it.
         embedder: of the semantic space.
         settle: what to conclude from the first batch, once.
         adapter: the user's ``batch_adapter``.
@@ -61,6 +63,7 @@ class Collector:
     def __init__(
         self,
         tap: HeadTap,
+        maps: MapTap,
         embedder: ProbeEmbedder,
         settle: Callable[[Batch], ResolvedInputs],
         adapter: Callable[[Any], Any] | None,
@@ -73,6 +76,7 @@ class Collector:
         # The last analysed head, for the drift of the next.
         self.decomposed: tuple[Tensor, HeadGeometry] | None = None
         self._tap = tap
+        self._maps = maps
         self._embedder = embedder
         self._settle = settle
         self._adapter = adapter
@@ -112,6 +116,8 @@ class Collector:
             expected=expected or 0,
         )
         self._embedder.start_pass(expected)
+        looks = self._pass.looks is not None
+        self._maps.start_pass(None if looks or known is None else known.image_ids)
 
     def read(self, raw_batch: Any) -> None:
         """Read a batch that the model is about to see.
@@ -200,6 +206,7 @@ class Collector:
         if features is not None:
             self._announce_calls()
             current.rows.add(rows, features)
+            self._maps.add(len(features))
             self._keep_positions(current, rows)
 
     def finish(self) -> ProbeRows | None:
@@ -288,7 +295,7 @@ class Collector:
         current.batches += 1
         with torch.inference_mode(False), torch.no_grad():
             # Copies, because a step may change a batch, and a loader use its memory again.
-            return BatchRows(
+            rows = BatchRows(
                 image_ids.clone(),
                 batch.labels.clone(),
                 {
@@ -299,6 +306,8 @@ class Collector:
                 looked,
                 None if batch.group is None else batch.group.clone(),
             )
+        self._maps.expect(rows)
+        return rows
 
     def _look(
         self, image_ids: Tensor, is_wanted: Tensor, pixels: Tensor, placement: Smallest

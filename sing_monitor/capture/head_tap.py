@@ -48,6 +48,11 @@ class HeadTap:
             raise RuntimeError("the tap is on no head.")
         return self._module
 
+    @property
+    def is_called(self) -> bool:
+        """Whether the head was called since :meth:`open`."""
+        return bool(self._calls)
+
     def is_on(self, module: nn.Module) -> bool:
         """Whether a module is the head."""
         return module is self._module

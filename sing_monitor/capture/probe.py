@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from sing_monitor.capture.pass_maps import PassMaps
 from sing_monitor.errors import SetupError
 from sing_monitor.messages import duration, info, may_speak
 from sing_monitor.snapshot import hex_id
@@ -106,6 +107,7 @@ class ProbeRows:
         attributes: value indices (B,) and names of the values, by attribute.
         threshold: all images whose hash is at most this large have a row.
         groups: numbers of the groups, (B,) int64; None where the batches tell none.
+        maps: feature maps of some of the images, of each process.
     """
 
     image_ids: Tensor
@@ -116,6 +118,7 @@ class ProbeRows:
     attributes: Mapping[str, tuple[Tensor, tuple[str, ...]]] = field(default_factory=dict)
     threshold: int = _HASHES
     groups: Tensor | None = None
+    maps: tuple[PassMaps, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -131,6 +134,7 @@ class ProbeRows:
             {name: (values[rows], names) for name, (values, names) in self.attributes.items()},
             self.threshold,
             None if self.groups is None else self.groups[rows],
+            self.maps,
         )
 
     @classmethod
@@ -163,6 +167,7 @@ class ProbeRows:
             },
             min(part.threshold for part in parts),
             _joined_groups(parts),
+            tuple(maps for part in parts for maps in part.maps),
         )
         rows = everything._distinct()
         kept = rows[in_probe(everything.image_ids[rows], everything.threshold)]

@@ -73,6 +73,11 @@ def is_leaf(module: nn.Module) -> bool:
     return isinstance(module, _CLOSED) or adapted_layer(module) is not None
 
 
+def is_closed(module: nn.Module) -> bool:
+    """Whether hooks on a module or its parts are never called, or make it compute otherwise."""
+    return isinstance(module, (torch.jit.ScriptModule, *_CLOSED))
+
+
 def find_module(root: nn.Module, name: str) -> nn.Module | None:
     """Find a module by its dotted name, looking through ``torch.compile``; None if it is missing.
 

@@ -14,6 +14,7 @@ from sing_monitor.errors import Option, SetupError
 from sing_monitor.head.layer import Head
 from sing_monitor.inputs.batches import Batch
 from sing_monitor.inputs.class_names import ClassNames, find_class_names
+from sing_monitor.inputs.hierarchies import Given, resolve_hierarchy
 from sing_monitor.inputs.labels import check_attribute, check_labels
 from sing_monitor.inputs.pixel_scale import PixelScale
 from sing_monitor.inputs.pixels import find_pixel_scale
@@ -90,6 +91,7 @@ def resolve_inputs(
     loader: object = None,
     model: nn.Module | None = None,
     text_cache: EmbeddingCache | None = None,
+    hierarchy: Given | None = None,
 ) -> ResolvedInputs:
     """Find pixel scale, class names and text embeddings for a first validation batch.
 
@@ -105,6 +107,7 @@ def resolve_inputs(
         loader: the validation loader; may normalize images itself.
         model: may hold a timm config.
         text_cache: the space's cache of texts.
+        hierarchy: of the classes, given by the user, or None.
 
     Raises:
         SetupError: if one of them cannot be found, or contradicts the head.
@@ -127,7 +130,7 @@ def resolve_inputs(
         pixels: PixelScale = SquashedInputs()
     else:
         pixels = _pixels_of(batch, pixel_stats, dataset=dataset, loader=loader, model=model)
-    if space.dim or class_names is not None:
+    if space.dim or class_names is not None or hierarchy is not None:
         classes = find_class_names(
             class_names,
             head.num_classes,
@@ -137,7 +140,8 @@ def resolve_inputs(
             are_texts=space.dim > 0,
         )
     else:
-        # Without texts, names serve for reading alone, and only the user's own are taken.
+        # Without texts and a hierarchy of the user's, which goes by names, they serve for reading
+        # alone, and only the user's own are taken.
         classes = ClassNames(None, "not needed without a semantic space")
     class_texts = None
     if classes.names is not None and space.dim:
@@ -147,7 +151,7 @@ def resolve_inputs(
         for name, (_, values) in batch.attributes.items()
     }
     concepts = concept_set(space, prompts.concepts, text_cache) if space.dim else None
-    return ResolvedInputs(
+    inputs = ResolvedInputs(
         head,
         pixels,
         classes,
@@ -157,6 +161,7 @@ def resolve_inputs(
         has_space=space.dim > 0,
         has_groups=batch.group is not None,
     )
+    return replace(inputs, hierarchy=resolve_hierarchy(hierarchy, inputs.class_names))
 
 
 def _pixels_of(

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from sing_monitor.capture.collector import Collector
+from sing_monitor.capture.map_rows import joined_maps
 from sing_monitor.capture.probe import Account, ProbeRows
 from sing_monitor.errors import SetupError, as_setup_error
+from sing_monitor.feature_maps import FeatureMaps
 from sing_monitor.head.geometry import HeadGeometry, Invariance
 from sing_monitor.headline import interval_ends
 from sing_monitor.inputs.resolved_inputs import ResolvedInputs
@@ -22,14 +24,25 @@ from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.monitor.remarks import (
     doubts_of_copies,
     doubts_of_groups,
+    doubts_of_maps,
     infos,
+    map_infos,
     notes,
     translator_infos,
     why_nothing,
 )
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.no_trace import no_trace
-from sing_monitor.translate.cost import LONG, Shape, estimate, in_words, measure_speed
+from sing_monitor.translate.cost import (
+    LONG,
+    NOTICED,
+    MapShape,
+    Shape,
+    estimate,
+    in_words,
+    measure_speed,
+    seconds_to_compare,
+)
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 from sing_monitor.weights.trajectory import Trajectory
 
@@ -51,6 +64,7 @@ class ProbeAnalysis:
         ridge: rho, or ``"auto"``.
         previous_weight: of the last analyzed head, or None.
         n_images: how many movers get neighbors and thumbnails.
+        n_maps: of how many images maps are kept.
         invariance: what the null space leaves unchanged.
         images: number of validation images; None where it is not known.
         probe_size: the most that are scored.
@@ -62,6 +76,7 @@ class ProbeAnalysis:
     ridge: float | Literal["auto"]
     previous_weight: Tensor | None
     n_images: int
+    n_maps: int
     invariance: Invariance
     images: int | None
     probe_size: int
@@ -116,12 +131,13 @@ class ProbeAnalysis:
         # A full probe misses nothing.
         missing = min(account.missing, self.probe_size - len(rows))
         account = replace(account, missing=missing)
+        maps = joined_maps(rows.maps, self.n_maps, rows.image_ids)
         if self.previous_weight is None:
-            self._announce(collector.setup, rows)
+            self._announce(collector.setup, rows, maps.maps)
         texts = None
         if rows.embeddings.shape[1]:
             texts = collector.setup.texts(rows.embeddings, rows.labels)
-        snapshot = self._snapshot(collector, collector.setup.class_names, rows, texts)
+        snapshot = self._snapshot(collector, collector.setup.class_names, rows, texts, maps.maps)
         findings = analyze(
             snapshot,
             texts,
@@ -145,15 +161,21 @@ class ProbeAnalysis:
             wanted=self._pictured(findings),
             notes=(
                 *notes(account, self.moment.epoch),
+                *doubts_of_maps(maps),
                 *doubts_of_groups(rows.groups),
                 *doubts_of_copies(findings.scalars, has_groups=rows.groups is not None),
             ),
-            infos=(*infos(account), *translator_infos(self.ridge, findings.scalars)),
+            infos=(
+                *infos(account),
+                *translator_infos(self.ridge, findings.scalars),
+                *map_infos(maps),
+            ),
             threshold=rows.threshold,
             seen=account.seen,
             poor_classes=poor_classes(findings.tables["classes"])
             if snapshot.embeddings is not None
             else (),
+            map_ids=() if maps.maps is None else tuple(maps.maps.image_ids.tolist()),
             kept=findings.kept,
         )
         return outcome, findings, snapshot
@@ -164,6 +186,7 @@ class ProbeAnalysis:
         class_names: tuple[str, ...],
         rows: ProbeRows,
         texts: Texts | None,
+        maps: FeatureMaps | None,
     ) -> Snapshot:
         """Rows of all processes as a snapshot, with the head's weight as the features met it."""
         from sing_monitor.snapshot import Snapshot
@@ -184,12 +207,19 @@ class ProbeAnalysis:
             attributes=rows.attributes,
             invariance=self.invariance,
             texts=texts,
+            maps=maps,
             hierarchy=collector.setup.hierarchy if collector.setup else None,
         )
 
-    def _announce(self, setup: ResolvedInputs, rows: ProbeRows) -> None:
+    def _announce(
+        self, setup: ResolvedInputs, rows: ProbeRows, maps: FeatureMaps | None = None
+    ) -> None:
         """Say of a long analysis that it is one: not every training is rehearsed."""
         concepts = len(setup.concepts.names) if setup.concepts else 0
+        compared = None
+        if maps is not None:
+            height, width = maps.grid
+            compared = MapShape(len(maps), maps.values.shape[1], height * width)
         shape = Shape(
             len(rows),
             setup.head.feature_dim,
@@ -197,12 +227,16 @@ class ProbeAnalysis:
             rows.embeddings.shape[1],
             concepts,
             self.ridge,
+            compared,
         )
         # Most are short on any machine, whose speed need not be measured.
-        if estimate(shape, _SLOW).seconds > LONG:
+        is_slow = estimate(shape, _SLOW).seconds > LONG
+        if is_slow or (compared and seconds_to_compare(compared, _SLOW) > NOTICED):
             speed = measure_speed()
             if estimate(shape, speed).seconds > LONG:
                 warn(f"The analysis takes {in_words(shape, speed)}.")
+            elif compared and seconds_to_compare(compared, speed) > NOTICED:
+                info(f"The similarity of images takes {compared.in_words(speed)}.")
 
     def _pictured(self, findings: Findings) -> tuple[int, ...]:
         """Ids of the images whose pictures are stored, as the probe knows them (signed)."""

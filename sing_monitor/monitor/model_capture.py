@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sing_monitor.analyses.hierarchy.reference import describe_reference
 from sing_monitor.capture.collector import Collector
 from sing_monitor.capture.head_watch import HeadWatch
+from sing_monitor.capture.map_tap import MapTap
 from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows
 from sing_monitor.errors import SetupError
 from sing_monitor.inputs.batches import Batch
@@ -25,6 +29,7 @@ from sing_monitor.no_trace import no_trace
 from sing_monitor.space.cache import EmbeddingCache
 from sing_monitor.space.semantic_space import SemanticSpace
 from sing_monitor.space.text_embeddings import concept_prompts
+from sing_monitor.translate.cost import MapShape
 from sing_monitor.translate.random_subspaces import RANDOM_DRAWS, RANDOM_SEED
 
 
@@ -40,6 +45,7 @@ class ModelCapture:
     def __init__(self, options: Options, space: SemanticSpace, datamodule: object) -> None:
         self.collector: Collector | None = None
         self.head_watch = HeadWatch(options.head)
+        self.maps = MapTap(options.n_maps, self.head_watch.tap)
         self._options = options
         self._space = space
         self._datamodule = datamodule
@@ -65,6 +71,7 @@ class ModelCapture:
         if self.head_watch.attach(model):
             self.collector = None
             self._model, self._model_name = model, _model_name(model)
+            self.maps.attach(model)
 
     def start(
         self,
@@ -91,6 +98,7 @@ class ModelCapture:
         if self.collector is None:
             self.collector = Collector(
                 self.head_watch.tap,
+                self.maps,
                 self.embedder,
                 self._settle,
                 self._options.batch_adapter,
@@ -111,13 +119,29 @@ class ModelCapture:
             raise RuntimeError("the capture was not started.")
         self.collector.read(batch)
 
-    def listening(self) -> AbstractContextManager[None]:
-        """Listen to the head in a block, where the model sees the batch."""
-        return self.head_watch.listening()
+    def open(self) -> None:
+        """Listen to the head and to the maps before it, until :meth:`add`."""
+        self.close()
+        self.head_watch.open()
+        self.maps.open()
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self.maps.shut()
+        self.head_watch.close()
+
+    @contextmanager
+    def listening(self) -> Generator[None, None, None]:
+        """Open for a block, where the model sees the batch, and no longer when it fails."""
+        self.open()
+        try:
+            yield
+        finally:
+            self.close()
 
     def add(self, batch: Any) -> None:
         """Take the rows of one batch, whose features were just seen."""
-        self.head_watch.close()
+        self.close()
         if self.collector is None:
             raise RuntimeError("the capture was not started.")
         if not self.head_watch.is_settled:
@@ -129,6 +153,7 @@ class ModelCapture:
                     raise
                 self.collector.lose(batch, error)
                 return
+        self.maps.settle()
         self.collector.add(batch)
 
     def _settle(self, batch: Batch) -> ResolvedInputs:
@@ -145,24 +170,30 @@ class ModelCapture:
             loader=self._loader,
             model=self._model,
             text_cache=self._text_cache,
+            hierarchy=self._options.hierarchy,
         )
 
     def finish(self) -> ProbeRows | None:
-        """End the pass; the rows of this rank, or None."""
-        self.head_watch.close()
+        """End the pass; the rows of this rank, with its maps, or None."""
+        self.close()
         if self.collector is None:
             return None
         rows = self.collector.finish()
         if rows is None:
             # Another layer may answer now, such as the head of the next task.
             self.head_watch.reconsider()
-        else:
-            self.head_watch.judge(rows.labels)
-        return rows
+            self.maps.abandon()
+            return None
+        self.head_watch.judge(rows.labels)
+        maps = self.maps.finish()
+        if maps.fault is not None and self._options.on_error == "raise":
+            raise maps.fault
+        return replace(rows, maps=(maps,))
 
     def abandon(self) -> None:
         """End a pass that has failed."""
-        self.head_watch.close()
+        self.close()
+        self.maps.abandon()
         if self.collector is not None:
             self.collector.abandon()
 
@@ -202,6 +233,7 @@ class ModelCapture:
             "space": self._space.name,
             "head": self.head_watch.head.name,
             "model": self._model_name,
+            "hierarchy": describe_reference(setup.class_names, setup.hierarchy),
         }
         config = tags | {
             "version": version("sing-monitor"),
@@ -229,6 +261,7 @@ class ModelCapture:
             "ridge": options.ridge,
             "n_images": options.n_images,
             "n_maps": options.n_maps,
+            "map": str(self.maps),
             "n_weights": options.n_weights,
             "alerts": {alert.name: alert.message for alert in options.alert_rules},
             "alert_metrics": {
@@ -242,6 +275,7 @@ class ModelCapture:
 
     def release(self) -> None:
         """Take all hooks off the model, and forget what was settled for it."""
+        self.maps.release()
         self.head_watch.release()
         self.collector = None
 
@@ -259,6 +293,8 @@ class ModelCapture:
                 collector.setup,
                 weight=weight,
                 invariance=self._options.invariance,
+                feature_map=str(self.maps),
+                maps=self._compared(images),
                 image=collector.example,
                 space=self._space,
                 prompts=self._options.prompts,
@@ -268,6 +304,14 @@ class ModelCapture:
                 seconds_per_image=self._seconds_per_image(collector.example),
                 ridge=self._options.ridge,
             )
+
+    def _compared(self, images: int | None) -> MapShape | None:
+        """The maps that will be compared, as far as that is known before a validation."""
+        site, count = self.maps.site, self._options.n_maps
+        if site is None:
+            return None
+        height, width = site.kept_grid
+        return MapShape(min(count, images or count), site.channels, height * width)
 
     def _seconds_per_image(self, example: torch.Tensor) -> float:
         measured = self.embedder.seconds_per_image

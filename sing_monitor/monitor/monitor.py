@@ -34,7 +34,6 @@ from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
 from sing_monitor.translate.ridge_curve import KeptRidge, ridge_to_keep
-from sing_monitor.weights.trajectory import Trajectory
 
 # More new images than this share of the probe, and the validation set is not the same every time.
 _AUGMENTED = 0.2
@@ -95,7 +94,6 @@ class Monitor:
         self._publisher = Publisher(options, self.state, self._describe, targets, spool_root)
         self._faults = Faults(options.on_error, spell)
         self._weights = WeightHistory(followed, self.capture.head_watch, self.state, self._faults)
-        self._trajectory: Trajectory | None = None  # of this validation
         self._moment = Moment(0, 0)
         self._is_due = False
         self._source: Source | None = None
@@ -162,7 +160,7 @@ class Monitor:
                 self.capture.read(batch)
         if self._is_listening:
             with self._faults.kept():
-                self.capture.head_watch.open()
+                self.capture.open()
 
     def after_batch(self, batch: Any) -> None:
         """Take the features of a batch."""
@@ -197,7 +195,7 @@ class Monitor:
             SetupError: for a fault in a rehearsal, or with ``on_error="raise"``; in every process.
         """
         with self._timed():
-            self._trajectory = self._weights.finish()
+            self._weights.finish()
         outcome, record = self._conclude() if self._is_due else (Outcome(), None)
         return {} if self._moment.is_rehearsal else self._log(outcome.scalars, record)
 
@@ -298,6 +296,7 @@ class Monitor:
             self._attributes = outcome.attributes
             if outcome.threshold is not None:
                 self.state.threshold = outcome.threshold
+            self.capture.maps.shared_ids = outcome.map_ids or self.capture.maps.shared_ids
             self._seen = self._seen if outcome.seen is None else outcome.seen
             self._raise_alerts(outcome)
             pictures = self._processes.gather(self.capture.embedder.pictures(outcome.wanted))
@@ -339,11 +338,12 @@ class Monitor:
             ridge=ridge,
             previous_weight=state.head_weight if self._moment.is_training else None,
             n_images=self._options.n_images,
+            n_maps=self._options.n_maps,
             invariance=self._options.invariance,
             images=self._images,
             probe_size=self._options.probe_size,
             previous=state.kept if self._moment.is_training else None,
-            trajectory=self._trajectory,
+            trajectory=self._weights.trajectory,
         )
 
     def _describe(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:

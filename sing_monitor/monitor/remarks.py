@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from sing_monitor.capture.pass_maps import PassMaps
 from sing_monitor.capture.probe import Account
 from sing_monitor.errors import SetupError
 from sing_monitor.monitor.exchange import Outcome
@@ -159,6 +160,25 @@ def translator_infos(
             "images. Compare only runs with probes of the same size; more images help."
         )
     return tuple(found)
+
+
+def doubts_of_maps(maps: PassMaps) -> tuple[str, ...]:
+    """A warning where a fault has cost the maps."""
+    if maps.fault is None:
+        return ()
+    return (
+        f"the maps before the head could not be taken ({maps.fault}), so images are not compared "
+        "part by part; every other number is as it is without this.",
+    )
+
+
+def map_infos(maps: PassMaps) -> tuple[str, ...]:
+    """What is worth a line about the maps: why there are none, or that they were averaged."""
+    if maps.maps is not None:
+        return (maps.reason,) if maps.reason else ()
+    if not maps.reason:
+        return ()
+    return (f"images are not compared part by part: {maps.reason}.",)
 
 
 def why_nothing(account: Account) -> SetupError:

@@ -14,7 +14,7 @@ from sing_monitor.inputs.prompts import Prompts
 from sing_monitor.inputs.resolved_inputs import TEXT, ResolvedInputs, save_png
 from sing_monitor.messages import duration
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.translate.cost import Shape, in_words, measure_speed
+from sing_monitor.translate.cost import MapShape, Shape, in_words, measure_speed
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ def describe_setup(
     *,
     weight: Tensor,
     invariance: Invariance,
+    feature_map: str,
+    maps: MapShape | None,
     image: Tensor,
     space: SemanticSpace,
     prompts: Prompts,
@@ -57,6 +59,8 @@ def describe_setup(
         inputs: names, pixels and texts of the model and its data.
         weight: of the head, (C, m).
         invariance: what the null space leaves unchanged.
+        feature_map: the layer before the head whose maps are kept, or why there is none.
+        maps: how many of them, and how large; None where there are none.
         image: one restored image, (3, H, W) in [0, 1].
         space: the semantic space.
         prompts: as the user gave them.
@@ -79,9 +83,10 @@ def describe_setup(
         null += ": this head sees everything, so AS and IS are 0 by definition"
     classes, feature_dim = weight.shape
     concepts = len(inputs.concepts.names) if inputs.concepts else 0
-    shape = Shape(probe, feature_dim, classes, space.dim, concepts, ridge)
+    shape = Shape(probe, feature_dim, classes, space.dim, concepts, ridge, maps)
     lines = {
         "head": str(inputs.head),
+        "map": feature_map,
         "null space": null,
         "space": f"{space.name} ({space.dim} dimensions)",
         "pixels": f"{inputs.pixels.source}; mean {format_numbers(inputs.pixels.mean)}, "

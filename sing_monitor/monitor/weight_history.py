@@ -34,6 +34,8 @@ class WeightHistory:
     """
 
     def __init__(self, count: int, watch: HeadWatch, state: MonitorState, faults: Faults) -> None:
+        # Up to this validation; None outside a training, and where nothing could be read.
+        self.trajectory: Trajectory | None = None
         self._tap = WeightTap(count)
         self._watch = watch
         self._state = state
@@ -43,6 +45,7 @@ class WeightHistory:
 
     def start(self, model: nn.Module, moment: Moment) -> None:
         """Begin a validation."""
+        self.trajectory = None
         self._tap.start_pass()
         self._moment = moment
         is_read = self._tap.is_open and self._is_history and not self._faults.is_off
@@ -65,20 +68,15 @@ class WeightHistory:
         with self._guarded():
             self._tap.read(model, self._watch.head.name)
 
-    def finish(self) -> Trajectory | None:
-        """End a validation: keep its weights.
-
-        Returns:
-            The trajectory up to now; None outside a training, and where nothing could be read.
-        """
+    def finish(self) -> None:
+        """End a validation: keep its weights."""
         self._model = None
         state, moment = self._state, self._moment
         if not self._is_history or self._tap.is_open:
-            return None
+            return
         with self._guarded(), no_trace():
             state.weights = self._tap.finish(state.weights, moment.epoch, moment.step)
-            return self._tap.trajectory(state.weights)
-        return None
+            self.trajectory = self._tap.trajectory(state.weights)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -173,6 +173,7 @@ def analyze(  # noqa: D417 - the options are documented by their names
             ridge=options.ridge,
             previous_weight=options.previous_weight,
             n_images=options.n_images,
+            n_maps=options.n_maps,
             invariance=options.invariance,
             images=images,
             probe_size=options.probe_size,

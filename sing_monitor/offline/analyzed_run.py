@@ -14,7 +14,6 @@ from sing_monitor.analyses import catalogue_of
 from sing_monitor.findings import Findings, complete
 from sing_monitor.inputs.resolved_inputs import NONE
 from sing_monitor.tracking import (
-    ArtifactNotFoundError,
     NoStoreError,
     NotFoundError,
     Run,
@@ -65,13 +64,6 @@ class History:
             (int(epoch), int(step)): float(ridge)
             for (epoch, step), ridge in zip(places, ridges, strict=True)
         }
-
-    def head_name(self) -> str | None:
-        """The dotted name of the head that was analyzed; None where the run does not tell."""
-        try:
-            return self._reader.config().get("head")
-        except ArtifactNotFoundError:
-            return None
 
     def add(
         self,

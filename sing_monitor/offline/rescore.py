@@ -24,8 +24,10 @@ from sing_monitor.translate.reduced import reduced
 
 _RESCORED_FROM = "rescored_from"
 # What the training logged, where the snapshot alone does not tell it.
+_OF_THE_IMAGES = "similarity/drift"
+_SINCE_LAST = ("head/drift", "hierarchy/tree_change", _OF_THE_IMAGES)
 _AS_LOGGED = (
-    "head/drift",
+    *_SINCE_LAST,
     *(spec.key for spec in DYNAMICS_METRICS),
     *(spec.key for spec in MONITOR_METRICS),
 )
@@ -167,7 +169,11 @@ def _logged(source: Source) -> tuple[dict[str, float], int]:
     if rows.empty:
         return {}, snapshot.step
     last = rows.iloc[-1]
-    return {key: float(last[key]) for key in _AS_LOGGED}, int(last["step"])
+    logged = {key: float(last[key]) for key in _AS_LOGGED}
+    if source.is_cut:
+        # It was measured on images that may be left out.
+        del logged[_OF_THE_IMAGES]
+    return logged, int(last["step"])
 
 
 def _scalars(rescored: Rescored, logged: Mapping[str, float]) -> dict[str, float]:

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from sing_monitor.errors import Option, SetupError
-from sing_monitor.head.layer import head_parameters
-from sing_monitor.head.search import find_head
 from sing_monitor.offline.analyze import AnalyzedModel, analyze
 from sing_monitor.offline.analyzed_run import History
 from sing_monitor.offline.checkpoints import Checkpoint
@@ -59,7 +57,8 @@ class Series:
         """Analyse what a run lacks.
 
         The ridge is chosen at the first epoch and kept until it costs too much, and the drift of
-        the head is that since the checkpoint before, also where an earlier call got so far.
+        the head is that since the checkpoint before. Where an earlier call got so far, that one is
+        analyzed once more, because the run does not hold what the next is compared with.
 
         Args:
             history: the run.
@@ -74,62 +73,74 @@ class Series:
         known = history.analyzed()
         asked: float | Literal["auto"] = self.settings.get("ridge", "auto")
         ridge = _kept(asked, *known.values())
-        previous: Checkpoint | None = None
-        weight: Tensor | None = None
-        kept: Mapping[str, Tensor] | None = None
+        before: Checkpoint | None = None
+        last: _Last | None = None
         for checkpoint in checkpoints:
             if place(checkpoint) in known:
-                previous, weight, kept = checkpoint, None, None
+                before, last = checkpoint, None
                 ridge = _kept(ridge, known[place(checkpoint)])
                 yield Result(checkpoint)
                 continue
+            started = time.perf_counter()
             try:
-                if weight is None and previous is not None:
-                    weight = self._head_weight(previous, history.head_name())
-                found = self._analyze(history, checkpoint, ridge, weight, kept)
+                if last is None and before is not None:
+                    last = _Last.of(self._analyze(before, ridge, None))
+                found = self._analyze(checkpoint, ridge, last)
             except (ValueError, TypeError) as error:
                 yield Result(checkpoint, failure=self.spell(error))
                 continue
-            weight, kept = found.snapshot.weight, found.findings.kept
+            self._store(history, checkpoint, found, time.perf_counter() - started)
+            last = _Last.of(found)
             ridge = _kept(ridge, ridge_to_keep(found.scalars))
             yield Result(checkpoint, found)
 
     def _analyze(
-        self,
-        history: History,
-        checkpoint: Checkpoint,
-        ridge: float | Literal["auto"],
-        previous_weight: Tensor | None,
-        previous: Mapping[str, Tensor] | None,
+        self, checkpoint: Checkpoint, ridge: float | Literal["auto"], last: _Last | None
     ) -> AnalyzedModel:
-        started = time.perf_counter()
         model = self.build(checkpoint).to(self.device)
         epoch, step = place(checkpoint)
-        found = analyze(
+        return analyze(
             model,
             self.loader(model),
             epoch=epoch,
             step=step,
-            previous_weight=previous_weight,
-            previous=previous,
+            previous_weight=None if last is None else last.weight,
+            previous=None if last is None else last.kept,
             **{**self.settings, "ridge": ridge},
         )
+
+    def _store(
+        self, history: History, checkpoint: Checkpoint, found: AnalyzedModel, seconds: float
+    ) -> None:
+        epoch, step = place(checkpoint)
         history.add(
             found.findings,
             epoch=epoch,
             step=step,
-            seconds=time.perf_counter() - started,
+            seconds=seconds,
             config=found.config,
             tags=found.tags,
             thumbnails=found.thumbnails,
             attributes=tuple(found.snapshot.attributes),
             snapshot=found.snapshot if self.save_snapshots else None,
         )
-        return found
 
-    def _head_weight(self, checkpoint: Checkpoint, name: str | None) -> Tensor:
-        head = find_head(self.build(checkpoint).eval(), self.settings.get("head") or name)
-        return head_parameters(head.module)[0]
+
+@dataclass(frozen=True, eq=False)
+class _Last:
+    """What the next checkpoint is compared with.
+
+    Args:
+        weight: of the head, (C, m).
+        kept: by the analyses.
+    """
+
+    weight: Tensor
+    kept: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, found: AnalyzedModel) -> _Last:
+        return cls(found.snapshot.weight, found.findings.kept)
 
 
 def _kept(ridge: float | Literal["auto"], *found: float) -> float | Literal["auto"]:

@@ -129,7 +129,7 @@ class RunReader:
         with stored as source, self._readable(path):
             frame = read_table(source, columns, filters)
             spec = analyses.TABLES.get(table)
-            check_columns(frame, [each.name for each in spec.columns] if spec else ())
+            check_columns(frame, [each.name for each in spec.columns] if spec else (), table)
         # Parquet brings lists back as arrays.
         for column, values in frame.items():
             if values.dtype == object and any(isinstance(value, np.ndarray) for value in values):

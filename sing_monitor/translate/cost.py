@@ -14,8 +14,8 @@ from sing_monitor.translate.random_subspaces import RANDOM_DRAWS
 from sing_monitor.translate.reduced import is_worthwhile
 from sing_monitor.translate.ridge_sample import MAX_IMAGES
 
-# Seconds an epoch from which the user should know of it.
-LONG = 30.0
+# Seconds an epoch from which the user should know of it, and may want to change it.
+NOTICED, LONG = 5.0, 30.0
 # An eigendecomposition of k x k takes about so many times k^3 operations at a product's speed.
 _EIGEN = 25
 # What is not a product: seconds for each number that is read and written, and for all calls.
@@ -27,6 +27,32 @@ _PASSES = 80
 _ALIVE = 7
 # Vectors that R2 along the ridge, and with half of the images, multiplies with such a matrix.
 _ALONG = 1700
+# Seconds to match two positions of a pair of maps, for each pair of positions.
+_SECONDS_PER_MATCH = 3e-8
+
+
+@dataclass(frozen=True)
+class MapShape:
+    """Sizes that the cost of comparing feature maps depends on.
+
+    Args:
+        images: that have maps.
+        channels: of the maps.
+        positions: of each map.
+    """
+
+    images: int
+    channels: int
+    positions: int
+
+    def in_words(self, speed: float) -> str:
+        """How long comparing them takes, with the option that helps; speed as for `estimate`."""
+        seconds = duration(seconds_to_compare(self, speed))
+        return (
+            f"about {seconds} each validation, for {self.images} maps of {self.positions} "
+            f"positions; n_maps={max(self.images // 2, 1)} takes a quarter of that, and n_maps=0 "
+            "leaves it out"
+        )
 
 
 @dataclass(frozen=True)
@@ -40,6 +66,7 @@ class Shape:
         embedding_dim: n, of the semantic space.
         concepts: K.
         ridge: rho, or ``"auto"`` where it is yet to be chosen.
+        maps: that are compared; None: there are none, or they are not known yet.
     """
 
     samples: int
@@ -48,6 +75,7 @@ class Shape:
     embedding_dim: int
     concepts: int = 0
     ridge: float | Literal["auto"] = "auto"
+    maps: MapShape | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +100,20 @@ def estimate(shape: Shape, speed: float) -> Cost:
     """
     operations, numbers, largest = _count(shape)
     seconds = operations / speed + numbers * _SECONDS_PER_NUMBER + _SECONDS_OF_CALLS
+    if shape.maps is not None:
+        seconds += seconds_to_compare(shape.maps, speed)
     return Cost(seconds, 8 * largest / 1e9)
+
+
+def seconds_to_compare(maps: MapShape, speed: float) -> float:
+    """Estimate how long the comparison of all pairs of maps takes, on one core.
+
+    Args:
+        maps: that are compared, with exact matching.
+        speed: as for :func:`estimate`; these products are in single precision, twice as fast.
+    """
+    matches = maps.images * (maps.images - 1) / 2 * maps.positions**2
+    return matches * (maps.channels / speed + _SECONDS_PER_MATCH)
 
 
 def largest_probe(shape: Shape, speed: float, seconds: float = LONG) -> int | None:
@@ -109,6 +150,8 @@ def in_words(shape: Shape, speed: float) -> str:
     if first.seconds <= LONG:
         return text
     fewer, options = largest_probe(shape, speed), []
+    if shape.maps is not None and seconds_to_compare(shape.maps, speed) > each.seconds / 2:
+        options.append(f"n_maps={max(shape.maps.images // 2, 1)} compares fewer images")
     if fewer is not None:
         options.append(f"probe_size={fewer} analyzes fewer images")
     if each.seconds > LONG:

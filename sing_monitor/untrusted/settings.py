@@ -48,6 +48,8 @@ _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "concept_prompts": ("texts, or lists of them, by name", _are_prompts),
     "concepts": ("a list of texts", _are_texts),
     "head": ("a text", _is_text),
+    "hierarchy": ("a text", _is_text),
+    "map": ("a text", _is_text),
     "n_images": ("a number", _is_number),
     "n_maps": ("a number", _is_number),
     "n_weights": ("a number", _is_number),

@@ -11,8 +11,21 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 # Of the columns that the catalogue names, these hold words, and all but `_LISTS` numbers.
-_WORDS = frozenset({"class_name", "concept", "image", "key", "layer", "source", "target"})
-_LISTS = frozenset({"neighbours_before", "neighbours_after", "neighbours_after_centered", "curve"})
+_WORDS = frozenset(
+    {
+        *("ancestor", "class", "class_a", "class_b", "class_name", "concept", "image", "image_a"),
+        *("image_b", "key", "layer", "source", "target"),
+    }
+)
+# In one table words, in another one numbers.
+_WORDS_OF = {"similarity_images": frozenset({"prediction"})}
+_LISTS = frozenset(
+    {
+        *("neighbours_before", "neighbours_after", "neighbours_after_centered"),
+        *("images_a", "images_b", "curve"),
+        *("nearest_spatial", "nearest_semantic", "positions_a", "positions_b", "strengths"),
+    }
+)
 MOST_ROWS = 20_000_000
 MOST_BYTES = 4 * 1024**3
 
@@ -52,24 +65,26 @@ def read_table(
     return pd.read_parquet(opened(), columns=wanted, filters=filters)
 
 
-def check_columns(table: DataFrame, known: Collection[str]) -> None:
+def check_columns(table: DataFrame, known: Collection[str], name: str = "") -> None:
     """Refuse a table in which a column of the catalogue holds another kind of values.
 
     Args:
         table: as it was read; what is missing in a cell is of any kind.
         known: names of the columns that the catalogue tells of.
+        name: of the table.
 
     Raises:
         ValueError: if words stand for numbers, or the other way round.
     """
     from pandas.api.types import is_numeric_dtype
 
-    for name, values in table.items():
-        is_right = is_numeric_dtype(values) and name not in _WORDS
-        if name not in known or name in _LISTS or is_right:
+    words = _WORDS | _WORDS_OF.get(name, frozenset())
+    for column, values in table.items():
+        is_right = is_numeric_dtype(values) and column not in words
+        if column not in known or column in _LISTS or is_right:
             continue
-        expected = (str,) if name in _WORDS else (bool, int, float)
+        expected = (str,) if column in words else (bool, int, float)
         if not all(isinstance(value, expected) for value in values.dropna()):
             raise ValueError(
-                f"its column {name!r} does not hold {'words' if name in _WORDS else 'numbers'}"
+                f"its column {column!r} does not hold {'words' if column in words else 'numbers'}"
             )

@@ -24,7 +24,7 @@ from sing_monitor.errors import SetupError
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec, expand
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.snapshot import Snapshot
-from tests.helpers import make_snapshot, make_texts, make_trajectory, normal
+from tests.helpers import make_snapshot, make_texts, make_trajectory, normal, with_maps
 
 ROOT = Path(__file__).parents[2]
 UNITS = {"deg", "share", "count", "ratio", "cosine", "s", "1"}
@@ -61,7 +61,8 @@ def test_what_a_run_without_a_space_logs_is_measured_in_none() -> None:
     logged = {spec.key for spec in analyses.catalogue_of(has_embeddings=False)}
     assert logged == {spec.key for spec in CATALOGUE} - analyses.IN_SPACE
     assert {key.partition("/")[0] for key in logged} == {
-        *("head", "collapse", "probe", "attribute", "dynamics", "monitor")
+        *("head", "collapse", "probe", "attribute", "hierarchy", "similarity", "dynamics"),
+        "monitor",
     }
     attributes = {key for key in logged if key.startswith("attribute/")}
     assert attributes == {
@@ -79,7 +80,7 @@ def test_a_ridge_that_gives_no_right_numbers_is_refused(ridge: float) -> None:
 @pytest.mark.parametrize("feature_dim", [12, 300])
 @pytest.mark.parametrize("attributes", [True, False])
 def test_each_analysis_returns_what_its_specs_say(feature_dim: int, attributes: bool) -> None:
-    snapshot = make_snapshot(feature_dim=feature_dim, noise=20)
+    snapshot = with_maps(make_snapshot(feature_dim=feature_dim, noise=20))
     if not attributes:
         snapshot = replace(snapshot, attributes={}, sample_index=None)
     names = ["colour"] if attributes else []
@@ -98,11 +99,13 @@ def test_without_a_space_everything_else_keeps_its_numbers() -> None:
     found = analyze(without_space(snapshot), None, previous_head=previous, ridge=0.1)
     whole = analyze(snapshot, make_texts(snapshot), previous_head=previous, ridge=0.1)
     groups = {key.partition("/")[0] for key in found.scalars}
-    assert groups == {"head", "collapse", "probe", "attribute"}
-    assert found.scalars == {key: whole.scalars[key] for key in found.scalars}
+    assert groups == {"head", "collapse", "probe", "attribute", "hierarchy"}
+    shared = {key: whole.scalars[key] for key in found.scalars}
+    assert found.scalars == pytest.approx(shared, rel=0, abs=0, nan_ok=True)
     assert 0 < found.scalars["head/drift"] < 1
-    assert found.tables.keys() == {"spectrum", "probe_classes", "intervals"}
-    for name in ("spectrum", "probe_classes"):
+    own = ("spectrum", "probe_classes", "class_edges", "class_graph")
+    assert found.tables.keys() == {*own, "intervals"}
+    for name in own:
         pd.testing.assert_frame_equal(found.tables[name], whole.tables[name])
     intervals = found.tables["intervals"].set_index("key")
     assert list(intervals.index) == ["probe/class_hidden", "attribute/colour_probe_hidden"]
@@ -111,7 +114,7 @@ def test_without_a_space_everything_else_keeps_its_numbers() -> None:
 
 
 def test_the_keys_of_a_run_are_those_of_its_analyses() -> None:
-    snapshot = make_snapshot()
+    snapshot = with_maps(make_snapshot())
     assert catalogue_of(True) == CATALOGUE
     logged = set(expand(catalogue_of(False), ["colour"]))
     found = analyze(without_space(snapshot), None, trajectory=make_trajectory())

@@ -18,6 +18,7 @@ from sing_monitor.findings import Findings, complete, expand
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.scores.angles import attribute_score, image_score
 from sing_monitor.scores.derived import retention
+from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import TextSet
 from sing_monitor.translate.random_subspaces import chosen_draw, remove_at_random
 from tests.helpers import (
@@ -31,6 +32,7 @@ from tests.helpers import (
     planted,
     reorder,
     scored_of,
+    with_maps,
 )
 
 RIDGE = 0.01
@@ -172,9 +174,17 @@ AT_CHANCE = {
 }
 
 
+def in_a_hierarchy(snapshot: Snapshot) -> Snapshot:
+    """Half of the classes under one ancestor."""
+    names = snapshot.class_names
+    return replace(snapshot, hierarchy={n: ("one",) if i < 2 else () for i, n in enumerate(names)})
+
+
 def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
-    snapshot = make_snapshot()
-    findings = analyze(snapshot, make_texts(snapshot), previous_head=snapshot.geometry)
+    snapshot = in_a_hierarchy(with_maps(make_snapshot()))
+    texts = make_texts(snapshot)
+    first = analyze(snapshot, texts)
+    findings = analyze(snapshot, texts, previous_head=snapshot.geometry, previous=first.kept)
     keys = expand(CATALOGUE, ["colour"]).keys()
     of_the_monitor = {spec.key for spec in MONITOR_METRICS}
     expected = keys - of_the_monitor
@@ -315,7 +325,7 @@ def test_a_head_of_zeros_hides_everything() -> None:
 
 @pytest.mark.parametrize("missing", [0, 3])
 def test_a_class_may_be_missing_from_the_probe(missing: int) -> None:
-    snapshot = make_snapshot()
+    snapshot = in_a_hierarchy(make_snapshot())
     snapshot = reorder(snapshot, (snapshot.labels != missing).nonzero().squeeze(1))
     texts = make_texts(snapshot)
     findings = analyze(snapshot, texts, ridge=RIDGE)
@@ -323,7 +333,7 @@ def test_a_class_may_be_missing_from_the_probe(missing: int) -> None:
     assert row["n"] == 0
     assert all(math.isnan(row[name]) for name in ("accuracy", "image_score", "attribute_score"))
     assert len(findings.tables["classes"]) == 4
-    undefined = {"head/drift", *AT_CHANCE}
+    undefined = {"head/drift", "hierarchy/tree_change", *AT_CHANCE}
     for key, value in findings.scalars.items():
         assert math.isfinite(value) or key in undefined, key
     # Without an embedding for the missing class, as with prototypes, the rest stands.
@@ -344,7 +354,8 @@ def test_one_image_has_a_head_but_no_scores() -> None:
     for key in ("rank", "null_dim", "null_energy", "mean_share", "null_angle", "condition"):
         assert math.isfinite(findings.scalars[f"head/{key}"])
     for key, value in findings.scalars.items():
-        assert key.startswith("head/") or key == "sing/unscored" or math.isnan(value), key
+        is_of_the_head = key.startswith(("head/", "hierarchy/"))
+        assert is_of_the_head or key == "sing/unscored" or math.isnan(value), key
     assert findings.scalars["sing/unscored"] == 1
     images = findings.tables["images"]
     assert images["neighbours_before"].tolist() == [[]]

@@ -29,11 +29,12 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from tests.app.browser.conftest import ARGUMENTS
 from tests.app.browser.tab import HEIGHT, LOOK, PATIENCE, WIDTH
-from tests.benchmarks.big_store import LARGE, SMALL, BigStore, make_store
+from tests.benchmarks.helpers.big_store import LARGE, SMALL, BigStore, make_store
 from tests.benchmarks.machine import describe
 from tests.helpers.servers import free_port, wait_for
 
 HERE = Path(__file__).resolve().parents[2]
+COUNTED = Path(__file__).parent / "helpers" / "counted_streamlit.py"
 TWO_RUNS = (
     *("evolution", "tradeoff", "classes", "concepts", "images", "explain"),
     *("steering", "geometry", "tables", "guide"),
@@ -106,7 +107,7 @@ def running(
 def app_of(name: str, checkout: Path, uri: str, folder: Path) -> Iterator[Served]:
     """The app of a checkout."""
     port, counts = free_port(), folder / f"{name}.json"
-    command = [sys.executable, str(Path(__file__).with_name("counted_streamlit.py")), str(counts)]
+    command = [sys.executable, str(COUNTED), str(counts)]
     command += ["run", str(checkout / "app" / "main.py"), "--server.headless", "true"]
     command += ["--server.port", str(port), "--", "--tracking-uri", uri]
     health = f"http://127.0.0.1:{port}/healthz"

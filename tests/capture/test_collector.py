@@ -126,7 +126,7 @@ def test_a_pass_over_known_images_never_waits_for_a_gpu(probe_size: int, shuffle
         images = torch.rand(size, 3, tiny.SIDE, tiny.SIDE, device="cuda")
         labels = torch.zeros(size, dtype=torch.int64, device="cuda")
         watch.read((images, labels))
-        watch.head_watch.open()
+        watch.open()
         head(torch.rand(size, 16, device="cuda"))
         head(torch.rand(size, 16, device="cuda"))
         watch.add((images, labels))

@@ -19,6 +19,7 @@ from tests.helpers import tiny
 # The examples are scripts and import each other by bare name.
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
+import class_hierarchy
 import compare_backbones
 import fashion_mnist
 import imagenet_finetune
@@ -84,7 +85,9 @@ def test_fashion_mnist_trains_on_the_real_images(
     size = ["--epochs", "1", "--images", "256", "--workers", "0", "--fast"]
     data = ["--data", str(tmp_path / "data"), "--tracking-uri", uri]
     fashion_mnist.main(["--space", "tiny", *size, *data])
-    assert "these numbers mean nothing" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "these numbers mean nothing" in said
+    assert said.count("agreement") == said.count("Most confused are ") == 2
     found = last_scalars(uri, "fashion mnist")
     assert found.keys() == {"test_resnet", "test_vit"}
     assert all(scalars["monitor/samples"] == 256 for scalars in found.values())
@@ -96,6 +99,14 @@ def test_fashion_mnist_trains_on_the_real_images(
     pixels = torch.stack([images[i][0] for i in range(500)])
     assert abs(float(pixels.mean())) < 0.05
     assert abs(float(pixels.std()) - 1) < 0.05
+
+
+def test_features_of_even_and_odd_hold_digits_of_one_kind_alike(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class_hierarchy.main(["--seeds", "1"])
+    (taught, not_taught) = re.findall(r"\((-?\d\.\d\d)", capsys.readouterr().out)[:2]
+    assert float(taught) > float(not_taught) + 0.3
 
 
 def test_imagenet_finetune_takes_both_weights_from_files(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sing_monitor.analyses import classes, concepts, head, images, invariants, readings, translator
 from sing_monitor.analyses.parts import refits
+from sing_monitor.feature_maps import FeatureMaps
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
@@ -82,6 +83,14 @@ def make_texts(snapshot: Snapshot, *, concepts: int = 5, seed: int = 1) -> Texts
         ),
         attributes={"colour": TextSet(COLOURS, normal(len(COLOURS), dim, seed=seed + 2))},
     )
+
+
+def with_maps(snapshot: Snapshot, count: int = 20, grid: tuple[int, int] = (3, 4)) -> Snapshot:
+    """Maps of the first images, whose means are their features."""
+    noise = normal(len(snapshot), snapshot.features.shape[1], *grid, seed=5)
+    noise -= noise.mean(dim=(2, 3), keepdim=True)
+    values = snapshot.features[:, :, None, None] + noise
+    return replace(snapshot, maps=FeatureMaps(snapshot.image_ids[:count], values[:count], "body"))
 
 
 def class_texts(embeddings: Tensor) -> Texts:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,8 +13,12 @@ from mlflow import MlflowClient
 
 
 def empty_database(path: Path) -> str:
-    """Put an empty database at a path; its tracking URI."""
-    shutil.copy(_template(), path)
+    """Put an empty database at a path, where none is; its tracking URI.
+
+    Whole at once: of several processes the second must not write over what the first has opened.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, suppress(FileExistsError):
+        os.link(shutil.copy(_template(), folder), path)
     return f"sqlite:///{path}"
 
 

@@ -26,6 +26,7 @@ def test_the_report_names_everything_that_would_be_used(caplog: pytest.LogCaptur
     report = tiny.callback(probe_size=30).check(tiny.Classifier(), tiny.loader(tiny.Blobs()))
     for part in (
         "network.6  Linear  4 x 16",
+        "network.2 (16, 5 x 5)",
         "12 of 16 dimensions",
         "hash-space (10 dimensions)",
         "values already in [0, 1]",

@@ -29,3 +29,15 @@ def test_it_is_announced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_short_one_is_not_announced(tmp_path: Path) -> None:
     assert not fit(tmp_path)
+
+
+def test_a_comparison_of_maps_that_takes_seconds_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    fit(tmp_path)
+    assert "similarity of images takes" not in caplog.text
+    monkeypatch.setattr(first_process, "NOTICED", 0.0)
+    fit(tmp_path)
+    (said,) = (line for line in caplog.messages if "similarity of images takes" in line)
+    assert "for 32 maps of 25 positions; n_maps=16 takes a quarter" in said

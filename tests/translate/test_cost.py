@@ -11,11 +11,13 @@ import torch
 from sing_monitor.messages import duration
 from sing_monitor.translate.cost import (
     LONG,
+    MapShape,
     Shape,
     estimate,
     in_words,
     largest_probe,
     measure_speed,
+    seconds_to_compare,
 )
 
 SPEED = 5e10
@@ -32,6 +34,7 @@ HUGE = Shape(10_000, 25_088, 1000, 768, 60)
         {"classes": 10_000},
         {"embedding_dim": 1024},
         {"concepts": 5000},
+        {"maps": MapShape(64, 512, 49)},
     ],
 )
 def test_more_of_anything_takes_longer(larger: dict[str, int]) -> None:
@@ -86,3 +89,21 @@ def test_durations_in_words() -> None:
     assert [duration(each) for each in (0.2, 40, 780, 9000)] == [
         "1 seconds", "40 seconds", "13 minutes", "2.5 hours"
     ]  # fmt: skip
+
+
+def test_pairs_of_maps_and_of_positions_cost_time() -> None:
+    maps = MapShape(64, 512, 49)
+    few = seconds_to_compare(maps, SPEED)
+    assert seconds_to_compare(replace(maps, positions=98), SPEED) == pytest.approx(4 * few)
+    assert seconds_to_compare(replace(maps, images=128), SPEED) > 4 * few
+    assert seconds_to_compare(maps, SPEED / 2) > few
+    assert seconds_to_compare(replace(maps, images=1), SPEED) == 0
+
+
+def test_many_maps_are_advised_against() -> None:
+    maps = MapShape(400, 512, 196)
+    said = in_words(replace(SMALL, maps=maps), SPEED)
+    assert "That is long" in said
+    assert "n_maps=200 compares fewer images" in said
+    assert "n_maps" not in in_words(replace(HUGE, maps=MapShape(64, 512, 49)), SPEED / 4)
+    assert "for 400 maps of 196 positions; n_maps=200 takes a quarter" in maps.in_words(SPEED)

@@ -110,7 +110,8 @@ def _copy_file(file: Path, target: Path, has_hostile_ids: bool) -> None:
 
 
 def _table(table: pd.DataFrame, has_hostile_ids: bool) -> pd.DataFrame:
-    ids = ("image", *(name for name in table if str(name).startswith("neighbours")))
+    begin = ("image", "neighbours", "nearest")
+    ids = [name for name in table if str(name).startswith(begin)]
 
     def other(value: object) -> object:
         if isinstance(value, str):

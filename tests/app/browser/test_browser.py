@@ -22,6 +22,8 @@ CHARTS = {
     "explain": 2,
     "steering": 3,
     "geometry": 8,
+    "hierarchy": 7,
+    "similarity": 8,
     "guide": 0,
 }
 WITHOUT_EPOCH = ("", "guide")

@@ -25,12 +25,14 @@ from tests.helpers.servers import free_port, serving
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = (
     *("", "evolution", "tradeoff", "classes", "concepts", "images", "explain", "steering"),
-    *("geometry", "tables", "guide"),
+    *("geometry", "hierarchy", "similarity", "tables", "guide"),
 )
 LINKS = {
     "evolution": {"groups": group_label(GROUP)},
     "guide": {"about": f"`![](http://{HOST}/guide.png)`"},
 }
+# What stands on a page only if it found its tables.
+SHOWN = {"hierarchy": "Images between two classes", "similarity": "Nearest part by part"}
 # So many help texts and charts of a page are pointed at.
 _MOST = 6
 # Collects every element that makes a browser ask another host or leads people there, whenever and
@@ -122,6 +124,8 @@ def test_no_page_takes_what_a_store_says_for_markup(
     tab = Tab.at(f"{url}/{page}?{urlencode(link, doseq=True)}", context)
     expect(tab.page.get_by_test_id("stException")).to_have_count(0)
     expect(tab.main).to_contain_text("foreign")
+    if page in SHOWN:
+        expect(tab.main).to_contain_text(SHOWN[page])
     point_at_everything(tab)
     if page == "explain" and is_alone:
         upload(tab)

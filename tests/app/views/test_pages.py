@@ -36,6 +36,8 @@ OF_RUNS = (
     "explain",
     "steering",
     "geometry",
+    "hierarchy",
+    "similarity",
 )
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lightning.pytorch.strategies import FSDPStrategy
 from mlflow import MlflowClient
 from pandas.testing import assert_frame_equal
 
+from sing_monitor.capture.probe import hashes
 from sing_monitor.tracking import RunReader
 from tests.callbacks.processes.in_processes import run_alone
 from tests.helpers import tiny
@@ -120,6 +122,20 @@ def test_a_rank_that_fails_on_the_probe_is_not_waited_for(
     (warning,) = first["warnings"]
     assert "no scores for epoch 0: rank 1 is out of memory" in warning
     assert second["warnings"] == []
+
+
+@pytest.mark.usefixtures("alone", "together")
+def test_two_processes_keep_the_maps_of_one(one_folder: Path, two_folder: Path) -> None:
+    """Of the same ten images, whatever process they came to."""
+    ours, expected = (reader_of(folder / "plain").snapshot() for folder in (two_folder, one_folder))
+    assert ours.maps is not None
+    assert expected.maps is not None
+    smallest = hashes(expected.ids).sort().values[:10]
+    assert torch.equal(hashes(expected.maps.image_ids).sort().values, smallest)
+    assert torch.equal(ours.maps.image_ids, expected.maps.image_ids)
+    assert ours.maps.layer == expected.maps.layer == "network.2"
+    assert expected.maps.values.shape == (10, 16, 5, 5)
+    torch.testing.assert_close(ours.maps.values, expected.maps.values, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.usefixtures("alone", "together")

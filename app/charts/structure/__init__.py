@@ -1,0 +1,1 @@
+"""How classes resemble each other, and images: graphs, matrices, matched places."""
