@@ -137,6 +137,8 @@ def test_the_catalogue_is_complete_and_every_entry_tells_what_it_is() -> None:
         "collapse",
         "steer",
         "perturb",
+        "hierarchy",
+        "dynamics",
         "similarity",
         "monitor",
     }
