@@ -52,6 +52,12 @@ class Forest:
     edges: Tensor
     labels: Tensor
 
+    def __post_init__(self) -> None:
+        # Forests found elsewhere may come as arrays or lists.
+        for name in ("edges", "labels"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, torch.as_tensor(given).detach().cpu())
+
     @property
     def converged(self) -> bool:
         """Whether there are clusters, and with them edges."""
