@@ -181,4 +181,7 @@ def _scalars(rescored: Rescored, logged: Mapping[str, float]) -> dict[str, float
         "monitor/accuracy": snapshot.accuracy,
     }
     found = {key: x for key, x in rescored.findings.scalars.items() if math.isfinite(x)}
-    return complete({**logged, **found, **own}, specs, attributes)
+    # Without maps nothing was said of the change of the images' similarity.
+    keys = {spec.key for spec in specs}
+    taken_over = {key: x for key, x in logged.items() if key in keys}
+    return complete({**taken_over, **found, **own}, specs, attributes)
