@@ -25,10 +25,10 @@ def resolve_hierarchy(
 
     A mapping has for each class the name of its superclass, or the path of its ancestors, the most
     general first; an empty path for a class that stands alone. A CSV file (UTF-8; commas, or else
-    semicolons or tabs, as spreadsheets write them) has one path a row, either from the most general ancestor to the class, or from the class to its most
-    general ancestor; which of the two is seen by where the class names stand. Rows may differ in
-    length, and a first row without a class is a heading. Names of classes are found whatever their
-    case, with underscores for spaces.
+    semicolons or tabs, as spreadsheets write them) has one path a row, either from the most general
+    ancestor to the class, or from the class to its most general ancestor; which of the two is seen
+    by where the class names stand. Rows may differ in length, and a first row without a class is a
+    heading. Names of classes are found whatever their case, with underscores for spaces.
 
     Args:
         given: by the user; None: nothing.
