@@ -71,8 +71,13 @@ def _why(run: Run) -> str:
             "an earlier version of sing-monitor wrote it, which kept no feature maps. Train again, "
             "or analyze the finished model with `sing-monitor analyze`."
         )
-    none, _, reason = str(config.get("map")).partition(": ")
-    said = f" The run says: {plain(short(reason, 300))}." if none == "none" and reason else ""
+    none, _, reason = str(config.get("map", "none")).partition(": ")
+    if none != "none":
+        return (
+            f"the maps of the layer {plain(short(none, 100))} could not be taken, or are zero "
+            "everywhere, as those of a dead layer are; the log of the training says which."
+        )
+    said = f" The run says: {plain(short(reason, 300))}." if reason else ""
     return (
         "the head reads no feature map that could be kept. A map is what enters the global "
         f"pooling before the head, or the tokens of a transformer.{said}"

@@ -124,7 +124,7 @@ def compare_maps(
             "two maps of the same shape are compared, (c, h, w) each; got "
             f"{tuple(map_a.shape)} and {tuple(map_b.shape)}."
         )
-    check_matcher(matcher, window)
+    window = check_matcher(matcher, window)
     vectors, scale = position_vectors(torch.stack([map_a, map_b]))
     permutation, strengths = matched(vectors[:1], vectors[1], matcher, window)
     semantic = torch.full((2, 2), float(strengths.sum(dtype=torch.float64)), dtype=torch.float64)

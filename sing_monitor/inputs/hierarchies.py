@@ -14,6 +14,8 @@ Given = Mapping[str, str | Sequence[str]] | str | PathLike[str]
 
 _HIERARCHY = Option("hierarchy")
 _MOST_NAMED = 3
+# Where a comma stands for the decimal point, spreadsheets write semicolons.
+_DELIMITERS = ",;\t"
 
 
 def resolve_hierarchy(
@@ -22,11 +24,11 @@ def resolve_hierarchy(
     """Ancestors of every class, the most general first, without the class itself.
 
     A mapping has for each class the name of its superclass, or the path of its ancestors, the most
-    general first; an empty path for a class that stands alone. A CSV file (UTF-8, commas) has one
-    path a row, either from the most general ancestor to the class, or from the class to its most
-    general ancestor; which of the two is seen by where the class names stand. Rows may differ in
-    length, and a first row without a class is a heading. Names of classes are found whatever their
-    case, with underscores for spaces.
+    general first; an empty path for a class that stands alone. A CSV file (UTF-8; commas, or else
+    semicolons or tabs, as spreadsheets write them) has one path a row, either from the most general
+    ancestor to the class, or from the class to its most general ancestor; which of the two is seen
+    by where the class names stand. Rows may differ in length, and a first row without a class is a
+    heading. Names of classes are found whatever their case, with underscores for spaces.
 
     Args:
         given: by the user; None: nothing.
@@ -107,11 +109,12 @@ def _rows(path: Path, known: _Names) -> list[tuple[str, tuple[str, ...]]]:
     """Class and ancestors, the most general first, of every row of a CSV file."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            found = [[cell.strip() for cell in row] for row in csv.reader(file)]
+            lines = list(file)
+        ways = [_cells(lines, delimiter) for delimiter in _DELIMITERS]
     except (OSError, UnicodeError, csv.Error) as error:
         raise _refused(f"{path} cannot be read as a CSV file: {error}") from error
-    # Spreadsheets fill short rows with empty cells.
-    rows = [cells for row in found if (cells := [cell for cell in row if cell])]
+    # The first of those by which most rows name a class.
+    rows = max(ways, key=lambda rows: sum(row[0] in known or row[-1] in known for row in rows))
     if not rows:
         raise _refused(f"{path} is empty; give one path a row, such as animal,mammal,cat")
     if len(rows) > 1 and rows[0][0] not in known and rows[0][-1] not in known:
@@ -120,6 +123,13 @@ def _rows(path: Path, known: _Names) -> list[tuple[str, tuple[str, ...]]]:
     if last >= first:
         return [(row[-1], tuple(row[:-1])) for row in rows]
     return [(row[0], tuple(reversed(row[1:]))) for row in rows]
+
+
+def _cells(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    """What stands in each row; spreadsheets fill short rows with empty cells."""
+    rows = csv.reader(lines, delimiter=delimiter)
+    found = [[cell for each in row if (cell := each.strip())] for row in rows]
+    return [row for row in found if row]
 
 
 def _check_tree(paths: Mapping[str, tuple[str, ...]]) -> None:

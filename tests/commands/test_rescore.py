@@ -134,6 +134,16 @@ def ours(run: StoredRun) -> dict[str, str]:
     return {key: value for key, value in run.tags.items() if key.startswith("sing")}
 
 
+def test_a_run_without_maps_is_rescored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Place(str(tmp_path / "runs"), tmp_path)
+    place.train("flat", blobs(), n_maps=0)
+    assert place.rescore("flat", "--ridge", "0.5") == 0
+    before, after = (place.reader(place.run(name).run_id) for name in ("flat", "flat, ridge 0.5"))
+    assert set(after.scalars()) == set(before.scalars())
+    assert last(after)["hierarchy/tree_change"] == last(before)["hierarchy/tree_change"]
+
+
 def test_under_its_own_ridge_a_run_comes_out_as_it_was_trained(place: Place) -> None:
     of_its_own = {"sing.source": "checkpoints", "sing.alerts": format_fired({"low": 1})}
     open_store(place.uri).open_run(place.run("all").run_id).put_tags(of_its_own)

@@ -58,6 +58,8 @@ def test_a_class_may_stand_alone_or_above_another() -> None:
         "polar bear,bear,animal\ncat,animal\ncar,vehicle,machine\n",
         "kingdom,group,class\nanimal,bear,polar_bear\nanimal,cat,\nmachine, vehicle ,Car\n\n",
         "class,group,kingdom\npolar bear,bear,animal\ncat,,animal\ncar,vehicle,machine",
+        "animal;bear;polar bear\r\nanimal;;cat\r\nmachine;vehicle;car\r\n",
+        "class\tgroup\tkingdom\npolar bear\tbear\tanimal\ncat\t\tanimal\ncar\tvehicle\tmachine",
     ],
 )
 def test_files_have_the_class_last_or_first(tmp_path: Path, text: str) -> None:

@@ -60,8 +60,11 @@ def class_graph(
     height = next((tall for most, tall in _HEIGHTS.items() if len(names) <= most), _TALLEST)
     start = {row["class"]: (row["x"], row["y"]) for row in nodes.to_dict("records")}
     places = positions(graph_of(lines, names), start, height / _WIDTH)
+    # Of no edges at all the places would be words, as the names are.
     ends = {
-        f"{axis}{end}": lines[f"class_{side}"].map(lambda name, at=at: places[name][at])
+        f"{axis}{end}": lines[f"class_{side}"]
+        .map(lambda name, at=at: places[name][at])
+        .astype(float)
         for side, end in (("a", ""), ("b", "2"))
         for at, axis in enumerate("xy")
     }

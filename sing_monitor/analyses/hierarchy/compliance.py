@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sing_monitor.analyses.hierarchy.depth import as_edges
 from sing_monitor.analyses.hierarchy.forests import Forest
 from sing_monitor.analyses.hierarchy.matrices import Integers
 
@@ -49,7 +50,8 @@ def compliance(weights: Forest, errors: Forest) -> Compliance:
         All NaN where one of the forests did not converge.
 
     Raises:
-        ValueError: if the forests are of different numbers of classes.
+        ValueError: if the forests are of different numbers of classes, or edges are no pairs of
+            them.
 
     Example::
 
@@ -66,9 +68,9 @@ def compliance(weights: Forest, errors: Forest) -> Compliance:
         )
     if not (weights.converged and errors.converged):
         return Compliance(*[math.nan] * 6)
-    causes, wrong = weights.edges.numpy(), errors.edges.numpy()
     groups, wrong_groups = weights.labels.numpy(), errors.labels.numpy()
-    both = len(set(map(tuple, causes.tolist())) & set(map(tuple, wrong.tolist())))
+    causes, wrong = (as_edges(each.edges, len(groups)) for each in (weights, errors))
+    both = len(_as_set(causes) & _as_set(wrong))
     pairs = len(groups) * (len(groups) - 1) // 2
     sizes = np.bincount(groups)
     inside = int((sizes * (sizes - 1) // 2).sum())
@@ -80,6 +82,11 @@ def compliance(weights: Forest, errors: Forest) -> Compliance:
         direct_chance=_share(len(causes), pairs) if len(wrong) else math.nan,
         extended_chance=_share(inside, pairs) if len(wrong) else math.nan,
     )
+
+
+def _as_set(edges: Integers) -> set[tuple[int, int]]:
+    """Edges without a direction."""
+    return {(min(edge), max(edge)) for edge in edges.tolist()}
 
 
 def _within(edges: Integers, groups: Integers) -> int:

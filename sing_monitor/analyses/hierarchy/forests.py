@@ -52,6 +52,12 @@ class Forest:
     edges: Tensor
     labels: Tensor
 
+    def __post_init__(self) -> None:
+        # Forests found elsewhere may come as arrays or lists.
+        for name in ("edges", "labels"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, torch.as_tensor(given).detach().cpu())
+
     @property
     def converged(self) -> bool:
         """Whether there are clusters, and with them edges."""
@@ -157,7 +163,7 @@ def _affinity(weights: Floats, seed: int) -> Integers:
     # It may go one way or the other by a rounding, and breaks ties by place: so neither the last
     # digits nor the order of the classes decides.
     rounded = weights.round(_DIGITS)
-    order = np.argsort(np.sort(rounded, axis=1).sum(axis=1), kind="stable")
+    order = np.argsort(-np.square(np.sort(rounded, axis=1)).sum(axis=1), kind="stable")
     ordered = rounded[np.ix_(order, order)]
     is_quick = len(weights) <= MOST_QUICKLY
     most = _ITERATIONS if is_quick else _FEWER_ITERATIONS

@@ -9,10 +9,12 @@ order of positions, so one matching serves the inner product, the cosine and the
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from typing import Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sing_monitor.row_blocks import working
@@ -25,7 +27,12 @@ WINDOW = 128
 _THREADS_FROM = 100
 
 
-def match(a: Tensor, b: Tensor, matcher: Matcher = "optimal", window: int = WINDOW) -> Tensor:
+def match(
+    a: Tensor | ArrayLike,
+    b: Tensor | ArrayLike,
+    matcher: Matcher = "optimal",
+    window: int = WINDOW,
+) -> Tensor:
     """The position of b that each position of a is matched with.
 
     ``optimal`` solves the assignment exactly, in a time that grows with S^3. The others are faster:
@@ -45,8 +52,8 @@ def match(a: Tensor, b: Tensor, matcher: Matcher = "optimal", window: int = WIND
         (S,) int64: a permutation P; position s of a is matched with position ``P[s]`` of b.
 
     Raises:
-        ValueError: if the shapes differ or hold no position, for another matcher or a window below
-            1, and for NaN or infinite values.
+        ValueError: if the shapes differ or hold no position, for another matcher, for a window
+            that is no whole number from 1 on, and for NaN or infinite values.
 
     Example::
 
@@ -54,22 +61,43 @@ def match(a: Tensor, b: Tensor, matcher: Matcher = "optimal", window: int = WIND
         >>> match(a, a[[2, 0, 1]])
         tensor([1, 2, 0])
     """
-    if a.ndim != 2 or a.shape != b.shape or 0 in a.shape:
+    first, second = as_maps(a), as_maps(b)
+    if first.ndim != 2 or first.shape != second.shape or 0 in first.shape:
         raise ValueError(
             "the two maps must be (positions, channels) of the same shape, with at least one of "
-            f"each; got {tuple(a.shape)} and {tuple(b.shape)}."
+            f"each; got {tuple(first.shape)} and {tuple(second.shape)}."
         )
-    check_matcher(matcher, window)
-    a, b = scaled(a), scaled(b)
-    return matched(a[None], b, matcher, window)[0][0]
+    window = check_matcher(matcher, window)
+    first, second = scaled(first), scaled(second)
+    precision = torch.promote_types(first.dtype, second.dtype)
+    return matched(first[None].to(precision), second.to(precision), matcher, window)[0][0]
 
 
-def check_matcher(matcher: str, window: int) -> None:
-    """Refuse an unknown matcher, and windows without a position."""
+def as_maps(given: Tensor | ArrayLike) -> Tensor:
+    """Maps as a tensor on the CPU; whole numbers in single precision.
+
+    Raises:
+        ValueError: if they are no array of real numbers.
+    """
+    try:
+        # A copy: torch warns of arrays that cannot be written to.
+        maps = given.detach().cpu() if isinstance(given, Tensor) else torch.tensor(np.array(given))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"maps must be an array of numbers, got {type(given).__name__}: {error}."
+        ) from error
+    if maps.is_complex():
+        raise ValueError(f"maps must hold real numbers; got {maps.dtype}.")
+    return maps if maps.is_floating_point() else maps.float()
+
+
+def check_matcher(matcher: str, window: int) -> int:
+    """Refuse an unknown matcher, and windows without a position; returns the window."""
     if matcher not in MATCHERS:
         raise ValueError(f"matcher={matcher!r} is none of {', '.join(MATCHERS)}.")
-    if window < 1:
-        raise ValueError(f"window={window}; give at least 1 position.")
+    if not isinstance(window, Integral) or window < 1:
+        raise ValueError(f"window={window!r}; give a whole number of positions, at least 1.")
+    return int(window)
 
 
 def scaled(maps: Tensor) -> Tensor:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sing_monitor.analyses.similarity.matching import (
     WINDOW,
     Matcher,
+    as_maps,
     check_matcher,
     matched,
     scaled,
@@ -95,21 +97,21 @@ class MatchedPairs(NamedTuple):
 
 
 def similarity_matrices(
-    maps: Tensor, matcher: Matcher = "optimal", window: int = WINDOW
+    maps: Tensor | ArrayLike, matcher: Matcher = "optimal", window: int = WINDOW
 ) -> SimilarityMatrices:
     """Spatial and semantic similarity of all pairs of images (Wald et al. 2024, eqs. 3 to 5).
 
     Products are in single precision (in double of float64), sums in double.
 
     Args:
-        maps: feature maps, (N, C, H, W), of any floating type.
+        maps: feature maps, (N, C, H, W), of any real type.
         matcher: as for :func:`~sing_monitor.analyses.similarity.matching.match`; of a pair the
             earlier image is ``a``. An image is compared with itself as it is, whatever the matcher.
         window: as for :func:`~sing_monitor.analyses.similarity.matching.match`.
 
     Raises:
-        ValueError: for another shape, no position or channel, another matcher or a window below 1,
-            and for NaN or infinite values.
+        ValueError: for another shape, no position or channel, another matcher, a window that is no
+            whole number from 1 on, and for NaN or infinite values.
 
     Example::
 
@@ -118,8 +120,8 @@ def similarity_matrices(
         tensor([[1., 1.],
                 [1., 1.]], dtype=torch.float64)
     """
-    check_matcher(matcher, window)
-    vectors, scale = position_vectors(maps)
+    window = check_matcher(matcher, window)
+    vectors, scale = position_vectors(as_maps(maps))
     semantic = vectors.new_zeros(len(vectors), len(vectors), dtype=torch.float64)
     for pairs in matched_pairs(vectors, matcher, window):
         semantic[pairs.second, pairs.first] = pairs.strengths.sum(dim=1, dtype=torch.float64)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sing_monitor.analyses.hierarchy import (
+    Forest,
     class_forest,
     compliance,
     confusion_similarity,
@@ -69,6 +70,20 @@ def test_compliance_is_that_of_the_paper() -> None:
         for side in ("explained", "causing"):
             expected = float(GOLDEN[f"sgc.{short}_{side}"])
             assert getattr(found, f"{name}_{side}") == pytest.approx(expected, abs=0.03)
+
+
+def test_compliance_of_the_forests_of_the_paper_is_exactly_theirs() -> None:
+    # As they are stored: arrays, with the classes of an edge in either order.
+    weights, errors = (
+        Forest(GOLDEN[f"{name}.affinity.edges"], GOLDEN[f"{name}.affinity.labels"])
+        for name in ("weights", "confusion")
+    )
+    turned = Forest(errors.edges.flip(1), errors.labels)
+    for found in (compliance(weights, errors), compliance(weights, turned)):
+        for name, short in (("direct", "direct"), ("extended", "ext")):
+            for side in ("explained", "causing"):
+                expected = float(GOLDEN[f"sgc.{short}_{side}"])
+                assert getattr(found, f"{name}_{side}") == pytest.approx(expected, abs=1e-12)
 
 
 def test_shipped_hypernyms_give_the_depths_and_ways_of_wordnet() -> None:

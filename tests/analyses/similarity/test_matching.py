@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import get_args
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -122,6 +123,8 @@ def test_half_precision_is_matched_in_single(dtype: torch.dtype) -> None:
         ((3, 2, 1), (3, 2, 1), {}, "positions, channels"),
         ((3, 2), (3, 2), {"matcher": "best"}, "none of optimal, batch_optimal"),
         ((3, 2), (3, 2), {"matcher": "batch_optimal", "window": 0}, "window=0"),
+        ((3, 2), (3, 2), {"matcher": "batch_optimal", "window": 1.5}, "a whole number"),
+        ((3, 2), (3, 2), {"window": None}, "a whole number"),
     ],
 )
 def test_what_cannot_be_matched_is_refused(
@@ -136,3 +139,19 @@ def test_values_that_are_no_numbers_are_refused(value: float) -> None:
     a = torch.ones(3, 2)
     with pytest.raises(ValueError, match="NaN or infinite"):
         match(a, a.clone().fill_(value))
+
+
+@pytest.mark.parametrize("matcher", MATCHERS)
+def test_arrays_lists_and_whole_numbers_are_matched_as_tensors_are(matcher: Matcher) -> None:
+    a, b = (10 * normal(2, 9, 4, seed=8)).round()
+    expected = match(a, b, matcher, 4)
+    window = np.int64(4)
+    assert torch.equal(match(a.numpy(), b.numpy(), matcher, window), expected)  # type: ignore[arg-type]
+    assert torch.equal(match(a.tolist(), b.int(), matcher, 4), expected)
+    assert torch.equal(match(a.double(), b.half(), matcher, 4), expected)
+
+
+@pytest.mark.parametrize("given", ["map", None, torch.ones(3, 2, dtype=torch.complex64)])
+def test_what_are_no_real_numbers_is_refused(given: Any) -> None:
+    with pytest.raises(ValueError, match="numbers"):
+        match(given, given)

@@ -130,3 +130,12 @@ def test_trees_begin_at_the_central_class_and_children_are_indented(
 def rows(spec: dict, layer: dict) -> list[dict]:  # type: ignore[type-arg]
     found: list[dict] = spec["datasets"][layer["data"]["name"]]  # type: ignore[type-arg]
     return found
+
+
+@pytest.mark.parametrize("shown", [["lynx"], ["cat", "lynx", "car", "ship"]])
+def test_classes_without_any_edge_are_drawn_apart(nodes: pd.DataFrame, shown: list[str]) -> None:
+    table = structure.class_edges().assign(in_weights=False, in_errors=False)
+    apart = nodes[nodes["class"].isin(shown)]
+    chart = class_graph(apart, relations.read_edges(table), "apart", [], 0.5)
+    drawn = chart.to_dict()["datasets"].values()
+    assert [row["label"] for rows in drawn for row in rows if "label" in row] == shown
