@@ -29,6 +29,7 @@ from sing_monitor.analyses import (
     translator,
 )
 from sing_monitor.analyses.analysis import Analysis, Need
+from sing_monitor.analyses.focus import analysis as where_focus_lies
 from sing_monitor.analyses.hierarchy import analysis as class_hierarchy
 from sing_monitor.analyses.hierarchy import text as text_hierarchy
 from sing_monitor.analyses.layers import analysis as room_of_features
@@ -89,6 +90,7 @@ ANALYSES: tuple[Analysis, ...] = (
     text_hierarchy.ANALYSIS,
     image_similarity.ANALYSIS,
     image_similarity.ALIGNMENT,
+    where_focus_lies.ANALYSIS,
     monitor_metrics.ANALYSIS,
 )
 

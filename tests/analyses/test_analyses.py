@@ -62,7 +62,7 @@ def test_what_a_run_without_a_space_logs_is_measured_in_none() -> None:
     assert logged == {spec.key for spec in CATALOGUE} - analyses.IN_SPACE
     assert {key.partition("/")[0] for key in logged} == {
         *("head", "collapse", "layers", "probe", "attribute", "hierarchy"),
-        *("similarity", "monitor"),
+        *("similarity", "focus", "monitor"),
     }
     attributes = {key for key in logged if key.startswith("attribute/")}
     assert attributes == {
