@@ -205,3 +205,12 @@ def test_without_maps_the_analysis_is_left_out() -> None:
     assert not KEYS & {spec.key for spec in catalogue_of(True, has_maps=False)}
     with pytest.raises(ValueError, match="needs feature maps"):
         analyze_focus(Observation(make_snapshot()))
+
+
+@pytest.mark.parametrize(("side", "keeps"), [(28, True), (16, False)])
+def test_maps_averaged_down_keep_their_mean_where_14_divides_the_side(
+    side: int, keeps: bool
+) -> None:
+    maps = normal(8, 12, side, side, seed=1).float()
+    kept = torch.nn.functional.adaptive_avg_pool2d(maps, 14)
+    assert is_averaged(kept, maps.mean(dim=(2, 3))) == keeps
