@@ -137,7 +137,10 @@ def test_the_catalogue_is_complete_and_every_entry_tells_what_it_is() -> None:
         "collapse",
         "steer",
         "perturb",
+        "hierarchy",
         "similarity",
+        "focus",
+        "layers",
         "monitor",
     }
     labels = [entry.label for entry in CATALOGUE]

@@ -157,9 +157,9 @@ def split_norms(deviations: Tensor, geometry: HeadGeometry) -> tuple[Tensor, Ten
     for number, image in enumerate(deviations):
         h = image.double().flatten(1)
         energy = h.square().sum(dim=0)
-        of_seen = (basis.T @ h).square().sum(dim=0)
-        left = torch.zeros_like(energy) if geometry.null_dim == 0 else energy - of_seen
-        for found, part in ((seen, of_seen), (null, left)):
+        # A head without a null space sees all; rounding must not say otherwise.
+        of_seen = (basis.T @ h).square().sum(dim=0) if geometry.null_dim else energy
+        for found, part in ((seen, of_seen), (null, energy - of_seen)):
             # A difference of squares, and a product with a basis, leave rounding.
             found[number] = part.where(part > NOISE * energy.max(), 0).sqrt().view(*grid)
     return seen, null
