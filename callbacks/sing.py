@@ -94,6 +94,9 @@ class SINGCallback(Callback):
             validation; with none at the end of the training epoch, where averaging callbacks have
             not swapped in their weights. The module's ``forward`` must map images to logits.
         allow_augmented: accept validation images that differ from epoch to epoch.
+        n_weights: how many weights of the network are followed from validation to validation,
+            beside those of a head of at most 50,000. The last 20 validations of these are kept in
+            checkpoints, in 4 bytes each. 0: none.
         save_snapshots: store features and embeddings of the last validation in the run.
         alerts: rules that warn once and mark the run: :class:`sing_monitor.alerts.Alert`, or names
             of :data:`sing_monitor.alerts.DEFAULT_ALERTS`, such as ``["class_hidden"]``;

@@ -31,6 +31,7 @@ from sing_monitor.translate.random_subspaces import (
 from sing_monitor.translate.reduced import ReducedSnapshot, feature_dim
 from sing_monitor.translate.ridge_curve import KeptRidge
 from sing_monitor.translate.ridge_sample import RidgeSample
+from sing_monitor.weights.trajectory import Trajectory
 
 T = TypeVar("T")
 
@@ -55,6 +56,7 @@ class Observation:
         seed: of the random subspaces and of the random perturbations.
         n_images: for how many images, those that moved most, neighbors are looked up.
         previous: what the analyses of the last validation kept, by name.
+        trajectory: of some weights of the network, up to this validation; None: it is not known.
 
     Raises:
         ValueError: if there is no image, if features, embeddings or the head's bias hold NaN or
@@ -69,6 +71,7 @@ class Observation:
     seed: int = RANDOM_SEED
     n_images: int = 64
     previous: Mapping[str, Tensor] = field(default_factory=dict)
+    trajectory: Trajectory | None = None
     _results: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

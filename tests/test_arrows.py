@@ -32,6 +32,7 @@ ROOMS = (
     "scores",
     "head",
     "feature_maps",
+    "weights",
     "snapshot_file",
     "snapshot",
     "translate",

@@ -138,6 +138,7 @@ def test_the_catalogue_is_complete_and_every_entry_tells_what_it_is() -> None:
         "steer",
         "perturb",
         "hierarchy",
+        "dynamics",
         "similarity",
         "focus",
         "layers",

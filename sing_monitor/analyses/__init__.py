@@ -29,6 +29,7 @@ from sing_monitor.analyses import (
     translator,
 )
 from sing_monitor.analyses.analysis import Analysis, Need
+from sing_monitor.analyses.dynamics import analysis as dynamics
 from sing_monitor.analyses.focus import analysis as where_focus_lies
 from sing_monitor.analyses.hierarchy import analysis as class_hierarchy
 from sing_monitor.analyses.hierarchy import text as text_hierarchy
@@ -50,6 +51,7 @@ from sing_monitor.space.text_embeddings import Texts
 from sing_monitor.translate.precision import check_ridge
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
 from sing_monitor.translate.reduced import reduced
+from sing_monitor.weights.trajectory import Trajectory
 
 __all__ = [
     "ANALYSES",
@@ -91,6 +93,7 @@ ANALYSES: tuple[Analysis, ...] = (
     image_similarity.ANALYSIS,
     image_similarity.ALIGNMENT,
     where_focus_lies.ANALYSIS,
+    dynamics.ANALYSIS,
     monitor_metrics.ANALYSIS,
 )
 
@@ -109,16 +112,19 @@ IN_SPACE: frozenset[str] = frozenset(
 GROUPS: Mapping[str, MetricGroup] = {spec.group.name: spec.group for spec in CATALOGUE}
 
 
-def catalogue_of(has_embeddings: bool, has_maps: bool = True) -> tuple[MetricSpec, ...]:
+def catalogue_of(
+    has_embeddings: bool, has_maps: bool = True, has_weights: bool = True
+) -> tuple[MetricSpec, ...]:
     """The metrics that a run logs, the same at every validation.
 
     Args:
         has_embeddings: whether images and texts are embedded in a semantic space.
         has_maps: whether feature maps are asked for. A model may have none; then what needs them
             is NaN.
+        has_weights: whether weights are followed; the same holds.
     """
-    met = [spec for analysis in _possible(has_embeddings, has_maps) for spec in analysis.metrics]
-    return (*met, *MONITOR_METRICS)
+    possible = _possible(has_embeddings, has_maps, has_weights)
+    return (*(spec for analysis in possible for spec in analysis.metrics), *MONITOR_METRICS)
 
 
 def analyze(
@@ -130,6 +136,7 @@ def analyze(
     seed: int = RANDOM_SEED,
     n_images: int = 64,
     previous: Mapping[str, Tensor] | None = None,
+    trajectory: Trajectory | None = None,
 ) -> Findings:
     """Run the analyses of one snapshot whose needs are met, on one observation of it.
 
@@ -142,6 +149,7 @@ def analyze(
         seed: as for the observation.
         n_images: as for the observation.
         previous: ``kept`` of the findings of the last validation; None: there was none.
+        trajectory: as for the observation; None: the analyses that need it are left out.
 
     Raises:
         ValueError: as the observation does; for another ridge; and if an analysis returns a table
@@ -156,18 +164,20 @@ def analyze(
         seed,
         n_images,
         previous or {},
+        trajectory,
     )
-    possible = _possible(observation.has_space, snapshot.maps is not None)
+    possible = _possible(observation.has_space, snapshot.maps is not None, trajectory is not None)
     found = (observation.once(analysis.run) for analysis in possible)
     findings = reduce(or_, found, Findings())
     check_tables(findings.tables, TABLES.values(), tuple(snapshot.attributes))
     return findings
 
 
-def _possible(has_embeddings: bool, has_maps: bool) -> list[Analysis]:
+def _possible(has_embeddings: bool, has_maps: bool, has_weights: bool) -> list[Analysis]:
     captured: set[Need] = {"labels"}
     captured |= {"embeddings"} if has_embeddings else set()
     captured |= {"maps"} if has_maps else set()
+    captured |= {"weights"} if has_weights else set()
     return [analysis for analysis in ANALYSES if analysis.needs <= captured]
 
 

@@ -58,7 +58,7 @@ def walk_modules(
         return
     seen.add(id(module))
     yield name, module
-    if isinstance(module, _CLOSED) or adapted_layer(module) is not None:
+    if is_leaf(module):
         return
     copy = active_copy(module)
     for child_name, child in module.named_children() if copy is None else [copy]:
@@ -66,6 +66,11 @@ def walk_modules(
         if copies or not classes & _NOT_THE_MODEL:
             path = f"{name}.{child_name}" if name else child_name
             yield from walk_modules(child, path, seen, copies=copies)
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether :func:`walk_modules` leaves out what is inside a module."""
+    return isinstance(module, _CLOSED) or adapted_layer(module) is not None
 
 
 def is_closed(module: nn.Module) -> bool:

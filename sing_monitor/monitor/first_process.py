@@ -44,6 +44,7 @@ from sing_monitor.translate.cost import (
     seconds_to_compare,
 )
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
+from sing_monitor.weights.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from sing_monitor.findings import Findings
@@ -68,6 +69,7 @@ class ProbeAnalysis:
         images: number of validation images; None where it is not known.
         probe_size: the most that are scored.
         previous: what the analyses of the last validation kept, by name; None: there was none.
+        trajectory: of some weights, up to this validation; None: they are not followed.
     """
 
     moment: Moment
@@ -79,6 +81,7 @@ class ProbeAnalysis:
     images: int | None
     probe_size: int
     previous: Mapping[str, Tensor] | None = None
+    trajectory: Trajectory | None = None
 
     def run(
         self, capture: ModelCapture, shares: Sequence[Share]
@@ -143,6 +146,7 @@ class ProbeAnalysis:
             seed=RANDOM_SEED,
             n_images=self.n_images,
             previous=self.previous,
+            trajectory=self.trajectory,
         ) | Findings(
             {
                 "monitor/samples": float(len(snapshot)),

@@ -262,6 +262,7 @@ class ModelCapture:
             "n_images": options.n_images,
             "n_maps": options.n_maps,
             "map": str(self.maps),
+            "n_weights": options.n_weights,
             "alerts": {alert.name: alert.message for alert in options.alert_rules},
             "alert_metrics": {
                 alert.name: [condition.key for condition in alert.conditions]

@@ -29,6 +29,7 @@ from sing_monitor.monitor.publishing import Publisher, Record, Target
 from sing_monitor.monitor.remarks import remarks
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.validation import Moment, Source
+from sing_monitor.monitor.weight_history import WeightHistory
 from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
@@ -88,9 +89,11 @@ class Monitor:
         self.capture = ModelCapture(options, self.space, datamodule)
         self.validations = 0  # those that began, rehearsals apart
         self.last = Outcome()  # of the last validation that went well, rehearsals apart
+        followed = options.n_weights if self._processes.is_first else 0
         self._options = options
         self._publisher = Publisher(options, self.state, self._describe, targets, spool_root)
         self._faults = Faults(options.on_error, spell)
+        self._weights = WeightHistory(followed, self.capture.head_watch, self.state, self._faults)
         self._moment = Moment(0, 0)
         self._is_due = False
         self._source: Source | None = None
@@ -142,6 +145,7 @@ class Monitor:
         """
         self._faults.start_pass()
         self._moment, self._is_collected = moment, False
+        self._weights.start(model, moment)
         self.validations += not moment.is_rehearsal
         self._is_due = not self._faults.is_off and self._is_epoch_due()
         if self._is_due:
@@ -150,6 +154,7 @@ class Monitor:
 
     def before_batch(self, batch: Any) -> None:
         """Read a batch before the step, which may change it, and listen to the head."""
+        self._read_weights()
         if self._is_listening:
             with self._timed(), self._faults.kept():
                 self.capture.read(batch)
@@ -163,6 +168,7 @@ class Monitor:
             with self._timed(), self._faults.kept():
                 self.capture.add(batch)
                 self._refuse_augmented()
+        self._read_weights()
 
     def collect(self, run: Callable[[ModelCapture, Source], None]) -> None:
         """Run an extra pass of the model, once a validation.
@@ -170,12 +176,13 @@ class Monitor:
         Args:
             run: takes the model over the source and collects the probe.
         """
-        if self._is_collected or not self._is_listening or self._source is None:
-            return
-        self._is_collected = True
-        with self._timed(), self._faults.kept():
-            run(self.capture, self._source)
-            self._refuse_augmented()
+        self._read_weights()
+        if self._is_listening and not self._is_collected and self._source is not None:
+            self._is_collected = True
+            with self._timed(), self._faults.kept():
+                run(self.capture, self._source)
+                self._refuse_augmented()
+        self._read_weights()
 
     def finish(self) -> dict[str, float]:
         """End a validation: analyze, store tables, keep the scalars.
@@ -187,6 +194,8 @@ class Monitor:
         Raises:
             SetupError: for a fault in a rehearsal, or with ``on_error="raise"``; in every process.
         """
+        with self._timed():
+            self._weights.finish()
         outcome, record = self._conclude() if self._is_due else (Outcome(), None)
         return {} if self._moment.is_rehearsal else self._log(outcome.scalars, record)
 
@@ -233,6 +242,10 @@ class Monitor:
             yield
         finally:
             self._seconds += time.perf_counter() - started
+
+    def _read_weights(self) -> None:
+        with self._timed():
+            self._weights.read()
 
     def _start_pass(self, model: nn.Module, source: Source) -> None:
         self._source = source
@@ -330,6 +343,7 @@ class Monitor:
             images=self._images,
             probe_size=self._options.probe_size,
             previous=state.kept if self._moment.is_training else None,
+            trajectory=self._weights.trajectory,
         )
 
     def _describe(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
@@ -351,7 +365,7 @@ class Monitor:
             return
         for reason, context in remarks(outcome, moment.epoch):
             self._faults.warn_once(reason, context)
-        for line in set(outcome.infos) - self._informed:
+        for line in {*outcome.infos, *self._weights.remarks} - self._informed:
             self._informed.add(line)
             info(line)
         # Where a batch was lost, its images are new in the next pass, though none has changed.
@@ -376,7 +390,8 @@ class Monitor:
             "monitor/stage": 0.0 if self._moment.is_training else 1.0,
         }
         self._seconds = 0.0
-        specs = catalogue_of(self._options.space is not None, self._options.n_maps > 0)
+        options = self._options
+        specs = catalogue_of(options.space is not None, options.n_maps > 0, options.n_weights > 0)
         values = complete({**scalars, **own}, specs, self._attributes)
         # Before the first batch is understood there is nothing to say of the run.
         if self._processes.is_first and self.capture.is_settled:

@@ -186,6 +186,12 @@ class Options(AnalysisOptions):
     allow_augmented: bool = option(
         False, "accept validation images that differ from epoch to epoch."
     )
+    n_weights: int = option(
+        20_000,
+        "how many weights of the network are followed from validation to validation, beside those "
+        "of a head of at most 50,000. The last 20 validations of these are kept in checkpoints, in "
+        "4 bytes each. 0: none.",
+    )
     save_snapshots: bool = option(
         False, "store features and embeddings of the last validation in the run."
     )
@@ -215,6 +221,7 @@ class Options(AnalysisOptions):
         super().__post_init__()
         _check_count("every_n_epochs", self.every_n_epochs, 1)
         _check_count("dataloader_idx", self.dataloader_idx, 0)
+        _check_count("n_weights", self.n_weights, 0)
         _check_probe(self.probe, self.dataloader_idx)
         _check_tracking(self.tracking)
         _check_name(self.name)

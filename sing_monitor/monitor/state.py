@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -23,6 +24,9 @@ class MonitorState:
         fired: alerts by name, with the epoch in which they fired.
         tracking_run: id of the run that the option ``tracking`` made.
         kept: what the analyses of the last validation kept for the next, by name.
+        weights: of the last 20 validations, as
+            :meth:`~sing_monitor.capture.weight_tap.WeightTap.finish` gives them; in the first
+            process alone.
     """
 
     ridge: float | None = None
@@ -33,3 +37,4 @@ class MonitorState:
     fired: dict[str, int] | None = None
     tracking_run: str | None = None
     kept: Mapping[str, Tensor] | None = None
+    weights: Mapping[str, Any] | None = None

@@ -229,8 +229,9 @@ def _analyze(
 
 
 def _for_capture(options: AnalyzeOptions) -> Options:
-    """The same options, and defaults for those of a training."""
-    return Options(**{each.name: getattr(options, each.name) for each in fields(AnalysisOptions)})
+    """The same options, and defaults for those of a training; one set of weights has no past."""
+    given = {each.name: getattr(options, each.name) for each in fields(AnalysisOptions)}
+    return Options(**given, n_weights=0)
 
 
 def for_analyze(error: SetupError) -> SetupError:

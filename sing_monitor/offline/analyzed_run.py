@@ -106,7 +106,11 @@ class History:
             # Weights of a training stand in its history, whenever they are analysed.
             "monitor/stage": 0.0,
         }
-        specs = catalogue_of(tags.get("reference") != NONE, config.get("n_maps", 0) > 0)
+        specs = catalogue_of(
+            tags.get("reference") != NONE,
+            config.get("n_maps", 0) > 0,
+            config.get("n_weights", 0) > 0,
+        )
         values = complete({**findings.scalars, **own}, specs, attributes)
         logged = {"epoch": float(epoch), **values}
         try:

@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from sing_monitor.analyses import analyze, catalogue_of
+from sing_monitor.analyses.dynamics.specs import METRICS as DYNAMICS_METRICS
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.findings import Findings, complete
 from sing_monitor.observation import Observation
@@ -25,7 +26,11 @@ _RESCORED_FROM = "rescored_from"
 # What the training logged, where the snapshot alone does not tell it.
 _OF_THE_IMAGES = "similarity/drift"
 _SINCE_LAST = ("head/drift", "hierarchy/tree_change", _OF_THE_IMAGES)
-_AS_LOGGED = (*_SINCE_LAST, *(spec.key for spec in MONITOR_METRICS))
+_AS_LOGGED = (
+    *_SINCE_LAST,
+    *(spec.key for spec in DYNAMICS_METRICS),
+    *(spec.key for spec in MONITOR_METRICS),
+)
 # Alerts are about the old numbers; `sing-monitor analyze` finds a run again by its source.
 _NOT_TAKEN_OVER = ("alerts", "groups", "schema", "source")
 
@@ -124,6 +129,7 @@ def store_rescored(rescored: Rescored, store: Store, spool_dir: Path | None) -> 
     kept = {key: value for key, value in tags.items() if key not in _NOT_TAKEN_OVER}
     kept[_RESCORED_FROM] = source.run.run_id
     logged, tracker_step = _logged(source)
+    scalars = _scalars(rescored, logged)
     thumbnails = reader.thumbnails(rescored.findings.tables["images"]["image"])
     run = store.create_run(
         run_name=rescored.run_name,
@@ -134,14 +140,16 @@ def store_rescored(rescored: Rescored, store: Store, spool_dir: Path | None) -> 
         writer = RunWriter(run, spool_dir, reader.name)
         with writer.together():
             writer.keep_scalars(
-                _scalars(rescored, logged),
+                scalars,
                 **at,
                 tracker_step=tracker_step,
                 metric_prefix=tags.get("metric_prefix", ""),
                 by_logger=False,
             )
             writer.describe(config, kept)
-            writer.write(rescored.findings, **at, thumbnails=thumbnails)
+            # Their groups are named with the tables: also those of what was logged alone.
+            findings = replace(rescored.findings, scalars=scalars)
+            writer.write(findings, **at, thumbnails=thumbnails)
             writer.write_snapshot(snapshot)
         run.finish("FINISHED")
     except BaseException:
@@ -171,8 +179,9 @@ def _logged(source: Source) -> tuple[dict[str, float], int]:
 def _scalars(rescored: Rescored, logged: Mapping[str, float]) -> dict[str, float]:
     """Every key of the catalogue, as a training logs them."""
     snapshot = rescored.source.snapshot
-    has_maps = int(rescored.source.reader.config().get("n_maps", 0)) > 0
-    specs = catalogue_of(True, has_maps)
+    config = rescored.source.reader.config()
+    has_maps, has_weights = (int(config.get(name, 0)) > 0 for name in ("n_maps", "n_weights"))
+    specs = catalogue_of(True, has_maps, has_weights)
     attributes = tuple(snapshot.attributes)
     own = {
         "monitor/seconds": rescored.seconds,
@@ -181,4 +190,7 @@ def _scalars(rescored: Rescored, logged: Mapping[str, float]) -> dict[str, float
         "monitor/accuracy": snapshot.accuracy,
     }
     found = {key: x for key, x in rescored.findings.scalars.items() if math.isfinite(x)}
-    return complete({**logged, **found, **own}, specs, attributes)
+    # A run without feature maps, or that follows no weights, logs none of their metrics.
+    possible = {spec.key for spec in specs}
+    taken = {key: value for key, value in logged.items() if key in possible}
+    return complete({**taken, **found, **own}, specs, attributes)

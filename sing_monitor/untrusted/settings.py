@@ -52,6 +52,7 @@ _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "map": ("a text", _is_text),
     "n_images": ("a number", _is_number),
     "n_maps": ("a number", _is_number),
+    "n_weights": ("a number", _is_number),
     "pixels": ("lists of numbers, mean and std", _are_pixels),
     "prompt": ("a text or a list of texts", _is_prompt),
     "ridge": ("a number or a text", lambda value: _is_text(value) or _is_number(value)),

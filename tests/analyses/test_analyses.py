@@ -24,7 +24,7 @@ from sing_monitor.errors import SetupError
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec, expand
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.snapshot import Snapshot
-from tests.helpers import make_snapshot, make_texts, normal, with_maps
+from tests.helpers import make_snapshot, make_texts, make_trajectory, normal, with_maps
 
 ROOT = Path(__file__).parents[2]
 UNITS = {"deg", "share", "count", "ratio", "cosine", "s", "1"}
@@ -61,8 +61,8 @@ def test_what_a_run_without_a_space_logs_is_measured_in_none() -> None:
     logged = {spec.key for spec in analyses.catalogue_of(has_embeddings=False)}
     assert logged == {spec.key for spec in CATALOGUE} - analyses.IN_SPACE
     assert {key.partition("/")[0] for key in logged} == {
-        *("head", "collapse", "layers", "probe", "attribute", "hierarchy"),
-        *("similarity", "focus", "monitor"),
+        *("head", "collapse", "layers", "probe", "attribute", "hierarchy", "similarity"),
+        *("focus", "dynamics", "monitor"),
     }
     attributes = {key for key in logged if key.startswith("attribute/")}
     assert attributes == {
@@ -84,7 +84,9 @@ def test_each_analysis_returns_what_its_specs_say(feature_dim: int, attributes: 
     if not attributes:
         snapshot = replace(snapshot, attributes={}, sample_index=None)
     names = ["colour"] if attributes else []
-    observation = analyses.Observation(snapshot, make_texts(snapshot), ridge=0.01)
+    observation = analyses.Observation(
+        snapshot, make_texts(snapshot), ridge=0.01, trajectory=make_trajectory()
+    )
     for analysis in ANALYSES:
         found = analysis.run(observation)
         assert found.scalars.keys() == expand(analysis.metrics, names).keys(), analysis.name
@@ -115,7 +117,7 @@ def test_the_keys_of_a_run_are_those_of_its_analyses() -> None:
     snapshot = with_maps(make_snapshot())
     assert catalogue_of(True) == CATALOGUE
     logged = set(expand(catalogue_of(False), ["colour"]))
-    found = analyze(without_space(snapshot), None)
+    found = analyze(without_space(snapshot), None, trajectory=make_trajectory())
     of_the_monitor = {spec.key for spec in MONITOR_METRICS}
     assert of_the_monitor < logged
     assert logged - of_the_monitor == found.scalars.keys()

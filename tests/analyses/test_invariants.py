@@ -27,6 +27,7 @@ from tests.helpers import (
     generator,
     make_snapshot,
     make_texts,
+    make_trajectory,
     normal,
     orthogonal,
     planted,
@@ -183,8 +184,14 @@ def in_a_hierarchy(snapshot: Snapshot) -> Snapshot:
 def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
     snapshot = in_a_hierarchy(with_maps(make_snapshot()))
     texts = make_texts(snapshot)
-    first = analyze(snapshot, texts)
-    findings = analyze(snapshot, texts, previous_head=snapshot.geometry, previous=first.kept)
+    first = analyze(snapshot, texts, trajectory=make_trajectory(19))
+    findings = analyze(
+        snapshot,
+        texts,
+        previous_head=snapshot.geometry,
+        previous=first.kept,
+        trajectory=make_trajectory(20),
+    )
     keys = expand(CATALOGUE, ["colour"]).keys()
     of_the_monitor = {spec.key for spec in MONITOR_METRICS}
     expected = keys - of_the_monitor

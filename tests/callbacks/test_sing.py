@@ -44,12 +44,15 @@ def test_every_metric_of_the_catalogue_is_logged_at_every_validation(finished_ru
     assert scalars["monitor/global_step"].tolist() == [3, 6, 9]
     assert set(scalars["monitor/samples"]) == {48}
     finite = scalars[KEYS].map(math.isfinite).all()
-    # The first head has no predecessor, and 48 images in four classes may be at chance.
+    # The first head has no predecessor, 48 images in four classes may be at chance, and modes
+    # need eight validations.
     assert set(finite.index[~finite]) <= {
         "head/drift",
         "sing/retention",
         "sing/retention_seen",
+        *(key for key in KEYS if key.startswith("dynamics/")),
     }
+    assert scalars["dynamics/window"].tolist() == [1, 2, 3]
     assert math.isnan(scalars["head/drift"].iloc[0])
     assert (scalars["head/drift"].iloc[1:] > 0).all()
 

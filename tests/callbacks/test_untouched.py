@@ -88,6 +88,9 @@ def test_training_is_bit_identical_with_a_clip_model_built_inside_the_run(
     states, batches = train(tmp_path, callback)
     assert_equal(states, undisturbed[0])
     assert_equal(batches, undisturbed[1])
+    followed = callback._state.weights
+    assert followed is not None
+    assert len(followed["values"]) == 3
 
 
 def test_training_is_bit_identical_with_a_probe_of_the_users_own(

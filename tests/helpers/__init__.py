@@ -18,6 +18,7 @@ from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts, TextSet
 from sing_monitor.translate.cross_fit import CrossFit, TranslatedPairs, cross_fit
+from sing_monitor.weights.trajectory import Trajectory
 
 COLOURS = ("red", "green", "blue")
 
@@ -116,6 +117,13 @@ def reorder(snapshot: Snapshot, order: Tensor) -> Snapshot:
 def observe(snapshot: Snapshot, texts: Texts | None = None, **options: Any) -> Observation:
     """The snapshot as it is, not in coordinates; with texts at the classes' own embeddings."""
     return Observation(snapshot, make_texts(snapshot) if texts is None else texts, **options)
+
+
+def make_trajectory(columns: int = 10, weights: int = 60) -> Trajectory:
+    """Random walks of the weights of two layers, the second of which is the head."""
+    layer = torch.arange(weights) * 2 // weights
+    values = normal(weights, columns, seed=3).cumsum(dim=1)
+    return Trajectory(torch.arange(columns), values, ("body", "head"), layer, layer == 1)
 
 
 def scored(observation: Observation) -> Findings:

@@ -37,8 +37,9 @@ def test_the_findings_are_those_that_the_callback_logged(
     finished_run: Run, found: AnalyzedModel
 ) -> None:
     logged = finished_run.reader.scalars().iloc[-1]
-    # What only a training has: the head before, the clock, the trainer's counters.
+    # What only a training has: the weights before, the clock, the trainer's counters.
     own = {"head/drift", "monitor/seconds", "monitor/global_step", "monitor/stage"}
+    own |= {key for key in logged.index if key.startswith("dynamics/")}
     keys = set(logged.index) - own - {"epoch", "global_step", "step", "timestamp"}
     assert keys <= set(found.scalars)
     for key in keys:

@@ -181,6 +181,12 @@ def test_scores_are_those_of_averaged_weights(is_first: bool, tmp_path: Path) ->
         def __init__(self) -> None:
             self.energy: list[float] = []
 
+        def on_validation_batch_start(
+            self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
+        ) -> None:
+            weights = [each.detach().flatten() for each in pl_module.parameters()]
+            self.validated = torch.cat(weights)
+
         def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
             pl_module.eval()
             self.energy.append(null_energy(pl_module, tiny.Blobs().images))
@@ -195,6 +201,9 @@ def test_scores_are_those_of_averaged_weights(is_first: bool, tmp_path: Path) ->
         trainer.fit(model, tiny.loader(tiny.Blobs(64, seed=1)), tiny.loader(tiny.Blobs()))
         assert witness.curve("head/null_energy") == pytest.approx(witness.true_energy, rel=1e-5)
         assert witness.true_energy != pytest.approx(current.energy, rel=1e-3)
+        followed = ours._state.weights
+        assert followed is not None
+        assert torch.equal(followed["values"][-1], current.validated)
         assert_no_hooks(model)
 
 

@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[3]
 TABLES = ("classes", "images", "spectrum", "concepts", "class_concepts")
 # The sampler gives the repeated image to Lightning's own metric twice.
 OTHER = ("monitor/seconds", "val_loss")
+# Of weights that are shared out, those of the first process's part are followed.
+OF_A_PART = ("dynamics/weights", "dynamics/constant")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,11 @@ def assert_same_numbers(one: dict[str, float], other: dict[str, float], rel: flo
         assert one[key] == pytest.approx(other[key], rel=rel, abs=rel, nan_ok=True), key
 
 
+def whole(numbers: dict[str, float]) -> dict[str, float]:
+    """The numbers that stand on the whole of a model."""
+    return {key: value for key, value in numbers.items() if key not in OF_A_PART}
+
+
 def test_objects_whose_images_are_shared_out_stay_in_one_fold(
     alone: dict[str, Any], together: dict[str, list[Any]], one_folder: Path, two_folder: Path
 ) -> None:
@@ -99,7 +106,10 @@ def test_trained_in_two_processes_on_a_probe_of_its_own_a_model_gives_the_number
     for rank in together[strategy]:
         assert rank["warnings"] == []
         for epoch, numbers in zip(rank["epochs"], expected, strict=True):
-            assert_same_numbers(epoch, numbers)
+            if strategy == "own_probe_sharded":
+                assert_same_numbers(whole(epoch), whole(numbers))
+            else:
+                assert_same_numbers(epoch, numbers)
 
 
 def test_a_rank_that_fails_on_the_probe_is_not_waited_for(

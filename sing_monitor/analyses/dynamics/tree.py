@@ -1,0 +1,129 @@
+"""Tree of correlated trajectories, which can be cut into any number of modes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class ModeTree:
+    """Trajectories of N weights, and the tree in which a sample of them is clustered.
+
+    Args:
+        directions: trajectories about their mean, of unit length; 0 for a constant one, (N, T).
+            Correlations have their precision.
+        energies: squared length of the trajectories about their mean, (N,).
+        sample: rows of the clustered ones, (K,), K > 1.
+        correlations: ``|corr|`` within the sample, 0 for constant ones, (K, K).
+        merges: scipy's linkage matrix, (K - 1, 4).
+    """
+
+    directions: Numbers
+    energies: Floats
+    sample: Ints
+    correlations: Numbers
+    merges: Floats
+
+    @classmethod
+    def grow(cls, trajectories: Numbers, sample: Ints) -> ModeTree:
+        """Cluster a sample: rows of ``|corr|``, Euclidean distances, complete linkage.
+
+        Args:
+            trajectories: (N, T), finite. In single precision it takes half the time.
+            sample: rows, (K,), K > 1.
+        """
+        from scipy.cluster.hierarchy import linkage
+        from scipy.spatial.distance import squareform
+
+        directions = trajectories - trajectories.mean(axis=1, keepdims=True, dtype=np.float64)
+        # Rounding of the mean would make a constant trajectory move.
+        directions[trajectories.min(axis=1) == trajectories.max(axis=1)] = 0
+        energies = np.einsum("nt,nt->n", directions, directions)
+        directions /= np.sqrt(np.where(energies > 0, energies, 1))[:, None]
+        directions = directions.astype(trajectories.dtype)
+        correlations = np.abs(directions[sample] @ directions[sample].T)
+        products = correlations @ correlations.T
+        squares = np.diagonal(products)
+        # Squares of distances: complete linkage takes the largest one, so the tree is the same.
+        distances = squares[:, None] + squares - 2 * products
+        np.fill_diagonal(distances, 0)
+        condensed = squareform(distances, checks=False).clip(min=0)
+        return cls(directions, energies, sample, correlations, linkage(condensed, "complete"))
+
+    def references(self, max_modes: int) -> Ints:
+        """Rows of the reference trajectories of at most so many modes, the largest mode first.
+
+        A reference is the member with the largest mean ``|corr|`` to its cluster. A cluster of
+        constant trajectories has none.
+
+        Returns:
+            (M,), M <= max_modes.
+        """
+        from scipy.cluster.hierarchy import fcluster
+
+        labels = fcluster(self.merges, max_modes, "maxclust")
+        found = []
+        for label in np.unique(labels):
+            members = np.flatnonzero(labels == label)
+            nearness = self.correlations[np.ix_(members, members)].mean(axis=1)
+            if nearness.max() > 0:
+                best = members[nearness.argmax()]
+                found.append((-len(members), int(members[0]), int(self.sample[best])))
+        return np.array([row for *_, row in sorted(found)], dtype=np.int64)
+
+    def joined(self, references: Ints) -> tuple[Ints, Numbers]:
+        """The mode that each weight joins, that of the largest ``|corr|`` to its reference.
+
+        Args:
+            references: rows, (M,), M > 0.
+
+        Returns:
+            The modes, (N,), and the signed correlations to their references, (N,).
+        """
+        correlations = self.directions @ self.directions[references].T
+        modes = np.abs(correlations).argmax(axis=1)
+        return modes, np.take_along_axis(correlations, modes[:, None], axis=1)[:, 0]
+
+    def explained(self, max_modes: int, rows: Bools | None = None) -> float:
+        """Share of the variance over time that affine images of the references explain.
+
+        Args:
+            max_modes: the most modes.
+            rows: of the weights that count, (N,) bool; None: all.
+
+        Returns:
+            0 to 1; NaN where nothing moves.
+        """
+        references = self.references(max_modes)
+        if len(references) == 0:
+            return math.nan
+        return explained(self.joined(references)[1], self.energies, rows)
+
+
+def explained(correlations: Numbers, energies: Floats, rows: Any = None) -> float:
+    """``sum r^2 |w - mean_t w|^2 / sum |w - mean_t w|^2``, which is ``1 - residual / variance``.
+
+    Args:
+        correlations: r of each weight to its reference, (N,).
+        energies: ``|w - mean_t w|^2``, (N,).
+        rows: of the weights that count; None: all.
+
+    Returns:
+        0 to 1; NaN where nothing moves.
+    """
+    rows = slice(None) if rows is None else rows
+    total = float(energies[rows].sum())
+    if total == 0:
+        return math.nan
+    # Rounding lifts a correlation above 1.
+    return min(float(np.square(correlations[rows]) @ energies[rows]) / total, 1.0)

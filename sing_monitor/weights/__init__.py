@@ -1,0 +1,1 @@
+"""Weights of a network: which of them are followed, and their trajectories."""
