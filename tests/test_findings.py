@@ -140,6 +140,8 @@ def test_the_catalogue_is_complete_and_every_entry_tells_what_it_is() -> None:
         "hierarchy",
         "dynamics",
         "similarity",
+        "focus",
+        "layers",
         "monitor",
     }
     labels = [entry.label for entry in CATALOGUE]

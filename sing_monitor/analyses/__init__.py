@@ -30,8 +30,10 @@ from sing_monitor.analyses import (
 )
 from sing_monitor.analyses.analysis import Analysis, Need
 from sing_monitor.analyses.dynamics import analysis as dynamics
+from sing_monitor.analyses.focus import analysis as where_focus_lies
 from sing_monitor.analyses.hierarchy import analysis as class_hierarchy
 from sing_monitor.analyses.hierarchy import text as text_hierarchy
+from sing_monitor.analyses.layers import analysis as room_of_features
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.analyses.parts import meaning, probes, refits
 from sing_monitor.analyses.similarity import analysis as image_similarity
@@ -83,12 +85,14 @@ ANALYSES: tuple[Analysis, ...] = (
     ridge_slopes.ANALYSIS,
     support.ANALYSIS,
     collapse.ANALYSIS,
+    room_of_features.ANALYSIS,
     steering.ANALYSIS,
     perturbation.ANALYSIS,
     class_hierarchy.ANALYSIS,
     text_hierarchy.ANALYSIS,
     image_similarity.ANALYSIS,
     image_similarity.ALIGNMENT,
+    where_focus_lies.ANALYSIS,
     dynamics.ANALYSIS,
     monitor_metrics.ANALYSIS,
 )

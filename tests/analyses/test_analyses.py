@@ -61,8 +61,8 @@ def test_what_a_run_without_a_space_logs_is_measured_in_none() -> None:
     logged = {spec.key for spec in analyses.catalogue_of(has_embeddings=False)}
     assert logged == {spec.key for spec in CATALOGUE} - analyses.IN_SPACE
     assert {key.partition("/")[0] for key in logged} == {
-        *("head", "collapse", "probe", "attribute", "hierarchy", "similarity", "dynamics"),
-        "monitor",
+        *("head", "collapse", "layers", "probe", "attribute", "hierarchy", "similarity"),
+        *("focus", "dynamics", "monitor"),
     }
     attributes = {key for key in logged if key.startswith("attribute/")}
     assert attributes == {
@@ -99,7 +99,7 @@ def test_without_a_space_everything_else_keeps_its_numbers() -> None:
     found = analyze(without_space(snapshot), None, previous_head=previous, ridge=0.1)
     whole = analyze(snapshot, make_texts(snapshot), previous_head=previous, ridge=0.1)
     groups = {key.partition("/")[0] for key in found.scalars}
-    assert groups == {"head", "collapse", "probe", "attribute", "hierarchy"}
+    assert groups == {"head", "collapse", "layers", "probe", "attribute", "hierarchy"}
     shared = {key: whole.scalars[key] for key in found.scalars}
     assert found.scalars == pytest.approx(shared, rel=0, abs=0, nan_ok=True)
     assert 0 < found.scalars["head/drift"] < 1

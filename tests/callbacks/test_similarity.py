@@ -57,3 +57,16 @@ def test_a_model_without_a_map_gets_the_keys_alone(tmp_path: Path) -> None:
     numbers = {key: value for key, value in found.items() if key.startswith("similarity/")}
     assert len(numbers) == 10
     assert all(math.isnan(value) for value in numbers.values())
+
+
+def test_where_the_features_stand_and_how_much_room_they_keep(store: str) -> None:
+    (run,) = list_runs(store)["run_id"]
+    reader = RunReader(store, run)
+    scalars = reader.scalars()
+    for key in ("focus/entropy", "focus/entropy_seen", "focus/overlap", "layers/effective_rank"):
+        assert not any(math.isnan(value) for value in scalars[key]), key
+    focus = reader.table("focus", *reader.validations()[-1])
+    assert set(focus["image"]) == set(
+        reader.table("similarity_images", *reader.validations()[-1])["image"]
+    )
+    assert focus["entropy_seen"].between(0, 1).all()

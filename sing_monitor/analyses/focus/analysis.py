@@ -1,0 +1,119 @@
+"""Where in the images of a probe their features stand, and where what the head sees of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.analyses.focus.locations import (
+    concentration,
+    critical_share,
+    importance,
+    normalized_entropy,
+    overlap,
+    split_norms,
+)
+from sing_monitor.analyses.focus.specs import FEWEST_IMAGES, IMAGES, METRICS
+from sing_monitor.findings import Findings
+from sing_monitor.observation import Observation
+from sing_monitor.row_blocks import working
+from sing_monitor.scores.moments import average
+from sing_monitor.snapshot import Snapshot, hex_ids
+from sing_monitor.translate.reduced import whole
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+# The map, the mean and the feature are each rounded to the precision that they are stored in.
+_OF_STORAGE = 2
+# The mean of a map is computed in another order than by the model.
+_OF_SUMS = 32 * torch.finfo(torch.float32).eps
+
+
+def analyze_focus(observation: Observation) -> Findings:
+    """How the features of images are spread over the locations of their maps.
+
+    Returns:
+        Scalars ``focus/*``, NaN with fewer than 8 images; table ``focus``.
+
+    Raises:
+        ValueError: if there are no maps, or they hold NaN or infinite values.
+    """
+    snapshot = whole(observation.snapshot)
+    rows, ids, maps = _mapped(snapshot)
+    columns = {spec.key: torch.full((len(ids),), math.nan).double() for spec in METRICS}
+    if len(ids) and maps.shape[2:].numel() > 1:
+        away = _about_mean(maps)
+        soft = importance(away)
+        columns |= {
+            "focus/entropy": normalized_entropy(soft),
+            "focus/critical_share": critical_share(maps),
+            "focus/concentration": concentration(soft),
+        }
+        if is_averaged(maps, snapshot.features[rows]):
+            seen, null = split_norms(away, snapshot.geometry)
+            columns |= {
+                "focus/entropy_seen": normalized_entropy(seen),
+                "focus/entropy_null": normalized_entropy(null),
+                "focus/overlap": overlap(seen, null),
+            }
+    enough = len(ids) >= FEWEST_IMAGES
+    scalars = {key: average(each) if enough else math.nan for key, each in columns.items()}
+    return Findings(scalars, {"focus": _table(ids, columns)}, pictured=frozenset(hex_ids(ids)))
+
+
+def is_averaged(maps: Tensor, features: Tensor) -> bool:
+    """Whether the mean over locations is what enters the head, within the rounding of both.
+
+    Args:
+        maps: as they are stored, (M, c, h, w).
+        features: of the same images, (M, m).
+    """
+    if maps.shape[:2] != features.shape:
+        return False
+    eps = max(torch.finfo(tensor.dtype).eps for tensor in (maps, features))
+    for image, feature in zip(maps.flatten(2), features, strict=True):
+        sizes = image.double().abs()
+        error = (image.double().mean(dim=1) - feature.double()).abs()
+        if (error > _OF_STORAGE * eps * sizes.mean(dim=1) + _OF_SUMS * sizes.max()).any():
+            return False
+    return True
+
+
+def _mapped(snapshot: Snapshot) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, ids and maps of the images that have a map, in the order of their ids."""
+    maps = snapshot.maps
+    if maps is None:
+        raise ValueError("where features stand needs feature maps; this snapshot holds none.")
+    if not maps.values.isfinite().all():
+        raise ValueError(
+            "maps hold NaN or infinite values: the training has diverged, or numbers overflowed in "
+            "half precision."
+        )
+    row_of = {image_id: row for row, image_id in enumerate(snapshot.ids.tolist())}
+    ids, order = maps.image_ids.sort()
+    rows = torch.tensor([row_of.get(image_id, -1) for image_id in ids.tolist()], dtype=torch.int64)
+    known = rows >= 0
+    return rows[known], ids[known], maps.values[order[known]]
+
+
+def _about_mean(maps: Tensor) -> Tensor:
+    """Maps about their mean over images and locations, (M, c, h, w)."""
+    x = working(maps)
+    return x - x.mean(dim=(0, 2, 3), keepdim=True, dtype=torch.float64).to(x)
+
+
+def _table(ids: Tensor, columns: Mapping[str, Tensor]) -> DataFrame:
+    from pandas import DataFrame
+
+    numbers = {key.partition("/")[2]: values.numpy() for key, values in columns.items()}
+    names = [column.name for column in IMAGES.columns]
+    return DataFrame({"image": hex_ids(ids)} | numbers, columns=names)
+
+
+ANALYSIS = Analysis("focus", analyze_focus, METRICS, (IMAGES,), needs=frozenset({"labels", "maps"}))

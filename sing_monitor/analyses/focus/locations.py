@@ -1,0 +1,190 @@
+"""Importance of the locations of feature maps, and how evenly it is spread.
+
+FBI (Levi, Gilboa, arXiv 2403.07706) and Critical Points++ (Levi, Gilboa), without gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from sing_monitor.head.geometry import HeadGeometry
+from sing_monitor.row_blocks import NOISE
+
+Kind = Literal["soft", "norm", "discrete"]
+
+# A smaller share of the importance of an image is rounding.
+_EPS = 1e-6
+_TENTH = 0.1
+
+
+def importance(maps: Tensor, kind: Kind = "soft") -> Tensor:
+    """Importance of every location of feature maps, without gradients.
+
+    Args:
+        maps: (N, C, H, W), of any floating dtype.
+        kind: ``"soft"``: L1 norm of the feature vector; ``"norm"``: its L2 norm; ``"discrete"``:
+            number of channels whose largest value stands there. A channel that is the same
+            everywhere stands nowhere, and of equal largest values the first counts.
+
+    Returns:
+        (N, H, W) float64, at least 0.
+
+    Raises:
+        ValueError: for maps of another shape, integers, no channel or location, or an unknown kind.
+
+    Example::
+
+        >>> maps = torch.tensor([[[[1.0, 5.0]], [[-4.0, 0.0]], [[3.0, 9.0]]]])
+        >>> importance(maps), importance(maps, "discrete")
+        (tensor([[[ 8., 14.]]], dtype=torch.float64), tensor([[[0., 3.]]], dtype=torch.float64))
+    """
+    if maps.ndim != 4 or not maps.is_floating_point() or 0 in maps.shape[1:]:
+        raise ValueError(
+            "maps must be (N, C, H, W) floating point, with a channel and a location at least; got "
+            f"{tuple(maps.shape)} {maps.dtype}."
+        )
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind={kind!r}: expected 'soft', 'norm' or 'discrete'.")
+    count, _, *grid = maps.shape
+    one_image = _wins if kind == "discrete" else _NORMS[kind]
+    found = maps.new_zeros(count, *grid, dtype=torch.float64)
+    # An image at a time: copies of all maps in double precision are large.
+    for each, image in zip(found, maps, strict=True):
+        each.copy_(one_image(image.double().flatten(1)).view(*grid))
+    return found
+
+
+def _l1(image: Tensor) -> Tensor:
+    return image.abs().sum(dim=0)
+
+
+def _l2(image: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(image, dim=0)
+
+
+def _wins(image: Tensor) -> Tensor:
+    """Number of channels (C, P) whose largest value stands at each location, (P,)."""
+    varies = image.amax(dim=1) > image.amin(dim=1)
+    return image[varies].argmax(dim=1).bincount(minlength=image.shape[1]).double()
+
+
+_NORMS = {"soft": _l1, "norm": _l2}
+
+
+def normalized_entropy(importance: Tensor) -> Tensor:
+    """Entropy of the importance over locations, ``-sum p log p / log P``.
+
+    p is the importance over its sum; shares below 1e-6 count as 0.
+
+    Args:
+        importance: of P locations, (N, H, W), at least 0.
+
+    Returns:
+        (N,) float64: 1 where it is spread evenly, 0 where it stands on one location; NaN for a
+        single location, and where it is 0 everywhere or not finite.
+
+    Raises:
+        ValueError: if importance is not (N, H, W), or is negative.
+
+    Example::
+
+        >>> normalized_entropy(torch.tensor([[[1.0, 1.0]], [[0.0, 3.0]], [[0.0, 0.0]]]))
+        tensor([1., 0., nan], dtype=torch.float64)
+    """
+    p = _shares(importance)
+    p = p.where(~(p < _EPS), 0)
+    p = p / p.sum(dim=1, keepdim=True)
+    if p.shape[1] < 2:
+        return p.new_full((len(p),), math.nan)
+    return torch.special.entr(p).sum(dim=1) / math.log(p.shape[1])
+
+
+def concentration(importance: Tensor) -> Tensor:
+    """Share of the importance on the most important tenth of the locations.
+
+    Where a tenth is no whole number of locations, the next one counts in part.
+
+    Args:
+        importance: (N, H, W), at least 0.
+
+    Returns:
+        (N,) float64, 0.1 (spread evenly) to 1; NaN as for :func:`normalized_entropy`.
+
+    Raises:
+        ValueError: as :func:`normalized_entropy` does.
+    """
+    p = _shares(importance).sort(dim=1, descending=True).values
+    locations = p.shape[1]
+    if locations < 2:
+        return p.new_full((len(p),), math.nan)
+    counted = (_TENTH * locations - torch.arange(locations, dtype=p.dtype)).clamp(0, 1)
+    return (p * counted).sum(dim=1)
+
+
+def critical_share(maps: Tensor) -> Tensor:
+    """Share of the locations at which at least one channel is largest.
+
+    Args:
+        maps: (N, C, H, W).
+
+    Returns:
+        (N,) float64, above 0 to 1; NaN for a single location, and where no channel varies.
+
+    Raises:
+        ValueError: as :func:`importance` does.
+    """
+    share = (importance(maps, "discrete") > 0).double().mean(dim=(1, 2))
+    return share.where(share > 0, math.nan)
+
+
+def split_norms(deviations: Tensor, geometry: HeadGeometry) -> tuple[Tensor, Tensor]:
+    """Norms ``|P_p h|`` and ``|P_n h|`` of what the head sees and does not see at each location.
+
+    Args:
+        deviations: h, maps about a center, (N, m, H, W).
+        geometry: of the head.
+
+    Returns:
+        Seen and null, each (N, H, W) float64.
+    """
+    basis = geometry.row_basis.double()
+    count, _, *grid = deviations.shape
+    seen, null = deviations.new_zeros(2, count, *grid, dtype=torch.float64)
+    for number, image in enumerate(deviations):
+        h = image.double().flatten(1)
+        energy = h.square().sum(dim=0)
+        # A head without a null space sees all; rounding must not say otherwise.
+        of_seen = (basis.T @ h).square().sum(dim=0) if geometry.null_dim else energy
+        for found, part in ((seen, of_seen), (null, energy - of_seen)):
+            # A difference of squares, and a product with a basis, leave rounding.
+            found[number] = part.where(part > NOISE * energy.max(), 0).sqrt().view(*grid)
+    return seen, null
+
+
+def overlap(seen: Tensor, null: Tensor) -> Tensor:
+    """Cosine between two maps of norms, (N, H, W) each; (N,), 0 to 1; NaN where one is 0."""
+    a, b = seen.flatten(1), null.flatten(1)
+    if a.shape[1] < 2:
+        return a.new_full((len(a),), math.nan)
+    lengths = a.norm(dim=1) * b.norm(dim=1)
+    return ((a * b).sum(dim=1) / lengths.where(lengths > 0, math.nan)).clamp(max=1)
+
+
+def _shares(importance: Tensor) -> Tensor:
+    """Importance over its sum, (N, P) float64; NaN where there is none, or it is not finite."""
+    if importance.ndim != 3:
+        raise ValueError(f"importance must be (N, H, W); got {tuple(importance.shape)}.")
+    if (importance < 0).any():
+        raise ValueError(
+            "importance holds negative values; sing_monitor.analyses.focus.importance makes it "
+            "of feature maps."
+        )
+    flat = importance.double().flatten(1)
+    # Sums of very large numbers would overflow.
+    largest = flat.amax(dim=1, keepdim=True) if flat.shape[1] else flat.new_zeros(len(flat), 1)
+    flat = flat / largest.where(largest > 0, math.nan)
+    return flat / flat.sum(dim=1, keepdim=True)
