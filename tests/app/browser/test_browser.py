@@ -24,6 +24,7 @@ CHARTS = {
     "geometry": 8,
     "hierarchy": 7,
     "similarity": 8,
+    "dynamics": 0,
     "guide": 0,
 }
 WITHOUT_EPOCH = ("", "guide")
