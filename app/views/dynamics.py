@@ -63,7 +63,11 @@ def body(chosen: Selection) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         run = run_box(chosen)
         steps = epoch_tables.last_validations(run)
-        found = epoch_tables.tables_by_epoch(run, "modes", steps, columns=["mode"])
+        # Stores are slow to say that a table is missing, and the first validations have none.
+        of_run = long[(long["series"] == run.run_id) & (long["metric"] == _EXPLAINED)]
+        known = set(of_run.loc[of_run["value"].notna(), "epoch"])
+        at = {epoch: pair for epoch, pair in steps.items() if epoch in known}
+        found = epoch_tables.tables_by_epoch(run, "modes", at, columns=["mode"]) if at else {}
         epoch = epoch_slider(sorted(found)) if found else None
     if epoch is None:
         states.no_table(run, "No modes in this run", bool(steps), _why(run, len(steps)))

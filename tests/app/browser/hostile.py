@@ -82,6 +82,8 @@ def _write(run: FolderRun, finished: FinishedRun, has_hostile_ids: bool) -> None
         values = dict(zip(at["metric"], at["value"], strict=True))
         # A training may call its own metrics, and another version its groups, whatever it likes.
         own = (*map(poisoned, ("val_acc", "val_loss")), "image", "title", f"{GROUP}/x`y`")
+        # What tells that there are modes.
+        values |= dict.fromkeys(("dynamics/explained", "dynamics/explained_surrogate"), 0.9)
         run.put_scalars({**values, **dict.fromkeys(own, 0.5)}, int(step), int(timestamp))
     _copy(run, finished, "sing", has_hostile_ids)
 

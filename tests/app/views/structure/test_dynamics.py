@@ -66,9 +66,8 @@ def weight_store(
     store = copy_of(empty_store, tmp_path_factory.mktemp("dynamics"))
     nothing = {"support": pd.DataFrame({"image": ["a"]})}
     odd = usual(7)
-    odd["mode_weights"] = odd["mode_weights"].assign(curve="x")
+    odd["mode_weights"] = odd["mode_weights"].assign(curve=[[]] * 6)
     odd["mode_curves"] = odd["mode_curves"].assign(value=math.nan)
-    odd["modes"] = odd["modes"].assign(mode="a")
     old = usual(7)
     old["modes"] = old["modes"].drop(columns="share")
     ids = {
@@ -78,7 +77,7 @@ def weight_store(
         "markup": add_run(store, "markup", {7: usual(7, (MARKUP, MARKUP, MARKUP))}, epochs=8),
         "odd": add_run(store, "odd", {7: odd}, epochs=8),
         "old": add_run(store, "old", {7: old}, epochs=8),
-        "early": add_run(store, "early", {2: nothing}, epochs=3, n_weights=20000),
+        "early": add_run(store, "early", {1: nothing, 2: nothing}, epochs=3, n_weights=20000),
         "one": add_run(store, "one", {0: nothing}, epochs=1, n_weights=20000),
         "zero": add_run(store, "zero", {2: nothing}, epochs=3, n_weights=0),
         "before": add_run(store, "before", {2: nothing}, epochs=3),
@@ -184,6 +183,7 @@ def test_markup_in_the_names_of_layers_stays_in_charts_and_tables(opened: Opened
         ("frozen", "none of the weights that were followed moved"),
         ("old", "has no share"),
         ("odd", "holds no curve"),
+        ("odd", "reference curves holds no number"),
     ],
 )
 def test_odd_runs_say_why(run: str, said: str, opened: Opened) -> None:
