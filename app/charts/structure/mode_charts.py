@@ -20,6 +20,8 @@ _STOPS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 _HEIGHT = 470
 # From a row of the curves to the next; few values lie farther out, and reach into the next row.
 _DEVIATIONS = 5
+# Rows that the first and the last curve may reach beyond theirs.
+_ROOM = 0.4
 _MOST_PIXELS, _LEAST_PIXELS, _PIXELS = 1100, 6, 24
 _AROUND = 130
 # Pixels between two names at the left of the matrix.
@@ -54,11 +56,11 @@ def references(
         scale=alt.Scale(zero=False, nice=False, padding=8),
         axis=alt.Axis(format="d", tickMinStep=1, grid=False),
     )
-    labels = [f"mode {mode} · {share[mode]:.0%}" for mode in modes]
+    labels = [f"mode {mode} · {_percent(share[mode])}" for mode in modes]
     y = alt.Y(
         "y:Q",
         title=None,
-        scale=alt.Scale(domain=[len(modes), 0], nice=False, zero=False),
+        scale=alt.Scale(domain=[len(modes) + _ROOM, -_ROOM], nice=False, zero=False),
         axis=alt.Axis(
             values=[row + 0.5 for row in range(len(modes))],
             labelExpr=f"{labels}[floor(datum.value)]",
@@ -189,6 +191,10 @@ def matrix_picture(correlations: NDArray[np.float64]) -> str:
     file = BytesIO()
     image.save(file, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _percent(share: float) -> str:
+    return format(share, ".0%" if share > 0.01 else ".1%")
 
 
 def _palette() -> NDArray[np.uint8]:
