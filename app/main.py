@@ -35,6 +35,7 @@ page = st.navigation(
             st.Page("views/geometry.py", title="Geometry", icon=":material/straighten:"),
             st.Page("views/hierarchy.py", title="Hierarchy", icon=":material/account_tree:"),
             st.Page("views/similarity.py", title="Similarity", icon=":material/join_inner:"),
+            st.Page("views/dynamics.py", title="Dynamics", icon=":material/waves:"),
         ],
         "Guide": [
             st.Page("views/guide.py", title="Guide", icon=":material/menu_book:"),

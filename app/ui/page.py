@@ -79,6 +79,7 @@ def legend(
     *,
     with_random: bool = False,
     with_chance: bool = False,
+    with_walks: bool = False,
     with_crosses: bool = False,
 ) -> None:
     """One entry for each series, as its lines look; names wrap with the width of the page.
@@ -87,6 +88,7 @@ def legend(
         series: what the charts of the page show.
         with_random: also explain the dotted lines of random subspaces.
         with_chance: also explain those of what chance alone gives.
+        with_walks: also explain those of random walks.
         with_crosses: also explain the cross.
     """
     with st.container(horizontal=True, gap="medium"):
@@ -109,6 +111,13 @@ def legend(
                 width="content",
                 help="The same number on average when the classes of the errors are exchanged at "
                 "random. Likeness explains errors only as far as a curve lies above it.",
+            )
+        if with_walks:
+            st.markdown(
+                f"![]({random_swatch()}) chance: random walks",
+                width="content",
+                help="What modes explain of walks with the same steps, each forward or back at "
+                "random. Modes tell something only as far as a curve lies above it.",
             )
         if with_crosses:
             st.markdown(

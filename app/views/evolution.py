@@ -64,11 +64,16 @@ def body(chosen: Selection) -> None:
 def _panels(chosen: Selection, view: CurveView, long: pd.DataFrame, x_title: str) -> None:
     groups, series = _configurations(chosen) if view.by_seeds else ({}, chosen.series)
     has_random = view.with_random and not view.is_difference
+    against_chance, against_walks = (
+        {key for key in view.shown if has_random and is_against(key)}
+        for is_against in (metrics.is_against_chance, metrics.is_against_walks)
+    )
+    beside = {key for key in view.shown if has_random and _beside(key)}
     page.legend(
         series,
-        with_random=has_random
-        and any(_beside(key) and not metrics.is_against_chance(key) for key in view.shown),
-        with_chance=has_random and any(map(metrics.is_against_chance, view.shown)),
+        with_random=bool(beside - against_chance - against_walks),
+        with_chance=bool(against_chance),
+        with_walks=bool(against_walks),
         with_crosses=bool(support_marks.is_marked(long["outside"]).any()),
     )
     alerted = alert_list.of_runs(chosen.runs)

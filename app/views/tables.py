@@ -18,7 +18,7 @@ from sing_monitor.app.wording.text import count, plain
 # Every other group has its curves here, so that a new analysis needs no page.
 _WITH_A_PAGE = frozenset(
     {"sing", "attribute", "head", "translator", "support", "collapse", "steer", "monitor"}
-    | {"hierarchy", "similarity"}
+    | {"hierarchy", "similarity", "dynamics"}
 )
 _MOST_ROWS = 2000
 

@@ -182,6 +182,17 @@ def is_against_chance(key: str) -> bool:
     return (baseline_of(key) or "").endswith("_chance")
 
 
+def is_against_walks(key: str) -> bool:
+    """Whether what it is read against are random walks.
+
+    Example::
+
+        >>> is_against_walks("dynamics/explained"), is_against_walks("sing/image_score")
+        (True, False)
+    """
+    return (baseline_of(key) or "").endswith("_surrogate")
+
+
 def support_of(key: str) -> str | None:
     """The metric that tells which share of a score's images is out of support.
 

@@ -1,4 +1,4 @@
-"""Tables of classes and of images as a validation leaves them, small enough to know by heart."""
+"""Tables of classes, images and weights of a validation, small enough to know by heart."""
 
 from __future__ import annotations
 
@@ -102,5 +102,46 @@ def similarity_images(
             "width": 3,
             "nearest_spatial": nearest[0],
             "nearest_semantic": nearest[1],
+        }
+    )
+
+
+def modes(layers: Sequence[str] = ("stem", "body", "head")) -> pd.DataFrame:
+    """Of three layers: the first moves on its own, half of the second stands still."""
+    stem, body, head = layers
+    rows = [
+        # mode, size, depth, layer, weights, share
+        (-1, 20, 1, body, 20, 0.5),
+        (0, 50, 1, body, 20, 0.5),
+        (0, 50, 2, head, 30, 1.0),
+        (1, 10, 0, stem, 10, 1.0),
+    ]
+    return pd.DataFrame(rows, columns=["mode", "size", "depth", "layer", "weights", "share"])
+
+
+def mode_curves(last: int, layers: Sequence[str] = ("stem", "body", "head")) -> pd.DataFrame:
+    """A line and a wave over the eight epochs up to the last one."""
+    line, wave = np.arange(8) - 3.5, np.tile([1.0, -1.0], 4)
+    return pd.DataFrame(
+        {
+            "mode": np.repeat([0, 1], 8),
+            "layer": [layers[2]] * 8 + [layers[0]] * 8,
+            "validation": np.tile(np.arange(8), 2),
+            "epoch": np.tile(np.arange(last - 7, last + 1), 2),
+            "value": np.concatenate([line / line.std(), wave]),
+        }
+    )
+
+
+def mode_weights(layers: Sequence[str] = ("stem", "body", "head")) -> pd.DataFrame:
+    """Four weights that follow the line, one of them backward, and two that follow the wave."""
+    line, wave = (mode_curves(7)["value"].to_numpy()[8 * each : 8 * each + 8] for each in (0, 1))
+    curves = [line, line, 2 * line + 1, -line, wave, wave]
+    return pd.DataFrame(
+        {
+            "mode": [0, 0, 0, 0, 1, 1],
+            "layer": [layers[2], layers[2], layers[1], layers[1], layers[0], layers[0]],
+            "correlation": [1.0, 1.0, 1.0, -1.0, 1.0, 1.0],
+            "curve": [curve.astype(np.float32) for curve in curves],
         }
     )

@@ -1,9 +1,10 @@
-"""How deep the hierarchy of the head is over training, and how far errors follow it."""
+"""Curves of the groups that have a page of their own, in sections."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import streamlit as st
 
 from sing_monitor.app.charts import evolution
@@ -30,10 +31,37 @@ def draw_curves(
         randoms: what chance gives, by metric.
         file_name: of the CSV file.
     """
-    keys = [key for _, section in sections.values() for key in section]
-    read = [*keys, *randoms.values()]
+    draw_panels(chosen, read_curves(chosen, sections, randoms), sections, randoms, file_name)
+
+
+def read_curves(
+    chosen: Selection,
+    sections: Mapping[str, tuple[str, Sequence[str]]],
+    randoms: Mapping[str, str],
+) -> pd.DataFrame:
+    """What `draw_panels` draws, from `curves.long_table`."""
+    read = [*(key for _, section in sections.values() for key in section), *randoms.values()]
     labels = {run.run_id: run.label for run in chosen.runs}
-    long = curves.long_table(page.read_histories(chosen.runs, read), read, labels=labels)
+    return curves.long_table(page.read_histories(chosen.runs, read), read, labels=labels)
+
+
+def draw_panels(
+    chosen: Selection,
+    long: pd.DataFrame,
+    sections: Mapping[str, tuple[str, Sequence[str]]],
+    randoms: Mapping[str, str],
+    file_name: str,
+) -> None:
+    """The same from curves that have been read.
+
+    Args:
+        chosen: see `draw_curves`, like all that is not named here.
+        long: from `read_curves`.
+        sections: see there.
+        randoms: see there.
+        file_name: see there.
+    """
+    keys = [key for _, section in sections.values() for key in section]
     if long.empty:
         states.no_validation()
         return
@@ -45,7 +73,12 @@ def draw_curves(
         states.one_epoch()
     long = curves.add_difference(long, chosen.baseline.run_id if chosen.baseline else None)
     long = long.drop(columns=["timestamp", "global_step"])
-    page.legend(chosen.series, with_chance=bool(known & set(randoms.values())))
+    beside = [key for key, random in randoms.items() if random in known]
+    page.legend(
+        chosen.series,
+        with_chance=any(map(metrics.is_against_chance, beside)),
+        with_walks=any(map(metrics.is_against_walks, beside)),
+    )
     domain = evolution.x_domain(long["x"])
     for name, (about, section) in sections.items():
         drawn = [key for key in section if key in known]

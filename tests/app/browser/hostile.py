@@ -15,6 +15,7 @@ import pandas as pd
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.tracking import FolderStore
 from sing_monitor.tracking.folder import FolderRun
+from tests.app import structure
 from tests.helpers.finished_run import FinishedRun
 
 HOST = "foreign.test"
@@ -58,6 +59,7 @@ def write_hostile_store(root: Path, finished: FinishedRun) -> FolderStore:
             run_name=f"{ATTACKS[number]} run {number}", experiment=poisoned(f"experiment {number}")
         )
         _write(run, finished, has_hostile_ids)
+        _follow_weights(run)
         run.finish("FINISHED")
     # A folder may have any name that is none of a path.
     name = f"`x` ![](http:\\\\{HOST}\\run.png) $x$ :red[x]"
@@ -80,8 +82,22 @@ def _write(run: FolderRun, finished: FinishedRun, has_hostile_ids: bool) -> None
         values = dict(zip(at["metric"], at["value"], strict=True))
         # A training may call its own metrics, and another version its groups, whatever it likes.
         own = (*map(poisoned, ("val_acc", "val_loss")), "image", "title", f"{GROUP}/x`y`")
+        # What tells that there are modes.
+        values |= dict.fromkeys(("dynamics/explained", "dynamics/explained_surrogate"), 0.9)
         run.put_scalars({**values, **dict.fromkeys(own, 0.5)}, int(step), int(timestamp))
     _copy(run, finished, "sing", has_hostile_ids)
+
+
+def _follow_weights(run: FolderRun) -> None:
+    """The tables of the modes, for which the finished run has too few validations."""
+    tables = {
+        "modes": structure.modes(),
+        "mode_curves": structure.mode_curves(7),
+        "mode_weights": structure.mode_weights(),
+    }
+    for folder in run.folder.glob("sing/epoch=*/"):
+        for name, table in tables.items():
+            _table(table, has_hostile_ids=True).to_parquet(folder / f"{name}.parquet")
 
 
 def _copy(run: FolderRun, finished: FinishedRun, folder: str, has_hostile_ids: bool) -> None:

@@ -24,9 +24,11 @@ CHARTS = {
     "geometry": 8,
     "hierarchy": 7,
     "similarity": 8,
+    "dynamics": 0,
     "guide": 0,
 }
-WITHOUT_EPOCH = ("", "guide")
+# Dynamics: five validations have no modes.
+WITHOUT_EPOCH = ("", "dynamics", "guide")
 
 
 @pytest.fixture(scope="module", params=CHARTS, ids=lambda page: page or "runs")

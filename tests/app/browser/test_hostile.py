@@ -25,14 +25,18 @@ from tests.helpers.servers import free_port, serving
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = (
     *("", "evolution", "tradeoff", "classes", "concepts", "images", "explain", "steering"),
-    *("geometry", "hierarchy", "similarity", "tables", "guide"),
+    *("geometry", "hierarchy", "similarity", "dynamics", "tables", "guide"),
 )
 LINKS = {
     "evolution": {"groups": group_label(GROUP)},
     "guide": {"about": f"`![](http://{HOST}/guide.png)`"},
 }
 # What stands on a page only if it found its tables.
-SHOWN = {"hierarchy": "Images between two classes", "similarity": "Nearest part by part"}
+SHOWN = {
+    "hierarchy": "Images between two classes",
+    "similarity": "Nearest part by part",
+    "dynamics": "Modes by size",
+}
 # So many help texts and charts of a page are pointed at.
 _MOST = 6
 # Collects every element that makes a browser ask another host or leads people there, whenever and

@@ -38,6 +38,7 @@ OF_RUNS = (
     "geometry",
     "hierarchy",
     "similarity",
+    "dynamics",
 )
 
 

@@ -23,7 +23,7 @@ from tests.app.views.test_classes import tables
 MOST_STATEMENTS = 16
 PAGES = (
     *("runs", "evolution", "tradeoff", "classes", "concepts", "images"),
-    *("geometry", "hierarchy", "similarity", "steering", "tables", "guide"),
+    *("geometry", "hierarchy", "similarity", "dynamics", "steering", "tables", "guide"),
 )
 
 
