@@ -25,6 +25,7 @@ from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
 
 KEYS = list(expand(CATALOGUE))
+SINCE_LAST = ["head/drift", "hierarchy/tree_change", "similarity/drift"]
 
 
 def fit(folder: Path, *callbacks: L.Callback, **changes: Any) -> L.Trainer:
@@ -44,17 +45,19 @@ def test_every_metric_of_the_catalogue_is_logged_at_every_validation(finished_ru
     assert scalars["monitor/global_step"].tolist() == [3, 6, 9]
     assert set(scalars["monitor/samples"]) == {48}
     finite = scalars[KEYS].map(math.isfinite).all()
-    # The first head has no predecessor, 48 images in four classes may be at chance, and modes
-    # need eight validations.
+    # The first head has no predecessor, 48 images in four classes may be at chance, modes need
+    # eight validations, depths a reference, and compliance clusters.
     assert set(finite.index[~finite]) <= {
-        "head/drift",
+        *SINCE_LAST,
         "sing/retention",
         "sing/retention_seen",
-        *(key for key in KEYS if key.startswith("dynamics/")),
+        *(key for key in KEYS if key.startswith(("dynamics/", "hierarchy/"))),
     }
+    assert finite[["hierarchy/clusters", "hierarchy/errors"]].all()
     assert scalars["dynamics/window"].tolist() == [1, 2, 3]
-    assert math.isnan(scalars["head/drift"].iloc[0])
-    assert (scalars["head/drift"].iloc[1:] > 0).all()
+    assert scalars[SINCE_LAST].iloc[0].isna().all()
+    assert scalars[SINCE_LAST].iloc[1:].notna().all(axis=None)
+    assert (scalars[["head/drift", "similarity/drift"]].iloc[1:] > 0).all(axis=None)
 
 
 def test_scalars_reach_the_trainer_as_they_reach_mlflow(finished_run: Any) -> None:
@@ -111,7 +114,7 @@ def test_tables_read_back_equal_the_analysis_of_the_stored_snapshot(tmp_path: Pa
     for name, written in findings.tables.items():
         pd.testing.assert_frame_equal(reader.table(name, 1, 6), written)
     for key, value in findings.scalars.items():
-        if key != "head/drift":
+        if key not in SINCE_LAST:
             logged = float(trainer.callback_metrics[key])
             assert logged == pytest.approx(value, rel=1e-9, nan_ok=True), key
 
