@@ -19,7 +19,7 @@ def pair_reading(spatial: float, semantic: float, below: float, semantic_below: 
 
     Example::
 
-        >>> print(pair_reading(0.21, 0.83, 0.1, 0.95)[-54:])
+        >>> print(pair_reading(0.21, 0.83, 0.1, 0.95)[-55:])
         95 %: the network sees the same parts, in other places.
     """
     if semantic_below - below > _MOVED:

@@ -201,7 +201,8 @@ def test_no_hook_waits_once_all_images_are_known(
     probe_size: int, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the CPU the images are read too, as long as they are looked at."""
-    callback = tiny.callback(probe_size=probe_size, batch_adapter=halves, pixel_stats=STATS)
+    options = {"probe_size": probe_size, "batch_adapter": halves, "pixel_stats": STATS}
+    callback = tiny.callback(**options, n_maps=64)
     guard, witness = Guard(monkeypatch, callback, device), Witness()
     trainer = tiny.trainer(tmp_path, callback, accelerator=device, devices=1, max_epochs=4)
     again: dict[str, float] = {}

@@ -67,7 +67,7 @@ def test_checkpoints_of_a_training_give_the_curves_that_its_callback_logged(
     words = tmp_path / "words.txt"
     words.write_text("red\nstriped\n")
     options = ["--model", "tests.helpers.tiny:Classifier", "--data", f"{HERE}:validation"]
-    options += ["--concepts", str(words), "--save-snapshots"]
+    options += ["--concepts", str(words), "--save-snapshots", "--n-maps", "8"]
     # Interrupted after the first epoch: the second call goes on with its ridge and its head.
     folder = tmp_path / "checkpoints"
     folder.mkdir()

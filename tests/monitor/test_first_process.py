@@ -13,7 +13,7 @@ from tests.helpers import tiny
 
 def fit(folder: Path) -> list[str]:
     """Two epochs without a sanity check, and what they warned of."""
-    done = tiny.trainer(folder, tiny.callback(), max_epochs=2, num_sanity_val_steps=0)
+    done = tiny.trainer(folder, tiny.callback(n_maps=64), max_epochs=2, num_sanity_val_steps=0)
     images = tiny.loader(tiny.Blobs(32))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -19,6 +19,8 @@ from sing_monitor.space.text_embeddings import prototypes
 from tests.callbacks.conftest import Run
 from tests.helpers import tiny
 
+SINCE_LAST = ("head/drift", "hierarchy/tree_change", "similarity/drift")
+
 
 def analyze(model: nn.Module, loader: Any = None, **changes: Any) -> AnalyzedModel:
     arguments = {"space": tiny.HashSpace(), "cache_dir": None, "concepts": ["red", "striped"]}
@@ -30,7 +32,7 @@ def analyze(model: nn.Module, loader: Any = None, **changes: Any) -> AnalyzedMod
 def found(finished_run: Run) -> AnalyzedModel:
     logged = finished_run.reader.scalars(["translator/ridge"])
     ridge = float(logged["translator/ridge"].iloc[-1])
-    return analyze(finished_run.model, ridge=ridge, epoch=2, step=9)
+    return analyze(finished_run.model, ridge=ridge, epoch=2, step=9, n_maps=8)
 
 
 def test_the_findings_are_those_that_the_callback_logged(
@@ -38,7 +40,7 @@ def test_the_findings_are_those_that_the_callback_logged(
 ) -> None:
     logged = finished_run.reader.scalars().iloc[-1]
     # What only a training has: the weights before, the clock, the trainer's counters.
-    own = {"head/drift", "monitor/seconds", "monitor/global_step", "monitor/stage"}
+    own = {*SINCE_LAST, "monitor/seconds", "monitor/global_step", "monitor/stage"}
     own |= {key for key in logged.index if key.startswith("dynamics/")}
     keys = set(logged.index) - own - {"epoch", "global_step", "step", "timestamp"}
     assert keys <= set(found.scalars)
@@ -144,8 +146,11 @@ def test_a_head_of_two_outputs_lacks_only_what_two_classes_cannot_tell(space: An
     by_others = {"sing/leaking_classes", "sing/class_deviation"} if space else set()
     # What tells two classes apart reads too few directions for the law of random heads.
     by_others |= {"sing/image_score_relative_spread"} if space else set()
+    # Two classes make no hierarchy.
+    undefined = {key for key in undefined if not key.startswith("hierarchy/")}
     # Zero-shot is at chance in a space that knows nothing of images.
     assert undefined - {"sing/retention", "sing/retention_seen"} == {
         *("collapse/nc2_equinorm", "collapse/nc2_equiangle", "head/drift"),
+        "similarity/drift",
         *by_others,
     }

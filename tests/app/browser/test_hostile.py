@@ -144,7 +144,7 @@ def test_markup_and_questions_to_others_would_be_seen(
     url: str, context: BrowserContext, asked: list[str]
 ) -> None:
     asked.clear()
-    tab = Tab.at(f"{url}/guide?about=nothing+like+it", context)
+    tab = Tab.at(f"{url}/guide?about=zzz+qqq", context)
     drawn = f'<b class="katex">x</b><img src="http://{HOST}/x.png">{SMILEY}'
     tab.main.evaluate("(main, drawn) => main.insertAdjacentHTML('beforeend', drawn)", drawn)
     tab.page.wait_for_function("() => window.foreign.length > 0")
