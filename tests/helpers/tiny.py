@@ -119,7 +119,7 @@ def image_folder(folder: Path, size: int) -> Path:
 
 
 def callback(**changes: Any) -> SINGCallback:
-    """A callback that reports every fault, unless told otherwise; of a few maps, which are quick."""
+    """A callback that reports every fault, unless told otherwise; of few maps, which are quick."""
     arguments = {"space": HashSpace(), "cache_dir": None, "concepts": ["red", "striped"]}
     arguments["n_maps"] = 8
     return SINGCallback(**{**arguments, "on_error": "raise", **changes})
