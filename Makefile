@@ -30,8 +30,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## train two models on digits and compare what their heads ignore
 	$(BIN)/python examples/quickstart.py
 
-test: $(STAMP) ## run the whole test suite but for the slow sweep, in three processes
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: $(STAMP) ## run the whole test suite but for the slow sweep, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(STAMP) ## run the tests of the method and of pure functions (under 3 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(FAST)
