@@ -29,7 +29,7 @@ from sing_monitor.analyses import (
     translator,
 )
 from sing_monitor.analyses.analysis import Analysis, Need
-from sing_monitor.analyses.dynamics import analysis as dynamics
+from sing_monitor.analyses.dynamics import analysis as weight_dynamics
 from sing_monitor.analyses.focus import analysis as where_focus_lies
 from sing_monitor.analyses.hierarchy import analysis as class_hierarchy
 from sing_monitor.analyses.hierarchy import text as text_hierarchy
@@ -93,7 +93,7 @@ ANALYSES: tuple[Analysis, ...] = (
     image_similarity.ANALYSIS,
     image_similarity.ALIGNMENT,
     where_focus_lies.ANALYSIS,
-    dynamics.ANALYSIS,
+    weight_dynamics.ANALYSIS,
     monitor_metrics.ANALYSIS,
 )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -185,6 +187,7 @@ ANALYSIS = Analysis("toy", analyze_toy, METRICS, (TABLE,))
 '''
 
 ASKED = """
+import importlib
 import json
 from dataclasses import replace
 import sing_monitor
@@ -236,3 +239,11 @@ def test_an_analysis_is_one_file_and_one_entry(tmp_path: Path) -> None:
     assert "| `toy/length` | How long. |" in found["readme"]
     assert "| `toy_images` | A toy of an image. |" in found["readme"]
     assert found["group"] == "Toys"
+
+
+def test_no_room_of_the_analyses_is_hidden_by_an_import() -> None:
+    rooms = [found.name for found in pkgutil.iter_modules(analyses.__path__) if found.ispkg]
+    assert {"dynamics", "focus", "hierarchy", "layers", "similarity"} <= set(rooms)
+    for room in rooms:
+        module = importlib.import_module(f"{analyses.__name__}.{room}")
+        assert getattr(analyses, room) is module
