@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 # Larger grids are averaged down to this.
@@ -44,8 +45,41 @@ class FeatureMaps:
         """Number of images M."""
         return len(self.image_ids)
 
+    def among(self, image_ids: Tensor) -> tuple[Tensor, FeatureMaps]:
+        """The maps of images of a probe, in the order of their ids.
+
+        Args:
+            image_ids: of the probe, (N,) int64.
+
+        Returns:
+            Rows in the probe, (R,), of copies the first; and the maps of these images.
+        """
+        ids, order = self.image_ids.sort()
+        rows = first_rows(image_ids, ids)
+        order = order[rows >= 0]
+        maps = FeatureMaps(self.image_ids[order], self.values[order], self.layer)
+        return rows[rows >= 0], maps
+
     @property
     def grid(self) -> tuple[int, int]:
         """Rows h and columns w."""
         height, width = self.values.shape[2:]
         return height, width
+
+
+def first_rows(image_ids: Tensor, wanted: Tensor) -> Tensor:
+    """The first row of each wanted image among others, (M,) int64; -1 where there is none.
+
+    Args:
+        image_ids: (N,).
+        wanted: (M,).
+
+    Example::
+
+        >>> first_rows(torch.tensor([7, 5, 7]), torch.tensor([7, 6])).tolist()
+        [0, -1]
+    """
+    if not len(image_ids):
+        return torch.full_like(wanted, -1)
+    is_same = wanted[:, None] == image_ids
+    return is_same.int().argmax(dim=1).where(is_same.any(dim=1), -1)

@@ -161,6 +161,17 @@ class Snapshot:
         return self.embeddings
 
     @property
+    def known_maps(self) -> FeatureMaps:
+        """The feature maps.
+
+        Raises:
+            ValueError: if the snapshot was taken without any.
+        """
+        if self.maps is None:
+            raise ValueError("what looks into images needs feature maps; this snapshot holds none.")
+        return self.maps
+
+    @property
     def ids(self) -> Tensor:
         """Content fingerprints of the images, (N,) int64; positions where there are none."""
         return torch.arange(len(self)) if self.image_ids is None else self.image_ids

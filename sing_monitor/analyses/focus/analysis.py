@@ -23,7 +23,7 @@ from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import working
 from sing_monitor.scores.moments import average
-from sing_monitor.snapshot import Snapshot, hex_ids
+from sing_monitor.snapshot import hex_ids
 from sing_monitor.translate.reduced import whole
 
 if TYPE_CHECKING:
@@ -45,7 +45,13 @@ def analyze_focus(observation: Observation) -> Findings:
         ValueError: if there are no maps, or they hold NaN or infinite values.
     """
     snapshot = whole(observation.snapshot)
-    rows, ids, maps = _mapped(snapshot)
+    rows, known = snapshot.known_maps.among(snapshot.ids)
+    ids, maps = known.image_ids, known.values
+    if not maps.isfinite().all():
+        raise ValueError(
+            "maps hold NaN or infinite values: the training has diverged, or numbers overflowed in "
+            "half precision."
+        )
     columns = {spec.key: torch.full((len(ids),), math.nan).double() for spec in METRICS}
     if len(ids) and maps.shape[2:].numel() > 1:
         away = _about_mean(maps)
@@ -83,23 +89,6 @@ def is_averaged(maps: Tensor, features: Tensor) -> bool:
         if (error > _OF_STORAGE * eps * sizes.mean(dim=1) + _OF_SUMS * sizes.max()).any():
             return False
     return True
-
-
-def _mapped(snapshot: Snapshot) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, ids and maps of the images that have a map, in the order of their ids."""
-    maps = snapshot.maps
-    if maps is None:
-        raise ValueError("where features stand needs feature maps; this snapshot holds none.")
-    if not maps.values.isfinite().all():
-        raise ValueError(
-            "maps hold NaN or infinite values: the training has diverged, or numbers overflowed in "
-            "half precision."
-        )
-    row_of = {image_id: row for row, image_id in enumerate(snapshot.ids.tolist())}
-    ids, order = maps.image_ids.sort()
-    rows = torch.tensor([row_of.get(image_id, -1) for image_id in ids.tolist()], dtype=torch.int64)
-    known = rows >= 0
-    return rows[known], ids[known], maps.values[order[known]]
 
 
 def _about_mean(maps: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from sing_monitor.analyses.similarity.specs import (
     STRONGEST,
 )
 from sing_monitor.analyses.similarity.strongest import StrongestPositions, strongest
+from sing_monitor.feature_maps import first_rows
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import working
@@ -78,13 +79,10 @@ def compared_images(observation: Observation) -> ComparedImages:
     Raises:
         ValueError: if there are no maps, or they hold NaN or infinite values.
     """
-    maps = observation.snapshot.maps
-    if maps is None:
-        raise ValueError("what compares images needs feature maps; this snapshot holds none.")
-    ids, order = maps.image_ids.sort()
-    rows = _first_rows(observation.snapshot.ids, ids)
-    vectors, scale = position_vectors(maps.values[order])
-    has_map = (rows >= 0) & (vectors != 0).any(dim=2).any(dim=1)
+    snapshot = observation.snapshot
+    rows, maps = snapshot.known_maps.among(snapshot.ids)
+    vectors, scale = position_vectors(maps.values)
+    has_map = (vectors != 0).any(dim=2).any(dim=1)
     vectors = vectors[has_map]
     count, positions = vectors.shape[:2]
     semantic = torch.zeros(count, count, dtype=torch.float64)
@@ -102,17 +100,11 @@ def compared_images(observation: Observation) -> ComparedImages:
     a, b, shares = numbers[:, firsts, seconds]
     return ComparedImages(
         rows[has_map],
-        ids[has_map],
+        maps.image_ids[has_map],
         maps.grid,
         cosines,
         StrongestPositions(a.long(), b.long(), shares),
     )
-
-
-def _first_rows(ids: Tensor, wanted: Tensor) -> Tensor:
-    """The first row of each wanted id, (M,); -1 where there is none."""
-    is_same = wanted[:, None] == ids
-    return is_same.int().argmax(dim=1).where(is_same.any(dim=1), -1)
 
 
 def analyze_similarity(observation: Observation) -> Findings:
@@ -184,7 +176,7 @@ def _drift(ids: Tensor, semantic: Tensor, previous: Mapping[str, Tensor]) -> flo
     before, ids_before = previous.get(_MATRIX), previous.get(_IMAGES)
     if before is None or ids_before is None or before.shape != (len(ids_before),) * 2:
         return math.nan
-    rows = _first_rows(ids_before, ids)
+    rows = first_rows(ids_before, ids)
     common = rows >= 0
     if int(common.sum()) < FEWEST_IMAGES:
         return math.nan
