@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 from torch import Tensor, nn
 
@@ -114,15 +113,6 @@ class HeadWatch:
         """Listen no longer."""
         self._listening.close()
         self.tap.shut()
-
-    @contextmanager
-    def listening(self) -> Generator[None, None, None]:
-        """Open for a block, and no longer than that when it fails."""
-        self.open()
-        try:
-            yield
-        finally:
-            self.close()
 
     def settle(self, labels: Tensor) -> None:
         """Choose the layer that was seen to answer; the tap then holds what it was seen to take.

@@ -211,9 +211,7 @@ class ProbeAnalysis:
             hierarchy=collector.setup.hierarchy if collector.setup else None,
         )
 
-    def _announce(
-        self, setup: ResolvedInputs, rows: ProbeRows, maps: FeatureMaps | None = None
-    ) -> None:
+    def _announce(self, setup: ResolvedInputs, rows: ProbeRows, maps: FeatureMaps | None) -> None:
         """Say of a long analysis that it is one: not every training is rehearsed."""
         concepts = len(setup.concepts.names) if setup.concepts else 0
         compared = None

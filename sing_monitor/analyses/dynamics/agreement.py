@@ -28,13 +28,10 @@ def adjusted_rand_index(one: NDArray[np.int64], other: NDArray[np.int64]) -> flo
         >>> adjusted_rand_index(np.array([0, 0, 1, 1]), np.array([5, 5, 2, 2]))
         1.0
     """
-    table = np.zeros((one.max(initial=0) + 1, other.max(initial=0) + 1))
-    np.add.at(table, (one, other), 1)
-    together, first, second = (
-        float((counts * (counts - 1)).sum()) / 2
-        for counts in (table, table.sum(axis=1), table.sum(axis=0))
-    )
-    pairs = len(one) * (len(one) - 1) / 2
-    expected = first * second / pairs if pairs else math.nan
-    most = (first + second) / 2
-    return (together - expected) / (most - expected) if most > expected else math.nan
+    from sklearn.metrics import adjusted_rand_score
+
+    groups = {len(np.unique(each)) for each in (one, other)}
+    # scikit-learn takes these for perfect agreement.
+    if groups in ({1}, {len(one)}):
+        return math.nan
+    return float(adjusted_rand_score(one, other))
