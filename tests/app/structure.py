@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import squareform
+
+from sing_monitor.findings import Findings
+from sing_monitor.tracking import MlflowRun, RunWriter
+from tests.app.stores import Store
 
 # Alike are the two cats and the two vehicles; ship and car are confused, and so are cat and ship.
 NAMES = ("cat", "lynx", "car", "ship")
@@ -145,3 +149,20 @@ def mode_weights(layers: Sequence[str] = ("stem", "body", "head")) -> pd.DataFra
             "curve": [curve.astype(np.float32) for curve in curves],
         }
     )
+
+
+def write_tables(
+    store: Store,
+    run: str,
+    name: str,
+    values: Sequence[Mapping[str, float]],
+    tables: Mapping[int, Mapping[str, pd.DataFrame]],
+    *,
+    pictures: bool = False,
+) -> None:
+    """Write the tables of a run, by epoch, with a picture of one shade for each image."""
+    writer = RunWriter(MlflowRun(store.client, run), store.folder / f"spool {name}")
+    shades = {i: np.full((64, 64, 3), 60 * n, np.uint8) for n, i in enumerate(IDS)}
+    for epoch, found in tables.items():
+        at = {"epoch": epoch, "step": (epoch + 1) * 100}
+        writer.write(Findings(values[epoch], found), **at, thumbnails=shades if pictures else {})

@@ -10,8 +10,6 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sing_monitor.findings import Findings
-from sing_monitor.tracking import MlflowRun, RunWriter
 from tests.app import structure
 from tests.app.conftest import MARKUP, Opened, copy_of
 from tests.app.stores import Store, plausible
@@ -53,9 +51,7 @@ def add_run(
 ) -> str:
     values = [scalars(epoch, lowest) for epoch in range(epochs)]
     run = store.run(name, values, config=config)
-    writer = RunWriter(MlflowRun(store.client, run), store.folder / f"spool {name}")
-    for epoch, found in tables.items():
-        writer.write(Findings(values[epoch], found), epoch=epoch, step=(epoch + 1) * 100)
+    structure.write_tables(store, run, name, values, tables)
     return run
 
 

@@ -6,18 +6,14 @@ import json
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sing_monitor.findings import Findings
-from sing_monitor.tracking import MlflowRun, RunWriter
 from tests.app import structure
 from tests.app.conftest import MARKUP, Opened, copy_of
 from tests.app.stores import Store, plausible
-from tests.app.structure import IDS
 from tests.app.views.test_pages import texts
 
 Tables = dict[str, pd.DataFrame]
@@ -38,12 +34,7 @@ def add_run(
     if not pictures:
         values = [plausible(epoch) for epoch in range(len(tables))]
     run = store.run(name, values, config=config)
-    writer = RunWriter(MlflowRun(store.client, run), store.folder / f"spool {name}")
-    shades = {i: np.full((64, 64, 3), 60 * n, np.uint8) for n, i in enumerate(IDS)}
-    for epoch, found in enumerate(tables):
-        thumbnails = shades if pictures else {}
-        findings = Findings(values[epoch], found)
-        writer.write(findings, epoch=epoch, step=(epoch + 1) * 100, thumbnails=thumbnails)
+    structure.write_tables(store, run, name, values, dict(enumerate(tables)), pictures=pictures)
     return run
 
 
