@@ -35,6 +35,23 @@ def last_validations(run: Run) -> dict[int, tuple[int, int]]:
     return {pair[0]: pair for pair in validations([run]).get(run.run_id, [])}
 
 
+def whole_table(
+    run: Run, name: str, at: tuple[int, int], columns: Sequence[str]
+) -> pd.DataFrame | None:
+    """A table of one validation; None where the page has said what it lacks.
+
+    Args:
+        run: whose.
+        name: of the table.
+        at: epoch and global step of the validation.
+        columns: that it must have.
+    """
+    table = states.attempt(partial(store.table, run.source, name, *at), run)
+    if table is None or not states.has_columns(table, columns, name):
+        return None
+    return table
+
+
 def tables_by_epoch(
     run: Run,
     name: str,

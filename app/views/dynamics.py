@@ -133,8 +133,8 @@ def _view(run: Run, at: tuple[int, int]) -> ModesView | None:
         ("mode_curves", mode_rows.CURVE_COLUMNS),
         ("mode_weights", mode_rows.WEIGHT_COLUMNS),
     ):
-        table = states.attempt(partial(store.table, run.source, name, *at), run)
-        if table is None or not states.has_columns(table, columns, name):
+        table = epoch_tables.whole_table(run, name, at, columns)
+        if table is None:
             return None
         tables[name] = table[list(columns)]
     weights, correlations = mode_rows.read_weights(tables["mode_weights"])

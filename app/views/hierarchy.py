@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import streamlit as st
 
 from sing_monitor.app.charts.structure import relations
 from sing_monitor.app.parts import epoch_tables
 from sing_monitor.app.parts.structure import class_curves, class_pairs, class_pictures
 from sing_monitor.app.parts.structure.class_pictures import ClassView
-from sing_monitor.app.read import store
 from sing_monitor.app.ui import hierarchies, page, states
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.widgets import epoch_slider, run_box
@@ -77,13 +74,9 @@ def body(chosen: Selection) -> None:
 
 def _view(run: Run, at: tuple[int, int]) -> ClassView | None:
     """The classes of a validation; None where the page has said why it cannot show them."""
-    nodes = states.attempt(partial(store.table, run.source, "class_graph", *at), run)
-    edges = states.attempt(partial(store.table, run.source, "class_edges", *at), run)
+    nodes = epoch_tables.whole_table(run, "class_graph", at, relations.NODE_COLUMNS)
+    edges = epoch_tables.whole_table(run, "class_edges", at, relations.EDGE_COLUMNS)
     if nodes is None or edges is None:
-        return None
-    if not states.has_columns(nodes, relations.NODE_COLUMNS, "class_graph"):
-        return None
-    if not states.has_columns(edges, relations.EDGE_COLUMNS, "class_edges"):
         return None
     nodes, edges = relations.read_nodes(nodes), relations.read_edges(edges)
     return ClassView(run, at[0], nodes, edges, relations.clusters(nodes, edges))

@@ -86,13 +86,9 @@ def _why(run: Run) -> str:
 
 def _view(run: Run, at: tuple[int, int]) -> ImagesView | None:
     """The images of a validation; None where the page has said why it cannot show them."""
-    pairs = states.attempt(partial(store.table, run.source, "similarity", *at), run)
-    images = states.attempt(partial(store.table, run.source, "similarity_images", *at), run)
+    pairs = epoch_tables.whole_table(run, "similarity", at, image_pairs.PAIR_COLUMNS)
+    images = epoch_tables.whole_table(run, "similarity_images", at, image_pairs.IMAGE_COLUMNS)
     if pairs is None or images is None:
-        return None
-    if not states.has_columns(pairs, image_pairs.PAIR_COLUMNS, "similarity"):
-        return None
-    if not states.has_columns(images, image_pairs.IMAGE_COLUMNS, "similarity_images"):
         return None
     is_known = pairs["image_a"].isin(images["image"]) & pairs["image_b"].isin(images["image"])
     pairs = pairs[is_known]
