@@ -1,6 +1,6 @@
 """One training under watch, whatever runs it.
 
-``Monitor`` and ``Options`` are imported on first use.
+``Session`` and ``Options`` are imported on first use.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sing_monitor.monitor.monitor import Monitor
     from sing_monitor.monitor.options import Options
+    from sing_monitor.monitor.session import Session
 
-__all__ = ["Monitor", "Options"]
+__all__ = ["Options", "Session"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Monitor":
-        from sing_monitor.monitor.monitor import Monitor
+    if name == "Session":
+        from sing_monitor.monitor.session import Session
 
-        return Monitor
+        return Session
     if name == "Options":
         from sing_monitor.monitor.options import Options
 

@@ -1,4 +1,4 @@
-"""Monitor: one training under watch, whatever runs it."""
+"""Session: one training under watch, whatever runs it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from sing_monitor.translate.ridge_curve import KeptRidge, ridge_to_keep
 _AUGMENTED = 0.2
 
 
-class Monitor:
+class Session:
     """One training under watch: takes its validations one after the other.
 
     A loop that validates on its own calls :meth:`start`, then :meth:`before_batch` and
@@ -64,11 +64,11 @@ class Monitor:
 
     Example::
 
-        monitor = Monitor(Options(tracking="runs/"))
+        session = Session(Options(tracking="runs/"))
         for epoch in range(10):
             train_one_epoch(model)
-            scalars = monitor.measure(model, val_loader, epoch=epoch, step=steps)
-        monitor.close()
+            scalars = session.measure(model, val_loader, epoch=epoch, step=steps)
+        session.close()
     """
 
     def __init__(
