@@ -187,6 +187,7 @@ class SINGCallback(Callback):
             targets=lambda: targets(trainer),
             spool_root=trainer.default_root_dir,
             spell=spell,
+            way="lightning",
         )
 
     def _attach(self, session: Session, pl_module: pl.LightningModule) -> None:
