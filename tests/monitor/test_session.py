@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import subprocess
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -214,37 +212,3 @@ def test_a_resumed_training_continues_its_run(tmp_path: Path) -> None:
         "FINISHED",
         [(0, 0), (1, 10)],
     )
-
-
-def test_it_needs_neither_lightning_nor_mlflow(tmp_path: Path) -> None:
-    code = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        blocked = ("lightning", "lightning_fabric", "mlflow", "pytorch_lightning")
-        if name.partition(".")[0] in blocked:
-            raise ModuleNotFoundError(f"{name} is not installed")
-
-sys.meta_path.insert(0, Blocked())
-import torch
-from torch.utils.data import DataLoader, TensorDataset
-from sing_monitor.monitor import Options, Session
-
-model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 8), torch.nn.Linear(8, 3))
-data = TensorDataset(torch.rand(24, 3, 2, 2), torch.arange(24) % 3)
-session = Session(Options(space=None, tracking=sys.argv[1]))
-print(session.measure(model, DataLoader(data, 8), epoch=0, step=0)["head/null_dim"])
-session.close()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["5.0"]
-    assert len(list_runs(str(tmp_path))) == 1
