@@ -389,8 +389,7 @@ class Session:
             "monitor/stage": 0.0 if self._moment.is_training else 1.0,
         }
         self._seconds = 0.0
-        options = self._options
-        specs = catalogue_of(options.space is not None, options.n_maps > 0, options.n_weights > 0)
+        specs = catalogue_of(self._options.captured, self._options.analyses)
         values = complete({**scalars, **own}, specs, self._attributes)
         # Before the first batch is understood there is nothing to say of the run.
         known = values if self.capture.is_settled else {}
