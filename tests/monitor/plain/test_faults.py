@@ -114,7 +114,11 @@ def with_an_adapter(model: nn.Module, watch: Watch) -> None:
         (training_mode, r"in training mode.* Call model\.eval\(\) before the validation"),
         (no_labels, r"and no labels\. Hand over one class index per image"),
         (none_has_a_class, "none of the 48 validation images has a class"),
-        (other_images, "the head saw 10 features for a batch of 16 images"),
+        (
+            other_images,
+            r"the head saw 10 features for a batch of 16 images; .*Monitor\(model, batch_adapter=.*"
+            r"monitor\.measure\(DataLoader\(\.\.\.\), epoch=epoch\)",
+        ),
         (two_passes, r"the model has run 2 times for one watch\.add"),
         (with_an_adapter, r"watch\.add got group, and there is a Monitor\(model, batch_adapter="),
     ],
