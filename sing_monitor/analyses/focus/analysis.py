@@ -97,10 +97,15 @@ def is_averaged(maps: Tensor, features: Tensor) -> bool:
     return True
 
 
+def map_center(maps: Tensor) -> Tensor:
+    """Mean over images and locations of maps (M, c, h, w), about which lengths count; (c,)."""
+    return working(maps).mean(dim=(0, 2, 3), dtype=torch.float64)
+
+
 def about_mean(maps: Tensor) -> Tensor:
     """Maps about their mean over images and locations, (M, c, h, w)."""
     x = working(maps)
-    return x - x.mean(dim=(0, 2, 3), keepdim=True, dtype=torch.float64).to(x)
+    return x - map_center(maps)[:, None, None].to(x)
 
 
 def _table(ids: Tensor, columns: Mapping[str, Tensor]) -> DataFrame:
