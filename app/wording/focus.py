@@ -89,7 +89,7 @@ def no_maps(config: Mapping[str, Any]) -> str:
     begin = "No maps of where its features stand: "
     found = str(config.get("map") or "")
     if config.get("n_maps") == 0:
-        return f"{begin}the run was monitored with n_maps=0; n_maps=64 takes them."
+        return f"{begin}the run was monitored with n_maps=0; n_maps=48 takes them."
     if found.startswith(_NONE):
         return f"{begin}{plain(found.removeprefix(_NONE))}."
     if config.get("n_images") == 0:

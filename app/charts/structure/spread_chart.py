@@ -16,6 +16,7 @@ from sing_monitor.app.charts.common import (
 
 # Title, axis and legend, which Streamlit counts in, take half of it.
 _HEIGHT = 320
+_LEAST_RANGE = 0.9
 _COLORS = {"all": RANDOM_COLOR, "seen": PALETTE[0], "null": PALETTE[1]}
 
 
@@ -34,7 +35,14 @@ def spreads(values: pd.DataFrame, names: Mapping[str, str], at_epoch: int) -> al
         axis=alt.Axis(format="d", tickMinStep=1),
         scale=alt.Scale(nice=False, padding=12),
     )
-    y = alt.Y("entropy:Q", title="H", axis=alt.Axis(tickCount=5), scale=alt.Scale(zero=False))
+    # Small changes of an even map would fill the chart.
+    lowest = min(_LEAST_RANGE, float(values["entropy"].min()))
+    y = alt.Y(
+        "entropy:Q",
+        title="H",
+        axis=alt.Axis(tickCount=5),
+        scale=alt.Scale(domain=[lowest, 1], zero=False, padding=6),
+    )
     color = alt.Color(
         "name:N",
         scale=alt.Scale(
