@@ -3,18 +3,18 @@
     python examples/planted_patch.py --seeds 5
 
 Draws pictures of random texture with a patch of 8 of 48 pixels at a random place, whose stripes are
-the class, and trains a small network with a global average under the monitor; a minute a seed on a
-core. `focus/entropy_seen` tells how evenly what the head sees is spread over the places of the map,
-`focus/entropy_null` the same of what it ignores. At the end a mask is taken of other pictures: all
-places but the H P that count least, H the entropy, P the number of places. It finds the patch if it
-holds more of the patch's places than of all.
+the class, and trains a small network with a global average under the monitor; about a minute a seed
+on a core. `focus/entropy_seen` tells how evenly what the head sees is spread over the places of the
+map, `focus/entropy_null` the same of what it ignores. At the end a mask is taken of other pictures:
+all places but the H P that count least, H the entropy, P the number of places. It finds the patch
+if it holds more of the patch's places than of all.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
@@ -29,7 +29,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 from sing_monitor import SINGCallback
-from sing_monitor.analyses.focus import importance, uncritical
+from sing_monitor.analyses.focus import importance, normalized_entropy, uncritical
 from sing_monitor.analyses.focus.locations import split_norms
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.tracking import RunReader
@@ -140,24 +140,30 @@ def train(
     return network.eval(), told[list(TOLD)].rename(columns=TOLD).rename_axis("epochs")
 
 
-def found_patches(network: PatchNetwork, seed: int, count: int = 512) -> Mapping[str, float]:
-    """How much of the patch lies in the mask of all features, of the seen and of the null part.
+def found_patches(network: PatchNetwork, seed: int, count: int = 512) -> pd.DataFrame:
+    """Entropy of each part of the features, and how much of the patch lies in its mask.
+
+    Fewer directions vary more from place to place: ``random`` has as many as the head sees.
 
     Returns:
-        Share of all places in the mask, which chance would find, and of those places that the
-        patch covers at least by half.
+        By part: entropy; share of all places in the mask, which chance would find; and of those
+        places that the patch covers at least by half.
     """
     images, _, covered = pictures(count, 10_000 + seed)
     with torch.no_grad():
         maps = network.body(images)
     away = maps - maps.mean(dim=(0, 2, 3), keepdim=True)
-    seen, null = split_norms(away, HeadGeometry.from_weight(network.fc.weight.detach()))
+    weight = network.fc.weight.detach()
+    seen, null = split_norms(away, HeadGeometry.from_weight(weight))
+    other = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
+    random, _ = split_norms(away, HeadGeometry.from_weight(other))
     found = {}
-    for name, each in {"all": importance(away), "seen": seen, "null": null}.items():
+    parts = {"all": importance(away), "seen": seen, "null": null, "random": random}
+    for name, each in parts.items():
         mask = ~uncritical(each)
-        found[f"{name}, chance"] = float(mask.double().mean())
-        found[f"{name}, patch"] = float(mask[covered >= 0.5].double().mean())
-    return found
+        shares = (float(part.double().mean()) for part in (mask, mask[covered >= 0.5]))
+        found[name] = (float(normalized_entropy(each).mean()), *shares)
+    return pd.DataFrame.from_dict(found, "index", columns=["entropy", "chance", "patch"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -185,8 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             masks.append(found_patches(network, seed, options.probe))
     print(f"\nEntropy of the maps of 48 pictures, mean of {options.seeds} seeds:")
     print(pd.concat(curves).groupby("epochs").mean().to_string(float_format="{:.3f}".format))
-    print("\nShare of the places in the mask (chance), and of those of the patch, by seed:")
-    print(pd.DataFrame(masks).rename_axis("seed").to_string(float_format="{:.3f}".format))
+    print("\nOther pictures: entropy, share of all places in the mask, and of those of the patch:")
+    found = pd.concat(masks, keys=range(options.seeds), names=["seed", "part"])
+    print(found.to_string(float_format="{:.3f}".format))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from typing import Any
 from sing_monitor.app.wording.text import plain
 
 HEURISTIC = (
-    "Heuristic: this head does not read the plain mean over the places of the map, so what it sees "
-    "of a single place is not known. Long features show where the model finds something; its "
-    "answer need not come from there."
+    "Heuristic: the head does not read the plain mean over these places (another pooling, a layer "
+    "in between, or a map that was averaged down unevenly), so what it sees of a single place is "
+    "not known. Its answer need not come from where features are long."
 )
 NO_NULL_SPACE = "This head ignores nothing: it has no null space, so there is no third map."
 NOTHING_SEEN = "This head sees nothing of this image: its weights are zero."

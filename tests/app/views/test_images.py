@@ -290,7 +290,11 @@ def test_all_maps_of_an_image_have_one_scale(opened: Opened) -> None:
 @pytest.mark.parametrize(
     ("run", "titles", "said"),
     [
-        ("heuristic", ["All features (heuristic)"], "does not read the plain mean over the places"),
+        (
+            "heuristic",
+            ["All features (heuristic)"],
+            "does not read the plain mean over these places",
+        ),
         ("full rank", ["All features", "What the head sees"], "it has no null space"),
         ("no weights", ["All features", "What the head ignores"], "its weights are zero"),
     ],
