@@ -75,11 +75,12 @@ def together(overlap: float) -> str:
     )
 
 
-def no_maps(config: Mapping[str, Any]) -> str:
+def no_maps(config: Mapping[str, Any], not_chosen: str = "") -> str:
     """Why a run stores no maps, in one sentence.
 
     Args:
         config: settings of the monitor.
+        not_chosen: what to say where the run was made without the analysis.
 
     Example::
 
@@ -88,6 +89,8 @@ def no_maps(config: Mapping[str, Any]) -> str:
     """
     begin = "No maps of where its features stand: "
     found = str(config.get("map") or "")
+    if not_chosen:
+        return f"{begin}{not_chosen}"
     if config.get("n_maps") == 0:
         return f"{begin}the run was monitored with n_maps=0; n_maps=48 takes them."
     if found.startswith(_NONE):

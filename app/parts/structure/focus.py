@@ -18,9 +18,11 @@ from sing_monitor.app.charts.structure.spread_chart import spreads
 from sing_monitor.app.parts import epoch_tables
 from sing_monitor.app.parts.image_cards import ImageView
 from sing_monitor.app.read import store
+from sing_monitor.app.read.left_out import left_out
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.wording import focus as wording
+from sing_monitor.app.wording.text import plain
 
 TABLE = "focus_maps"
 _TITLES: Mapping[Part, str] = {
@@ -58,7 +60,7 @@ def draw_stored_focus(
     st.subheader("Where its features stand", anchor=False)
     if not mapped:
         config = states.quietly(partial(store.config, view.run.source)) or {}
-        st.caption(wording.no_maps(config))
+        st.caption(wording.no_maps(config, plain(left_out(TABLE, config) or "")))
         return
     if image not in mapped:
         st.caption(

@@ -104,6 +104,7 @@ def image_store(
     for name, config in {
         "no maps": {"n_maps": 0, "map": "none: n_maps is 0"},
         "mlp": {"n_maps": 64, "map": f"none: no layer, {MARKUP}"},
+        "left out": {"analyses": ["sing"], "map": "none: n_maps is 0"},
         "no pictures": {"n_maps": 64, "n_images": 0, "map": "body (64, 7 x 7)"},
     }.items():
         ids[name] = add_run(store, name, [{"images": images(0)}], config=config)
@@ -316,6 +317,7 @@ def test_only_maps_that_mean_what_they_say(
     [
         ("maps", "No map of this image: maps are stored for 5 images"),
         ("no maps", "the run was monitored with n_maps=0"),
+        ("left out", "it was made without the analysis"),
         ("mlp", "No maps of where its features stand: no layer"),
         ("no pictures", "with n_images=0 neither pictures nor maps"),
         ("usual", "an older version of sing-monitor wrote this validation"),
