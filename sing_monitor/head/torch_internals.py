@@ -36,9 +36,13 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def is_compiled(model: nn.Module) -> bool:
     """Whether ``torch.compile`` traces a model or a part of it."""
     return getattr(model, "_compiler_ctx", None) is not None or any(
-        COMPILED_NAME in module._modules or module._compiled_call_impl is not None
-        for module in model.modules()
+        map(is_compiled_itself, model.modules())
     )
+
+
+def is_compiled_itself(module: nn.Module) -> bool:
+    """Whether ``torch.compile`` traces a call of this very module, and so all that is inside."""
+    return COMPILED_NAME in module._modules or module._compiled_call_impl is not None
 
 
 def is_dynamo_loaded() -> bool:

@@ -296,7 +296,7 @@ class Monitor:
             self._attributes = outcome.attributes
             if outcome.threshold is not None:
                 self.state.threshold = outcome.threshold
-            self.capture.maps.shared_ids = outcome.map_ids or self.capture.maps.shared_ids
+            self.capture.taps.share(outcome.map_ids)
             self._seen = self._seen if outcome.seen is None else outcome.seen
             self._raise_alerts(outcome)
             pictures = self._processes.gather(self.capture.embedder.pictures(outcome.wanted))
