@@ -27,8 +27,7 @@ def analyze_stages(observation: Observation) -> Findings:
     snapshot = observation.snapshot
     stages = snapshot.known_stages.among(snapshot.ids).values
     rows = [_row(name, depth, stages[name]) for depth, name in enumerate(stages, start=1)]
-    ranks = [row["rank"] for row in rows]
-    drop = ranks[-1] / ranks[0] if len(ranks) > 1 else math.nan
+    drop = float(rows[-1]["rank"]) / float(rows[0]["rank"]) if len(rows) > 1 else math.nan
     (key,) = (spec.key for spec in STAGE_METRICS)
     table = pd.DataFrame(rows, columns=[column.name for column in STAGES.columns])
     return Findings({key: drop}, {STAGES.name: table})
