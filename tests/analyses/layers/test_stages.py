@@ -55,9 +55,10 @@ def test_a_row_holds_the_ranks_of_its_features() -> None:
 
 def test_a_wider_layer_that_holds_the_same_has_the_same_rank() -> None:
     features = normal(60, 5, seed=1)
-    wider = torch.cat([features, torch.zeros(60, 15)], dim=1) @ torch.linalg.qr(
-        normal(20, 20, seed=2)
-    ).Q
+    wider = (
+        torch.cat([features, torch.zeros(60, 15)], dim=1)
+        @ torch.linalg.qr(normal(20, 20, seed=2)).Q
+    )
     drop, table = found_in(of_stages(features, wider))
     assert drop == pytest.approx(1)
     assert table["rank_share"].iloc[1] == pytest.approx(table["rank_share"].iloc[0] / 4)

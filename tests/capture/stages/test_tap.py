@@ -8,9 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sing_monitor.capture.device_rows import BatchRows
+from sing_monitor.capture.head_tap import HeadTap
 from sing_monitor.capture.probe import hashes
+from sing_monitor.capture.stages.tap import StageTap
 from tests.helpers.maps import CLASSES, build, images, timm_model
 from tests.helpers.stages import take_stages
+from tests.helpers.waiting import Waits, pretended_gpu
 
 
 class Net(nn.Module):
@@ -280,3 +284,30 @@ def test_any_precision_is_averaged_in_single_at_least(dtype: torch.dtype) -> Non
     torch.testing.assert_close(
         taken.features.values["first"].double(), taken.of(found), rtol=1e-2, atol=1e-2
     )
+
+
+def test_known_images_are_taken_on_a_gpu_without_waiting() -> None:
+    """On tensors without numbers, so that what needs one cannot go unnoticed."""
+    head = HeadTap()
+    tap = StageTap(["first", "last"], head)
+    with pretended_gpu(), Waits() as waits, torch.inference_mode():
+        with torch.device("cuda"):
+            model = Net()
+        head.attach(model.fc, stays=False)
+        tap.attach(model)
+        tap.start_pass(torch.arange(40) * 1_000_003)
+        for size in (16, 16, 7):
+            images, ids = torch.rand(size, 3, 32, 32, device="cuda"), torch.arange(size)
+            labels = torch.zeros(size, dtype=torch.int64, device="cuda")
+            waits.seen.clear()
+            head.open()
+            tap.open()
+            tap.expect(BatchRows(ids.to("cuda", non_blocking=True), labels, {}, None, None))
+            model(images)
+            tap.shut()
+            head.close()
+            tap.settle()
+            tap.add(size)
+            assert waits.seen == []
+            assert tap.is_taking
+            assert str(tap) == "first, last"
