@@ -137,7 +137,7 @@ class Snapshot:
         return len(self.features)
 
     def take(self, rows: Tensor) -> Snapshot:
-        """The same head on some of the images, by their numbers (R,); texts, maps and stages stay."""
+        """The same head on some images, by their numbers (R,); texts, maps and stages stay."""
         changes: dict[str, Any] = {
             each.name: value[rows]
             for each in fields(Snapshot)
