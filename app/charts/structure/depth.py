@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from sing_monitor.app.charts.common import LINE_WIDTH, RANDOM_COLOR, chart_title
@@ -54,6 +55,7 @@ def depth_rows(tables: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     order = list(dict.fromkeys([*fullest, *rows["layer"].tolist()]))
     names = dict(zip(order, _short_names(order), strict=True))
     return rows.assign(
+        rank=rows["rank"].where(np.isfinite(rows["rank"])),
         name=rows["layer"].map(names),
         place=rows["layer"].map(order.index),
         most=rows[["channels", "samples"]].min(axis=1),

@@ -79,10 +79,11 @@ def _panels(runs: list[Run]) -> None:
         at = {each: known[each] for each in charts.spread(epochs, epoch) if each in known}
         tables = epoch_tables.tables_by_epoch(run, "layers", at)
         complete = {
-            each: table
-            for each, table in tables.items()
-            if states.has_columns(table, charts.COLUMNS, "layers")
+            each: table for each, table in tables.items() if set(charts.COLUMNS) <= set(table)
         }
+        if tables and not complete:
+            # Says once what they lack.
+            states.has_columns(next(iter(tables.values())), charts.COLUMNS, "layers")
         if complete:
             rows[run.run_id] = charts.depth_rows(complete)
     drawn = [run for run in runs if run.run_id in rows and rows[run.run_id]["rank"].notna().any()]

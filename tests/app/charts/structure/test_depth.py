@@ -58,9 +58,10 @@ def test_one_epoch_is_strong_and_the_others_are_fainter_the_earlier_they_are() -
     assert sorted({row["epoch"] for row in drawn if row["is_chosen"]}) == [4]
 
 
-def test_a_stage_without_a_rank_is_not_drawn() -> None:
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_stage_without_a_rank_is_not_drawn(value: float) -> None:
     table = structure.layers()
-    table.loc[1, "rank"] = math.nan
+    table.loc[1, "rank"] = value
     spec = rank_over_depth(depth_rows({0: table}), 0, "#123456", 20.0, "a", "b").to_dict()
     drawn = spec["datasets"][spec["data"]["name"]]
     assert [row["name"] for row in drawn] == ["stem", "body.2"]
