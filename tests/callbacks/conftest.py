@@ -25,7 +25,7 @@ class Run:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Three epochs with every default that can be found, and with stages, logged to a real MLflow store."""
+    """Three epochs with every default that can be found and stages, logged to a real store."""
     folder = tmp_path_factory.mktemp("finished_run")
     callback, model = tiny.callback(layers=True), tiny.Classifier()
     logger = tiny.mlflow_logger(folder)
