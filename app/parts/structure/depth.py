@@ -11,6 +11,7 @@ from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.structure import depth as charts
 from sing_monitor.app.parts import epoch_tables
 from sing_monitor.app.read import store
+from sing_monitor.app.read.left_out import left_out
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.drawing import show_chart
@@ -42,15 +43,20 @@ def draw_depth(chosen: Selection, long: pd.DataFrame) -> None:
         chosen: whose.
         long: from `curves.long_table`, with `OF_STAGES`.
     """
+    st.markdown("**Rank over depth**", help=_HELP)
     numbers = long[(long["metric"] == OF_STAGES) & long["value"].notna()]
     known = set(numbers["series"])
-    runs, without = [], []
+    runs: list[Run] = []
+    without: list[str] = []
     for run in chosen.runs:
-        if run.run_id in known or _asks_for_stages(run):
+        config = states.quietly(partial(store.config, run.source)) or {}
+        not_chosen = left_out("layers", config)
+        if run.run_id in known or config.get("layers"):
             runs.append(run)
-        else:
+        elif not_chosen is None:
             without.append(plain(run.label))
-    st.markdown("**Rank over depth**", help=_HELP)
+        else:
+            st.caption(f"{plain(run.label)}: {plain(not_chosen)}")
     if without:
         st.caption(
             f"{listed(without)}: no ranks by layer, since no stages were looked at. "
@@ -58,11 +64,6 @@ def draw_depth(chosen: Selection, long: pd.DataFrame) -> None:
         )
     if runs:
         st.fragment(_panels)(runs)
-
-
-def _asks_for_stages(run: Run) -> bool:
-    config = states.quietly(partial(store.config, run.source)) or {}
-    return bool(config.get("layers"))
 
 
 def _panels(runs: list[Run]) -> None:

@@ -49,6 +49,7 @@ def layered(
         "nothing": add_run(store, "nothing", {0: other}, layers=True),
         "without": add_run(store, "without", {0: other}, layers=False),
         "before": add_run(store, "before", {0: other}),
+        "chosen": add_run(store, "chosen", {0: other}, layers=False, analyses=["head"]),
     }
     return store, found
 
@@ -116,6 +117,14 @@ def test_a_run_whose_ranks_cannot_be_drawn_says_so(name: str, said: str, opened:
     assert depth_charts(app) == []
     assert texts(app).count(said) == 1
     assert NO_STAGES not in texts(app)
+
+
+def test_a_run_without_the_analysis_says_that(opened: Opened) -> None:
+    app = opened("chosen")
+    assert depth_charts(app) == []
+    assert NO_STAGES not in texts(app)
+    (said,) = (each.value for each in app.caption if each.value.startswith("chosen: "))
+    assert "layers" in said
 
 
 def test_names_of_stages_are_no_markup(opened: Opened) -> None:
