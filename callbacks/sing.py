@@ -78,6 +78,9 @@ class SINGCallback(Callback):
         n_maps: of how many probe images the feature maps before the head are kept until a
             validation has ended, to compare them part by part; at most 14 x 14 locations each. 0:
             of none.
+        layers: of which modules the rank of the features is followed, by dotted names; True: of up
+            to 8 stages of the network, which are found by themselves. Their output is taken in the
+            validation pass, of at most 1,024 probe images, averaged over the locations.
         hierarchy: what the classes' likeness is compared with: the superclass of each class, or the
             path of its ancestors from the most general on, by class name; or a CSV file with one
             such path a row. None: WordNet, where the classes are ImageNet's.

@@ -1,7 +1,8 @@
-"""Feature maps of some probe images: what a model holds of each location before it pools."""
+"""Features of some probe images before the head: maps, and the means of earlier stages."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +66,49 @@ class FeatureMaps:
         """Rows h and columns w."""
         height, width = self.values.shape[2:]
         return height, width
+
+
+@dataclass(frozen=True)
+class StageFeatures:
+    """What stages of a model give for some images of a probe, on the CPU.
+
+    Args:
+        image_ids: content fingerprints, (M,) int64, distinct.
+        values: means over all locations, (M, c) floating point, by the name of the module; in the
+            order in which the modules are called.
+
+    Raises:
+        ValueError: if a shape or a dtype is another.
+    """
+
+    image_ids: Tensor
+    values: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        if self.image_ids.ndim != 1:
+            raise ValueError(f"image_ids must be (M,); got {tuple(self.image_ids.shape)}.")
+        for name, values in self.values.items():
+            is_matrix = values.ndim == 2 and len(values) == len(self.image_ids)
+            if not is_matrix or not values.is_floating_point():
+                raise ValueError(
+                    f"features of stage {name!r} must be (M, c) floating point, M = "
+                    f"{len(self.image_ids)}; got {tuple(values.shape)} {values.dtype}."
+                )
+
+    def among(self, image_ids: Tensor) -> StageFeatures:
+        """The features of those images that are in a probe, (N,) int64, in the order of their ids.
+
+        Example::
+
+            >>> both = StageFeatures(torch.tensor([7, 5]), {"layer1": torch.eye(2)})
+            >>> both.among(torch.tensor([5, 6])).values["layer1"].tolist()
+            [[0.0, 1.0]]
+        """
+        ids, order = self.image_ids.sort()
+        kept = order[torch.isin(ids, image_ids)]
+        return StageFeatures(
+            self.image_ids[kept], {name: values[kept] for name, values in self.values.items()}
+        )
 
 
 def first_rows(image_ids: Tensor, wanted: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sing_monitor.feature_maps import FeatureMaps
+from sing_monitor.feature_maps import FeatureMaps, StageFeatures
 from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import (
     HeadGeometry,
@@ -54,6 +54,7 @@ class Snapshot:
         invariance: what the null space leaves unchanged, ``"logits"`` or ``"softmax"``.
         texts: what the scores referred to, so that nobody needs the semantic space again.
         maps: feature maps of some of the images, found among them by ``image_ids``; or None.
+        stages: features of earlier layers, of some of the images, found in the same way; or None.
         hierarchy: ancestors of every class as the user gave them, the most general first and
             without the class itself; None where the user gave none.
 
@@ -79,6 +80,7 @@ class Snapshot:
     groups: Tensor | None = None
     maps: FeatureMaps | None = None
     hierarchy: Mapping[str, tuple[str, ...]] | None = None
+    stages: StageFeatures | None = None
 
     def __post_init__(self) -> None:
         check_invariance(self.invariance)
@@ -121,8 +123,9 @@ class Snapshot:
             raise ValueError(
                 f"the head has {classes} classes, but {len(self.class_names)} names were given."
             )
-        if self.maps is not None and self.image_ids is None:
-            raise ValueError("maps are found by image_ids, and this snapshot has none.")
+        for name in ("maps", "stages"):
+            if getattr(self, name) is not None and self.image_ids is None:
+                raise ValueError(f"{name} are found by image_ids, and this snapshot has none.")
         if self.hierarchy is not None and set(self.hierarchy) != set(self.class_names):
             raise ValueError("hierarchy must hold the ancestors of every class, and of no other.")
         if self.texts is not None:
@@ -134,7 +137,7 @@ class Snapshot:
         return len(self.features)
 
     def take(self, rows: Tensor) -> Snapshot:
-        """The same head on some of the images, by their numbers (R,); texts and maps stay."""
+        """The same head on some images, by their numbers (R,); texts, maps and stages stay."""
         changes: dict[str, Any] = {
             each.name: value[rows]
             for each in fields(Snapshot)
@@ -170,6 +173,17 @@ class Snapshot:
         if self.maps is None:
             raise ValueError("what looks into images needs feature maps; this snapshot holds none.")
         return self.maps
+
+    @property
+    def known_stages(self) -> StageFeatures:
+        """The features of earlier layers.
+
+        Raises:
+            ValueError: if the snapshot was taken without any.
+        """
+        if self.stages is None:
+            raise ValueError("ranks by layer need features of stages; this snapshot holds none.")
+        return self.stages
 
     @property
     def ids(self) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from sing_monitor.feature_maps import FeatureMaps
+from sing_monitor.feature_maps import FeatureMaps, StageFeatures
 from sing_monitor.space.packed_texts import pack_texts, unpack_texts
 
 SCHEMA = "3"
@@ -21,11 +21,14 @@ _WITHOUT_SPACE = "4"
 _WITH_GROUPS = "5"
 # Nor one with feature maps.
 _WITH_MAPS = "6"
+# Nor one with features of stages.
+_WITH_STAGES = "7"
 # Of schema 1 the invariance is that of the logits; 1 and 2 hold no texts.
-_READABLE = ("1", "2", SCHEMA, _WITHOUT_SPACE, _WITH_GROUPS, _WITH_MAPS)
+_READABLE = ("1", "2", SCHEMA, _WITHOUT_SPACE, _WITH_GROUPS, _WITH_MAPS, _WITH_STAGES)
 _REQUIRED = ("weight", "features", "labels")
 _OPTIONAL = ("bias", "embeddings", "image_ids", "groups", "sample_index", "thumbnails")
 _MAP_IDS, _MAP_VALUES = "maps/image_ids", "maps/values"
+_STAGE_IDS, _STAGE_VALUES = "stages/image_ids", "stages/values/{}"
 
 T = TypeVar("T")
 
@@ -37,6 +40,10 @@ def write_snapshot(parts: Mapping[str, Any], path: str | PathLike[str]) -> None:
     tensors |= {f"attribute/{name}": labels for name, (labels, _) in attributes.items()}
     if maps is not None:
         tensors |= {_MAP_IDS: maps.image_ids, _MAP_VALUES: maps.values}
+    stages = parts["stages"]
+    if stages is not None:
+        tensors |= {_STAGE_IDS: stages.image_ids}
+        tensors |= {_STAGE_VALUES.format(name): each for name, each in stages.values.items()}
     texts, text_names = pack_texts(parts["texts"])
     tensors |= texts
     metadata = {
@@ -50,6 +57,8 @@ def write_snapshot(parts: Mapping[str, Any], path: str | PathLike[str]) -> None:
     }
     if maps is not None:
         metadata["map_layer"] = maps.layer
+    if stages is not None:
+        metadata["stages"] = json.dumps([*stages.values])
     if parts["hierarchy"] is not None:
         metadata["hierarchy"] = json.dumps(dict(parts["hierarchy"]))
     # Copies, because the format refuses tensors that share memory, say labels and an attribute.
@@ -108,6 +117,11 @@ def _parts(tensors: dict[str, Any], metadata: Mapping[str, str]) -> dict[str, An
     if _MAP_IDS in tensors:
         layer = metadata.get("map_layer", "")
         maps = FeatureMaps(tensors.pop(_MAP_IDS), tensors.pop(_MAP_VALUES), layer)
+    stages = None
+    if _STAGE_IDS in tensors:
+        names = json.loads(metadata["stages"])
+        values = {name: tensors.pop(_STAGE_VALUES.format(name)) for name in names}
+        stages = StageFeatures(tensors.pop(_STAGE_IDS), values)
     hierarchy = json.loads(metadata.get("hierarchy", "null"))
     return {
         **tensors,
@@ -119,6 +133,7 @@ def _parts(tensors: dict[str, Any], metadata: Mapping[str, str]) -> dict[str, An
         "invariance": metadata.get("invariance", "logits"),
         "texts": texts,
         "maps": maps,
+        "stages": stages,
         "hierarchy": None
         if hierarchy is None
         else {name: tuple(path) for name, path in hierarchy.items()},
@@ -126,6 +141,8 @@ def _parts(tensors: dict[str, Any], metadata: Mapping[str, str]) -> dict[str, An
 
 
 def _schema(parts: Mapping[str, Any]) -> str:
+    if parts["stages"] is not None:
+        return _WITH_STAGES
     if parts["maps"] is not None:
         return _WITH_MAPS
     if parts["groups"] is not None:

@@ -8,6 +8,7 @@ from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts import geometry as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.parts import epoch_tables
+from sing_monitor.app.parts.structure.depth import OF_STAGES, draw_depth
 from sing_monitor.app.read import curves
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
@@ -18,6 +19,7 @@ from sing_monitor.app.ui.widgets import epoch_slider
 from sing_monitor.app.wording import metrics
 from sing_monitor.app.wording.text import count
 
+_ROOM = "Room of the features"
 _SECTIONS = {
     "Head and null space": (
         "head/rank",
@@ -40,7 +42,15 @@ _SECTIONS = {
         "collapse/null_share_between",
         "collapse/null_share_within",
     ),
+    _ROOM: (
+        "layers/effective_rank",
+        "layers/pca_95",
+        "layers/classification_dimension",
+        OF_STAGES,
+    ),
 }
+# Runs of earlier versions, and those without stages, lack some of it.
+_IF_LOGGED = frozenset(_SECTIONS[_ROOM])
 _ABOUT = {
     "Head and null space": "The head reads as many directions of a feature as its rank; the others "
     "change no logit. Null energy is how much of the features lies in those.",
@@ -48,6 +58,8 @@ _ABOUT = {
     "points stand as far apart as they can. All of these go to 0 then.",
     "Where the null space lies": "The share of the differences between class means, and of those "
     "within a class, that the head cannot see.",
+    _ROOM: "In how many directions features vary, those before the head in the curves. Networks "
+    "keep fewer as classes collapse: about as many as there are classes, less one.",
 }
 _COLUMNS = ("index", "singular_value", "in_row_space")
 
@@ -71,7 +83,11 @@ def body(chosen: Selection) -> None:
     for name, section in _SECTIONS.items():
         st.subheader(name, anchor=False)
         st.caption(_ABOUT[name])
-        panels(chosen, long, section, domain, randoms)
+        logged = set(long["metric"])
+        shown = [key for key in section if key in logged or key not in _IF_LOGGED]
+        panels(chosen, long, shown, domain, randoms)
+        if name == _ROOM:
+            draw_depth(chosen, long)
         if name == "Head and null space":
             # A fragment of its own: moving the slider redraws no curve.
             st.fragment(_spectrum)(chosen)

@@ -34,6 +34,7 @@ from sing_monitor.analyses.focus import analysis as where_focus_lies
 from sing_monitor.analyses.hierarchy import analysis as class_hierarchy
 from sing_monitor.analyses.hierarchy import text as text_hierarchy
 from sing_monitor.analyses.layers import analysis as room_of_features
+from sing_monitor.analyses.layers import stages as room_of_stages
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.analyses.parts import meaning, probes, refits
 from sing_monitor.analyses.similarity import analysis as image_similarity
@@ -88,6 +89,7 @@ ANALYSES: tuple[Analysis, ...] = (
     support.ANALYSIS,
     collapse.ANALYSIS,
     room_of_features.ANALYSIS,
+    room_of_stages.ANALYSIS,
     steering.ANALYSIS,
     perturbation.ANALYSIS,
     class_hierarchy.ANALYSIS,
@@ -145,6 +147,7 @@ def captured_by(config: Mapping[str, Any], *, has_space: bool) -> frozenset[Need
         "embeddings": has_space,
         "maps": int(config.get("n_maps", 0)) > 0,
         "weights": int(config.get("n_weights", 0)) > 0,
+        "stages": bool(config.get("layers", False)),
     }
     return frozenset(need for need, is_captured in found.items() if is_captured)
 
@@ -195,6 +198,7 @@ def analyze(
         "embeddings": observation.has_space,
         "maps": snapshot.maps is not None,
         "weights": trajectory is not None,
+        "stages": snapshot.stages is not None,
     }
     possible = _possible([need for need, there in captured.items() if there], chosen)
     found = (observation.once(analysis.run) for analysis in possible)

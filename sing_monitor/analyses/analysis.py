@@ -9,7 +9,7 @@ from typing import Literal
 from sing_monitor.findings import Findings, MetricSpec, TableSpec
 from sing_monitor.observation import Observation
 
-Need = Literal["labels", "embeddings", "maps", "weights"]
+Need = Literal["labels", "embeddings", "maps", "weights", "stages"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Analysis:
         metrics: every scalar that it returns.
         tables: every table that it may return, with all columns.
         needs: what must have been captured: ``labels``, ``embeddings`` of images and texts in a
-            semantic space, ``maps`` of the last layers or the trajectory of the ``weights``. The
-            analysis is left out where one of them is missing.
+            semantic space, ``maps`` of the last layers, the trajectory of the ``weights`` or
+            features of earlier ``stages``. The analysis is left out where one of them is missing.
         part_of: the analysis that this one is a part of, for those who choose (``analyses=``).
     """
 

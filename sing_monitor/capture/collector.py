@@ -11,7 +11,6 @@ from torch import Tensor
 
 from sing_monitor.capture.device_rows import BatchRows, SeenRows, wanted
 from sing_monitor.capture.head_tap import HeadTap
-from sing_monitor.capture.map_tap import MapTap
 from sing_monitor.capture.matched_rows import (
     batch_for_adapter,
     called_on_parts,
@@ -21,6 +20,7 @@ from sing_monitor.capture.matched_rows import (
 from sing_monitor.capture.ongoing_pass import KnownImages, OngoingPass
 from sing_monitor.capture.placement import Smallest
 from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows, fingerprints, in_probe
+from sing_monitor.capture.stages.taps import Taps
 from sing_monitor.errors import Option, SetupError, as_setup_error
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.inputs.batches import Batch, unpack_batch
@@ -46,7 +46,7 @@ class Collector:
 
     Args:
         tap: on the head.
-        maps: tap on the maps before it.
+        taps: on the layers before it.
         embedder: of the semantic space.
         settle: what to conclude from the first batch, once.
         adapter: the user's ``batch_adapter``.
@@ -57,7 +57,7 @@ class Collector:
     def __init__(
         self,
         tap: HeadTap,
-        maps: MapTap,
+        taps: Taps,
         embedder: ProbeEmbedder,
         settle: Callable[[Batch], ResolvedInputs],
         adapter: Callable[[Any], Any] | None,
@@ -70,7 +70,7 @@ class Collector:
         # The last analysed head, for the drift of the next.
         self.decomposed: tuple[Tensor, HeadGeometry] | None = None
         self._tap = tap
-        self._maps = maps
+        self._taps = taps
         self._embedder = embedder
         self._settle = settle
         self._adapter = adapter
@@ -111,7 +111,7 @@ class Collector:
         )
         self._embedder.start_pass(expected)
         looks = self._pass.looks is not None
-        self._maps.start_pass(None if looks or known is None else known.image_ids)
+        self._taps.start_pass(None if looks or known is None else known.image_ids)
 
     def read(self, raw_batch: Any) -> None:
         """Read a batch that the model is about to see.
@@ -192,7 +192,7 @@ class Collector:
             current.lost_batches += 1
             current.failure = current.failure or error
             current.rows.add(rows, None)
-            self._maps.skip()
+            self._taps.skip()
             self._keep_positions(current, rows)
             return
         if chosen is not None:
@@ -201,7 +201,7 @@ class Collector:
         if features is not None:
             self._announce_calls()
             current.rows.add(rows, features)
-            self._maps.add(len(features))
+            self._taps.add(len(features))
             self._keep_positions(current, rows)
 
     def finish(self) -> ProbeRows | None:
@@ -301,7 +301,7 @@ class Collector:
                 looked,
                 None if batch.group is None else batch.group.clone(),
             )
-        self._maps.expect(rows)
+        self._taps.expect(rows)
         return rows
 
     def _look(

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from sing_monitor.capture.device_rows import BatchRows, wanted
-from sing_monitor.capture.map_site import MapSite
 from sing_monitor.capture.pass_maps import PassMaps
 from sing_monitor.capture.probe import hashes, in_probe
 from sing_monitor.feature_maps import FeatureMaps
 
 _NO_BOUND = 2**63 - 1
+
+
+class Site(Protocol):
+    """Where in a model maps are taken."""
+
+    def maps(self, tensor: Tensor) -> Tensor:
+        """Maps out of some rows of its tensor, (R, c, h, w)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +100,7 @@ class MapRows:
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def take(self, tensor: Tensor, site: MapSite) -> None:
+    def take(self, tensor: Tensor, site: Site) -> None:
         """Copy the settled rows of the tensor that holds the maps of a batch, (R, ...).
 
         Raises:

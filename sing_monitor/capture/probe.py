@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from tqdm import tqdm
 
+    from sing_monitor.capture.stages.pass_stages import PassStages
+
 THUMBNAIL = 64
 CHUNK = 256
 _HASHES = 2**63 - 1
@@ -114,6 +116,7 @@ class ProbeRows:
         threshold: all images whose hash is at most this large have a row.
         groups: numbers of the groups, (B,) int64; None where the batches tell none.
         maps: feature maps of some of the images, of each process.
+        stages: features of earlier layers of some of the images, of each process.
     """
 
     image_ids: Tensor
@@ -125,6 +128,7 @@ class ProbeRows:
     threshold: int = _HASHES
     groups: Tensor | None = None
     maps: tuple[PassMaps, ...] = ()
+    stages: tuple[PassStages, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -141,6 +145,7 @@ class ProbeRows:
             self.threshold,
             None if self.groups is None else self.groups[rows],
             self.maps,
+            self.stages,
         )
 
     @classmethod
@@ -174,6 +179,7 @@ class ProbeRows:
             min(part.threshold for part in parts),
             _joined_groups(parts),
             tuple(maps for part in parts for maps in part.maps),
+            tuple(stages for part in parts for stages in part.stages),
         )
         rows = everything._distinct()
         kept = rows[in_probe(everything.image_ids[rows], everything.threshold)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
 from types import NoneType, UnionType
@@ -58,7 +58,9 @@ def plain_options() -> list[PlainOption]:
 def add_plain_options(parser: argparse.ArgumentParser) -> None:
     """Let a command take them."""
     for each in plain_options():
-        default = "" if each.default is None else f" (default: {each.default})"
+        default = (
+            "" if each.default is None or each.default is False else f" (default: {each.default})"
+        )
         parser.add_argument(
             each.flag,
             type=each.parse,
@@ -83,11 +85,24 @@ def _kind(hint: Any) -> tuple[Callable[[str], Any], str, tuple[str, ...] | None]
     kinds = set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
     if kinds == {str, NoneType}:
         return str, "NAME", None
+    if kinds == {bool, Sequence[str]}:
+        return true_or_names, "auto|NAME,...", None
     if PathLike[str] in kinds:
         return str, "FILE", None
     if float in kinds and kinds <= {float, Literal["auto"]}:
         return number_or_auto, "X", None
     return None
+
+
+def true_or_names(text: str) -> bool | list[str]:
+    """What a word means to an option that takes True or names.
+
+    Example::
+
+        >>> true_or_names("auto"), true_or_names("layer1,layer4")
+        (True, ['layer1', 'layer4'])
+    """
+    return True if text == "auto" else [name.strip() for name in text.split(",")]
 
 
 def number_or_auto(text: str) -> float | str:

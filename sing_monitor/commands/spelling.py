@@ -38,6 +38,8 @@ def spelled(error: BaseException) -> str:
         'Name the head: --head fc.'
         >>> spelled(SetupError("Give ", Option("pixel_stats", "(0.0, 1 / 255)"), "."))
         'Give --mean 0 --std 0.00392157.'
+        >>> spelled(SetupError("Give ", Option("layers", "['layer1', 'layer4']"), "."))
+        'Give --layers layer1,layer4.'
         >>> spelled(SetupError("Give ", Option("batch_adapter", "lambda b: Batch(*b)"), "."))
         'Give sing_monitor.analyze(..., batch_adapter=lambda b: Batch(*b)).'
     """
@@ -56,6 +58,8 @@ def _spell(option: Option) -> str:
         value = None
     if name == "pixel_stats":
         return _statistics(value)
+    if name == "layers":
+        return f"--layers {'auto' if value is True else ','.join(_texts(value or 'NAME'))}"
     taken = _TAKEN | {each.name: each.shown for each in plain_options()}
     if name in taken:
         is_any = value is None or value is True or value in (Ellipsis, "...")

@@ -36,8 +36,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def is_compiled(model: nn.Module) -> bool:
     """Whether ``torch.compile`` traces a model or a part of it."""
     return getattr(model, "_compiler_ctx", None) is not None or any(
-        COMPILED_NAME in module._modules or module._compiled_call_impl is not None
-        for module in model.modules()
+        map(is_compiled_itself, model.modules())
     )
 
 
@@ -49,6 +48,11 @@ def is_compiled_wrapper(module: nn.Module) -> bool:
 def is_compiled_in_place(module: nn.Module) -> bool:
     """Whether ``module.compile()`` was called."""
     return module._compiled_call_impl is not None
+
+
+def is_compiled_itself(module: nn.Module) -> bool:
+    """Whether ``torch.compile`` traces a call of this very module, and so all that is inside."""
+    return is_compiled_wrapper(module) or is_compiled_in_place(module)
 
 
 def is_dynamo_loaded() -> bool:

@@ -49,7 +49,7 @@ class Outcome:
         infos: what is worth a line, and no reason to worry.
         threshold: of the hashes that belong to the probe from now on; None: as before.
         seen: how many images came, on all ranks together; None: as before.
-        map_ids: ids of the images whose maps were kept.
+        map_ids: ids of the images whose maps or stages were kept.
         kept: what the analyses want to find at the next validation, by name.
     """
 

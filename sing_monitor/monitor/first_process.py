@@ -11,7 +11,9 @@ from torch import Tensor
 
 from sing_monitor.capture.collector import Collector
 from sing_monitor.capture.map_rows import joined_maps
+from sing_monitor.capture.pass_maps import PassMaps
 from sing_monitor.capture.probe import Account, ProbeRows
+from sing_monitor.capture.stages.pass_stages import PassStages, joined_stages
 from sing_monitor.errors import SetupError, as_setup_error
 from sing_monitor.feature_maps import FeatureMaps
 from sing_monitor.head.geometry import HeadGeometry, Invariance
@@ -26,9 +28,11 @@ from sing_monitor.monitor.remarks import (
     doubts_of_copies,
     doubts_of_groups,
     doubts_of_maps,
+    doubts_of_stages,
     infos,
     map_infos,
     notes,
+    stage_infos,
     translator_infos,
     why_nothing,
 )
@@ -154,6 +158,7 @@ class ProbeAnalysis:
         """
         from sing_monitor.analyses import analyze
         from sing_monitor.analyses.classes import poor_classes
+        from sing_monitor.analyses.layers.specs import MOST_IMAGES
         from sing_monitor.findings import Findings
 
         if rows is None or len(rows) == 0:
@@ -164,12 +169,14 @@ class ProbeAnalysis:
         missing = min(account.missing, self.probe_size - len(rows))
         account = replace(account, missing=missing)
         maps = joined_maps(rows.maps, self.n_maps, rows.image_ids)
+        stages = joined_stages(rows.stages, MOST_IMAGES, rows.image_ids)
         if self.previous_weight is None:
             self._announce(collector.setup, rows, maps.maps)
         texts = None
         if rows.embeddings.shape[1]:
             texts = collector.setup.texts(rows.embeddings, rows.labels)
-        snapshot = self._snapshot(collector, collector.setup.class_names, rows, texts, maps.maps)
+        snapshot = self._snapshot(collector, collector.setup.class_names, rows, texts)
+        snapshot = replace(snapshot, maps=maps.maps, stages=stages.features)
         findings = analyze(
             snapshot,
             texts,
@@ -195,6 +202,7 @@ class ProbeAnalysis:
             notes=(
                 *notes(account, self.moment.epoch),
                 *doubts_of_maps(maps),
+                *doubts_of_stages(stages),
                 *doubts_of_groups(rows.groups),
                 *doubts_of_copies(findings.scalars, has_groups=rows.groups is not None),
             ),
@@ -202,13 +210,14 @@ class ProbeAnalysis:
                 *infos(account),
                 *translator_infos(self.ridge, findings.scalars),
                 *map_infos(maps),
+                *stage_infos(stages),
             ),
             threshold=rows.threshold,
             seen=account.seen,
             poor_classes=poor_classes(findings.tables["classes"])
             if "classes" in findings.tables
             else (),
-            map_ids=() if maps.maps is None else tuple(maps.maps.image_ids.tolist()),
+            map_ids=_tapped(maps, stages),
             kept=findings.kept,
         )
         return outcome, findings, snapshot
@@ -219,7 +228,6 @@ class ProbeAnalysis:
         class_names: tuple[str, ...],
         rows: ProbeRows,
         texts: Texts | None,
-        maps: FeatureMaps | None,
     ) -> Snapshot:
         """Rows of all processes as a snapshot, with the head's weight as the features met it."""
         from sing_monitor.snapshot import Snapshot
@@ -240,7 +248,6 @@ class ProbeAnalysis:
             attributes=rows.attributes,
             invariance=self.invariance,
             texts=texts,
-            maps=maps,
             hierarchy=collector.setup.hierarchy if collector.setup else None,
         )
 
@@ -294,6 +301,12 @@ def _failed(failure: SetupError, is_setup_fault: bool, shares: Sequence[Share]) 
         failure=failure,
         is_setup_fault=is_setup_fault,
     )
+
+
+def _tapped(maps: PassMaps, stages: PassStages) -> tuple[int, ...]:
+    """Ids of the images of which maps or stages were kept."""
+    kept = [each.image_ids for each in (maps.maps, stages.features) if each is not None]
+    return tuple(torch.cat(kept).unique().tolist()) if kept else ()
 
 
 def _signed(value: int) -> int:

@@ -18,6 +18,8 @@ from sing_monitor.capture.collector import Collector
 from sing_monitor.capture.head_watch import HeadWatch
 from sing_monitor.capture.map_tap import MapTap
 from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows
+from sing_monitor.capture.stages.tap import StageTap
+from sing_monitor.capture.stages.taps import Taps
 from sing_monitor.errors import SetupError
 from sing_monitor.inputs.batches import Batch
 from sing_monitor.inputs.datasets import pretrained_configs
@@ -45,7 +47,10 @@ class ModelCapture:
     def __init__(self, options: Options, space: SemanticSpace, datamodule: object) -> None:
         self.collector: Collector | None = None
         self.head_watch = HeadWatch(options.head)
-        self.maps = MapTap(options.n_maps, self.head_watch.tap)
+        self.taps = Taps(
+            MapTap(options.n_maps, self.head_watch.tap),
+            StageTap(options.layers, self.head_watch.tap),
+        )
         self._options = options
         self._space = space
         self._datamodule = datamodule
@@ -65,13 +70,14 @@ class ModelCapture:
         """Look for the model's head; anew where its layers are others, or have grown.
 
         Raises:
-            ValueError: if there is no head.
+            ValueError: if there is no head, or none of the layers that the user names.
             TypeError: if the head cannot be read.
         """
+        self.taps.stages.check(model)
         if self.head_watch.attach(model):
             self.collector = None
             self._model, self._model_name = model, _model_name(model)
-            self.maps.attach(model)
+            self.taps.attach(model)
 
     def start(
         self,
@@ -98,7 +104,7 @@ class ModelCapture:
         if self.collector is None:
             self.collector = Collector(
                 self.head_watch.tap,
-                self.maps,
+                self.taps,
                 self.embedder,
                 self._settle,
                 self._options.batch_adapter,
@@ -120,14 +126,14 @@ class ModelCapture:
         self.collector.read(batch)
 
     def open(self) -> None:
-        """Listen to the head and to the maps before it, until :meth:`add`."""
+        """Listen to the head and to the layers before it, until :meth:`add`."""
         self.close()
         self.head_watch.open()
-        self.maps.open()
+        self.taps.open()
 
     def close(self) -> None:
         """Listen no longer."""
-        self.maps.shut()
+        self.taps.shut()
         self.head_watch.close()
 
     @contextmanager
@@ -153,7 +159,7 @@ class ModelCapture:
                     raise
                 self.collector.lose(batch, error)
                 return
-        self.maps.settle()
+        self.taps.settle()
         self.collector.add(batch)
 
     def lose(self, batch: Any, reason: Exception) -> None:
@@ -187,7 +193,7 @@ class ModelCapture:
         )
 
     def finish(self) -> ProbeRows | None:
-        """End the pass; the rows of this rank, with its maps, or None."""
+        """End the pass; the rows of this rank, with its maps and stages, or None."""
         self.close()
         if self.collector is None:
             return None
@@ -195,18 +201,19 @@ class ModelCapture:
         if rows is None:
             # Another layer may answer now, such as the head of the next task.
             self.head_watch.reconsider()
-            self.maps.abandon()
+            self.taps.abandon()
             return None
         self.head_watch.judge(rows.labels)
-        maps = self.maps.finish()
-        if maps.fault is not None and self._options.on_error == "raise":
-            raise maps.fault
-        return replace(rows, maps=(maps,))
+        maps, stages = self.taps.maps.finish(), self.taps.stages.finish()
+        fault = maps.fault or stages.fault
+        if fault is not None and self._options.on_error == "raise":
+            raise fault
+        return replace(rows, maps=(maps,), stages=(stages,))
 
     def abandon(self) -> None:
         """End a pass that has failed."""
         self.close()
-        self.maps.abandon()
+        self.taps.abandon()
         if self.collector is not None:
             self.collector.abandon()
 
@@ -274,7 +281,9 @@ class ModelCapture:
             "ridge": options.ridge,
             "n_images": options.n_images,
             "n_maps": options.n_maps,
-            "map": str(self.maps),
+            "map": str(self.taps.maps),
+            "layers": options.layers if isinstance(options.layers, bool) else [*options.layers],
+            "stages": [each.name for each in self.taps.stages.stages],
             "n_weights": options.n_weights,
             "analyses": None if options.analyses is None else [*options.analyses],
             "alerts": {alert.name: alert.message for alert in options.alert_rules},
@@ -289,7 +298,7 @@ class ModelCapture:
 
     def release(self) -> None:
         """Take all hooks off the model, and forget what was settled for it."""
-        self.maps.release()
+        self.taps.release()
         self.head_watch.release()
         self.collector = None
 
@@ -307,7 +316,8 @@ class ModelCapture:
                 collector.setup,
                 weight=weight,
                 invariance=self._options.invariance,
-                feature_map=str(self.maps),
+                feature_map=str(self.taps.maps),
+                stages=str(self.taps.stages) if self.taps.stages.is_wanted else "",
                 maps=self._compared(images),
                 image=collector.example,
                 space=self._space,
@@ -321,7 +331,7 @@ class ModelCapture:
 
     def _compared(self, images: int | None) -> MapShape | None:
         """The maps that will be compared, as far as that is known before a validation."""
-        site, count = self.maps.site, self._options.n_maps
+        site, count = self.taps.maps.site, self._options.n_maps
         if site is None:
             return None
         height, width = site.kept_grid

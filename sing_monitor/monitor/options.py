@@ -24,6 +24,7 @@ from sing_monitor.monitor.option_checks.values import (
     check_count,
     check_groups,
     check_hierarchy,
+    check_layers,
     check_name,
     check_probe,
     check_space,
@@ -123,6 +124,12 @@ class AnalysisOptions:
         "of how many probe images the feature maps before the head are kept until a validation has "
         "ended, to compare them part by part; at most 14 x 14 locations each. 0: of none.",
     )
+    layers: bool | Sequence[str] = option(
+        False,
+        "of which modules the rank of the features is followed, by dotted names; True: of up to 8 "
+        "stages of the network, which are found by themselves. Their output is taken in the "
+        "validation pass, of at most 1,024 probe images, averaged over the locations.",
+    )
     hierarchy: Mapping[str, str | Sequence[str]] | str | PathLike[str] | None = option(
         None,
         "what the classes' likeness is compared with: the superclass of each class, or the path of "
@@ -155,6 +162,7 @@ class AnalysisOptions:
             "concepts",
             "prompt",
             "attribute_prompts",
+            "layers",
             "hierarchy",
             "analyses",
         ):
@@ -166,6 +174,7 @@ class AnalysisOptions:
         check_count("probe_size", self.probe_size, 2)
         check_count("n_images", self.n_images, 0)
         check_count("n_maps", self.n_maps, 0)
+        check_layers(self.layers)
         check_hierarchy(self.hierarchy)
         check_ridge(self.ridge)
         check_choice("invariance", self.invariance, get_args(Invariance))
@@ -181,6 +190,7 @@ class AnalysisOptions:
             "labels": True,
             "embeddings": self.space is not None,
             "maps": self.n_maps > 0,
+            "stages": self.layers is not False,
         }
         return frozenset(need for need, is_asked in asked.items() if is_asked)
 

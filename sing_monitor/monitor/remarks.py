@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sing_monitor.capture.pass_maps import PassMaps
 from sing_monitor.capture.probe import Account
+from sing_monitor.capture.stages.pass_stages import PassStages
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.monitor.exchange import Outcome
 from sing_monitor.scores.bootstrap import FEWEST_GROUPS
@@ -195,6 +196,30 @@ def changed_images(unknown: int, expected: int) -> SetupError:
         Option("allow_augmented", "True"),
         " to embed anew each time.",
     )
+
+
+def doubts_of_stages(stages: PassStages) -> tuple[str, ...]:
+    """A warning where a fault has cost the features of the stages."""
+    if stages.fault is None:
+        return ()
+    return (
+        f"the features of the stages could not be taken ({stages.fault}), so there are no ranks by "
+        "layer; every other number is as it is without this.",
+    )
+
+
+def stage_infos(stages: PassStages) -> tuple[str, ...]:
+    """A line for each reason why a stage, or all of them, have no rank."""
+    said = []
+    for reason in dict.fromkeys(stages.left_out.values()):
+        names = [name for name, why in stages.left_out.items() if why == reason]
+        whose = (
+            "there are no ranks by layer"
+            if "" in names
+            else (f"no ranks of {', '.join(map(repr, names))}")
+        )
+        said.append(f"{whose}: {reason}.")
+    return tuple(said)
 
 
 def why_nothing(account: Account) -> SetupError:

@@ -309,7 +309,7 @@ class Session:
             self._attributes = outcome.attributes
             if outcome.threshold is not None:
                 self.state.threshold = outcome.threshold
-            self.capture.maps.shared_ids = outcome.map_ids or self.capture.maps.shared_ids
+            self.capture.taps.share(outcome.map_ids)
             self._seen = self._seen if outcome.seen is None else outcome.seen
             if outcome.scalars and outcome.failure is None and self._moment.is_training:
                 rules, epoch = self._options.alert_rules, self._moment.epoch

@@ -43,6 +43,7 @@ def describe_setup(
     weight: Tensor,
     invariance: Invariance,
     feature_map: str,
+    stages: str,
     maps: MapShape | None,
     image: Tensor,
     space: SemanticSpace,
@@ -60,6 +61,7 @@ def describe_setup(
         weight: of the head, (C, m).
         invariance: what the null space leaves unchanged.
         feature_map: the layer before the head whose maps are kept, or why there is none.
+        stages: modules whose features are looked at; empty where none are asked for.
         maps: how many of them, and how large; None where there are none.
         image: one restored image, (3, H, W) in [0, 1].
         space: the semantic space.
@@ -109,6 +111,8 @@ def describe_setup(
         "embedding": f"at most {duration(probe * seconds_per_image)}, once; none for cached images",
         "analysis": in_words(shape, measure_speed()),
     }
+    if stages:
+        lines["stages"] = stages
     if not inputs.has_space:
         lines["space"] = "none: only what needs no embeddings is measured"
         for key in ("pixels", "prompt", "concepts", "attributes", "embedding"):

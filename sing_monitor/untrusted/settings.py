@@ -49,6 +49,10 @@ _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "concepts": ("a list of texts", _are_texts),
     "head": ("a text", _is_text),
     "hierarchy": ("a text", _is_text),
+    "layers": (
+        "yes or no, or a list of texts",
+        lambda value: value in (True, False) or _are_texts(value),
+    ),
     "map": ("a text", _is_text),
     "n_images": ("a number", _is_number),
     "n_maps": ("a number", _is_number),
@@ -57,6 +61,7 @@ _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "prompt": ("a text or a list of texts", _is_prompt),
     "ridge": ("a number or a text", lambda value: _is_text(value) or _is_number(value)),
     "space": ("a text", _is_text),
+    "stages": ("a list of texts", _are_texts),
 }
 
 

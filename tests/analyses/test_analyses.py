@@ -27,7 +27,7 @@ from sing_monitor.errors import SetupError
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec, expand
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.snapshot import Snapshot
-from tests.helpers import make_snapshot, make_texts, make_trajectory, normal, with_maps
+from tests.helpers import make_snapshot, make_texts, make_trajectory, normal, with_maps, with_stages
 
 ROOT = Path(__file__).parents[2]
 UNITS = {"deg", "share", "count", "ratio", "cosine", "s", "1"}
@@ -61,7 +61,7 @@ def test_every_group_is_one_value() -> None:
 
 
 def test_what_a_run_without_a_space_logs_is_measured_in_none() -> None:
-    logged = {spec.key for spec in analyses.catalogue_of({"labels", "maps", "weights"})}
+    logged = {spec.key for spec in analyses.catalogue_of({"labels", "maps", "weights", "stages"})}
     assert logged == {spec.key for spec in CATALOGUE} - analyses.IN_SPACE
     assert {key.partition("/")[0] for key in logged} == {
         *("head", "collapse", "layers", "probe", "attribute", "hierarchy", "similarity"),
@@ -83,7 +83,7 @@ def test_a_ridge_that_gives_no_right_numbers_is_refused(ridge: float) -> None:
 @pytest.mark.parametrize("feature_dim", [12, 300])
 @pytest.mark.parametrize("attributes", [True, False])
 def test_each_analysis_returns_what_its_specs_say(feature_dim: int, attributes: bool) -> None:
-    snapshot = with_maps(make_snapshot(feature_dim=feature_dim, noise=20))
+    snapshot = with_stages(with_maps(make_snapshot(feature_dim=feature_dim, noise=20)))
     if not attributes:
         snapshot = replace(snapshot, attributes={}, sample_index=None)
     names = ["colour"] if attributes else []
@@ -117,9 +117,9 @@ def test_without_a_space_everything_else_keeps_its_numbers() -> None:
 
 
 def test_the_keys_of_a_run_are_those_of_its_analyses() -> None:
-    snapshot = with_maps(make_snapshot())
+    snapshot = with_stages(with_maps(make_snapshot()))
     assert catalogue_of(get_args(Need)) == CATALOGUE
-    logged = set(expand(catalogue_of({"labels", "maps", "weights"}), ["colour"]))
+    logged = set(expand(catalogue_of({"labels", "maps", "weights", "stages"}), ["colour"]))
     found = analyze(without_space(snapshot), None, trajectory=make_trajectory())
     of_the_monitor = {spec.key for spec in MONITOR_METRICS}
     assert of_the_monitor < logged

@@ -34,6 +34,7 @@ from tests.helpers import (
     reorder,
     scored_of,
     with_maps,
+    with_stages,
 )
 
 RIDGE = 0.01
@@ -182,7 +183,7 @@ def in_a_hierarchy(snapshot: Snapshot) -> Snapshot:
 
 
 def test_all_keys_are_in_the_catalogue_and_the_catalogue_is_covered() -> None:
-    snapshot = in_a_hierarchy(with_maps(make_snapshot()))
+    snapshot = in_a_hierarchy(with_stages(with_maps(make_snapshot())))
     texts = make_texts(snapshot)
     first = analyze(snapshot, texts, trajectory=make_trajectory(19))
     findings = analyze(

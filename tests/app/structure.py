@@ -153,6 +153,24 @@ def mode_weights(layers: Sequence[str] = ("stem", "body", "head")) -> pd.DataFra
     )
 
 
+def layers(names: Sequence[str] = ("net.stem", "net.body.1", "net.body.2")) -> pd.DataFrame:
+    """Three stages; the one in the middle has three channels."""
+    rank, components, channels = [9.5, 2.5, 12.0], [6.0, 2.0, 7.0], [16, 3, 64]
+    most = np.minimum(channels, 40)
+    return pd.DataFrame(
+        {
+            "layer": names,
+            "depth": range(1, 4),
+            "channels": channels,
+            "samples": 40,
+            "rank": rank,
+            "rank_share": rank / most,
+            "pca_95": components,
+            "pca_95_share": components / most,
+        }
+    )
+
+
 def write_tables(
     store: Store,
     run: str,

@@ -25,9 +25,9 @@ class Run:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Three epochs with every default that can be found, logged to a real MLflow store."""
+    """Three epochs with every default that can be found and stages, logged to a real store."""
     folder = tmp_path_factory.mktemp("finished_run")
-    callback, model = tiny.callback(), tiny.Classifier()
+    callback, model = tiny.callback(layers=True), tiny.Classifier()
     logger = tiny.mlflow_logger(folder)
     trainer = tiny.trainer(folder, callback, logger=logger, max_epochs=3)
     trainer.fit(model, tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))

@@ -16,7 +16,12 @@ from sing_monitor.offline.analyze import AnalyzeOptions
 from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
 
-LEFT_OUT = {"embeddings": ("space", None), "maps": ("n_maps", 0), "weights": ("n_weights", 0)}
+LEFT_OUT = {
+    "embeddings": ("space", None),
+    "maps": ("n_maps", 0),
+    "weights": ("n_weights", 0),
+    "stages": ("layers", False),
+}
 
 
 def chosen_analyses(*choices: str) -> list[Analysis]:
@@ -35,11 +40,12 @@ def chosen_analyses(*choices: str) -> list[Analysis]:
         (["sing"], {"labels", "embeddings"}),
         (["focus"], {"labels", "maps"}),
         (["dynamics"], {"labels", "weights"}),
+        (["layers"], {"labels", "stages"}),
         (["sing", "hierarchy", "similarity"], {"labels", "embeddings", "maps"}),
     ],
 )
 def test_what_no_analysis_needs_is_not_captured(chosen: list[str], captured: set[str]) -> None:
-    options = Options(analyses=chosen)
+    options = Options(analyses=chosen, layers=True)
     assert options.captured == captured
     for need, (name, off) in LEFT_OUT.items():
         assert (getattr(options, name) == off) is (need not in captured)

@@ -45,7 +45,9 @@ def test_other_loggers_get_the_scalars_and_a_users_own_run_nothing(
     mlflow.set_tracking_uri(logger._tracking_uri)
     with mlflow.start_run() as own:
         mlflow.log_metric("mine", 1.0)
-        done = fit(tmp_path, tiny.callback(), logger=[table, board, logger], max_epochs=3)
+        done = fit(
+            tmp_path, tiny.callback(layers=True), logger=[table, board, logger], max_epochs=3
+        )
         assert mlflow.active_run().info.run_id == own.info.run_id
         mlflow.log_metric("mine", 2.0)
     assert done.warnings == []

@@ -356,7 +356,7 @@ def test_validate_outside_fit_is_marked_and_leaves_the_history_alone(
 def test_shuffling_the_validation_loader_changes_no_score(
     finished_run: Any, tmp_path: Path
 ) -> None:
-    trainer = tiny.trainer(tmp_path, tiny.callback())
+    trainer = tiny.trainer(tmp_path, tiny.callback(layers=True))
     model = finished_run.model.double()
     results = [
         trainer.validate(model, tiny.loader(Doubled(), shuffle=shuffle), verbose=False)[0]

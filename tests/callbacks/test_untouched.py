@@ -84,10 +84,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_training_is_bit_identical_with_a_clip_model_built_inside_the_run(
     undisturbed: Any, clip_space: str, tmp_path: Path
 ) -> None:
-    callback = SINGCallback(clip_space, cache_dir=tmp_path / "cache", on_error="raise")
-    states, batches = train(tmp_path, callback)
+    callback = SINGCallback(clip_space, cache_dir=tmp_path / "cache", layers=True, on_error="raise")
+    drops: list[float] = []
+
+    class Reader(L.Callback):
+        def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            if not trainer.sanity_checking:
+                drops.append(float(trainer.callback_metrics["layers/rank_drop"]))
+
+    states, batches = train(tmp_path, callback, Reader())
     assert_equal(states, undisturbed[0])
     assert_equal(batches, undisturbed[1])
+    assert len(drops) == 3
+    assert all(0 < drop < 16 for drop in drops)
     followed = callback._state.weights
     assert followed is not None
     assert len(followed["values"]) == 3

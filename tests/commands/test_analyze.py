@@ -115,7 +115,7 @@ def test_a_folder_of_runs_is_filled_and_gone_on_with(
     run_with_snapshot: FinishedRun, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--model", "tests.helpers.tiny:Classifier", "--data", f"{HERE}:validation"]
-    options += ["--save-snapshots"]
+    options += ["--save-snapshots", "--layers", "network.2,network.0"]
     folder = place / "checkpoints"
     folder.mkdir()
     shutil.copy(next(run_with_snapshot.checkpoints.glob("epoch=0*")), folder)
@@ -138,6 +138,9 @@ def test_a_folder_of_runs_is_filled_and_gone_on_with(
     found, logged = reader.scalars(), run_with_snapshot.reader.scalars().iloc[:2]
     for key in ("epoch", "global_step", "head/rank", "sing/image_score_centered"):
         assert found[key].tolist() == pytest.approx(logged[key].tolist(), rel=1e-5), key
+    assert found["layers/rank_drop"].notna().tolist() == [True, True]
+    assert reader.table("layers", *second)["layer"].tolist() == ["network.0", "network.2"]
+    assert reader.config()["layers"] == ["network.2", "network.0"]
     assert reader.validations() == run_with_snapshot.reader.validations()[:2]
     assert list_runs("runs")["status"].tolist() == ["FINISHED"]
 

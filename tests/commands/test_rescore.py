@@ -48,6 +48,7 @@ class Place:
             "cache_dir": None,
             "save_snapshots": True,
             "n_images": 10,
+            "layers": True,
             "on_error": "raise",
         }
         monitor = Session(
@@ -137,7 +138,7 @@ def ours(run: StoredRun) -> dict[str, str]:
 def test_a_run_without_maps_is_rescored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     place = Place(str(tmp_path / "runs"), tmp_path)
-    place.train("flat", blobs(), n_maps=0)
+    place.train("flat", blobs(), n_maps=0, layers=False)
     assert place.rescore("flat", "--ridge", "0.5") == 0
     before, after = (place.reader(place.run(name).run_id) for name in ("flat", "flat, ridge 0.5"))
     assert set(after.scalars()) == set(before.scalars())
@@ -163,6 +164,7 @@ def test_under_its_own_ridge_a_run_comes_out_as_it_was_trained(place: Place) -> 
     at = reader.validations()[-1]
     assert again.validations() == [at]
     assert again.tables(*at) == reader.tables(*at)
+    assert "layers" in reader.tables(*at)
     for name in reader.tables(*at):
         assert_frame_equal(again.table(name, *at), reader.table(name, *at), atol=1e-9)
     assert torch.equal(again.snapshot().features, reader.snapshot().features)

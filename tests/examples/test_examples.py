@@ -24,6 +24,7 @@ import compare_backbones
 import fashion_mnist
 import imagenet_finetune
 import posthoc
+import rank_over_depth
 import steering
 
 SHORT = ["--epochs", "1", "--copies", "1"]
@@ -164,3 +165,17 @@ def test_steering_moves_the_meaning_and_no_logit(
     changes = re.findall(r"toward red at IS = 20: AS \+\d.*change of a logit (\S+)", said)
     assert len(changes) == len(steering.NETWORKS)
     assert all(float(change) < 1e-12 for change in changes)
+
+
+def test_rank_over_depth_shows_the_bottleneck_from_the_start(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rank_over_depth.main(["--seeds", "1", "--epochs", "1"])
+    said = capsys.readouterr().out.partition("Standard deviation")[0]
+    rows = re.findall(r"^(.*?) +([01])((?: +\d+\.\d\d){8})$", said, re.MULTILINE)
+    ranks = [[float(number) for number in row.split()][:6] for _, _, row in rows]
+    linear, bottleneck, shortcuts = ranks[:2], ranks[4:6], ranks[6:8]
+    assert len(ranks) == 8
+    assert all(row[3] <= 3 < row[2] for row in bottleneck)
+    assert linear == [sorted(row, reverse=True) for row in linear]
+    assert shortcuts[1][5] > 2 * linear[1][5]

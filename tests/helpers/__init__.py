@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sing_monitor.analyses import classes, concepts, head, images, invariants, readings, translator
 from sing_monitor.analyses.parts import refits
-from sing_monitor.feature_maps import FeatureMaps
+from sing_monitor.feature_maps import FeatureMaps, StageFeatures
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot
@@ -91,6 +91,14 @@ def with_maps(snapshot: Snapshot, count: int = 20, grid: tuple[int, int] = (3, 4
     noise -= noise.mean(dim=(2, 3), keepdim=True)
     values = snapshot.features[:, :, None, None] + noise
     return replace(snapshot, maps=FeatureMaps(snapshot.image_ids[:count], values[:count], "body"))
+
+
+def with_stages(snapshot: Snapshot, count: int = 30) -> Snapshot:
+    """Stages of the first images: one of 20 channels, one of 6 that holds 3 directions."""
+    wide = normal(len(snapshot), 20, seed=6)
+    narrow = wide[:, :3] @ normal(3, 6, seed=7)
+    values = {"layer1": wide[:count].float(), "layer2": narrow[:count].float()}
+    return replace(snapshot, stages=StageFeatures(snapshot.image_ids[:count], values))
 
 
 def class_texts(embeddings: Tensor) -> Texts:

@@ -32,7 +32,7 @@ def analyze(model: nn.Module, loader: Any = None, **changes: Any) -> AnalyzedMod
 def found(finished_run: Run) -> AnalyzedModel:
     logged = finished_run.reader.scalars(["translator/ridge"])
     ridge = float(logged["translator/ridge"].iloc[-1])
-    return analyze(finished_run.model, ridge=ridge, epoch=2, step=9, n_maps=8)
+    return analyze(finished_run.model, ridge=ridge, epoch=2, step=9, n_maps=8, layers=True)
 
 
 def test_the_findings_are_those_that_the_callback_logged(

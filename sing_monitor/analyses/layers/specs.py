@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sing_monitor.findings import MetricGroup, MetricSpec
+from sing_monitor.findings import ColumnSpec, MetricGroup, MetricSpec, TableSpec
 
 MOST_IMAGES = 1024
 # Of the variance, and of the head's accuracy.
@@ -71,5 +71,38 @@ METRICS: tuple[MetricSpec, ...] = (
     ),
     _of_the_most(
         "classification_dimension", "Directions with 95 % of the accuracy", "95 % accuracy"
+    ),
+)
+
+STAGE_METRICS: tuple[MetricSpec, ...] = (
+    MetricSpec(
+        "layers/rank_drop",
+        "Effective rank of the last stage over the first",
+        "ratio",
+        "none",
+        "effective rank of the last stage / effective rank of the first stage",
+        f"{_FENG}, from the ranks of RankMe",
+        "In how many directions features vary at the end of the network, for each one at its "
+        "start. Below 1: depth takes directions away. Above 1: usual where the first stage has few "
+        "channels; the table of layers has each rank as a share of what is possible. Only with "
+        f"layers=. NaN without two stages whose features vary. {_AMONG}",
+        group=LAYERS,
+        short="Rank, last / first",
+    ),
+)
+STAGES = TableSpec(
+    "layers",
+    "Layers",
+    "A stage of the network: in how many directions its output, averaged over the locations, "
+    "varies.",
+    (
+        ColumnSpec("layer", "", "Dotted name of the module."),
+        ColumnSpec("depth", "count", "Its place in the order in which the stages end, from 1."),
+        ColumnSpec("channels", "count", "Numbers that it gives for each image, c."),
+        ColumnSpec("samples", "count", "Images of the probe, N."),
+        ColumnSpec("rank", "count", "Effective rank of its features; NaN if they do not vary."),
+        ColumnSpec("rank_share", "share", "The same over min(N, c)."),
+        ColumnSpec("pca_95", "count", "Fewest principal components with 95 % of the variance."),
+        ColumnSpec("pca_95_share", "share", "The same over min(N, c)."),
     ),
 )

@@ -16,12 +16,16 @@ OFF: Mapping[Need, tuple[str, Any]] = {
     "embeddings": ("space", None),
     "maps": ("n_maps", 0),
     "weights": ("n_weights", 0),
+    "stages": ("layers", False),
 }
 _NEEDED: Mapping[Need, str] = {
     "embeddings": "a semantic space",
     "maps": "feature maps",
     "weights": "weights that are followed over a training",
+    "stages": "features of stages",
 }
+# A part of it alone needs the stages.
+_OF_STAGES = "layers"
 # Its translator reads features in the space; the others build on it.
 _READS = "sing"
 
@@ -76,4 +80,5 @@ def superfluous(chosen: Collection[str]) -> Collection[Need]:
 
     wanted = {need for name in chosen for need in CHOICES[name]}
     wanted |= {"embeddings"} if _READS in chosen else set()
+    wanted |= {"stages"} if _OF_STAGES in chosen else set()
     return [need for need in OFF if need not in wanted]

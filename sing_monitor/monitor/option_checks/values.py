@@ -148,6 +148,23 @@ def check_hierarchy(hierarchy: Any) -> None:
             )
 
 
+def check_layers(layers: Any) -> None:
+    """Refuse anything but yes, no, and a list of distinct names of modules."""
+    if isinstance(layers, bool):
+        return
+    is_list = isinstance(layers, Sequence) and not isinstance(layers, str)
+    if not is_list or not layers or not all(isinstance(each, str) and each for each in layers):
+        raise SetupError(
+            given("layers", layers),
+            ": expected True, which finds the stages of the network, False for none, or a list of "
+            "dotted names of modules, as in ",
+            Option("layers", "['layer1', 'layer4']"),
+            ".",
+        )
+    if len(set(layers)) < len(layers):
+        raise SetupError(given("layers", layers), ": names a module twice; name each once.")
+
+
 def check_groups(groups: Any) -> None:
     """Refuse anything but the name of a part of a batch."""
     if groups is not None and not (isinstance(groups, str) and groups):

@@ -47,7 +47,9 @@ class SaveAndStop(L.Callback):
 def fit(folder: Path, logger: MLFlowLogger, *callbacks: L.Callback, **changes: Any) -> RunReader:
     model = tiny.Classifier()
     model.network[5] = nn.Identity()  # dropout would draw differently after a resume
-    trainer = tiny.trainer(folder, tiny.callback(), *callbacks, logger=logger, max_epochs=4)
+    trainer = tiny.trainer(
+        folder, tiny.callback(layers=True), *callbacks, logger=logger, max_epochs=4
+    )
     train, validation = SameBatches(64, seed=1), tiny.Blobs()
     with suppress(PowerCut):
         trainer.fit(model, tiny.loader(train), tiny.loader(validation), **changes)
@@ -84,4 +86,5 @@ def test_curves_continue_as_if_nothing_had_happened(
     apart = ["step", "timestamp", "monitor/seconds"]
     curves, expected = (run.scalars().drop(columns=apart) for run in (reader, undisturbed))
     assert len(expected) == 4
+    assert expected["layers/rank_drop"].notna().all()
     pd.testing.assert_frame_equal(curves, expected, rtol=1e-5, atol=1e-6)

@@ -51,7 +51,7 @@ def validate(folder: Path, model: L.LightningModule, **changes: Any) -> dict[str
 
     Of the four classes in turn, each rank of two sees only two.
     """
-    run = trainer(folder, tiny.callback(n_maps=10, save_snapshots=True), **changes)
+    run = trainer(folder, tiny.callback(n_maps=10, layers=True, save_snapshots=True), **changes)
     return dict(run.validate(model, tiny.loader(DoubleBlobs(47), batch_size=8), verbose=False)[0])
 
 

@@ -22,7 +22,7 @@ from tests.helpers import tiny
 from tests.helpers.devices import NEEDS_CUDA
 
 ROOT = Path(__file__).parents[3]
-TABLES = ("classes", "images", "spectrum", "concepts", "class_concepts")
+TABLES = ("classes", "images", "spectrum", "layers", "concepts", "class_concepts")
 # The sampler gives the repeated image to Lightning's own metric twice.
 OTHER = ("monitor/seconds", "val_loss")
 # Of weights that are shared out, those of the first process's part are followed.
@@ -136,6 +136,18 @@ def test_two_processes_keep_the_maps_of_one(one_folder: Path, two_folder: Path) 
     assert ours.maps.layer == expected.maps.layer == "network.2"
     assert expected.maps.values.shape == (10, 16, 5, 5)
     torch.testing.assert_close(ours.maps.values, expected.maps.values, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.usefixtures("alone", "together")
+def test_two_processes_keep_the_stages_of_one(one_folder: Path, two_folder: Path) -> None:
+    ours, expected = (reader_of(folder / "plain").snapshot() for folder in (two_folder, one_folder))
+    assert ours.stages is not None
+    assert expected.stages is not None
+    assert torch.equal(ours.stages.image_ids, expected.ids.sort().values)
+    assert torch.equal(expected.stages.image_ids, ours.stages.image_ids)
+    assert list(ours.stages.values) == list(expected.stages.values) == ["network.0", "network.1"]
+    for name, values in expected.stages.values.items():
+        torch.testing.assert_close(ours.stages.values[name], values, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.usefixtures("alone", "together")

@@ -41,6 +41,7 @@ VALUES: dict[str, list[Any]] = {
     "ridge": [0.01],
     "n_images": [0],
     "n_maps": [0],
+    "layers": [True, ["layer1", "layer4"]],
     "n_weights": [0],
     "hierarchy": [{"cat": "animal", "dog": ["living", "animal"]}, "classes.csv"],
     "invariance": ["softmax"],
