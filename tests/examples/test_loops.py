@@ -37,7 +37,11 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         patch.chdir(folder)
         tiny.mlflow_logger(folder)
-        yield quickstart.TRACKING_URI
+        # MLflow takes one relative address for one database, wherever the process has gone since.
+        address = f"sqlite:///{folder / 'mlflow.db'}"
+        for example in (quickstart, plain_pytorch, fabric_example):
+            patch.setattr(example, "TRACKING_URI", address)
+        yield address
 
 
 @pytest.fixture(scope="module")
