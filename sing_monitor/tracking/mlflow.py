@@ -263,6 +263,16 @@ class MlflowStore:
             raise StoreError(f"{self.place} cannot be used: {reason(error, self.uri)}.") from None
 
 
+def run_in_progress() -> MlflowRun | None:
+    """The run that this thread has begun with ``mlflow.start_run``, or None."""
+    import mlflow
+
+    run = mlflow.active_run()
+    if run is None:
+        return None
+    return MlflowRun(mlflow.MlflowClient(mlflow.get_tracking_uri()), str(run.info.run_id))
+
+
 class MlflowRun:
     """One MLflow run, for writing; see :class:`sing_monitor.tracking.backend.Run`.
 
