@@ -81,6 +81,9 @@ class SINGCallback(Callback):
         hierarchy: what the classes' likeness is compared with: the superclass of each class, or the
             path of its ancestors from the most general on, by class name; or a CSV file with one
             such path a row. None: WordNet, where the classes are ImageNet's.
+        analyses: which analyses run, such as ``["sing", "collapse"]``; None: all that the README
+            lists. What none of them needs is not captured: the semantic space serves ``sing`` and
+            what builds on it, maps ``similarity`` and ``focus``, weights ``dynamics``.
         invariance: what removing the null space must leave unchanged: ``"logits"``, as in the
             paper, or ``"softmax"``, which ignores a constant added to all logits and so has one
             null dimension more. Scores of the two do not compare.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import pandas as pd
 import streamlit as st
 
+from sing_monitor.app.read import store
+from sing_monitor.app.read.left_out import left_out
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.settings import DEFAULT_URI
 from sing_monitor.app.wording.rescored import ABOUT
@@ -157,8 +160,9 @@ def _without_space(runs: Sequence[Run]) -> None:
     names = listed([plain(run.label) for run in runs])
     st.info(
         f"{names} {'were' if len(runs) > 1 else 'was'} made without a semantic space "
-        "(`space=None`), and this page shows what is measured in one: train again with a space to "
-        "see it, and look at the pages Geometry and Evolution for what was measured of the head.",
+        "(`space=None`, or `analyses=` without `sing`), and this page shows what is measured in "
+        "one: train again with a space to see it, and look at the pages Geometry and Evolution for "
+        "what was measured of the head.",
         icon=":material/translate:",
     )
 
@@ -211,19 +215,26 @@ def no_snapshot(label: str) -> None:
         st.code("SINGCallback(save_snapshots=True)", language="python")
 
 
-def no_table(run: Run, title: str, has_others: bool, why: str) -> None:
+def no_table(run: Run, table: str, title: str, has_others: bool, why: str) -> None:
     """A run without the tables that a page is about.
 
     Args:
         run: whose.
+        table: name of one of them.
         title: what is missing.
         has_others: whether it holds other tables.
-        why: what may have kept it from writing these, as Markdown.
+        why: what may have kept it from writing these though their analysis ran, as Markdown.
     """
+    later = "It holds no tables so far; they are written after each validation."
+    not_chosen = _left_out(run, table)
+    said = (why if has_others else later) if not_chosen is None else plain(not_chosen)
     with st.container(border=True):
         st.subheader(f":material/table_chart: {title}", anchor=False)
-        later = "It holds no tables so far; they are written after each validation."
-        st.markdown(f"**{plain(run.label)}**: {why if has_others else later}")
+        st.markdown(f"**{plain(run.label)}**: {said}")
+
+
+def _left_out(run: Run, table: str) -> str | None:
+    return left_out(table, quietly(partial(store.config, run.source)) or {})
 
 
 def no_values(name: str) -> None:
@@ -247,12 +258,22 @@ def problem(error: Exception, run: Run | None = None) -> None:
     st.warning(f"{of_run}{plain(_sentence(error))} {step}", icon=":material/report:")
 
 
-def attempt(read: Callable[[], T], run: Run | None = None) -> T | None:
-    """What ``read`` returns, or None after the page has said why it cannot be had."""
+def attempt(read: Callable[[], T], run: Run | None = None, table: str | None = None) -> T | None:
+    """What ``read`` returns, or None after the page has said why it cannot be had.
+
+    Args:
+        read: asks the store.
+        run: that is asked for.
+        table: name of the table that is read; one whose analysis was left out is no problem.
+    """
     try:
         return read()
     except _EXPECTED as error:
-        problem(error, run)
+        not_chosen = None if run is None or table is None else _left_out(run, table)
+        if run is None or not_chosen is None:
+            problem(error, run)
+        else:
+            st.info(f"**{plain(run.label)}**: {plain(not_chosen)}", icon=":material/tune:")
         return None
 
 

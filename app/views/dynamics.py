@@ -70,7 +70,8 @@ def body(chosen: Selection) -> None:
         found = epoch_tables.tables_by_epoch(run, "modes", at, columns=["mode"]) if at else {}
         epoch = epoch_slider(sorted(found)) if found else None
     if epoch is None:
-        states.no_table(run, "No modes in this run", bool(steps), _why(run, len(steps)))
+        why = _why(run, len(steps))
+        states.no_table(run, "modes", "No modes in this run", bool(steps), why)
     elif (view := _view(run, steps[epoch])) is not None:
         _said(view, long)
         modes.draw_modes(view)

@@ -65,7 +65,7 @@ def body(chosen: Selection) -> None:
         found = epoch_tables.tables_by_epoch(run, "class_graph", steps, columns=["class"])
         epoch = epoch_slider(sorted(found)) if found else None
     if epoch is None:
-        states.no_table(run, "No class graph in this run", bool(steps), _WHY)
+        states.no_table(run, "class_graph", "No class graph in this run", bool(steps), _WHY)
     elif (view := _view(run, steps[epoch])) is not None:
         _classes(view)
     st.divider()

@@ -52,7 +52,8 @@ def body(chosen: Selection) -> None:
         found = epoch_tables.tables_by_epoch(run, "similarity_images", steps, columns=["image"])
         epoch = epoch_slider(sorted(found)) if found else None
     if epoch is None:
-        states.no_table(run, "No maps of images in this run", bool(steps), _why(run))
+        title = "No maps of images in this run"
+        states.no_table(run, "similarity_images", title, bool(steps), _why(run))
     elif (view := _view(run, steps[epoch])) is not None:
         _images(view)
     st.divider()

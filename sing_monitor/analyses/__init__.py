@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import or_
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -56,6 +56,7 @@ from sing_monitor.weights.trajectory import Trajectory
 __all__ = [
     "ANALYSES",
     "CATALOGUE",
+    "CHOICES",
     "GROUPS",
     "IN_SPACE",
     "TABLES",
@@ -63,6 +64,7 @@ __all__ = [
     "Need",
     "Observation",
     "analyze",
+    "captured_by",
     "catalogue_of",
 ]
 
@@ -97,6 +99,11 @@ ANALYSES: tuple[Analysis, ...] = (
     monitor_metrics.ANALYSIS,
 )
 
+# The names by which users choose among them, with what each needs in all its parts.
+CHOICES: Mapping[str, frozenset[Need]] = {
+    choice: frozenset.intersection(*(each.needs for each in ANALYSES if each.choice == choice))
+    for choice in dict.fromkeys(analysis.choice for analysis in ANALYSES)
+}
 CATALOGUE: tuple[MetricSpec, ...] = (
     *(spec for analysis in ANALYSES for spec in analysis.metrics),
     *MONITOR_METRICS,
@@ -113,18 +120,33 @@ GROUPS: Mapping[str, MetricGroup] = {spec.group.name: spec.group for spec in CAT
 
 
 def catalogue_of(
-    has_embeddings: bool, has_maps: bool = True, has_weights: bool = True
+    captured: Collection[Need], chosen: Collection[str] | None = None
 ) -> tuple[MetricSpec, ...]:
     """The metrics that a run logs, the same at every validation.
 
     Args:
-        has_embeddings: whether images and texts are embedded in a semantic space.
-        has_maps: whether feature maps are asked for. A model may have none; then what needs them
-            is NaN.
-        has_weights: whether weights are followed; the same holds.
+        captured: what a validation captures: as far as it is asked for. A model may have no feature
+            maps; then what needs them is NaN.
+        chosen: out of :data:`CHOICES`; None: all.
     """
-    possible = _possible(has_embeddings, has_maps, has_weights)
+    possible = _possible(captured, chosen)
     return (*(spec for analysis in possible for spec in analysis.metrics), *MONITOR_METRICS)
+
+
+def captured_by(config: Mapping[str, Any], *, has_space: bool) -> frozenset[Need]:
+    """What the validations of a stored run capture.
+
+    Args:
+        config: of the run. Earlier versions kept no feature maps, and followed no weights.
+        has_space: whether images and texts are embedded.
+    """
+    found: dict[Need, bool] = {
+        "labels": True,
+        "embeddings": has_space,
+        "maps": int(config.get("n_maps", 0)) > 0,
+        "weights": int(config.get("n_weights", 0)) > 0,
+    }
+    return frozenset(need for need, is_captured in found.items() if is_captured)
 
 
 def analyze(
@@ -137,6 +159,7 @@ def analyze(
     n_images: int = 64,
     previous: Mapping[str, Tensor] | None = None,
     trajectory: Trajectory | None = None,
+    chosen: Collection[str] | None = None,
 ) -> Findings:
     """Run the analyses of one snapshot whose needs are met, on one observation of it.
 
@@ -150,6 +173,7 @@ def analyze(
         n_images: as for the observation.
         previous: ``kept`` of the findings of the last validation; None: there was none.
         trajectory: as for the observation; None: the analyses that need it are left out.
+        chosen: the analyses to run, out of :data:`CHOICES`; None: all.
 
     Raises:
         ValueError: as the observation does; for another ridge; and if an analysis returns a table
@@ -166,19 +190,25 @@ def analyze(
         previous or {},
         trajectory,
     )
-    possible = _possible(observation.has_space, snapshot.maps is not None, trajectory is not None)
+    captured: dict[Need, bool] = {
+        "labels": True,
+        "embeddings": observation.has_space,
+        "maps": snapshot.maps is not None,
+        "weights": trajectory is not None,
+    }
+    possible = _possible([need for need, there in captured.items() if there], chosen)
     found = (observation.once(analysis.run) for analysis in possible)
     findings = reduce(or_, found, Findings())
     check_tables(findings.tables, TABLES.values(), tuple(snapshot.attributes))
     return findings
 
 
-def _possible(has_embeddings: bool, has_maps: bool, has_weights: bool) -> list[Analysis]:
-    captured: set[Need] = {"labels"}
-    captured |= {"embeddings"} if has_embeddings else set()
-    captured |= {"maps"} if has_maps else set()
-    captured |= {"weights"} if has_weights else set()
-    return [analysis for analysis in ANALYSES if analysis.needs <= captured]
+def _possible(captured: Collection[Need], chosen: Collection[str] | None) -> list[Analysis]:
+    return [
+        analysis
+        for analysis in ANALYSES
+        if analysis.needs <= set(captured) and (chosen is None or analysis.choice in chosen)
+    ]
 
 
 def _in_range(snapshot: Snapshot) -> Snapshot:

@@ -24,6 +24,7 @@ class Analysis:
         needs: what must have been captured: ``labels``, ``embeddings`` of images and texts in a
             semantic space, ``maps`` of the last layers or the trajectory of the ``weights``. The
             analysis is left out where one of them is missing.
+        part_of: the analysis that this one is a part of, for those who choose (``analyses=``).
     """
 
     name: str
@@ -31,3 +32,9 @@ class Analysis:
     metrics: tuple[MetricSpec, ...] = ()
     tables: tuple[TableSpec, ...] = ()
     needs: frozenset[Need] = frozenset()
+    part_of: str | None = None
+
+    @property
+    def choice(self) -> str:
+        """The name by which users choose it, alone or with all that belongs to it."""
+        return self.part_of or self.name

@@ -250,4 +250,5 @@ ANALYSIS = Analysis(
     CLASS_METRICS,
     (CLASSES,),
     needs=frozenset({"labels", "embeddings"}),
+    part_of="sing",
 )

@@ -203,4 +203,5 @@ ANALYSIS = Analysis(
     analyze_vocabulary,
     tables=(CONCEPTS, CLASS_CONCEPTS),
     needs=frozenset({"labels", "embeddings"}),
+    part_of="sing",
 )

@@ -149,5 +149,9 @@ def _nearest(queries: Tensor, snapshot: Snapshot, rows: Tensor) -> list[list[int
 
 
 ANALYSIS = Analysis(
-    "images", analyze_images, tables=(IMAGES,), needs=frozenset({"labels", "embeddings"})
+    "images",
+    analyze_images,
+    tables=(IMAGES,),
+    needs=frozenset({"labels", "embeddings"}),
+    part_of="sing",
 )

@@ -235,5 +235,5 @@ def _table(
 
 
 ANALYSIS = Analysis(
-    "intervals", analyze_intervals, tables=(INTERVALS,), needs=frozenset({"labels"})
+    "intervals", analyze_intervals, tables=(INTERVALS,), needs=frozenset({"labels"}), part_of="sing"
 )

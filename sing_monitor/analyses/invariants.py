@@ -236,5 +236,9 @@ def _summary(scores: PairScores) -> dict[str, float]:
 
 
 ANALYSIS = Analysis(
-    "invariants", analyze_invariants, INVARIANTS_METRICS, needs=frozenset({"labels", "embeddings"})
+    "invariants",
+    analyze_invariants,
+    INVARIANTS_METRICS,
+    needs=frozenset({"labels", "embeddings"}),
+    part_of="sing",
 )

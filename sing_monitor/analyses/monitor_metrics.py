@@ -99,5 +99,9 @@ def analyze_near_copies(observation: Observation) -> Findings:
 
 
 ANALYSIS = Analysis(
-    "near_copies", analyze_near_copies, (NEAR_COPIES,), needs=frozenset({"embeddings"})
+    "near_copies",
+    analyze_near_copies,
+    (NEAR_COPIES,),
+    needs=frozenset({"embeddings"}),
+    part_of="sing",
 )

@@ -131,7 +131,7 @@ def _image_scores(original: Tensor, fit: CrossFit, steps: Tensor) -> Tensor:
 
 
 ANALYSIS = Analysis(
-    "perturbation",
+    "perturb",
     analyze_perturbations,
     PERTURBATION_METRICS,
     needs=frozenset({"labels", "embeddings"}),

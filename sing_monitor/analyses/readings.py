@@ -120,5 +120,9 @@ def analyze_readings(observation: Observation) -> Findings:
 
 
 ANALYSIS = Analysis(
-    "readings", analyze_readings, READING_METRICS, needs=frozenset({"labels", "embeddings"})
+    "readings",
+    analyze_readings,
+    READING_METRICS,
+    needs=frozenset({"labels", "embeddings"}),
+    part_of="sing",
 )

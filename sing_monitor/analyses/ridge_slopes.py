@@ -132,5 +132,9 @@ def _means(observation: Observation, translated: Tensor) -> dict[str, float]:
 
 
 ANALYSIS = Analysis(
-    "ridge", analyze_ridge, tables=(RIDGE,), needs=frozenset({"labels", "embeddings"})
+    "ridge",
+    analyze_ridge,
+    tables=(RIDGE,),
+    needs=frozenset({"labels", "embeddings"}),
+    part_of="sing",
 )

@@ -216,7 +216,7 @@ def _table(
 
 
 ANALYSIS = Analysis(
-    "steering",
+    "steer",
     analyze_steering,
     STEERING_METRICS,
     (STEERING,),

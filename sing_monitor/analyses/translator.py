@@ -112,5 +112,9 @@ def _saturation(r2: float, fit: CrossFit) -> float:
 
 
 ANALYSIS = Analysis(
-    "translator", analyze_translator, TRANSLATOR_METRICS, needs=frozenset({"embeddings"})
+    "translator",
+    analyze_translator,
+    TRANSLATOR_METRICS,
+    needs=frozenset({"embeddings"}),
+    part_of="sing",
 )

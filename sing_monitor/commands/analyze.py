@@ -89,6 +89,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add("--concepts", metavar="FILE", type=Path, help="vocabulary, as sing-monitor concepts reads")
     add("--prompt", nargs="+", metavar="TEXT", help='for classes (default: "an image of a {}")')
+    add("--analyses", nargs="+", metavar="NAME", help="such as sing collapse (default: all)")
     add("--batch-size", type=int, default=64, metavar="N", help="default: 64")
     add("--workers", type=int, default=2, metavar="N", help="that load images (default: 2)")
     add("--device", metavar="DEVICE", help="default: cuda where there is one, else cpu")
@@ -178,6 +179,8 @@ def _series(arguments: argparse.Namespace) -> Series:
         settings["class_names"] = read_class_names(arguments.class_names)
     if arguments.prompt is not None:
         settings["prompt"] = arguments.prompt
+    if arguments.analyses is not None:
+        settings["analyses"] = arguments.analyses
     if arguments.concepts is not None:
         settings["concepts"] = read_vocabulary(arguments.concepts)
     return Series(

@@ -12,6 +12,7 @@ from sing_monitor.errors import Option, SetupError
 
 # Options of `sing-monitor analyze` that are not plain, with what stands for any value.
 _TAKEN = {
+    "analyses": "NAME",
     "each": "MODE",
     "prompt": "TEXT",
     "save_snapshots": "",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from sing_monitor.alerts import (
     DEFAULT_ALERTS,
@@ -21,22 +21,30 @@ from sing_monitor.messages import warn
 from sing_monitor.monitor.exchange import Outcome
 from sing_monitor.monitor.state import MonitorState
 
+if TYPE_CHECKING:
+    from sing_monitor.analyses import Need
+
 _RETIRED = {retired.rule.name: retired.reason for retired in RETIRED_ALERTS}
 
 
-def usable_alerts(alerts: Any, *, has_space: bool = True) -> tuple[Alert, ...]:
+def usable_alerts(
+    alerts: Any, captured: Collection[Need], analyses: Collection[str] | None = None
+) -> tuple[Alert, ...]:
     """The rules that ``alerts=`` means.
 
     Args:
         alerts: ``"default"``, or a list of rules and of names of rules; None for none.
-        has_space: whether there is a semantic space; without one the default rules watch probes.
+        captured: what a validation captures; without a semantic space the default rules watch
+            probes.
+        analyses: that run; None: all. Without ``sing`` there are no default rules.
 
     Raises:
-        SetupError: for anything but alerts on metrics of the catalogue.
+        SetupError: for anything but alerts on metrics that are logged.
     """
     from sing_monitor.analyses import catalogue_of
 
-    defaults = DEFAULT_ALERTS if has_space else DEFAULT_ALERTS_WITHOUT_SPACE
+    has_space, is_read = "embeddings" in captured, analyses is None or "sing" in analyses
+    defaults = DEFAULT_ALERTS if has_space else DEFAULT_ALERTS_WITHOUT_SPACE if is_read else ()
     if alerts == "default":
         return defaults
     if alerts is not None and (isinstance(alerts, str) or not isinstance(alerts, Sequence)):
@@ -49,7 +57,7 @@ def usable_alerts(alerts: Any, *, has_space: bool = True) -> tuple[Alert, ...]:
     named = {alert.name: alert for alert in (*defaults, *further)}
     rules = tuple(_rule(alert, named) for alert in alerts or ())
     try:
-        check_alerts(rules, catalogue_of(has_space))
+        check_alerts(rules, catalogue_of(captured, analyses))
     except ValueError as error:
         raise SetupError(Option("alerts"), f": {error}") from error
     return rules
@@ -72,10 +80,16 @@ def _rule(alert: Any, named: Mapping[str, Alert]) -> Alert:
         hint = f"Did you mean {close[0]!r}? " if close else ""
         raise SetupError(
             Option("alerts"),
-            f": there is no alert called {alert!r}. {hint}There are {', '.join(named)}; an alert "
-            "of your own is a sing_monitor.alerts.Alert.",
+            f": there is no alert called {alert!r}. {hint}{_there_are(named)} An alert of your own "
+            "is a sing_monitor.alerts.Alert.",
         )
     return named[alert]
+
+
+def _there_are(named: Collection[str]) -> str:
+    if not named:
+        return "Those with names watch the analysis 'sing', which does not run."
+    return f"There are {', '.join(named)}."
 
 
 def raise_alerts(

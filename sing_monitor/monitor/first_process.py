@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -70,6 +70,7 @@ class ProbeAnalysis:
         probe_size: the most that are scored.
         previous: what the analyses of the last validation kept, by name; None: there was none.
         trajectory: of some weights, up to this validation; None: they are not followed.
+        chosen: the analyses that run; None: all.
     """
 
     moment: Moment
@@ -82,6 +83,7 @@ class ProbeAnalysis:
     probe_size: int
     previous: Mapping[str, Tensor] | None = None
     trajectory: Trajectory | None = None
+    chosen: Collection[str] | None = None
 
     def run(
         self, capture: ModelCapture, shares: Sequence[Share]
@@ -147,6 +149,7 @@ class ProbeAnalysis:
             n_images=self.n_images,
             previous=self.previous,
             trajectory=self.trajectory,
+            chosen=self.chosen,
         ) | Findings(
             {
                 "monitor/samples": float(len(snapshot)),
@@ -173,7 +176,7 @@ class ProbeAnalysis:
             threshold=rows.threshold,
             seen=account.seen,
             poor_classes=poor_classes(findings.tables["classes"])
-            if snapshot.embeddings is not None
+            if "classes" in findings.tables
             else (),
             map_ids=() if maps.maps is None else tuple(maps.maps.image_ids.tolist()),
             kept=findings.kept,

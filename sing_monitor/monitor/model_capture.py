@@ -263,6 +263,7 @@ class ModelCapture:
             "n_maps": options.n_maps,
             "map": str(self.maps),
             "n_weights": options.n_weights,
+            "analyses": None if options.analyses is None else [*options.analyses],
             "alerts": {alert.name: alert.message for alert in options.alert_rules},
             "alert_metrics": {
                 alert.name: [condition.key for condition in alert.conditions]

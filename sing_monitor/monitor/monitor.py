@@ -344,6 +344,7 @@ class Monitor:
             probe_size=self._options.probe_size,
             previous=state.kept if self._moment.is_training else None,
             trajectory=self._weights.trajectory,
+            chosen=self._options.analyses,
         )
 
     def _describe(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
@@ -390,8 +391,7 @@ class Monitor:
             "monitor/stage": 0.0 if self._moment.is_training else 1.0,
         }
         self._seconds = 0.0
-        options = self._options
-        specs = catalogue_of(options.space is not None, options.n_maps > 0, options.n_weights > 0)
+        specs = catalogue_of(self._options.captured, self._options.analyses)
         values = complete({**scalars, **own}, specs, self._attributes)
         # Before the first batch is understood there is nothing to say of the run.
         if self._processes.is_first and self.capture.is_settled:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from torch.utils.data import DataLoader
 
 from sing_monitor.alerts import Alert
-from sing_monitor.errors import Option, SetupError
-from sing_monitor.findings import ATTRIBUTE_NAME
 from sing_monitor.head.geometry import Invariance
 from sing_monitor.inputs.plain_values import as_builtin
 from sing_monitor.inputs.prompts import Prompts
 from sing_monitor.monitor.alerting import usable_alerts
+from sing_monitor.monitor.option_checks.analyses import OFF, check_analyses, superfluous
+from sing_monitor.monitor.option_checks.values import (
+    check_attribute_prompts,
+    check_choice,
+    check_concepts,
+    check_count,
+    check_groups,
+    check_hierarchy,
+    check_name,
+    check_probe,
+    check_space,
+    check_templates,
+    check_tracking,
+)
 from sing_monitor.space.cache import default_cache_dir
 from sing_monitor.space.semantic_space import DEFAULT_SPACE, SemanticSpace
 from sing_monitor.translate.precision import check_ridge
+
+if TYPE_CHECKING:
+    from sing_monitor.analyses import Need
 
 
 def option(default: Any, text: str) -> Any:
@@ -115,6 +129,12 @@ class AnalysisOptions:
         "its ancestors from the most general on, by class name; or a CSV file with one such path a "
         "row. None: WordNet, where the classes are ImageNet's.",
     )
+    analyses: Sequence[str] | None = option(
+        None,
+        'which analyses run, such as ``["sing", "collapse"]``; None: all that the README lists. '
+        "What none of them needs is not captured: the semantic space serves ``sing`` and what "
+        "builds on it, maps ``similarity`` and ``focus``, weights ``dynamics``.",
+    )
     invariance: Invariance = option(
         "logits",
         'what removing the null space must leave unchanged: ``"logits"``, as in the paper, or '
@@ -128,7 +148,7 @@ class AnalysisOptions:
     )
 
     def __post_init__(self) -> None:
-        _check_space(self.space)
+        check_space(self.space)
         for name in (
             "class_names",
             "pixel_stats",
@@ -136,18 +156,38 @@ class AnalysisOptions:
             "prompt",
             "attribute_prompts",
             "hierarchy",
+            "analyses",
         ):
             object.__setattr__(self, name, as_builtin(getattr(self, name)))
-        _check_templates(self.prompt)
-        _check_attribute_prompts(self.attribute_prompts or {})
-        _check_concepts(self.concepts)
-        _check_groups(self.groups)
-        _check_count("probe_size", self.probe_size, 2)
-        _check_count("n_images", self.n_images, 0)
-        _check_count("n_maps", self.n_maps, 0)
-        _check_hierarchy(self.hierarchy)
+        check_templates(self.prompt)
+        check_attribute_prompts(self.attribute_prompts or {})
+        check_concepts(self.concepts)
+        check_groups(self.groups)
+        check_count("probe_size", self.probe_size, 2)
+        check_count("n_images", self.n_images, 0)
+        check_count("n_maps", self.n_maps, 0)
+        check_hierarchy(self.hierarchy)
         check_ridge(self.ridge)
-        _check_choice("invariance", self.invariance, get_args(Invariance))
+        check_choice("invariance", self.invariance, get_args(Invariance))
+        if self.analyses is not None:
+            check_analyses(self.analyses, self.captured, help_of(type(self)))
+            for need in superfluous(self.analyses):
+                self._leave_out(need)
+
+    @property
+    def captured(self) -> frozenset[Need]:
+        """What a validation captures, as far as the model has it."""
+        asked: dict[Need, bool] = {
+            "labels": True,
+            "embeddings": self.space is not None,
+            "maps": self.n_maps > 0,
+        }
+        return frozenset(need for need, is_asked in asked.items() if is_asked)
+
+    def _leave_out(self, need: Need) -> None:
+        name, value = OFF[need]
+        if hasattr(self, name):
+            object.__setattr__(self, name, value)
 
     @cached_property
     def prompts(self) -> Prompts:
@@ -218,176 +258,22 @@ class Options(AnalysisOptions):
     )
 
     def __post_init__(self) -> None:
+        check_count("every_n_epochs", self.every_n_epochs, 1)
+        check_count("dataloader_idx", self.dataloader_idx, 0)
+        check_count("n_weights", self.n_weights, 0)
         super().__post_init__()
-        _check_count("every_n_epochs", self.every_n_epochs, 1)
-        _check_count("dataloader_idx", self.dataloader_idx, 0)
-        _check_count("n_weights", self.n_weights, 0)
-        _check_probe(self.probe, self.dataloader_idx)
-        _check_tracking(self.tracking)
-        _check_name(self.name)
-        _check_choice("on_error", self.on_error, ("warn", "raise"))
-        usable_alerts(self.alerts, has_space=self.space is not None)
+        check_probe(self.probe, self.dataloader_idx)
+        check_tracking(self.tracking)
+        check_name(self.name)
+        check_choice("on_error", self.on_error, ("warn", "raise"))
+        usable_alerts(self.alerts, self.captured, self.analyses)
+
+    @property
+    def captured(self) -> frozenset[Need]:
+        """What a validation captures, as far as the model has it."""
+        return super().captured | ({"weights"} if self.n_weights > 0 else set())
 
     @cached_property
     def alert_rules(self) -> tuple[Alert, ...]:
         """The rules that ``alerts`` means."""
-        return usable_alerts(self.alerts, has_space=self.space is not None)
-
-
-def _given(name: str, value: object) -> Option:
-    """An option as the user gave it."""
-    return Option(name, repr(value))
-
-
-def _check_space(space: Any) -> None:
-    """Refuse what a configuration file was to make an object of, and could not."""
-    if isinstance(space, Mapping):
-        raise SetupError(
-            _given("space", dict(space)),
-            ": expected a space, or the text '<open_clip model>/<tag or file>'. LightningCLI makes "
-            "an object of class_path and init_args if the class can be imported, takes these "
-            "arguments and annotates its methods as "
-            "sing_monitor.space.semantic_space.SemanticSpace does; Hydra makes one of _target_ in "
-            "hydra.utils.instantiate.",
-        )
-
-
-def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuse a value that is none of a few texts."""
-    if value not in choices:
-        expected = " or ".join(map(repr, choices))
-        raise SetupError(_given(name, value), f": expected {expected}.")
-
-
-def _check_tracking(tracking: Any) -> None:
-    """Refuse what is no address of a store."""
-    if tracking is not None and not (isinstance(tracking, (str, PathLike)) and str(tracking)):
-        raise SetupError(
-            _given("tracking", tracking),
-            ": expected a folder, such as 'runs/', an MLflow tracking URI, such as "
-            "'sqlite:///mlflow.db', or None.",
-        )
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    """Refuse anything but an integer of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SetupError(_given(name, value), f": expected an integer of at least {least}.")
-
-
-def _check_probe(probe: Any, dataloader_idx: int) -> None:
-    """Refuse anything but a loader, and a choice of validation loader beside it."""
-    if probe is None:
-        return
-    if not isinstance(probe, DataLoader):
-        raise SetupError(
-            Option("probe", type(probe).__name__),
-            ": expected a DataLoader, such as DataLoader(dataset, batch_size=64).",
-        )
-    if dataloader_idx:
-        raise SetupError(
-            Option("probe"),
-            " takes the place of the validation loaders, of which ",
-            _given("dataloader_idx", dataloader_idx),
-            " chooses one. Give one of the two.",
-        )
-
-
-def _check_template(given: Option, template: Any) -> None:
-    """Refuse a prompt that has no single place for a name."""
-    if not isinstance(template, str) or template.count("{}") != 1:
-        raise SetupError(
-            given,
-            f": {template!r} should hold '{{}}' exactly once, where the name goes, as in "
-            "'an image of a {}'.",
-        )
-
-
-def _check_templates(prompt: Any) -> None:
-    """Refuse class prompts that are no template and no list of them."""
-    several = isinstance(prompt, Sequence) and not isinstance(prompt, str)
-    if several and not prompt:
-        raise SetupError(_given("prompt", prompt), ": give at least one template.")
-    for template in prompt if several else [prompt]:
-        _check_template(_given("prompt", prompt), template)
-
-
-def _check_attribute_prompts(prompts: Any) -> None:
-    """Refuse anything but templates by attribute name."""
-    if not isinstance(prompts, Mapping):
-        raise SetupError(
-            _given("attribute_prompts", prompts),
-            ": expected a mapping, such as {'colour': 'an image of a {} digit'}.",
-        )
-    for name, template in prompts.items():
-        if not isinstance(name, str) or not ATTRIBUTE_NAME.fullmatch(name):
-            raise SetupError(
-                Option("attribute_prompts"),
-                f": the attribute {name!r} becomes part of a metric key; use lower-case letters, "
-                "digits and underscores.",
-            )
-        _check_template(Option("attribute_prompts", f"{{{name!r}: {template!r}}}"), template)
-
-
-def _check_concepts(concepts: Any) -> None:
-    """Refuse a vocabulary that is no list of words and no mapping from words to prompts."""
-    if concepts is None:
-        return
-    if isinstance(concepts, str) or not isinstance(concepts, (Mapping, Sequence)):
-        raise SetupError(
-            _given("concepts", concepts),
-            ": expected a list of words, such as ['red', 'striped'], a mapping from words to "
-            "prompts, or None for the default vocabulary.",
-        )
-    wrong = [word for word in concepts if not isinstance(word, str) or not word.strip()]
-    if wrong:
-        raise SetupError(
-            Option("concepts"), f": {wrong[0]!r} is not a word; every concept is a text."
-        )
-
-
-def _check_hierarchy(hierarchy: Any) -> None:
-    """Refuse anything but ancestors by class name, and the path of a file."""
-    if hierarchy is None or isinstance(hierarchy, (str, PathLike)):
-        return
-    if not isinstance(hierarchy, Mapping):
-        raise SetupError(
-            _given("hierarchy", hierarchy),
-            ": expected the superclass of each class, such as {'cat': 'animal'}, the path of its "
-            "ancestors, such as {'cat': ['animal', 'mammal']}, or the path of a CSV file.",
-        )
-    for name, ancestors in hierarchy.items():
-        parts = [ancestors] if isinstance(ancestors, str) else ancestors
-        is_path = isinstance(parts, Sequence) and all(
-            isinstance(part, str) and part for part in parts
-        )
-        if not (isinstance(name, str) and is_path):
-            raise SetupError(
-                Option("hierarchy"),
-                f": {name!r}: {ancestors!r} is no class name with its superclass or a list of its "
-                "ancestors.",
-            )
-
-
-def _check_groups(groups: Any) -> None:
-    """Refuse anything but the name of a part of a batch."""
-    if groups is not None and not (isinstance(groups, str) and groups):
-        raise SetupError(
-            _given("groups", groups),
-            ": expected the name under which every batch holds the group of each image, as in ",
-            Option("groups", "'patient_id'"),
-            ", or None. Groups themselves go into the batch: ",
-            Option("batch_adapter", "lambda batch: Batch(images=..., labels=..., group=...)"),
-            ".",
-        )
-
-
-def _check_name(name: Any) -> None:
-    """Refuse a callback name that cannot be part of a metric key and a folder."""
-    if name is not None and not (isinstance(name, str) and re.fullmatch(r"[a-z0-9_]+", name)):
-        raise SetupError(
-            _given("name", name),
-            ": use lower-case letters, digits and underscores, as in ",
-            Option("name", "'aux'"),
-            "; it becomes part of every metric key.",
-        )
+        return usable_alerts(self.alerts, self.captured, self.analyses)

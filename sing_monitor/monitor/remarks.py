@@ -32,7 +32,7 @@ def remarks(outcome: Outcome, epoch: int) -> Iterator[tuple[str, str]]:
     """
     for note in outcome.notes:
         yield note, ""
-    if outcome.scalars["head/null_dim"] == 0:
+    if outcome.scalars.get("head/null_dim") == 0:
         yield (
             "the head has no null space (as many independent classes as features): AS and IS are "
             "0 by definition and their ratio is undefined.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sing_monitor.headline import Interval, headline, hidden_classes
+from sing_monitor.headline import HIDDEN, HIDDEN_BY_PROBES, Interval, headline, hidden_classes
 
 # From this share of images out of support on, the summary says so.
 _MOST = 0.5
@@ -16,9 +16,11 @@ def summary(scalars: Mapping[str, float], intervals: Mapping[str, Interval] | No
     """The headline of one validation: what the head hides of the class, then degrees in short.
 
     Args:
-        scalars: by key of the catalogue; without a semantic space those that need none.
+        scalars: by key of the catalogue: those of the analyses that ran.
         intervals: ends of their 95 % intervals, by key; those that are not given are not said.
     """
+    if not {HIDDEN, HIDDEN_BY_PROBES} & scalars.keys():
+        return f"{scalars['monitor/samples']:.0f} images analyzed. {_of_the_head(scalars)}".rstrip()
     first = headline(scalars, intervals) or _UNKNOWN
     if named := hidden_classes(scalars):
         first += f" {named[0].upper()}{named[1:]}."
@@ -38,7 +40,7 @@ def _degrees(scalars: Mapping[str, float]) -> str:
         f"Removing what the head cannot see moves meaning by {moved:.1f}° (a random subspace of "
         f"that size: {random:.1f}°), {toward:z.1f}° of it toward the class"
     )
-    outside = scalars["support/outside_centered"]
+    outside = scalars.get("support/outside_centered", math.nan)
     if outside > _MOST:
         found += (
             f"; but {outside:.0%} of the images are translated out of support, so these degrees "
@@ -48,6 +50,8 @@ def _degrees(scalars: Mapping[str, float]) -> str:
 
 
 def _of_the_head(scalars: Mapping[str, float]) -> str:
+    if "head/rank" not in scalars:
+        return ""
     null, rank = scalars["head/null_dim"], scalars["head/rank"]
     share = scalars["head/null_energy_centered"]
     found = f"{null:.0f} of {null + rank:.0f} feature dimensions change no logit"

@@ -74,7 +74,7 @@ class AnalyzedModel:
         Raises:
             ValueError: if the probe is too small to choose its ridge.
         """
-        snapshot, ridge = self.snapshot, self.scalars["translator/ridge"]
+        snapshot, ridge = self.snapshot, self.scalars.get("translator/ridge", math.nan)
         return fit_translator(snapshot.features.double(), snapshot.known_embeddings, ridge)
 
 
@@ -136,6 +136,9 @@ def analyze(  # noqa: D417 - the options are documented by their names
         hierarchy: what the classes' likeness is compared with: the superclass of each class, or the
             path of its ancestors from the most general on, by class name; or a CSV file with one
             such path a row. None: WordNet, where the classes are ImageNet's.
+        analyses: which analyses run, such as ``["sing", "collapse"]``; None: all that the README
+            lists. What none of them needs is not captured: the semantic space serves ``sing`` and
+            what builds on it, maps ``similarity`` and ``focus``, weights ``dynamics``.
         invariance: what removing the null space must leave unchanged: ``"logits"``, as in the
             paper, or ``"softmax"``, which ignores a constant added to all logits and so has one
             null dimension more. Scores of the two do not compare.
@@ -178,6 +181,7 @@ def analyze(  # noqa: D417 - the options are documented by their names
             images=images,
             probe_size=options.probe_size,
             previous=options.previous,
+            chosen=options.analyses,
         )
         return _analyze(capture, options, analysis, model, loader)
     except SetupError as error:

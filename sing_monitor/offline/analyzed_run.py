@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sing_monitor.analyses import catalogue_of
+from sing_monitor.analyses import captured_by, catalogue_of
 from sing_monitor.findings import Findings, complete
 from sing_monitor.inputs.resolved_inputs import NONE
 from sing_monitor.tracking import (
@@ -106,11 +106,8 @@ class History:
             # Weights of a training stand in its history, whenever they are analysed.
             "monitor/stage": 0.0,
         }
-        specs = catalogue_of(
-            tags.get("reference") != NONE,
-            config.get("n_maps", 0) > 0,
-            config.get("n_weights", 0) > 0,
-        )
+        captured = captured_by(config, has_space=tags.get("reference") != NONE)
+        specs = catalogue_of(captured, config.get("analyses"))
         values = complete({**findings.scalars, **own}, specs, attributes)
         logged = {"epoch": float(epoch), **values}
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from sing_monitor.analyses import analyze, catalogue_of
+from sing_monitor.analyses import analyze, captured_by, catalogue_of
 from sing_monitor.analyses.dynamics.specs import METRICS as DYNAMICS_METRICS
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.findings import Findings, complete
@@ -100,8 +100,15 @@ def rescore(source: Source, ridge: float) -> Rescored:
         ValueError: if the snapshot holds NaN or infinite values.
     """
     started = time.perf_counter()
-    n_images = int(source.reader.config().get("n_images", 64))
-    found = analyze(source.snapshot, source.texts, ridge=ridge, n_images=n_images)
+    config = source.reader.config()
+    n_images = int(config.get("n_images", 64))
+    found = analyze(
+        source.snapshot,
+        source.texts,
+        ridge=ridge,
+        n_images=n_images,
+        chosen=config.get("analyses"),
+    )
     return Rescored(source, ridge, found, time.perf_counter() - started)
 
 
@@ -180,8 +187,7 @@ def _scalars(rescored: Rescored, logged: Mapping[str, float]) -> dict[str, float
     """Every key of the catalogue, as a training logs them."""
     snapshot = rescored.source.snapshot
     config = rescored.source.reader.config()
-    has_maps, has_weights = (int(config.get(name, 0)) > 0 for name in ("n_maps", "n_weights"))
-    specs = catalogue_of(True, has_maps, has_weights)
+    specs = catalogue_of(captured_by(config, has_space=True), config.get("analyses"))
     attributes = tuple(snapshot.attributes)
     own = {
         "monitor/seconds": rescored.seconds,

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -20,7 +21,7 @@ import torch
 import sing_monitor
 from sing_monitor import analyses
 from sing_monitor.analyses import ANALYSES, CATALOGUE, GROUPS, TABLES, analyze, catalogue_of
-from sing_monitor.analyses.analysis import Analysis
+from sing_monitor.analyses.analysis import Analysis, Need
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.errors import SetupError
 from sing_monitor.findings import ColumnSpec, Findings, TableSpec, expand
@@ -60,7 +61,7 @@ def test_every_group_is_one_value() -> None:
 
 
 def test_what_a_run_without_a_space_logs_is_measured_in_none() -> None:
-    logged = {spec.key for spec in analyses.catalogue_of(has_embeddings=False)}
+    logged = {spec.key for spec in analyses.catalogue_of({"labels", "maps", "weights"})}
     assert logged == {spec.key for spec in CATALOGUE} - analyses.IN_SPACE
     assert {key.partition("/")[0] for key in logged} == {
         *("head", "collapse", "layers", "probe", "attribute", "hierarchy", "similarity"),
@@ -117,8 +118,8 @@ def test_without_a_space_everything_else_keeps_its_numbers() -> None:
 
 def test_the_keys_of_a_run_are_those_of_its_analyses() -> None:
     snapshot = with_maps(make_snapshot())
-    assert catalogue_of(True) == CATALOGUE
-    logged = set(expand(catalogue_of(False), ["colour"]))
+    assert catalogue_of(get_args(Need)) == CATALOGUE
+    logged = set(expand(catalogue_of({"labels", "maps", "weights"}), ["colour"]))
     found = analyze(without_space(snapshot), None, trajectory=make_trajectory())
     of_the_monitor = {spec.key for spec in MONITOR_METRICS}
     assert of_the_monitor < logged
@@ -201,7 +202,7 @@ bare = analyze(replace(snapshot, embeddings=None), None)
 print(json.dumps({
     "package": sing_monitor.__file__,
     "logged": complete(found.scalars, CATALOGUE, ["colour"])["toy/length"],
-    "without space": complete(bare.scalars, catalogue_of(False), ["colour"])["toy/length"],
+    "without space": complete(bare.scalars, catalogue_of({"labels"}), ["colour"])["toy/length"],
     "length": float(snapshot.features.norm(dim=1).mean()),
     "table": len(bare.tables["toy_images"]),
     "readme": markdown_table(CATALOGUE, IN_SPACE) + markdown_tables(TABLES.values()),

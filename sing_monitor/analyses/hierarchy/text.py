@@ -71,4 +71,5 @@ ANALYSIS = Analysis(
     analyze_text_hierarchy,
     TEXT_METRICS,
     needs=frozenset({"labels", "embeddings"}),
+    part_of="hierarchy",
 )

@@ -68,4 +68,6 @@ def analyze_meaning(observation: Observation) -> Findings:
     return Findings({f"meaning/{name}": value for name, value in parts.items()})
 
 
-ANALYSIS = Analysis("meaning", analyze_meaning, MEANING_METRICS, needs=frozenset({"embeddings"}))
+ANALYSIS = Analysis(
+    "meaning", analyze_meaning, MEANING_METRICS, needs=frozenset({"embeddings"}), part_of="sing"
+)

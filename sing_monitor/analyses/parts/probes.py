@@ -203,5 +203,10 @@ def _table(observation: Observation, hidden: HiddenClasses) -> DataFrame:
 
 
 ANALYSIS = Analysis(
-    "probes", analyze_probes, PROBE_METRICS, (PROBE_CLASSES,), needs=frozenset({"labels"})
+    "probes",
+    analyze_probes,
+    PROBE_METRICS,
+    (PROBE_CLASSES,),
+    needs=frozenset({"labels"}),
+    part_of="sing",
 )

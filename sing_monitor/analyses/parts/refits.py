@@ -269,5 +269,9 @@ def _by_seen(
 
 
 ANALYSIS = Analysis(
-    "refits", analyze_refits, REFIT_METRICS, needs=frozenset({"labels", "embeddings"})
+    "refits",
+    analyze_refits,
+    REFIT_METRICS,
+    needs=frozenset({"labels", "embeddings"}),
+    part_of="sing",
 )

@@ -234,4 +234,5 @@ ALIGNMENT = Analysis(
     analyze_alignment,
     ALIGNMENT_METRICS,
     needs=frozenset({"labels", "maps", "embeddings"}),
+    part_of="similarity",
 )

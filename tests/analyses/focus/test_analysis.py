@@ -201,8 +201,8 @@ def test_coordinates_give_the_same() -> None:
 
 
 def test_without_maps_the_analysis_is_left_out() -> None:
-    assert KEYS <= {spec.key for spec in catalogue_of(False)}
-    assert not KEYS & {spec.key for spec in catalogue_of(True, has_maps=False)}
+    assert KEYS <= {spec.key for spec in catalogue_of({"labels", "maps"})}
+    assert not KEYS & {spec.key for spec in catalogue_of({"labels", "embeddings", "weights"})}
     with pytest.raises(ValueError, match="needs feature maps"):
         analyze_focus(Observation(make_snapshot()))
 

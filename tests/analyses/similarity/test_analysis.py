@@ -236,9 +236,11 @@ def test_all_analyses_run_with_maps_in_fewer_coordinates() -> None:
 def test_without_maps_the_analysis_is_left_out() -> None:
     found = analyze(replace(mapped(), maps=None), None, ridge=0.01)
     assert not KEYS & found.scalars.keys()
-    assert KEYS <= {spec.key for spec in catalogue_of(False, has_maps=True)}
-    assert not KEYS & {spec.key for spec in catalogue_of(False, has_maps=False)}
-    assert "similarity/alignment" in {spec.key for spec in catalogue_of(True, has_maps=True)}
+    assert KEYS <= {spec.key for spec in catalogue_of({"labels", "maps"})}
+    assert not KEYS & {spec.key for spec in catalogue_of({"labels"})}
+    assert "similarity/alignment" in {
+        spec.key for spec in catalogue_of({"labels", "embeddings", "maps"})
+    }
     assert {"labels", "maps", "embeddings"} == ALIGNMENT.needs
     with pytest.raises(ValueError, match="needs feature maps"):
         analyze_similarity(Observation(make_snapshot()))

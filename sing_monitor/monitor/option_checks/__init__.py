@@ -1,0 +1,1 @@
+"""Checks of the options of a monitor."""
