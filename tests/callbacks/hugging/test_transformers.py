@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from mlflow import MlflowClient
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 
@@ -32,6 +33,7 @@ from tests.callbacks.hugging.parts import (
 )
 from tests.helpers import tiny
 from tests.helpers.disturbed import said_by_the_monitor
+from tests.helpers.fluent import fluent_mlflow
 from tests.helpers.servers import free_port
 
 TIMES = ("runtime", "samples_per_second", "steps_per_second")
@@ -240,31 +242,22 @@ def test_a_resumed_training_goes_on_with_the_monitors_state(tmp_path: Path) -> N
     assert "goes on from step 6, and the monitor's state cannot be read" in said[0]
 
 
-def test_findings_go_to_the_run_of_the_trainers_own_mlflow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import mlflow
-
+def test_findings_go_to_the_run_of_the_trainers_own_mlflow(tmp_path: Path) -> None:
     tiny.mlflow_logger(tmp_path)  # the database
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    try:
+    with fluent_mlflow(uri):
         monitor = callback()
         done = trainer(tmp_path, [monitor], report_to="mlflow")
         done.train()
         done.evaluate()
-        mlflow.end_run()
-    finally:
-        mlflow.set_tracking_uri(before)
     (run_id,) = list_runs(uri)["run_id"]
     history = RunReader(uri, run_id).scalars()
     # That of the training's last step is replaced by the one that has the same weights.
     assert history["monitor/stage"].tolist() == [0, 1]
+    # The Trainer logs an epoch, too, and counts from 1.
+    assert history["epoch"].tolist() == [0, 1]
     assert history["sing/image_score"].iloc[-1] == monitor.scalars["sing/image_score"]
-    metrics = mlflow.MlflowClient(uri).get_run(run_id).data.metrics
+    metrics = MlflowClient(uri).get_run(run_id).data.metrics
     assert {"eval_loss", "train_loss", "sing/image_score"} <= metrics.keys()
 
 
