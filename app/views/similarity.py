@@ -65,7 +65,7 @@ def _why(run: Run) -> str:
     if config.get("n_maps") == 0:
         return (
             "it was monitored with `n_maps=0`, so no feature maps were kept. `SINGCallback()` "
-            "keeps those of 64 images of the probe."
+            "keeps those of 48 images of the probe."
         )
     if "n_maps" not in config:
         return (

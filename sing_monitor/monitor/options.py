@@ -119,7 +119,7 @@ class AnalysisOptions:
         "neighbors). 0: no picture leaves the process.",
     )
     n_maps: int = option(
-        64,
+        48,
         "of how many probe images the feature maps before the head are kept until a validation has "
         "ended, to compare them part by part; at most 14 x 14 locations each. 0: of none.",
     )

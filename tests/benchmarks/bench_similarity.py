@@ -1,6 +1,6 @@
 """What comparing images by their maps costs, and what faster matchers lose.
 
-First the share of an analysis at C = 10, m = 512 and 64 maps of 7 x 7 positions, products and
+First the share of an analysis at C = 10, m = 512 and 48 maps of 7 x 7 positions, products and
 assignments apart, and the time for 14 x 14 positions. Then every matcher against the optimum on
 the maps of the small network of examples/shifted_images.py, trained on Fashion-MNIST (Debian's
 package dataset-fashion-mnist), at 49, 196 and 784 positions.
@@ -28,7 +28,7 @@ from sing_monitor.observation import Observation
 from tests.benchmarks.bench_analysis import fresh, planted
 from tests.benchmarks.machine import alternating, describe
 
-MAPS, CHANNELS = 64, 512
+MAPS, CHANNELS = 48, 512
 STAGES = {49: -1, 196: -2, 784: -3}
 CONTESTANTS: tuple[tuple[Matcher, int], ...] = (
     ("optimal", 1),
