@@ -48,7 +48,7 @@ def load_state(trainer: Trainer, resumed_from: str | bool | None, name: str | No
     if isinstance(resumed_from, str):
         folder = Path(resumed_from)
     else:
-        last = get_last_checkpoint(trainer.args.output_dir) if resumed_from else None
+        last = get_last_checkpoint(trainer.args.output_dir or ".") if resumed_from else None
         folder = _checkpoint(trainer) if last is None else Path(last)
     path = folder / file_name(name)
     state = MonitorState()
@@ -80,4 +80,4 @@ def file_name(name: str | None) -> str:
 
 def _checkpoint(trainer: Trainer) -> Path:
     step = trainer.state.global_step
-    return Path(trainer.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
+    return Path(trainer.args.output_dir or ".") / f"{PREFIX_CHECKPOINT_DIR}-{step}"

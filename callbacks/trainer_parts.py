@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
 from torch.utils.data import BatchSampler, SequentialSampler
 from transformers import Trainer
 from transformers.integrations import MLflowCallback
@@ -73,9 +74,15 @@ def source(loader: Any, processes: int) -> Source:
 def _shared_images(loader: Any) -> int | None:
     """Number of distinct images that the processes share; None where it is not certain."""
     # Accelerate's wrapper deals out the batches of torch's own.
-    batches = getattr(getattr(loader, "batch_sampler", None), "batch_sampler", None)
-    is_plain = type(batches) is BatchSampler and type(batches.sampler) is SequentialSampler
-    return len(batches.sampler) if is_plain and not batches.drop_last else None
+    batches: Any = getattr(getattr(loader, "batch_sampler", None), "batch_sampler", None)
+    if type(batches) is not BatchSampler or batches.drop_last:
+        return None
+    return len(batches.sampler) if type(batches.sampler) is SequentialSampler else None
+
+
+def evaluation_sets(datasets: Any) -> list[str]:
+    """Names of several evaluation sets, in order; empty where there is but one."""
+    return [str(name) for name in datasets] if isinstance(datasets, Mapping) else []
 
 
 def watched_set(datasets: Any, index: int) -> str | None:
@@ -84,16 +91,56 @@ def watched_set(datasets: Any, index: int) -> str | None:
     Raises:
         SetupError: if there is none of that index.
     """
-    if not isinstance(datasets, Mapping):
-        return None
-    names = list(datasets)
-    if index >= len(names):
+    names = evaluation_sets(datasets)
+    last = max(len(names) - 1, 0)
+    if index > last:
+        listed = f"{len(names)} evaluation sets ({', '.join(names)})" if names else "one"
         raise SetupError(
             Option("dataloader_idx", str(index)),
-            f", but there are {len(names)} evaluation sets ({', '.join(map(str, names))}); choose "
-            f"0 to {len(names) - 1}.",
+            f" counts evaluation sets from 0, and there is none of this number among {listed}. "
+            f"The last one has {last}.",
         )
-    return str(names[index])
+    return names[index] if names else None
+
+
+def watched_prefix(trainer: Trainer, dataset: Any, prefix: str, index: int) -> str | None:
+    """Prefix of the metrics of the set that is watched in an evaluation.
+
+    A set that is handed to ``evaluate`` is another one than that of the training's curves, and is
+    watched only where the Trainer has none of its own.
+
+    Args:
+        trainer: that evaluates.
+        dataset: as ``evaluate`` got it, or None.
+        prefix: as ``evaluate`` got it.
+        index: of the watched set among several.
+
+    Returns:
+        The prefix; None where nothing is watched.
+
+    Raises:
+        SetupError: if there is no set of that index.
+    """
+    own = trainer.eval_dataset
+    if isinstance(dataset, str):
+        return prefix if dataset == watched_set(own, index) else None
+    if dataset is None:
+        dataset = own
+    elif dataset is not own and (own is not None or trainer.is_in_train):
+        return None
+    chosen = watched_set(dataset, index)
+    return prefix if chosen is None else f"{prefix}_{chosen}"
+
+
+def watched_model(trainer: Trainer) -> nn.Module:
+    """The model without what several processes wrap around it.
+
+    Raises:
+        SetupError: if there is none.
+    """
+    if trainer.model is None:
+        raise SetupError("the Trainer has no model yet.")
+    return trainer.model
 
 
 def evaluates(trainer: Trainer) -> bool:

@@ -15,6 +15,7 @@ from sing_monitor.callbacks.trainer_checkpoint import load_state, save_state
 from sing_monitor.callbacks.trainer_loops import arguments, calling_trainer, surround, surrounded
 from sing_monitor.callbacks.trainer_parts import (
     evaluates,
+    evaluation_sets,
     how_to_open,
     model_labels,
     moment,
@@ -23,6 +24,8 @@ from sing_monitor.callbacks.trainer_parts import (
     refuse_replicas,
     source,
     watched_metric,
+    watched_model,
+    watched_prefix,
     watched_set,
 )
 from sing_monitor.errors import Option, SetupError, as_setup_error
@@ -71,8 +74,10 @@ class SINGTrainerCallback(TrainerCallback):
     """Logs, at every evaluation, what the classifier's head ignores and what that means.
 
     Features, labels and images are taken from the evaluations that the Trainer runs anyway, in a
-    training and when ``trainer.evaluate()`` is called; ``trainer.predict()`` is not looked at. The
-    trained model is never changed and, unless ``probe`` is given, never run a second time.
+    training and when ``trainer.evaluate()`` is called. Other data is not looked at: that of
+    ``trainer.predict(...)``, and that handed to ``trainer.evaluate(...)`` where the Trainer has an
+    ``eval_dataset``. The trained model is never changed and, unless ``probe`` is given, never run a
+    second time.
 
     Metrics and tables go to the run of the Trainer's MLflow integration (``report_to="mlflow"``)
     and to ``tracking``. The Trainer's own metrics stay as they are, with one exception: a metric of
@@ -147,8 +152,8 @@ class SINGTrainerCallback(TrainerCallback):
         with spelled():
             refuse_replicas(trainer)
             others = trainer.callback_handler.callbacks
-            names = [each.options.name for each in others if isinstance(each, SINGTrainerCallback)]
-            refuse_namesakes(names, self.options.name)
+            taken = [each.options.name for each in others if isinstance(each, SINGTrainerCallback)]
+            refuse_namesakes(taken, self.options.name)
             chosen = watched_set(trainer.eval_dataset, self.options.dataloader_idx)
             self._monitor = self._make_monitor(trainer)
         if self.options.probe is not None:
@@ -163,10 +168,10 @@ class SINGTrainerCallback(TrainerCallback):
                 "and Trainer(eval_dataset=...), or give it images of its own: "
                 "SINGTrainerCallback(probe=DataLoader(...))."
             )
-        elif chosen is not None and len(trainer.eval_dataset) > 1:
+        elif len(names := evaluation_sets(trainer.eval_dataset)) > 1:
             info(
-                f"of the evaluation sets {', '.join(map(str, trainer.eval_dataset))}, {chosen} is "
-                "watched; SINGTrainerCallback(dataloader_idx=...) chooses another."
+                f"of the evaluation sets {', '.join(names)}, {chosen} is watched; "
+                "SINGTrainerCallback(dataloader_idx=...) chooses another."
             )
         if self._run is None and self.options.tracking is None:
             info(f"nothing is kept. {how_to_open(None, None)}")
@@ -231,7 +236,7 @@ class SINGTrainerCallback(TrainerCallback):
             spell=spell,
         )
         try:
-            monitor.capture.attach(trainer.model)
+            monitor.capture.attach(watched_model(trainer))
         except (ValueError, TypeError) as error:
             raise as_setup_error(error) from error
         return monitor
@@ -258,17 +263,13 @@ class SINGTrainerCallback(TrainerCallback):
         """An evaluation; over several sets the Trainer calls itself for each of them."""
         if self._prefix is not None:
             return evaluate(*args, **kwargs)
-        given = arguments(evaluate, *args, **kwargs)
+        given, index = arguments(evaluate, *args, **kwargs), self.options.dataloader_idx
+        dataset, prefix = given.get("eval_dataset"), given.get("metric_key_prefix", "eval")
         with ExitStack() as after:
-            after.callback(setattr, self, "_prefix", None)
             with spelled():
-                self._prefix = given.get("metric_key_prefix", "eval")
-                datasets = given.get("eval_dataset")
-                datasets = trainer.eval_dataset if datasets is None else datasets
-                chosen = watched_set(datasets, self.options.dataloader_idx)
-                if chosen is not None:
-                    self._prefix = f"{self._prefix}_{chosen}"
-                if self._monitor is None:
+                self._prefix = watched_prefix(trainer, dataset, prefix, index)
+                after.callback(setattr, self, "_prefix", None)
+                if self._prefix is not None and self._monitor is None:
                     refuse_replicas(trainer)
                     self._monitor = self._make_monitor(trainer)
                     after.callback(self._close, "FINISHED")
@@ -304,13 +305,12 @@ class SINGTrainerCallback(TrainerCallback):
         if monitor is None:
             return
         is_own, count = self.options.probe is not None, trainer.args.world_size
-        monitor.start(
-            trainer.model, lambda: source(loader, 1 if is_own else count), moment(trainer)
-        )
+        model = watched_model(trainer)
+        monitor.start(model, lambda: source(loader, 1 if is_own else count), moment(trainer))
 
         def run(capture: ModelCapture, own: Source) -> None:
-            forward = feeding(trainer.model, self.options.batch_adapter)
-            collect_probe(capture, trainer.model, own.loader, forward=forward, is_shared=count > 1)
+            forward = feeding(model, self.options.batch_adapter)
+            collect_probe(capture, model, own.loader, forward=forward, is_shared=count > 1)
 
         if is_own:
             monitor.collect(run)

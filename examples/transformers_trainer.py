@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import mlflow
+from colored_digits import CLASSES
 from quickstart import RUNS, TRACKING_URI, keep_quiet, small_resnet, table, with_attributes
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -69,7 +70,7 @@ def tiny_vit() -> nn.Module:
             num_hidden_layers=3,
             num_attention_heads=4,
             intermediate_size=128,
-            num_labels=10,
+            id2label=dict(enumerate(CLASSES)),
         )
     )
 
@@ -124,7 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         set_seed(0)
         network = tiny_vit() if options.vit else small_resnet()
         trainers[name] = train(name, shortcut, options.epochs, options.copies, network)
-        run_ids[name] = mlflow.last_active_run().info.run_id
+        finished = mlflow.last_active_run()
+        assert finished is not None  # noqa: S101 - the Trainer has made it
+        run_ids[name] = finished.info.run_id
     print(f"\n{table(run_ids)}\n")
     return trainers
 

@@ -6,6 +6,7 @@ import json
 import math
 import multiprocessing
 import sys
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +164,30 @@ def test_an_evaluation_by_itself_has_a_run_of_its_own(
     assert list_runs(str(folder / "again"))["status"].tolist() == ["FINISHED"]
 
 
-def test_predictions_are_not_looked_at(tmp_path: Path) -> None:
-    monitor = callback()
-    done = trainer(tmp_path, [monitor], num_train_epochs=1)
+class Training(TrainerCallback):
+    """Evaluates the training images, too, as many do."""
+
+    trainer: Trainer
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        wanted = copy(control)  # an evaluation takes the wish for another one away
+        self.trainer.evaluate(Dicts(16), metric_key_prefix="train")
+        return wanted
+
+
+def test_other_data_is_not_looked_at(tmp_path: Path) -> None:
+    monitor, also = callback(tracking=tmp_path / "runs", n_maps=0), Training()
+    also.trainer = done = trainer(tmp_path, [monitor, also], num_train_epochs=1)
+    done.train()
     done.predict(Dicts(16))
-    assert monitor.scalars == {}
+    done.evaluate(Dicts(20))
+    assert reader_of(tmp_path / "runs").scalars()["monitor/samples"].tolist() == [48]
+    # Without data of its own, what it is given is what is asked about.
+    done.eval_dataset = None
+    done.evaluate({"one": Dicts(16), "two": Dicts(32)})
+    assert monitor.scalars["monitor/samples"] == 16
+    done.evaluate(Dicts(20))
+    assert monitor.scalars["monitor/samples"] == 20
 
 
 def test_steps_start_and_several_sets(tmp_path: Path) -> None:
@@ -186,12 +206,7 @@ def test_steps_start_and_several_sets(tmp_path: Path) -> None:
     assert history["monitor/global_step"].tolist() == [0, 2, 4, 6]
     assert history["epoch"].tolist() == [0, 0, 1, 1]
     assert set(history["monitor/samples"]) == {48}
-    monitor.scalars = {}
-    done.evaluate({"one": Dicts(16), "two": Dicts(32)})
-    assert monitor.scalars["monitor/samples"] == 32
-    done.evaluate(Dicts(20))
-    assert monitor.scalars["monitor/samples"] == 20
-    with pytest.raises(SetupError, match=r"dataloader_idx=2\), but there are 2 evaluation sets"):
+    with pytest.raises(SetupError, match=r"dataloader_idx=2\) .* among 2 evaluation sets \(small"):
         trainer(tmp_path, [callback(dataloader_idx=2)], evaluation=several).train()
 
 
