@@ -20,13 +20,7 @@ from sing_monitor.capture.matched_rows import (
 )
 from sing_monitor.capture.ongoing_pass import KnownImages, OngoingPass
 from sing_monitor.capture.placement import Smallest
-from sing_monitor.capture.probe import (
-    Account,
-    ProbeEmbedder,
-    ProbeRows,
-    fingerprints,
-    in_probe,
-)
+from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows, fingerprints, in_probe
 from sing_monitor.errors import Option, SetupError, as_setup_error
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.inputs.batches import Batch, unpack_batch
@@ -151,7 +145,7 @@ class Collector:
         return self._unpacked(raw_batch) if self._unsettled is None else self._unsettled
 
     def lose(self, raw_batch: Any, reason: Exception) -> None:
-        """Go without a batch before which nothing was settled, and count it."""
+        """Go without a batch that was not read, and count its images."""
         if self._pass is None:
             raise RuntimeError("no pass was started.")
         size = len(self.unsettled(raw_batch).shown)
@@ -198,6 +192,7 @@ class Collector:
             current.lost_batches += 1
             current.failure = current.failure or error
             current.rows.add(rows, None)
+            self._maps.skip()
             self._keep_positions(current, rows)
             return
         if chosen is not None:

@@ -41,6 +41,16 @@ def is_compiled(model: nn.Module) -> bool:
     )
 
 
+def is_compiled_wrapper(module: nn.Module) -> bool:
+    """Whether ``torch.compile`` has returned this module."""
+    return COMPILED_NAME in module._modules
+
+
+def is_compiled_in_place(module: nn.Module) -> bool:
+    """Whether ``module.compile()`` was called."""
+    return module._compiled_call_impl is not None
+
+
 def is_dynamo_loaded() -> bool:
     """Whether a part of this process may be compiled; importing dynamo to ask takes seconds."""
     return "torch._dynamo" in sys.modules

@@ -65,6 +65,16 @@ class Faults:
         else:
             self.warn_once(reason, f"no scores for epoch {epoch}: ")
 
+    def say(self, fault: SetupError) -> None:
+        """Say once what costs nothing but what was asked for.
+
+        Raises:
+            SetupError: with ``on_error="raise"``.
+        """
+        if self._on_error == "raise":
+            raise fault
+        self.warn_once(fault.spelled(self._spell))
+
     def warn_once(self, reason: str, context: str = "") -> None:
         """Warn, unless the same was said before."""
         # Counts differ from epoch to epoch, and the reason is still the same.
