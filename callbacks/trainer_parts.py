@@ -15,7 +15,8 @@ from transformers.integrations import MLflowCallback
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.inputs.loaders import ImageOrder
 from sing_monitor.monitor.validation import Moment, Source
-from sing_monitor.tracking import run_in_progress, shown_address
+from sing_monitor.tracking.addresses import shown_address
+from sing_monitor.tracking.mlflow import fluent_run, joined_run
 
 if TYPE_CHECKING:
     from sing_monitor.tracking import MlflowRun
@@ -172,7 +173,8 @@ def ongoing(trainer: Trainer) -> MlflowRun | None:
         if isinstance(each, MLflowCallback) and trainer.state.is_world_process_zero:
             # Before an evaluation without a training, the integration has not begun a run yet.
             each.on_train_begin(trainer.args, trainer.state, trainer.control, model=trainer.model)
-            return run_in_progress()
+            active = fluent_run()
+            return None if active is None else joined_run(*active)
     return None
 
 

@@ -34,9 +34,9 @@ from sing_monitor.keywords import method_with_options
 from sing_monitor.messages import info, warn
 from sing_monitor.monitor.accuracy import logged_accuracies
 from sing_monitor.monitor.model_capture import ModelCapture
-from sing_monitor.monitor.monitor import Monitor
 from sing_monitor.monitor.options import Options
 from sing_monitor.monitor.publishing import Target
+from sing_monitor.monitor.session import Session
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.summary import summary
 from sing_monitor.monitor.validation import Source
@@ -115,7 +115,7 @@ class SINGTrainerCallback(TrainerCallback):
         self._watched: WeakSet[Trainer] = WeakSet()
         self._space: SemanticSpace | None = None
         self._state = MonitorState()
-        self._monitor: Monitor | None = None
+        self._session: Session | None = None
         self._run: MlflowRun | None = None  # of the Trainer's own integration
         self._resumed_from: str | bool | None = None
         self._prefix: str | None = None  # of the metrics of the evaluation that is watched
@@ -155,7 +155,7 @@ class SINGTrainerCallback(TrainerCallback):
             taken = [each.options.name for each in others if isinstance(each, SINGTrainerCallback)]
             refuse_namesakes(taken, self.options.name)
             chosen = watched_set(trainer.eval_dataset, self.options.dataloader_idx)
-            self._monitor = self._make_monitor(trainer)
+            self._session = self._make_session(trainer)
         if self.options.probe is not None:
             info(
                 "the model runs once more over the loader given as probe= for every analyzed "
@@ -181,7 +181,7 @@ class SINGTrainerCallback(TrainerCallback):
     ) -> None:
         """Measure the user's own probe, where no evaluation will."""
         trainer = self._find_trainer()
-        if self._monitor is None or self.options.probe is None or evaluates(trainer):
+        if self._session is None or self.options.probe is None or evaluates(trainer):
             return
         self._start(trainer, self.options.probe)
         self._finish(trainer)
@@ -196,15 +196,15 @@ class SINGTrainerCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Sum up, deliver what waits and take all hooks off the model."""
-        trainer, monitor = self._find_trainer(), self._monitor
-        if monitor is not None and Processes(args.world_size).is_first:
-            monitor.flush()
-            if monitor.last.scalars:
+        trainer, session = self._find_trainer(), self._session
+        if session is not None and Processes(args.world_size).is_first:
+            session.flush()
+            if session.last.scalars:
                 tracking = self.options.tracking
                 uri = None if self._run is None else self._run.store.uri
                 where = how_to_open(uri, None if tracking is None else str(tracking))
-                info(f"{summary(monitor.last.scalars, monitor.last.intervals)} {where}")
-            elif monitor.validations == 0 and evaluates(trainer):
+                info(f"{summary(session.last.scalars, session.last.intervals)} {where}")
+            elif session.validations == 0 and evaluates(trainer):
                 warn(
                     "SINGTrainerCallback analyzed nothing, because no evaluation ran before the "
                     "training ended. Check eval_strategy, eval_steps and eval_delay."
@@ -221,11 +221,11 @@ class SINGTrainerCallback(TrainerCallback):
         self.watch(trainer)
         return trainer
 
-    def _make_monitor(self, trainer: Trainer) -> Monitor:
+    def _make_session(self, trainer: Trainer) -> Session:
         processes = Processes(trainer.args.world_size)
         self._run = ongoing(trainer) or self._run
         self._space = self._space or open_space(self.options.space, processes)
-        monitor = Monitor(
+        session = Session(
             self.options,
             space=self._space,
             datamodule=model_labels(trainer.model),
@@ -234,12 +234,13 @@ class SINGTrainerCallback(TrainerCallback):
             targets=self._targets,
             spool_root=trainer.args.output_dir or ".",
             spell=spell,
+            way="transformers",
         )
         try:
-            monitor.capture.attach(watched_model(trainer))
+            session.capture.attach(watched_model(trainer))
         except (ValueError, TypeError) as error:
             raise as_setup_error(error) from error
-        return monitor
+        return session
 
     def _targets(self) -> Sequence[Target]:
         run = self._run
@@ -269,9 +270,9 @@ class SINGTrainerCallback(TrainerCallback):
             with spelled():
                 self._prefix = watched_prefix(trainer, dataset, prefix, index)
                 after.callback(setattr, self, "_prefix", None)
-                if self._prefix is not None and self._monitor is None:
+                if self._prefix is not None and self._session is None:
                     refuse_replicas(trainer)
-                    self._monitor = self._make_monitor(trainer)
+                    self._session = self._make_session(trainer)
                     after.callback(self._close, "FINISHED")
             return evaluate(*args, **kwargs)
 
@@ -281,19 +282,23 @@ class SINGTrainerCallback(TrainerCallback):
         """The loop over the batches of one set; ``predict`` runs it too."""
         given = arguments(loop, *args, **kwargs)
         prefix = given.get("metric_key_prefix")
-        monitor = self._monitor
-        if monitor is None or prefix is None or prefix != self._prefix:
+        session = self._session
+        if session is None or prefix is None or prefix != self._prefix:
             return loop(*args, **kwargs)
-        if self.options.probe is None:
-            self._start(trainer, given["dataloader"])
-            with surrounded(trainer, "prediction_step", partial(_around_step, monitor)):
+        try:
+            if self.options.probe is None:
+                self._start(trainer, given["dataloader"])
+                with surrounded(trainer, "prediction_step", partial(_around_step, session)):
+                    output = loop(*args, **kwargs)
+            else:
+                self._start(trainer, self.options.probe)
                 output = loop(*args, **kwargs)
-        else:
-            self._start(trainer, self.options.probe)
-            output = loop(*args, **kwargs)
+        except BaseException:
+            session.abandon()
+            raise
         scalars = self._finish(trainer)
         if self.options.probe is None:
-            monitor.compare_accuracy(
+            session.compare_accuracy(
                 logged_accuracies(numbers(output.metrics), 0, several_loaders=False)
             )
         output.metrics.update(watched_metric(trainer, prefix, scalars))
@@ -301,37 +306,37 @@ class SINGTrainerCallback(TrainerCallback):
 
     def _start(self, trainer: Trainer, loader: Any) -> None:
         """Begin a pass; over a probe of the user's own, run it whole."""
-        monitor = self._monitor
-        if monitor is None:
+        session = self._session
+        if session is None:
             return
         is_own, count = self.options.probe is not None, trainer.args.world_size
         model = watched_model(trainer)
-        monitor.start(model, lambda: source(loader, 1 if is_own else count), moment(trainer))
+        session.start(model, lambda: source(loader, 1 if is_own else count), moment(trainer))
 
         def run(capture: ModelCapture, own: Source) -> None:
             forward = feeding(model, self.options.batch_adapter)
             collect_probe(capture, model, own.loader, forward=forward, is_shared=count > 1)
 
         if is_own:
-            monitor.collect(run)
+            session.collect(run)
 
     def _finish(self, trainer: Trainer) -> dict[str, float]:
-        if self._monitor is None:
+        if self._session is None:
             return {}
         with spelled():
-            self.scalars = self._monitor.finish()
+            self.scalars = self._session.finish()
         return self.scalars
 
     def _close(self, status: str) -> None:
-        monitor, self._monitor = self._monitor, None
-        if monitor is not None:
-            monitor.close(status)
+        session, self._session = self._session, None
+        if session is not None:
+            session.close(status)
 
 
-def _around_step(monitor: Monitor, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _around_step(session: Session, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """One step of an evaluation. The loss may take the labels out of a copy of the batch."""
     batch = arguments(step, *args, **kwargs).get("inputs")
-    monitor.before_batch(batch)
+    session.before_batch(batch)
     result = step(*args, **kwargs)
-    monitor.after_batch(batch)
+    session.after_batch(batch)
     return result

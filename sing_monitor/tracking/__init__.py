@@ -11,7 +11,7 @@ from sing_monitor.tracking.errors import (
 )
 from sing_monitor.tracking.folder import FolderRun, FolderStore
 from sing_monitor.tracking.layout import SCHEMA, Layout
-from sing_monitor.tracking.mlflow import MlflowRun, MlflowStore, default_uri, run_in_progress
+from sing_monitor.tracking.mlflow import MlflowRun, MlflowStore, default_uri
 from sing_monitor.tracking.reader import RunReader
 from sing_monitor.tracking.runs import list_runs
 from sing_monitor.tracking.spool import DeliveryError
@@ -42,6 +42,5 @@ __all__ = [
     "list_runs",
     "open_store",
     "redact",
-    "run_in_progress",
     "shown_address",
 ]

@@ -108,6 +108,7 @@ def test_scalars_and_tables_of_every_evaluation_are_kept(watched: Trainer, folde
         assert history[key].iloc[-1] == pytest.approx(value, nan_ok=True), key
     assert [epoch for epoch, _ in reader.validations()] == [0, 1]
     config = reader.config()
+    assert list_runs(str(folder / "runs"))["sing.way"].tolist() == ["transformers"]
     assert (config["head"], config["class_names"]) == ("classifier", list(tiny.CLASSES))
     # The data set is in order, so every image has its position.
     assert sorted(reader.table("images", 1, 6)["sample_index"]) == list(range(48))
@@ -274,65 +275,6 @@ def test_findings_go_to_the_run_of_the_trainers_own_mlflow(tmp_path: Path) -> No
     assert history["sing/image_score"].iloc[-1] == monitor.scalars["sing/image_score"]
     metrics = MlflowClient(uri).get_run(run_id).data.metrics
     assert {"eval_loss", "train_loss", "sing/image_score"} <= metrics.keys()
-
-
-class At(TrainerCallback):
-    """Raises when a training step of an epoch begins."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == 4:
-            raise self.error
-
-
-@pytest.mark.parametrize(
-    ("error", "status"), [(RuntimeError("no more"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
-)
-def test_a_training_that_ends_early_leaves_its_run_and_its_model_in_order(
-    error: BaseException, status: str, tmp_path: Path
-) -> None:
-    done = trainer(tmp_path, [callback(tracking=tmp_path / "runs", n_maps=0), At(error)])
-    with pytest.raises(type(error)):
-        done.train()
-    assert list_runs(str(tmp_path / "runs"))["status"].tolist() == [status]
-    assert not any(module._forward_hooks for module in done.model.modules())
-    done.evaluate()
-    assert monitor_of(done).scalars["monitor/samples"] == 48
-
-
-@pytest.mark.parametrize(
-    ("label", "smoothing"), [("truth", 0.0), ("truth", 0.1)], ids=["no labels", "with smoothing"]
-)
-def test_missing_labels_are_said_once_and_cost_nothing_else(
-    label: str, smoothing: float, tmp_path: Path
-) -> None:
-    monitor = callback(on_error="warn")
-    with said_by_the_monitor() as said:
-        done = trainer(
-            tmp_path,
-            [monitor],
-            evaluation=Dicts(label=label),
-            label_smoothing_factor=smoothing,
-            remove_unused_columns=True,
-        )
-        done.train()
-    (warning,) = said
-    assert warning.startswith("sing-monitor: turned off for this run: The batch is dict with")
-    assert "SINGTrainerCallback(batch_adapter=" in warning
-    assert math.isnan(monitor.scalars["sing/image_score"])
-    assert done.state.global_step == 6
-
-
-def test_what_is_wrong_is_said_before_the_first_step(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"SINGTrainerCallback\(every_n_epochs=0\)"):
-        callback(every_n_epochs=0)
-    with said_by_the_monitor() as said:
-        trainer(tmp_path, [callback()], eval_strategy="no").train()
-    assert "listens to evaluations, and none will run" in said[0]
-    with pytest.raises(SetupError, match=r'SINGTrainerCallback\(head="..."\)'):
-        trainer(tmp_path, [callback(head="fc")]).train()
 
 
 def test_a_probe_takes_the_place_of_evaluations(tmp_path: Path) -> None:
