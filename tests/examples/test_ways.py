@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 
 from sing_monitor import SINGCallback
 from sing_monitor.tracking import RunReader, list_runs
+from tests.callbacks.hugging.fluent import fluent_mlflow
 from tests.helpers import tiny
-from tests.helpers.fluent import fluent_mlflow
 
 # The examples are scripts and import each other by bare name.
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))

@@ -18,6 +18,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 
 from sing_monitor.errors import SetupError
 from sing_monitor.tracking import RunReader, list_runs
+from tests.callbacks.hugging.fluent import fluent_mlflow
 from tests.callbacks.hugging.parts import (
     Answering,
     Dicts,
@@ -34,7 +35,6 @@ from tests.callbacks.hugging.parts import (
 )
 from tests.helpers import tiny
 from tests.helpers.disturbed import said_by_the_monitor
-from tests.helpers.fluent import fluent_mlflow
 from tests.helpers.servers import free_port
 
 TIMES = ("runtime", "samples_per_second", "steps_per_second")
