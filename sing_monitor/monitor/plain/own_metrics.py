@@ -24,7 +24,8 @@ def own_metrics(given: Any) -> dict[str, float]:
 
     Example::
 
-        >>> own_metrics({"val_loss": 1, "val/acc": torch.tensor(0.5)})
+        >>> from torch import tensor
+        >>> own_metrics({"val_loss": 1, "val/acc": tensor(0.5)})
         {'val_loss': 1.0, 'val/acc': 0.5}
     """
     if given is None:
