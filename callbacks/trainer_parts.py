@@ -14,9 +14,10 @@ from transformers.integrations import MLflowCallback
 
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.inputs.loaders import ImageOrder
+from sing_monitor.messages import warn
 from sing_monitor.monitor.validation import Moment, Source
-from sing_monitor.tracking.addresses import shown_address
-from sing_monitor.tracking.mlflow import fluent_run, joined_run
+from sing_monitor.tracking.addresses import redact, shown_address
+from sing_monitor.tracking.mlflow import begun_run, fluent_run, joined_run
 
 if TYPE_CHECKING:
     from sing_monitor.tracking import MlflowRun
@@ -168,14 +169,24 @@ def refuse_replicas(trainer: Trainer) -> None:
 
 
 def ongoing(trainer: Trainer) -> MlflowRun | None:
-    """The MLflow run that the Trainer logs to; None where it logs to none."""
-    for each in trainer.callback_handler.callbacks:
-        if isinstance(each, MLflowCallback) and trainer.state.is_world_process_zero:
-            # Before an evaluation without a training, the integration has not begun a run yet.
-            each.on_train_begin(trainer.args, trainer.state, trainer.control, model=trainer.model)
-            active = fluent_run()
-            return None if active is None else joined_run(*active)
-    return None
+    """The MLflow run that the Trainer logs to; None where it logs to none. Never raises."""
+    found = [x for x in trainer.callback_handler.callbacks if isinstance(x, MLflowCallback)]
+    if not found or not trainer.state.is_world_process_zero:
+        return None
+    try:
+        # Before an evaluation without a training, the integration has not begun a run yet.
+        found[0].on_train_begin(
+            trainer.args, trainer.state, trainer.control, model=watched_model(trainer)
+        )
+        active = fluent_run()
+        if active is None and trainer.is_in_train:
+            # In a second training it begins none: MLflow does when a metric comes.
+            active = begun_run(trainer.args.run_name)
+    # Every kind of store has exceptions of its own.
+    except Exception as error:
+        warn(f"findings do not go to MLflow: {redact(str(error)) or type(error).__name__}")
+        return None
+    return None if active is None else joined_run(*active)
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
