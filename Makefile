@@ -9,7 +9,7 @@ TREE := .mypy_tree/sing_monitor
 EXAMPLES := $(wildcard examples/*.py)
 # Rooms whose tests neither train nor serve nor start processes.
 FAST := $(addprefix tests/,analyses app/charts app/wording head inputs scores translate) $(wildcard tests/test_*.py)
-BENCHMARKS := $(wildcard tests/benchmarks/bench_*.py)
+BENCHMARKS := $(wildcard tests/benchmarks/bench_*.py tests/benchmarks/*/bench_*.py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -30,12 +30,16 @@ class MapLabels:
         lines: below it.
         unit: of the scale.
         is_signed: orange below zero and blue above it; else from zero on.
+        most: end of the scale; None: the largest value of the map.
+        number: format of values on the scale, as Vega reads it.
     """
 
     title: str
     lines: tuple[str, ...]
     unit: str
     is_signed: bool = False
+    most: float | None = None
+    number: str = ".3~g"
 
 
 def gray(picture: NDArray[np.uint8]) -> str:
@@ -46,6 +50,12 @@ def gray(picture: NDArray[np.uint8]) -> str:
 def colored(picture: NDArray[np.uint8]) -> str:
     """A picture (H, W, 3) as a data URI."""
     return _data_uri(Image.fromarray(picture))
+
+
+def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture with its pixels repeated: browsers blur what they enlarge."""
+    factor = max(1, SIZE // max(picture.shape[:2]))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _data_uri(image: Image.Image) -> str:
@@ -75,7 +85,7 @@ def overlay(values: pd.DataFrame, picture: str, about: MapLabels) -> alt.LayerCh
         picture: from `gray`; its sides are as those of the map.
         about: what it shows.
     """
-    most = float(values["value"].abs().max())
+    most = float(values["value"].abs().max()) if about.most is None else about.most
     furthest = most if most > 0 else 1.0
     columns, rows = int(values["column"].max()) + 1, int(values["row"].max()) + 1
     width, height = _sides(columns, rows)
@@ -104,7 +114,7 @@ def overlay(values: pd.DataFrame, picture: str, about: MapLabels) -> alt.LayerCh
                     gradientLength=width - 20,
                     gradientThickness=10,
                     titleLimit=width,
-                    format=".3~g",
+                    format=about.number,
                     values=[-furthest, 0, furthest] if about.is_signed else [0, furthest],
                 ),
             ),
@@ -113,7 +123,7 @@ def overlay(values: pd.DataFrame, picture: str, about: MapLabels) -> alt.LayerCh
             ),
             tooltip=[
                 alt.Tooltip(
-                    "value:Q", title=about.unit, format="+.3g" if about.is_signed else ".3g"
+                    "value:Q", title=about.unit, format="+.3g" if about.is_signed else about.number
                 ),
                 alt.Tooltip("row:O", title="row"),
                 alt.Tooltip("column:O", title="column"),

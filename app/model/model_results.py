@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sing_monitor.analyses.focus.analysis import map_center
+from sing_monitor.analyses.focus.locations import located
+from sing_monitor.app.charts.structure.focus_rows import ImageFocus
 from sing_monitor.app.model import checkpoint, model_images
 from sing_monitor.app.model.checkpoint import LoadedModel
 from sing_monitor.app.model.model_images import ModelInput
@@ -55,10 +58,12 @@ class MappedImage:
     Args:
         picture: as the model sees it, (H, W, 3) uint8.
         maps: each (1, h, w).
+        focus: where its features stand, about the center that the run's own maps have.
     """
 
     picture: NDArray[np.uint8]
     maps: AttributeMaps
+    focus: ImageFocus
 
 
 @st.cache_resource(ttl="1h", max_entries=16, show_spinner="Explaining the picture …")
@@ -211,14 +216,18 @@ def _mapped(
     with loaded.lock, checkpoint.as_value_errors():
         head = checkpoint.head_name(loaded.model, fitted.config)
         feature_maps = find_feature_maps(loaded.model, model_input.images, head)
+        geometry = HeadGeometry.from_weight(weight, invariance=snapshot.invariance)
         maps = attribute_maps(
             feature_maps,
-            HeadGeometry.from_weight(weight, invariance=snapshot.invariance),
+            geometry,
             translator,
             snapshot.texts.classes.embeddings[target],
             center=snapshot.center if removal == "centered" else None,
         )
-    return MappedImage(_picture(model_input), maps)
+    # The center of older runs, which store no maps, is the mean of more images.
+    center = snapshot.center if snapshot.maps is None else map_center(snapshot.maps.values)
+    away = feature_maps.double() - center.double()[:, None, None]
+    return MappedImage(_picture(model_input), maps, ImageFocus.of(located(away, geometry)))
 
 
 def _head_weight(loaded: LoadedModel, fitted: FittedSnapshot) -> Tensor:

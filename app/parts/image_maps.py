@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from sing_monitor.app.charts import maps as charts
 from sing_monitor.app.charts.maps import MapLabels
 from sing_monitor.app.model import model_results
 from sing_monitor.app.model.model_results import MappedImage
 from sing_monitor.app.parts.image_cards import ImageView
+from sing_monitor.app.parts.structure.focus import draw_focus
 from sing_monitor.app.read import snapshot_images
 from sing_monitor.app.read.snapshot_images import FittedSnapshot
 from sing_monitor.app.ui import states
@@ -36,7 +35,12 @@ _NOT_AVERAGED = (
 
 
 def draw_probe_maps(
-    view: ImageView, model: ModelSource | None, image: str, at: tuple[int, int]
+    view: ImageView,
+    model: ModelSource | None,
+    image: str,
+    at: tuple[int, int],
+    *,
+    with_focus: bool = False,
 ) -> None:
     """The maps of a probe image, or one line that says why there are none.
 
@@ -45,6 +49,7 @@ def draw_probe_maps(
         model: of the command line, or None.
         image: its id.
         at: epoch and global step that the page stands at.
+        with_focus: whether to show where its features stand, too.
     """
     if model is None or model.data is None:
         st.caption(NO_MODEL)
@@ -69,16 +74,19 @@ def draw_probe_maps(
     elif fitted is not None:
         label = fitted.snapshot.labels[fitted.ids.index(image)] if image in fitted.ids else -1
         maps = partial(model_results.probe_maps, view.run.source, model, image, view.removal)
-        draw_maps(view, maps, view.name(int(label)))
+        draw_maps(view, maps, view.name(int(label)), with_focus=with_focus)
 
 
-def draw_maps(view: ImageView, read: Callable[[], MappedImage], toward: str) -> None:
+def draw_maps(
+    view: ImageView, read: Callable[[], MappedImage], toward: str, *, with_focus: bool
+) -> None:
     """An image and three maps of it, or one line that says why there are none.
 
     Args:
         view: what is shown.
         read: gives the maps, or raises as the functions of `model_results`.
         toward: the class that AS refers to.
+        with_focus: whether to show where its features stand, too.
     """
 
     def attempt() -> MappedImage | None:
@@ -112,7 +120,7 @@ def draw_maps(view: ImageView, read: Callable[[], MappedImage], toward: str) -> 
         with grid.cell(), st.container(gap=None):
             st.markdown("**The image**")
             st.caption("as the model sees it")
-            large = _enlarged(found.picture)
+            large = charts.enlarged(found.picture)
             said = "The image as the model sees it"
             st.image(large, width=charts.SIZE, output_format="PNG", alt=said)
         for values, about in zip((score, null, principal), _maps(view.removal), strict=True):
@@ -126,6 +134,9 @@ def draw_maps(view: ImageView, read: Callable[[], MappedImage], toward: str) -> 
                     alt_text=f"{about.title} at each location of the image; run {view.run.label}",
                     width="content",
                 )
+    if with_focus:
+        st.subheader("Where its features stand", anchor=False)
+        draw_focus(view, found.focus, found.picture)
 
 
 def _maps(removal: Removal) -> tuple[MapLabels, MapLabels, MapLabels]:
@@ -137,9 +148,3 @@ def _maps(removal: Removal) -> tuple[MapLabels, MapLabels, MapLabels]:
         MapLabels("Null energy", ("what the head cannot see", f"|P_n (F{center})|²"), unit),
         MapLabels("Principal energy", ("what the head sees", f"|P_p (F{center})|²"), unit),
     )
-
-
-def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Browsers blur what they enlarge: pixels are repeated before."""
-    factor = max(1, charts.SIZE // max(picture.shape[:2]))
-    return picture.repeat(factor, axis=0).repeat(factor, axis=1)

@@ -77,6 +77,7 @@ def draw_upload(
         view,
         partial(model_results.upload_maps, source, model, content, found.target, view.removal),
         toward,
+        with_focus=True,
     )
 
 

@@ -87,7 +87,7 @@ def _probe_image(
     if found is None or fitted is None:
         return
     explained_image.concepts_and_logits(view, found, fitted)
-    image_maps.draw_probe_maps(view, model, image, at)
+    image_maps.draw_probe_maps(view, model, image, at, with_focus=True)
 
 
 def _stored(view: ImageView) -> FittedSnapshot | None:

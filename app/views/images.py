@@ -17,6 +17,7 @@ from sing_monitor.app.parts import (
 )
 from sing_monitor.app.parts.image_cards import ImageView
 from sing_monitor.app.parts.image_history import NEEDED
+from sing_monitor.app.parts.structure import focus
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.selection import Selection
@@ -71,7 +72,8 @@ def _images(view: ImageView, table: pd.DataFrame, steps: Mapping[int, tuple[int,
         )
         return
     movers = table["mover"].astype(bool) if "mover" in table else pd.Series(False, table.index)
-    shown, number = _filtered(view, found, movers)
+    mapped = focus.mapped_images(view, steps[view.epoch])
+    shown, number = _filtered(view, found, movers, mapped)
     without = len(table) - len(found)
     st.caption(
         f"{min(number, len(shown))} of {count(len(shown), 'image')} that match, of "
@@ -95,12 +97,14 @@ def _images(view: ImageView, table: pd.DataFrame, steps: Mapping[int, tuple[int,
             "numbers are below.",
             icon=":material/hide_image:",
         )
-    _one_image(view, top, table, steps)
+    _one_image(view, top, table, steps, mapped)
     if len(shown):
         _table(view, shown)
 
 
-def _filtered(view: ImageView, found: pd.DataFrame, movers: pd.Series) -> tuple[pd.DataFrame, int]:
+def _filtered(
+    view: ImageView, found: pd.DataFrame, movers: pd.Series, mapped: frozenset[str]
+) -> tuple[pd.DataFrame, int]:
     """The rows that the user asked for, and how many of them to draw."""
     options = [view.name(index) for index in sorted(found["label"].unique().tolist())]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -125,8 +129,17 @@ def _filtered(view: ImageView, found: pd.DataFrame, movers: pd.Series) -> tuple[
             bind="query-params",
             help="Pictures and nearest images are stored for the images that moved most.",
         )
+        has_map = bool(mapped) and st.toggle(
+            "Only with maps",
+            key="maps",
+            bind="query-params",
+            help="Maps of where its features stand, with a picture, are stored for "
+            f"{len(mapped)} images of the probe, whether they moved or not.",
+        )
     keep = pd.Series(True, found.index)
-    if has_picture:
+    if has_map:
+        keep &= found["image"].isin(mapped)
+    elif has_picture:
         keep &= movers.loc[found.index]
     if name is not None:
         keep &= found["label"].map(view.name) == name
@@ -136,7 +149,11 @@ def _filtered(view: ImageView, found: pd.DataFrame, movers: pd.Series) -> tuple[
 
 
 def _one_image(
-    view: ImageView, top: pd.DataFrame, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]]
+    view: ImageView,
+    top: pd.DataFrame,
+    table: pd.DataFrame,
+    steps: Mapping[int, tuple[int, int]],
+    mapped: frozenset[str],
 ) -> None:
     """Maps and history of one image; the shown ones and the one of the link are offered."""
     asked = st.session_state.get("image") or st.query_params.get("image")
@@ -164,6 +181,7 @@ def _one_image(
         return
     names = (plain(short(view.name(rows[key].get(image, -1)), 40)) for key in NEEDED[1:])
     st.caption("Class {}, taken for {} at epoch {}.".format(*names, view.epoch))
+    focus.draw_stored_focus(view, image, steps, mapped)
     image_maps.draw_probe_maps(view, states.attempt(model_source), image, steps[view.epoch])
     image_history.draw_image_history(view, image, steps)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _WORDS = frozenset(
     {
         *("ancestor", "class", "class_a", "class_b", "class_name", "concept", "image", "image_a"),
-        *("image_b", "key", "layer", "source", "target"),
+        *("image_b", "key", "layer", "part", "source", "target"),
     }
 )
 # In one table words, in another one numbers.
@@ -22,7 +22,7 @@ _WORDS_OF = {"similarity_images": frozenset({"prediction"})}
 _LISTS = frozenset(
     {
         *("neighbours_before", "neighbours_after", "neighbours_after_centered"),
-        *("images_a", "images_b", "curve"),
+        *("images_a", "images_b", "curve", "levels"),
         *("nearest_spatial", "nearest_semantic", "positions_a", "positions_b", "strengths"),
     }
 )

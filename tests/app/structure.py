@@ -15,6 +15,8 @@ from tests.app.stores import Store
 # Alike are the two cats and the two vehicles; ship and car are confused, and so are cat and ship.
 NAMES = ("cat", "lynx", "car", "ship")
 IDS = [f"{number:016x}" for number in range(4)]
+# Of features: their maps are stored apart.
+PARTS = ("all", "seen", "null")
 
 
 def class_edges(names: Sequence[str] = NAMES) -> pd.DataFrame:
@@ -166,3 +168,18 @@ def write_tables(
     for epoch, found in tables.items():
         at = {"epoch": epoch, "step": (epoch + 1) * 100}
         writer.write(Findings(values[epoch], found), **at, thumbnails=shades if pictures else {})
+
+
+def focus_maps(ids: Sequence[str] = IDS, parts: Sequence[str] = PARTS) -> pd.DataFrame:
+    """Of all but the last image, on two by three places: even, on one place, and on two."""
+    levels = np.zeros((3, 6), np.uint8)
+    levels[0], levels[1, 4], levels[2, 3:5] = 255, 255, 255
+    rows = [(image, part, 2, 3, levels[PARTS.index(part)]) for image in ids[:-1] for part in parts]
+    return pd.DataFrame(rows, columns=["image", "part", "height", "width", "levels"])
+
+
+def focus(ids: Sequence[str] = IDS) -> pd.DataFrame:
+    """The numbers of the same maps."""
+    numbers = {"entropy": 1.0, "entropy_seen": 0.0, "entropy_null": np.log(2) / np.log(6)}
+    more = {"overlap": 0.5**0.5, "critical_share": 0.5, "concentration": 0.1}
+    return pd.DataFrame({"image": ids[:-1], **numbers, **more})

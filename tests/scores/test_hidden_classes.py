@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sing_monitor.scores.class_leaks import q_values
 from sing_monitor.scores.hidden_classes import find_hidden, hidden_by_counts, mcnemar_p
-from tests.benchmarks.bench_hidden_classes import false_alarms, power
+from tests.benchmarks.statistics.bench_hidden_classes import false_alarms, power
 
 
 def counts(*values: float) -> Tensor:

@@ -11,14 +11,15 @@ from torch import Tensor
 
 from sing_monitor.analyses.analysis import Analysis
 from sing_monitor.analyses.focus.locations import (
+    Part,
     concentration,
     critical_share,
-    importance,
+    located,
     normalized_entropy,
     overlap,
-    split_norms,
 )
-from sing_monitor.analyses.focus.specs import FEWEST_IMAGES, IMAGES, METRICS
+from sing_monitor.analyses.focus.specs import FEWEST_IMAGES, IMAGES, MAPS, METRICS
+from sing_monitor.analyses.focus.stored_maps import maps_table
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
 from sing_monitor.row_blocks import working
@@ -39,7 +40,9 @@ def analyze_focus(observation: Observation) -> Findings:
     """How the features of images are spread over the locations of their maps.
 
     Returns:
-        Scalars ``focus/*``, NaN with fewer than 8 images; table ``focus``.
+        Scalars ``focus/*``, NaN with fewer than 8 images; tables ``focus`` and, where pictures of
+        the images are stored, ``focus_maps``. A map is no picture, but may show the outline of
+        what is on it: where no picture leaves the training, none does.
 
     Raises:
         ValueError: if there are no maps, or they hold NaN or infinite values.
@@ -53,24 +56,27 @@ def analyze_focus(observation: Observation) -> Findings:
             "half precision."
         )
     columns = {spec.key: torch.full((len(ids),), math.nan).double() for spec in METRICS}
+    parts: dict[Part, Tensor] = {}
     if len(ids) and maps.shape[2:].numel() > 1:
-        away = _about_mean(maps)
-        soft = importance(away)
+        reads_mean = is_averaged(maps, snapshot.features[rows])
+        parts = located(about_mean(maps), snapshot.geometry if reads_mean else None)
         columns |= {
-            "focus/entropy": normalized_entropy(soft),
+            "focus/entropy": normalized_entropy(parts["all"]),
             "focus/critical_share": critical_share(maps),
-            "focus/concentration": concentration(soft),
+            "focus/concentration": concentration(parts["all"]),
         }
-        if is_averaged(maps, snapshot.features[rows]):
-            seen, null = split_norms(away, snapshot.geometry)
+        if reads_mean:
             columns |= {
-                "focus/entropy_seen": normalized_entropy(seen),
-                "focus/entropy_null": normalized_entropy(null),
-                "focus/overlap": overlap(seen, null),
+                "focus/entropy_seen": normalized_entropy(parts["seen"]),
+                "focus/entropy_null": normalized_entropy(parts["null"]),
+                "focus/overlap": overlap(parts["seen"], parts["null"]),
             }
     enough = len(ids) >= FEWEST_IMAGES
     scalars = {key: average(each) if enough else math.nan for key, each in columns.items()}
-    return Findings(scalars, {"focus": _table(ids, columns)}, pictured=frozenset(hex_ids(ids)))
+    tables = {"focus": _table(ids, columns)}
+    if observation.n_images > 0 and observation.has_space:
+        tables["focus_maps"] = maps_table(ids, parts)
+    return Findings(scalars, tables, pictured=frozenset(hex_ids(ids)))
 
 
 def is_averaged(maps: Tensor, features: Tensor) -> bool:
@@ -91,10 +97,15 @@ def is_averaged(maps: Tensor, features: Tensor) -> bool:
     return True
 
 
-def _about_mean(maps: Tensor) -> Tensor:
+def map_center(maps: Tensor) -> Tensor:
+    """Mean over images and locations of maps (M, c, h, w), about which lengths count; (c,)."""
+    return working(maps).mean(dim=(0, 2, 3), dtype=torch.float64)
+
+
+def about_mean(maps: Tensor) -> Tensor:
     """Maps about their mean over images and locations, (M, c, h, w)."""
     x = working(maps)
-    return x - x.mean(dim=(0, 2, 3), keepdim=True, dtype=torch.float64).to(x)
+    return x - map_center(maps)[:, None, None].to(x)
 
 
 def _table(ids: Tensor, columns: Mapping[str, Tensor]) -> DataFrame:
@@ -105,4 +116,6 @@ def _table(ids: Tensor, columns: Mapping[str, Tensor]) -> DataFrame:
     return DataFrame({"image": hex_ids(ids)} | numbers, columns=names)
 
 
-ANALYSIS = Analysis("focus", analyze_focus, METRICS, (IMAGES,), needs=frozenset({"labels", "maps"}))
+ANALYSIS = Analysis(
+    "focus", analyze_focus, METRICS, (IMAGES, MAPS), needs=frozenset({"labels", "maps"})
+)

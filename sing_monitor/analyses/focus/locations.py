@@ -15,6 +15,7 @@ from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.row_blocks import NOISE
 
 Kind = Literal["soft", "norm", "discrete"]
+Part = Literal["all", "seen", "null"]
 
 # A smaller share of the importance of an image is rounding.
 _EPS = 1e-6
@@ -125,6 +126,37 @@ def concentration(importance: Tensor) -> Tensor:
     return (p * counted).sum(dim=1)
 
 
+def uncritical(importance: Tensor) -> Tensor:
+    """Which locations of images count for little: the adaptive mask of Critical Points++.
+
+    The ``floor(H P)`` least important of P locations, H the normalized entropy; the rest, about a
+    share 1 - H, are the critical ones. So an even map has no critical location. The rule asks how
+    evenly the importance is spread, not where it ends: of a map that stands on one location alone,
+    H = 0, all locations are critical. Of equal ones the first are the less important.
+
+    Args:
+        importance: (N, H, W), at least 0.
+
+    Returns:
+        (N, H, W) bool; False everywhere where the entropy is NaN.
+
+    Raises:
+        ValueError: as :func:`normalized_entropy` does.
+
+    Example::
+
+        >>> uncritical(torch.tensor([[[1.0, 1.0, 1.0, 9.0]], [[1.0, 1.0, 1.0, 1.0]]]))
+        tensor([[[ True,  True, False, False]],
+        <BLANKLINE>
+                [[ True,  True,  True,  True]]])
+    """
+    flat = importance.flatten(1)
+    # An entropy of 1 may come out a rounding below it.
+    number = (normalized_entropy(importance) * flat.shape[1] + _EPS).floor().nan_to_num(0)
+    rank = flat.argsort(dim=1, stable=True).argsort(dim=1)
+    return (rank < number[:, None]).view_as(importance)
+
+
 def critical_share(maps: Tensor) -> Tensor:
     """Share of the locations at which at least one channel is largest.
 
@@ -163,6 +195,23 @@ def split_norms(deviations: Tensor, geometry: HeadGeometry) -> tuple[Tensor, Ten
             # A difference of squares, and a product with a basis, leave rounding.
             found[number] = part.where(part > NOISE * energy.max(), 0).sqrt().view(*grid)
     return seen, null
+
+
+def located(deviations: Tensor, geometry: HeadGeometry | None) -> dict[Part, Tensor]:
+    """Importance of every location by part of the features.
+
+    Args:
+        deviations: maps about a center, (N, m, H, W).
+        geometry: of a head that reads their mean; None for another head, whose parts are unknown.
+
+    Returns:
+        ``all``: the soft importance; ``seen`` and ``null``: the norms of both parts. Each
+        (N, H, W) float64.
+    """
+    if geometry is None:
+        return {"all": importance(deviations)}
+    seen, null = split_norms(deviations, geometry)
+    return {"all": importance(deviations), "seen": seen, "null": null}
 
 
 def overlap(seen: Tensor, null: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sing_monitor.analyses.columns import IMAGE, columns_of
-from sing_monitor.findings import MetricGroup, MetricSpec, TableSpec
+from sing_monitor.findings import ColumnSpec, MetricGroup, MetricSpec, TableSpec
 
 FEWEST_IMAGES = 8
 
@@ -96,4 +96,23 @@ IMAGES = TableSpec(
     "Focus in images",
     "An image with a map: how what the model holds of it is spread over its locations.",
     (IMAGE, *columns_of(METRICS)),
+)
+
+MAPS = TableSpec(
+    "focus_maps",
+    "Focus maps",
+    "An image with a map and a picture, and one part of its features: how long they are at each "
+    "location.",
+    (
+        IMAGE,
+        ColumnSpec(
+            "part",
+            "",
+            "all: |h|_1; seen: |P_p h|_2; null: |P_n h|_2, the last two with global average "
+            "pooling alone.",
+        ),
+        ColumnSpec("height", "count", "Rows of the map."),
+        ColumnSpec("width", "count", "Columns of the map."),
+        ColumnSpec("levels", "", "Row by row, 0 to 255; 255: the largest of the map."),
+    ),
 )

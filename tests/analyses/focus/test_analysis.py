@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,7 +18,16 @@ from sing_monitor.feature_maps import FeatureMaps
 from sing_monitor.findings import Findings, check_tables
 from sing_monitor.observation import Observation
 from sing_monitor.snapshot import Snapshot, hex_ids
-from tests.helpers import generator, make_snapshot, normal, orthogonal, reorder, with_maps
+from sing_monitor.untrusted.tables import check_columns, read_table
+from tests.helpers import (
+    class_texts,
+    generator,
+    make_snapshot,
+    normal,
+    orthogonal,
+    reorder,
+    with_maps,
+)
 
 KEYS = {spec.key for spec in ANALYSIS.metrics}
 OF_THE_HEAD = {"focus/entropy_seen", "focus/entropy_null", "focus/overlap"}
@@ -27,6 +38,11 @@ def found_in(snapshot: Snapshot) -> Findings:
     assert findings.scalars.keys() == KEYS
     check_tables(findings.tables, TABLES.values())
     return findings
+
+
+def stored_maps(snapshot: Snapshot, n_images: int = 64) -> pd.DataFrame | None:
+    texts = class_texts(normal(len(snapshot.class_names), 8, seed=2))
+    return analyze_focus(Observation(snapshot, texts, n_images=n_images)).tables.get("focus_maps")
 
 
 def with_values(snapshot: Snapshot, values: Tensor) -> Snapshot:
@@ -214,3 +230,49 @@ def test_maps_averaged_down_keep_their_mean_where_14_divides_the_side(
     maps = normal(8, 12, side, side, seed=1).float()
     kept = torch.nn.functional.adaptive_avg_pool2d(maps, 14)
     assert is_averaged(kept, maps.mean(dim=(2, 3))) == keeps
+
+
+def test_the_maps_are_stored_as_they_are_counted(tmp_path: Path) -> None:
+    snapshot = with_maps(make_snapshot())
+    table = stored_maps(snapshot)
+    assert table is not None
+    check_tables({"focus_maps": table}, TABLES.values())
+    table.to_parquet(tmp_path / "focus_maps.parquet")
+    read = read_table(tmp_path / "focus_maps.parquet")
+    check_columns(read, list(table.columns))
+    rows = read.set_index(["image", "part"])
+    counted = found_in(snapshot).tables["focus"].set_index("image")
+    assert len(rows) == 3 * len(counted) == 60
+    assert set(zip(read["height"], read["width"], strict=True)) == {(3, 4)}
+    away = snapshot.maps.values - snapshot.maps.values.mean(dim=(0, 2, 3))[:, None, None]
+    seen, _ = split_norms(away, snapshot.geometry)
+    for image, one in zip(hex_ids(snapshot.maps.image_ids), seen, strict=True):
+        levels = rows.loc[(image, "seen"), "levels"]
+        assert levels.max() == 255
+        expected = 255 * (one / one.max()).flatten().numpy()
+        np.testing.assert_allclose(levels, expected, atol=0.5 + 1e-9)
+        for part, name in (("all", ""), ("seen", "_seen"), ("null", "_null")):
+            shares = torch.from_numpy(rows.loc[(image, part), "levels"].astype(float)).view(1, 3, 4)
+            entropy = float(normalized_entropy(shares))
+            assert entropy == pytest.approx(counted.loc[image, f"entropy{name}"], abs=2e-3)
+
+
+def test_stored_maps_are_small(tmp_path: Path) -> None:
+    """What 64 maps of the largest grid take."""
+    snapshot = with_maps(make_snapshot(samples=64), count=64, grid=(14, 14))
+    stored_maps(snapshot).to_parquet(tmp_path / "focus_maps.parquet")
+    assert (tmp_path / "focus_maps.parquet").stat().st_size < 50_000
+
+
+def test_which_maps_are_not_stored() -> None:
+    snapshot = with_maps(make_snapshot())
+    # No picture leaves the training; and none is drawn without a space.
+    assert stored_maps(snapshot, n_images=0) is None
+    assert "focus_maps" not in found_in(snapshot).tables
+    other = stored_maps(replace(snapshot, features=snapshot.features * 1.01))
+    assert set(other["part"]) == {"all"}
+    full = stored_maps(with_maps(make_snapshot(samples=90, classes=15)))
+    assert set(full["part"]) == {"all", "seen"}
+    one = stored_maps(with_maps(make_snapshot(), grid=(1, 1)))
+    assert len(one) == 0
+    assert list(one.columns) == [column.name for column in TABLES["focus_maps"].columns]

@@ -14,6 +14,7 @@ from sing_monitor.analyses.focus.locations import (
     critical_share,
     overlap,
     split_norms,
+    uncritical,
 )
 from sing_monitor.head.geometry import HeadGeometry
 from tests.helpers import normal, orthogonal
@@ -142,3 +143,38 @@ def test_overlap_of_the_same_and_of_other_places() -> None:
     here, there = one_hot((2, 3), (0, 1)), one_hot((2, 3), (1, 1))
     found = overlap(torch.cat([here, here, here]), torch.cat([9 * here, there, here + there]))
     assert found.tolist() == pytest.approx([1, 0, math.sqrt(0.5)])
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("size", [1e-200, 0.1, 1e300])
+def test_an_even_map_has_no_critical_location_and_one_location_leaves_none_out(
+    grid: tuple[int, int], size: float
+) -> None:
+    assert uncritical(torch.full((2, *grid), size, dtype=torch.float64)).all()
+    assert not uncritical(one_hot(grid, (0, 1)) * size).any()
+
+
+def test_the_least_important_share_h_of_the_locations_is_uncritical() -> None:
+    # Half of four even locations: H = 0.5, and two of four.
+    halves = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
+    assert uncritical(halves).tolist() == [[[False, True], [False, True]]]
+    drawn = normal(5, 6, 7, seed=1).abs()
+    mask = uncritical(drawn)
+    number = (42 * normalized_entropy(drawn)).floor()
+    assert mask.sum(dim=(1, 2)).tolist() == number.tolist()
+    for image, is_uncritical in zip(drawn, mask, strict=True):
+        assert image[is_uncritical].max() <= image[~is_uncritical].min()
+
+
+def test_a_mask_of_equal_locations_takes_the_first() -> None:
+    values = torch.tensor([[[1.0, 1.0, 1.0, 1.0, 50.0, 50.0]]])
+    assert uncritical(values).int().tolist() == [[[1, 1, 0, 0, 0, 0]]]
+
+
+def test_where_the_entropy_is_undefined_nothing_is_uncritical() -> None:
+    undefined = torch.stack([torch.zeros(2, 3), torch.full((2, 3), math.nan)])
+    assert not uncritical(undefined).any()
+    assert not uncritical(torch.ones(2, 1, 1)).any()
+    assert uncritical(torch.ones(0, 2, 2)).shape == (0, 2, 2)
+    with pytest.raises(ValueError, match=r"must be \(N, H, W\)"):
+        uncritical(torch.ones(2, 3))

@@ -82,6 +82,7 @@ def mapped_score(app: AppTest) -> float:
 
 
 MAPS = ["Contribution to AS", "Null energy", "Principal energy"]
+FOCUS = ["All features", "What the head sees", "What the head ignores"]
 
 
 def test_an_uploaded_probe_image_gets_the_scores_of_its_row(
@@ -95,7 +96,7 @@ def test_an_uploaded_probe_image_gets_the_scores_of_its_row(
         for short, name in (("AS", "attribute_score"), ("IS", "image_score")):
             assert scores.loc[place, short] == pytest.approx(row[f"{name}{suffix}"], abs=1e-3)
     assert logits["class"][0] == tiny.CLASSES[row["prediction"]]
-    assert charts(app) == ["Concepts gained and lost", *MAPS]
+    assert charts(app) == ["Concepts gained and lost", *MAPS, *FOCUS]
     assert mapped_score(app) == pytest.approx(row["attribute_score_centered"], abs=0.01)
     assert "cosine" in texts(app)
     assert app.selectbox(key="image").disabled
@@ -159,7 +160,7 @@ def test_a_checkpoint_of_another_epoch_is_marked(
     (early,) = run_with_snapshot.checkpoints.glob("epoch=0*")
     app = upload(given(*MODEL, *TRANSFORM, *DATA, checkpoint=early.name), png(ROW))
     assert "head is not that of the run's snapshot (epoch 2, step 9)" in texts(app)
-    assert charts(app) == ["Concepts gained and lost", *MAPS]
+    assert charts(app) == ["Concepts gained and lost", *MAPS, *FOCUS]
 
 
 def test_a_checkpoint_that_is_not_there_is_said_on_the_page(given: Given) -> None:
@@ -177,6 +178,20 @@ def test_a_probe_image_is_mapped_with_the_score_of_its_row(
         app = given(*MODEL, *DATA, page=page, image=row["image"], removal=pair)
         assert [title for title in charts(app) if title in MAPS] == MAPS
         assert mapped_score(app) == pytest.approx(row[column], abs=0.01)
+
+
+def test_the_model_spreads_features_as_the_run_says(
+    given: Given, run_with_snapshot: FinishedRun
+) -> None:
+    reader = run_with_snapshot.reader
+    counted = reader.table("focus", *reader.validations()[-1]).iloc[0]
+    app = given(*MODEL, *DATA, image=counted["image"])
+    titles = [json.loads(each.proto.spec)["title"] for each in app.get("vega_lite_chart")]
+    said = {each["text"]: each["subtitle"][1] for each in titles if each["text"] in FOCUS}
+    columns = ("entropy", "entropy_seen", "entropy_null")
+    for name, column in zip(FOCUS, columns, strict=True):
+        assert said[name].startswith(f"H {counted[column]:.2f}, ")
+    assert f"overlap {counted['overlap']:.2f}" in texts(app)
 
 
 @pytest.mark.parametrize(

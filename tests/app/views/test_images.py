@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from sing_monitor.app.charts.images import ScoreLabels, column, history, history_of, ranked
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import MlflowRun, RunWriter
+from tests.app import structure
 from tests.app.conftest import MARKUP, Opened, copy_of
 from tests.app.stores import Store, plausible
 
@@ -51,11 +52,25 @@ def support() -> pd.DataFrame:
     return pd.DataFrame({"image": IDS, "outside": 0.0, "outside_centered": outside})
 
 
+def mapped(*parts: str) -> dict[str, pd.DataFrame]:
+    """The images with maps of the first five."""
+    return {
+        "images": images(0),
+        "focus": structure.focus(IDS),
+        "focus_maps": structure.focus_maps(IDS, parts),
+    }
+
+
 def add_run(
-    store: Store, name: str, tables: list[dict[str, pd.DataFrame]], *, pictures: bool = True
+    store: Store,
+    name: str,
+    tables: list[dict[str, pd.DataFrame]],
+    *,
+    pictures: bool = True,
+    config: dict[str, object] | None = None,
 ) -> str:
     values = [plausible(epoch) for epoch in range(len(tables))]
-    run = store.run(name, values)
+    run = store.run(name, values, config=config)
     writer = RunWriter(MlflowRun(store.client, run), store.folder / f"spool {name}")
     classes = pd.DataFrame({"class_index": range(3), "class_name": NAMES})
     shades = {i: np.full((64, 64, 3), 40 * n, dtype=np.uint8) for n, i in enumerate(IDS[:4])}
@@ -79,8 +94,20 @@ def image_store(
         "old": [{"images": images(0).drop(columns="image_score_centered")}],
         "far": [{"images": images(0), "support": support()}],
         "gap": [{"images": images(0)}, {}],
+        "maps": [mapped(*structure.PARTS), mapped(*structure.PARTS)],
+        "heuristic": [mapped("all")],
+        "full rank": [mapped("all", "seen")],
+        "no weights": [mapped("all", "null")],
+        "damaged": [mapped("all") | {"focus_maps": structure.focus_maps(IDS).assign(height=9)}],
     }
     ids = {name: add_run(store, name, tables) for name, tables in kinds.items()}
+    for name, config in {
+        "no maps": {"n_maps": 0, "map": "none: n_maps is 0"},
+        "mlp": {"n_maps": 64, "map": f"none: no layer, {MARKUP}"},
+        "left out": {"analyses": ["sing"], "map": "none: n_maps is 0"},
+        "no pictures": {"n_maps": 64, "n_images": 0, "map": "body (64, 7 x 7)"},
+    }.items():
+        ids[name] = add_run(store, name, [{"images": images(0)}], config=config)
     bare = {"images": images(0, movers=False)}
     ids["bare"] = add_run(store, "bare", [bare], pictures=False)
     ids["lost"] = add_run(store, "lost", [{"images": images(0)}], pictures=False)
@@ -229,3 +256,85 @@ def test_the_history_marks_the_epoch_and_zero_where_it_is_crossed() -> None:
     crossing = values.assign(attribute_score_centered=[-1.0, math.nan, 1.0])
     marks = [each["mark"]["type"] for each in history(crossing, score, "#1", 1).to_dict()["layer"]]
     assert marks == ["rule", "rule", "line", "point"]
+
+
+def test_the_maps_of_an_image_with_what_they_say(opened: Opened) -> None:
+    app = opened("maps", image=IDS[1])
+    charts = {
+        chart["title"]["text"]: chart["title"]["subtitle"]
+        for chart in (json.loads(each.proto.spec) for each in app.get("vega_lite_chart"))
+    }
+    assert charts["All features"] == [
+        "spread over the whole image",
+        "H 1.00, as if evenly on 6 of 6",
+    ]
+    assert charts["What the head sees"] == ["on one spot", "H 0.00, as if evenly on 1 of 6"]
+    assert charts["What the head ignores"][1] == "H 0.39, as if evenly on 2 of 6"
+    assert "How evenly the features are spread" in charts
+    said = texts(app)
+    assert "stand mostly in different places: overlap 0.71" in said
+    assert "Heuristic" not in said
+
+
+def test_all_maps_of_an_image_have_one_scale(opened: Opened) -> None:
+    app = opened("maps", image=IDS[1])
+    specs = [json.loads(each.proto.spec) for each in app.get("vega_lite_chart")]
+    scales = [
+        layer["encoding"]["color"]["scale"]["domain"]
+        for spec in specs
+        for layer in spec["layer"]
+        if layer["mark"]["type"] == "rect"
+    ]
+    assert scales == [[0, 1]] * 3
+
+
+@pytest.mark.parametrize(
+    ("run", "titles", "said"),
+    [
+        (
+            "heuristic",
+            ["All features (heuristic)"],
+            "does not read the plain mean over these places",
+        ),
+        ("full rank", ["All features", "What the head sees"], "it has no null space"),
+        ("no weights", ["All features", "What the head ignores"], "its weights are zero"),
+    ],
+)
+def test_only_maps_that_mean_what_they_say(
+    run: str, titles: list[str], said: str, opened: Opened
+) -> None:
+    app = opened(run, image=IDS[1])
+    specs = [json.loads(each.proto.spec) for each in app.get("vega_lite_chart")]
+    is_map = [any(part["mark"]["type"] == "rect" for part in spec["layer"]) for spec in specs]
+    drawn = [spec["title"]["text"] for spec, each in zip(specs, is_map, strict=True) if each]
+    assert drawn == titles
+    assert said in texts(app)
+    assert "overlap" not in texts(app)
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ("maps", "No map of this image: maps are stored for 5 images"),
+        ("no maps", "the run was monitored with n_maps=0"),
+        ("left out", "it was made without the analysis"),
+        ("mlp", "No maps of where its features stand: no layer"),
+        ("no pictures", "with n_images=0 neither pictures nor maps"),
+        ("usual", "an older version of sing-monitor wrote this validation"),
+    ],
+)
+def test_without_maps_a_line_says_why(run: str, said: str, opened: Opened) -> None:
+    app = opened(run, image=IDS[5])
+    assert said in texts(app)
+    assert "<b>" not in texts(app).replace("\\<b", "")
+
+
+def test_damaged_maps_are_said_to_be(opened: Opened) -> None:
+    assert "damaged, or 0 everywhere" in texts(opened("damaged", image=IDS[1]))
+
+
+def test_images_with_maps_are_found_whether_they_moved_or_not(opened: Opened) -> None:
+    table = opened("maps", maps="true").dataframe[0].value
+    assert table["image"].tolist() == [IDS[i] for i in (3, 4, 2, 1, 0)]
+    assert opened("maps").dataframe[0].value["image"].tolist() == [IDS[3]]
+    assert "maps" not in {each.key for each in opened("usual").toggle}

@@ -24,8 +24,8 @@ from sing_monitor.scores.angles import image_score
 from sing_monitor.scores.pairs import RANDOM
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts, TextSet
-from tests.benchmarks.bench_steadiness import snapshot_of, trained
 from tests.benchmarks.machine import describe
+from tests.benchmarks.statistics.bench_steadiness import snapshot_of, trained
 
 RIDGE = 0.01
 IMAGES, EMBEDDING_DIM = 1500, 64
