@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from sing_monitor import Monitor
-from sing_monitor.monitor.plain.watch import Watch
+from sing_monitor.monitor import Watch
 
 Loader = DataLoader[dict[str, Tensor]]
 PROMPTS = {

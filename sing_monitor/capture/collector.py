@@ -362,7 +362,7 @@ class Collector:
                 "features is measured. That is exact where the model averages logits over views of "
                 "an image (test-time augmentation). If the calls mean anything else (several "
                 "images, real and generated ones), give a loader on which forward calls the head "
-                "once, as probe=."
+                "once: probe= of the callback, or monitor.measure(loader)."
             )
         self._has_announced_calls = True
 

@@ -1,6 +1,6 @@
 """One training under watch, whatever runs it.
 
-``Monitor``, ``Options`` and ``Session`` are imported on first use.
+``Monitor``, ``Options``, ``Session`` and ``Watch`` are imported on first use.
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sing_monitor.monitor.options import Options
     from sing_monitor.monitor.plain.monitor import Monitor
+    from sing_monitor.monitor.plain.watch import Watch
     from sing_monitor.monitor.session import Session
 
-__all__ = ["Monitor", "Options", "Session"]
+__all__ = ["Monitor", "Options", "Session", "Watch"]
 
-_HOMES = {"Monitor": "plain.monitor", "Options": "options", "Session": "session"}
+_HOMES = {
+    "Monitor": "plain.monitor",
+    "Options": "options",
+    "Session": "session",
+    "Watch": "plain.watch",
+}
 
 
 def __getattr__(name: str) -> Any:

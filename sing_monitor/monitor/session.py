@@ -329,7 +329,7 @@ class Session:
                 rows = self.capture.finish()
             else:
                 self.capture.abandon()
-        account = self.capture.account
+        account = self.capture.account.spelled(self.faults.spell)
         if self._options.probe is not None and not self._processes.is_first:
             rows, account = None, Account()  # every process has run the whole probe
         fault = self.faults.current

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sing_monitor import Monitor
-from sing_monitor.monitor.plain.watch import Watch
+from sing_monitor.monitor import Watch
 from tests.helpers import tiny
 
 # It differs from run to run.

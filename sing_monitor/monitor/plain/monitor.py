@@ -342,6 +342,8 @@ class Monitor:
             return {}
 
     def _end(self, moment: Moment, metrics: Mapping[str, float]) -> dict[str, float]:
+        if self._moments.running is None:  # closed in the block
+            return {}
         try:
             with spelled():
                 scalars = self._session.finish(metrics)

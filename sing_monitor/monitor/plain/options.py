@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import copy
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
@@ -72,6 +73,7 @@ class MonitorOptions(Options):
             )
 
     def with_tracking(self, uri: str | None) -> Options:
-        """Options of the session, which keeps a run of its own at an address; None: none."""
-        given = {each.name: getattr(self, each.name) for each in fields(Options) if each.init}
-        return Options(**{**given, "tracking": uri})
+        """The same options for the session, which keeps a run of its own at an address."""
+        copied = copy.copy(self)
+        object.__setattr__(copied, "tracking", uri)
+        return copied

@@ -20,12 +20,12 @@ import torch.distributed as dist
 from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 from sing_monitor.errors import SetupError
 from tests.helpers import tiny
 from tests.helpers.disturbed import said_by_the_monitor
-from tests.helpers.loops import monitor, validate
+from tests.helpers.loops import monitor, same, validate
 
 PATIENCE = timedelta(seconds=90)
 
@@ -62,16 +62,25 @@ def with_fabric(fabric: L.Fabric, folder: Path) -> dict[str, float]:
 
 
 def in_a_pass_of_its_own(fabric: L.Fabric, folder: Path) -> dict[str, float]:
-    """With DDP's exchange, buffers of the first process would take the place of the others'."""
-    plain = network()
-    plain.register_buffer("of_the_process", torch.zeros(()))
-    model, data = fabric.setup(plain), fabric.setup_dataloaders(loader())
-    plain.of_the_process.fill_(fabric.global_rank)
-    scalars = monitor(model, loader=data).measure(data, epoch=0)
-    assert plain.of_the_process == fabric.global_rank
+    """After a training step, DDP's next pass would wait for that of the other process.
+
+    The first process measures alone, and then both, with unequal numbers of batches.
+    """
+    model, data = fabric.setup(network()), loader()
+    if fabric.world_size > 1:
+        rows = range(40, 47) if fabric.global_rank else range(40)
+        data = tiny.loader(Subset(data.dataset, rows), batch_size=8)
+    for module in model.modules():
+        module.train(not isinstance(module, nn.BatchNorm2d))
+    fabric.backward(model(next(iter(data))[0]).sum())
+    count = model.module[1].num_batches_tracked.fill_(fabric.global_rank)
     if fabric.global_rank == 0:
-        found = monitor(model, loader=loader(), alone=True).measure(loader(), epoch=0)
-        assert found["monitor/samples"] == scalars["monitor/samples"]
+        watching = monitor(model, class_names=tiny.CLASSES, alone=True)
+        found = watching.measure(loader(), epoch=0)
+    scalars = monitor(model, class_names=tiny.CLASSES).measure(data, epoch=0)
+    assert count == fabric.global_rank
+    if fabric.global_rank == 0:
+        assert same(found, scalars, rel=1e-9)
     return scalars
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from sing_monitor import Monitor
 from sing_monitor.errors import SetupError
-from sing_monitor.monitor.plain.watch import Watch
+from sing_monitor.monitor import Watch
 from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
 from tests.helpers.databases import empty_database
@@ -114,7 +114,11 @@ def with_an_adapter(model: nn.Module, watch: Watch) -> None:
         (training_mode, r"in training mode.* Call model\.eval\(\) before the validation"),
         (no_labels, r"and no labels\. Hand over one class index per image"),
         (none_has_a_class, "none of the 48 validation images has a class"),
-        (other_images, "the head saw 10 features for a batch of 16 images"),
+        (
+            other_images,
+            r"the head saw 10 features for a batch of 16 images; .*Monitor\(model, batch_adapter=.*"
+            r"monitor\.measure\(DataLoader\(\.\.\.\), epoch=epoch\)",
+        ),
         (two_passes, r"the model has run 2 times for one watch\.add"),
         (with_an_adapter, r"watch\.add got group, and there is a Monitor\(model, batch_adapter="),
     ],
@@ -328,6 +332,16 @@ def test_another_accuracy_than_that_of_the_head_is_said(model: nn.Module) -> Non
     watching = quick(model)
     with pytest.warns(UserWarning, match=r"val_acc = 0\.990"):
         in_block(watching, model, add_all, metrics={"val_acc": 99.0})
+
+
+def test_a_monitor_may_be_closed_in_its_block(model: nn.Module, tmp_path: Path) -> None:
+    watching = quick(model, tracking_uri=str(tmp_path))
+    watched(watching, model, 0)
+    watch = in_block(watching, model, lambda *_: watching.close("KILLED"), 1)
+    assert watch.scalars == {}
+    (run,) = list_runs(str(tmp_path)).to_dict("records")
+    assert run["status"] == "KILLED"
+    assert RunReader(str(tmp_path), run["run_id"]).scalars()["epoch"].tolist() == [0]
 
 
 def test_a_training_without_a_validation_is_said(model: nn.Module) -> None:

@@ -16,8 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import sing_monitor
 from sing_monitor.errors import SetupError
-from sing_monitor.monitor import Monitor, Options, Session
-from sing_monitor.monitor.plain.watch import Watch
+from sing_monitor.monitor import Monitor, Options, Session, Watch
 from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
 from tests.helpers.loops import images, monitor, quick, same, validate, watched
