@@ -51,8 +51,8 @@ class Monitor:
     Args:
         model: maps images to logits: the one that trains, wrapped or not.
         tracking_uri: where a new run is kept: an MLflow tracking URI, or a folder such as
-            ``"runs/"``, which needs neither a server nor a database. None: the MLflow run that is
-            active is joined, if there is one; it is not ended.
+            ``"runs/"``, which needs neither a server nor a database. None, or the address of the
+            MLflow run that is active: this one is joined, and not ended.
         experiment: of the new run; None: the tracker's default.
         run_name: of the new run; None: the tracker's choice.
         run_id: of a run that is there already, and is joined; it is not ended.

@@ -29,8 +29,8 @@ class MonitorOptions(Options):
     tracking_uri: str | PathLike[str] | None = option(
         None,
         "where a new run is kept: an MLflow tracking URI, or a folder such as "
-        '``"runs/"``, which needs neither a server nor a database. None: the MLflow run that is '
-        "active is joined, if there is one; it is not ended.",
+        '``"runs/"``, which needs neither a server nor a database. None, or the address of the '
+        "MLflow run that is active: this one is joined, and not ended.",
     )
     experiment: str | None = option(None, "of the new run; None: the tracker's default.")
     run_name: str | None = option(None, "of the new run; None: the tracker's choice.")

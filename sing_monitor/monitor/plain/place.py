@@ -54,17 +54,18 @@ def find_place(options: MonitorOptions) -> Place:
     if options.run_id is not None:
         return _checked(Place(uri or current_uri(), options.run_id))
     active = fluent_run()
-    if uri or options.experiment or options.run_name:
+    is_named = options.experiment or options.run_name
+    if active is not None and not is_named and uri in (None, active[0]):
+        info(f"findings go to the active MLflow run {active[1]}.")
+        return Place(*active)
+    if uri or is_named:
         if active is not None:
             info(
                 f"the MLflow run {active[1]} is active, and the monitor makes one of its own. To "
-                "join the active one, leave out tracking_uri, experiment and run_name."
+                "join the active one, leave out experiment, run_name and another tracking_uri."
             )
         new_run = NewRun(options.experiment, options.run_name)
         return _checked(Place(uri or current_uri(), new_run=new_run))
-    if active is not None:
-        info(f"findings go to the active MLflow run {active[1]}.")
-        return Place(*active)
     info(
         "nothing is kept of what is measured: no run is active, and none was asked for. Pass "
         'Monitor(model, tracking_uri="sqlite:///mlflow.db"), or a folder: tracking_uri="runs/".'

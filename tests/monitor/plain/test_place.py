@@ -39,12 +39,14 @@ def status(uri: str, run_id: str) -> str:
     return str(MlflowClient(uri).get_run(run_id).info.status)
 
 
+@pytest.mark.parametrize("names_the_address", [False, True])
 def test_the_active_run_is_joined_and_goes_on(
-    uri: str, model: nn.Module, caplog: pytest.LogCaptureFixture
+    uri: str, model: nn.Module, caplog: pytest.LogCaptureFixture, names_the_address: bool
 ) -> None:
+    given = {"tracking_uri": uri} if names_the_address else {}
     with caplog.at_level("INFO"), mlflow.start_run() as run:
         mlflow.log_metric("val_loss", 0.5, step=10)
-        with quick(model) as watching:
+        with quick(model, **given) as watching:
             watching.measure(images(), epoch=0, step=10, metrics={"val_acc": 0.25})
         run_id = run.info.run_id
         assert watching.run_id == run_id
