@@ -65,6 +65,8 @@ ROOMS = (
 HOMES = {
     "lightning": ("sing_monitor.callbacks",),
     "pytorch_lightning": ("sing_monitor.callbacks",),
+    "accelerate": ("sing_monitor.callbacks",),
+    "transformers": ("sing_monitor.callbacks", "sing_monitor.explain.unclip"),
     "mlflow": (
         "sing_monitor.tracking.mlflow",
         "sing_monitor.tracking.mlflow_access",

@@ -280,6 +280,21 @@ class MlflowStore:
             raise StoreError(f"{self.place} cannot be used: {reason(error, self.uri)}.") from None
 
 
+def begun_run(run_name: str | None) -> tuple[str, str]:
+    """Address and id of a new active run, as ``mlflow.log_metrics`` makes one where none is."""
+    import mlflow
+
+    run = mlflow.start_run(run_name=run_name)
+    return str(mlflow.get_tracking_uri()), str(run.info.run_id)
+
+
+def joined_run(uri: str, run_id: str) -> MlflowRun:
+    """A run that is known to be there: its store is asked nothing."""
+    from mlflow import MlflowClient
+
+    return MlflowRun(MlflowClient(uri), run_id)
+
+
 class MlflowRun:
     """One MLflow run, for writing; see :class:`sing_monitor.tracking.backend.Run`.
 

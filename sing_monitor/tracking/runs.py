@@ -128,7 +128,7 @@ def curves_of_runs(
     named = [_names(store, run, layout, keys, others) for run, layout in runs]
     asked = list(dict.fromkeys(metric for names, _ in named for _, metric in names))
     ids = list(dict.fromkeys(run.run_id for run, _ in runs))
-    points = store.histories(ids, asked).sort_values("timestamp", kind="stable")
+    points = _in_time(store.histories(ids, asked), [dict(names) for names, _ in named])
     newest = points.drop_duplicates(["run_id", "metric", "step"], keep="last")
     values = newest["value"].astype("float64")
     newest = newest.assign(value=values.where(values.abs() < _INFINITE))
@@ -143,6 +143,29 @@ def curves_of_runs(
             rows = by_run.get(runs[place][0].run_id, frame.iloc[:0])
             found[place] = rows.drop(columns="run_id").reset_index(drop=True)
     return [frame for frame in found if frame is not None]
+
+
+def _in_time(points: DataFrame, names: Sequence[Mapping[str, str]]) -> DataFrame:
+    """Points from the oldest to the newest; of a step's epochs, the monitor's own come last.
+
+    Others log an ``epoch`` to the same run: Hugging Face's Trainer counts it from 1, in fractions.
+    The monitor's bears the time of its global step.
+
+    Args:
+        points: of the runs.
+        names: for each run the metrics by key.
+    """
+    import pandas as pd
+
+    place = ["run_id", "step", "timestamp"]
+    is_epoch, is_witness = (
+        points["metric"].isin([each[key] for each in names if key in each])
+        for key in ("epoch", GLOBAL_STEP)
+    )
+    witnessed = pd.MultiIndex.from_frame(points.loc[is_witness, place])
+    is_own = is_epoch & pd.MultiIndex.from_frame(points[place]).isin(witnessed)
+    in_order = points.assign(is_own=is_own).sort_values(["is_own", "timestamp"], kind="stable")
+    return in_order.drop(columns="is_own")
 
 
 def _names(

@@ -98,6 +98,12 @@ class MlflowServer:
             )
         wait_for(f"{self.uri}/health", self._process, log)
 
+    @property
+    def group(self) -> int:
+        """Number of its group of processes; only while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End it at once, workers included, as a crash would."""
         if self._process is not None:

@@ -43,9 +43,17 @@ def test_an_undefined_validation_is_said_to_be_one() -> None:
     undefined = dict.fromkeys(SCALARS, math.nan)
     unknown = "how much of the class the head hides is undefined at this validation."
     assert summary(undefined) == unknown
-    assert summary({**HEAD, "head/null_energy_centered": math.nan}) == (
+    probes = {"probe/class_hidden": math.nan}
+    assert summary({**probes, **HEAD, "head/null_energy_centered": math.nan}) == (
         f"{unknown} 118 of 128 feature dimensions change no logit."
     )
+
+
+def test_without_what_reads_the_class_nothing_is_said_of_it() -> None:
+    assert summary({**HEAD, "head/null_energy_centered": math.nan, "monitor/samples": 40.0}) == (
+        "40 images analyzed. 118 of 128 feature dimensions change no logit."
+    )
+    assert summary({"monitor/samples": 40.0}) == "40 images analyzed."
 
 
 @pytest.mark.parametrize(("outside", "is_said"), [(math.nan, False), (0.4, False), (0.99, True)])

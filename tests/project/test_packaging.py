@@ -188,10 +188,10 @@ print(*(name for name in sys.modules if name.startswith("sing_monitor.")))
     ("folder", "extras"),
     [
         ("sing_monitor", ("unclip",)),
-        ("callbacks", ()),
+        ("callbacks", ("transformers",)),
         ("app", ("app",)),
         ("examples", ("examples",)),
-        ("tests", ("app", "dev", "examples", "unclip")),
+        ("tests", ("app", "dev", "examples", "transformers", "unclip")),
     ],
 )
 def test_every_library_that_is_imported_is_asked_for(folder: str, extras: tuple[str, ...]) -> None:

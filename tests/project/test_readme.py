@@ -71,7 +71,10 @@ def test_its_file_for_lightning_cli_makes_that_callback(
     assert isinstance(settings.space, configured.Space)
     assert len(settings.probe.dataset) == 8
     assert settings.alert_rules == DEFAULT_ALERTS[:1]
-    assert type(made.trainer.logger).__name__ == "MLFlowLogger"
+    kinds = [type(logger).__name__ for logger in made.trainer.loggers]
+    assert kinds == ["CSVLogger", "MLFlowLogger"]
+    # In this folder LightningCLI saves its file; without one it fails as a training begins.
+    assert made.trainer.log_dir is not None
 
 
 def test_its_file_for_hydra_makes_that_callback() -> None:
