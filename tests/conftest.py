@@ -15,7 +15,7 @@ from filelock import FileLock
 
 if TYPE_CHECKING:
     from tests.helpers.finished_run import FinishedRun
-    from tests.helpers.servers import MlflowServer
+    from tests.helpers.stores.servers import MlflowServer
 
 # No test may reach for the network; set before any library reads it.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -54,7 +54,7 @@ def run_with_snapshot(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
 
 @pytest.fixture(scope="session")
 def _mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    from tests.helpers.servers import MlflowServer
+    from tests.helpers.stores.servers import MlflowServer
 
     server = MlflowServer(tmp_path_factory.mktemp("mlflow_server"))
     try:

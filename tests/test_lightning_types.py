@@ -23,7 +23,7 @@ from sing_monitor import analyze
 from sing_monitor.lightning_types import is_lightning, is_setup_fault, overrides
 from sing_monitor.tracking import RunReader
 from tests.helpers import tiny
-from tests.helpers.databases import empty_database
+from tests.helpers.stores.databases import empty_database
 
 
 class Steps(pl.LightningModule):

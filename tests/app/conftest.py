@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.read import run_list
 from tests.app.stores import MINUTE, START, Store, history, own_metrics, plausible
-from tests.helpers.servers import free_port
+from tests.helpers.stores.servers import free_port
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 MARKUP = "<b>bold</b> **stars** [link](http://evil.example) $x$ :red[hi] `c` \n# title "

@@ -12,7 +12,7 @@ from mlflow.entities import Metric, Param
 
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import Layout, MlflowRun, RunWriter
-from tests.helpers.databases import empty_database
+from tests.helpers.stores.databases import empty_database
 
 START = 1_760_000_000_000  # ms; any fixed day
 MINUTE = 60_000

@@ -12,7 +12,7 @@ from sing_monitor.app.ui.selection import run_source
 from sing_monitor.findings import Findings
 from tests.app.conftest import Opened
 from tests.app.stores import Store, history
-from tests.helpers.servers import MlflowServer
+from tests.helpers.stores.servers import MlflowServer
 
 
 def test_runs_curves_and_tables_of_a_server(

@@ -31,7 +31,7 @@ from tests.app.browser.conftest import ARGUMENTS
 from tests.app.browser.tab import HEIGHT, LOOK, PATIENCE, WIDTH
 from tests.benchmarks.helpers.big_store import LARGE, SMALL, BigStore, make_store
 from tests.benchmarks.machine import describe
-from tests.helpers.servers import free_port, wait_for
+from tests.helpers.stores.servers import free_port, wait_for
 
 HERE = Path(__file__).resolve().parents[2]
 COUNTED = Path(__file__).parent / "helpers" / "counted_streamlit.py"

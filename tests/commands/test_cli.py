@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from sing_monitor.commands.cli import main
-from tests.helpers.servers import free_port, wait_for
+from tests.helpers.stores.servers import free_port, wait_for
 
 _RUN = "import sys; from sing_monitor.commands.cli import main; sys.exit(main(sys.argv[1:]))"
 _BLOCKED = f"import sys; sys.modules['streamlit'] = None; {_RUN.removeprefix('import sys; ')}"

@@ -23,7 +23,7 @@ from sing_monitor.monitor.publishing import Target
 from sing_monitor.tracking import RunReader, create_run, open_store
 from sing_monitor.tracking.backend import StoredRun
 from tests.helpers import tiny
-from tests.helpers.databases import empty_database
+from tests.helpers.stores.databases import empty_database
 
 EXPERIMENT = "digits"
 # What depends on when the numbers are worked out.

@@ -15,8 +15,8 @@ from sing_monitor.commands.cli import main
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import DeliveryError, MlflowRun, RunReader, RunWriter, create_run
 from sing_monitor.tracking.spool import ABOUT
-from tests.helpers.databases import empty_database
-from tests.helpers.servers import free_port
+from tests.helpers.stores.databases import empty_database
+from tests.helpers.stores.servers import free_port
 
 FOUND = Findings(
     {"sing/image_score": 7.0, "sing/retention": float("nan")},

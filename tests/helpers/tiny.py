@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import to_pil_image
 
 from sing_monitor import SINGCallback
-from tests.helpers.databases import empty_database
+from tests.helpers.stores.databases import empty_database
 
 CLASSES = ("cat", "dog", "ship", "tree")
 SIDE = 12

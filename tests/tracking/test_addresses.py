@@ -26,7 +26,7 @@ from sing_monitor.tracking import (
     redact,
     shown_address,
 )
-from tests.helpers.servers import free_port
+from tests.helpers.stores.servers import free_port
 
 
 @pytest.mark.parametrize(

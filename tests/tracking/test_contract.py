@@ -31,7 +31,7 @@ from sing_monitor.tracking import (
     mlflow,
     open_store,
 )
-from tests.helpers.databases import empty_database
+from tests.helpers.stores.databases import empty_database
 
 TABLE = pd.DataFrame({"class_name": ["Füchsin", "狐", "<b>&'\""], "n": [1, 2, 3]})
 HOSTILE = ["", "../../etc/passwd", "a\nb\t", "<script>x</script>", "狐 🦊", "'; DROP TABLE runs;--"]

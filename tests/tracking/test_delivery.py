@@ -11,8 +11,8 @@ from mlflow.entities import Metric
 
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import DeliveryError, MlflowRun, RunReader, RunWriter, delivery, mlflow
-from tests.helpers.databases import empty_database
-from tests.helpers.servers import busy_server
+from tests.helpers.stores.databases import empty_database
+from tests.helpers.stores.servers import busy_server
 
 LATER = 4_000_000_000_000  # ms
 

@@ -20,7 +20,7 @@ from sing_monitor.tracking.mlflow_bulk import database, server
 from sing_monitor.tracking.mlflow_queries import curves
 from sing_monitor.tracking.runs import curves_of_runs
 from tests.app.stores import MINUTE, START, Store, history
-from tests.helpers.servers import MlflowServer
+from tests.helpers.stores.servers import MlflowServer
 
 
 def by_client(client: MlflowClient, run_id: str) -> dict[str, Any]:

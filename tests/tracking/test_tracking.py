@@ -38,8 +38,8 @@ from sing_monitor.tracking import (
     list_runs,
     mlflow_queries,
 )
-from tests.helpers.databases import empty_database
-from tests.helpers.servers import busy_server
+from tests.helpers.stores.databases import empty_database
+from tests.helpers.stores.servers import busy_server
 
 Images = dict[str, NDArray[np.uint8]]
 

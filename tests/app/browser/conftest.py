@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.app.browser.tab import HEIGHT, LOOK, PATIENCE, WIDTH, Tab
 from tests.app.conftest import MAIN
-from tests.helpers.servers import free_port, serving
+from tests.helpers.stores.servers import free_port, serving
 
 ARGUMENTS = (
     "--no-sandbox",

@@ -20,7 +20,7 @@ from tests.app.browser.tab import HEIGHT, LOOK, PATIENCE, WIDTH, Tab
 from tests.app.conftest import MAIN
 from tests.helpers import tiny
 from tests.helpers.finished_run import FinishedRun
-from tests.helpers.servers import free_port, serving
+from tests.helpers.stores.servers import free_port, serving
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = (

@@ -14,7 +14,7 @@ from tests.app.browser.conftest import Open
 from tests.app.browser.tab import Tab
 from tests.helpers import tiny
 from tests.helpers.finished_run import FinishedRun
-from tests.helpers.servers import free_port, serving
+from tests.helpers.stores.servers import free_port, serving
 
 ROOT = Path(__file__).resolve().parents[3]
 MAPS = ("Contribution to AS", "Null energy", "Principal energy")

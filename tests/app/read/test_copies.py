@@ -18,7 +18,7 @@ from sing_monitor.tracking.disk.kept_files import kept_files
 from sing_monitor.tracking.layout import COMPLETE
 from tests.app.asked import counting
 from tests.app.stores import Store, history
-from tests.helpers.servers import MlflowServer
+from tests.helpers.stores.servers import MlflowServer
 
 EPOCHS = 50
 COLUMNS = ("class_index", "class_name")

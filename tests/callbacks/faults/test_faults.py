@@ -18,7 +18,7 @@ from sing_monitor.commands.cli import main
 from sing_monitor.tracking import RunReader
 from tests.helpers import tiny
 from tests.helpers.disturbed import At, Training, assert_same_weights, fit
-from tests.helpers.small_disk import SmallDisk, small_disk
+from tests.helpers.stores.small_disk import SmallDisk, small_disk
 
 
 @pytest.fixture(scope="module")

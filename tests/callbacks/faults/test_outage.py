@@ -15,7 +15,7 @@ from sing_monitor.commands.cli import main
 from sing_monitor.tracking import RunReader
 from tests.helpers import tiny
 from tests.helpers.disturbed import At, assert_same_weights, fit, said_by_the_monitor
-from tests.helpers.servers import MlflowServer
+from tests.helpers.stores.servers import MlflowServer
 
 
 @pytest.fixture(autouse=True)

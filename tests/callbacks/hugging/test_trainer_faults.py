@@ -18,7 +18,7 @@ from sing_monitor.errors import SetupError
 from sing_monitor.tracking import RunReader, list_runs
 from tests.callbacks.hugging.parts import Dicts, callback, trainer
 from tests.helpers.disturbed import said_by_the_monitor
-from tests.helpers.servers import MlflowServer
+from tests.helpers.stores.servers import MlflowServer
 
 
 class At(TrainerCallback):

@@ -35,7 +35,7 @@ from tests.callbacks.hugging.parts import (
 )
 from tests.helpers import tiny
 from tests.helpers.disturbed import said_by_the_monitor
-from tests.helpers.servers import free_port
+from tests.helpers.stores.servers import free_port
 
 TIMES = ("runtime", "samples_per_second", "steps_per_second")
 

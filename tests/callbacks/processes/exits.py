@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader
 from sing_monitor.commands.cli import main as command
 from sing_monitor.tracking import RunReader
 from tests.helpers import tiny
-from tests.helpers.servers import MlflowServer, free_port
+from tests.helpers.stores.servers import MlflowServer, free_port
 
 EPOCHS = 3
 AT_A_TIME = 4

@@ -17,9 +17,9 @@ from sing_monitor.errors import SetupError
 from sing_monitor.monitor import Watch
 from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
-from tests.helpers.databases import empty_database
 from tests.helpers.disturbed import said_by_the_monitor
 from tests.helpers.loops import images, quick, validate, watched
+from tests.helpers.stores.databases import empty_database
 
 BATCHES = list(images())
 

@@ -12,7 +12,7 @@ import pytest
 
 from sing_monitor.commands.cli import main
 from sing_monitor.tracking import RunReader
-from tests.helpers.servers import MlflowServer
+from tests.helpers.stores.servers import MlflowServer
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,9 +13,9 @@ from torch import nn
 from sing_monitor.errors import SetupError
 from sing_monitor.tracking import RunReader, create_run, list_runs
 from tests.helpers import tiny
-from tests.helpers.databases import empty_database
 from tests.helpers.loops import images, quick
-from tests.helpers.servers import free_port
+from tests.helpers.stores.databases import empty_database
+from tests.helpers.stores.servers import free_port
 
 
 @pytest.fixture(scope="module")

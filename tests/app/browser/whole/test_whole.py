@@ -20,8 +20,8 @@ from playwright.sync_api import expect
 
 from sing_monitor.tracking import RunReader
 from tests.app.browser.conftest import Open
-from tests.helpers import postgresql
-from tests.helpers.servers import MlflowServer
+from tests.helpers.stores import postgresql
+from tests.helpers.stores.servers import MlflowServer
 
 ROOT = Path(__file__).parents[4]
 TRAIN = "tests.app.browser.whole.train"

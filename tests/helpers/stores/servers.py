@@ -17,7 +17,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.helpers.databases import empty_database
+from tests.helpers.stores.databases import empty_database
 
 
 def free_port() -> int:

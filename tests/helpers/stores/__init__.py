@@ -1,0 +1,1 @@
+"""Helpers around stores: databases, servers, disks."""
