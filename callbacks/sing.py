@@ -22,8 +22,8 @@ from sing_monitor.messages import info, warn
 from sing_monitor.monitor.accuracy import logged_accuracies
 from sing_monitor.monitor.check import check
 from sing_monitor.monitor.model_capture import ModelCapture
-from sing_monitor.monitor.monitor import Monitor
 from sing_monitor.monitor.options import Options
+from sing_monitor.monitor.session import Session
 from sing_monitor.monitor.setup_report import SetupReport
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.summary import summary
@@ -134,7 +134,7 @@ class SINGCallback(Callback):
         self.options = options
         self._space: SemanticSpace | None = None
         self._state = MonitorState()
-        self._monitor: Monitor | None = None
+        self._session: Session | None = None
 
     @property
     @override
@@ -178,13 +178,13 @@ class SINGCallback(Callback):
                     "the model runs once more over the loader given as probe= for every analyzed "
                     "epoch, in eval mode and without gradients."
                 )
-            self._monitor = self._make_monitor(trainer)
-            self._attach(self._monitor, pl_module)
+            self._session = self._make_session(trainer)
+            self._attach(self._session, pl_module)
 
-    def _make_monitor(self, trainer: pl.Trainer) -> Monitor:
+    def _make_session(self, trainer: pl.Trainer) -> Session:
         processes = Processes(trainer.world_size)
         self._space = self._space or open_space(self.options.space, processes)
-        return Monitor(
+        return Session(
             self.options,
             space=self._space,
             datamodule=getattr(trainer, "datamodule", None),
@@ -193,11 +193,12 @@ class SINGCallback(Callback):
             targets=lambda: targets(trainer),
             spool_root=trainer.default_root_dir,
             spell=spell,
+            way="lightning",
         )
 
-    def _attach(self, monitor: Monitor, pl_module: pl.LightningModule) -> None:
+    def _attach(self, session: Session, pl_module: pl.LightningModule) -> None:
         try:
-            monitor.capture.attach(pl_module)
+            session.capture.attach(pl_module)
         except (ValueError, TypeError) as error:
             # Layers that configure_model will make do not exist yet.
             if not overrides(pl_module, "configure_model"):
@@ -205,7 +206,7 @@ class SINGCallback(Callback):
 
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._monitor is None:
+        if self._session is None:
             return
         warn_about_earlier_epochs(trainer, self.options.name)
         if self._measures_training_epochs(trainer):
@@ -230,12 +231,12 @@ class SINGCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._monitor is None:
+        if self._session is None:
             return
         # Here, and not at the end, averaging callbacks have swapped in the weights to validate.
         self._collect_own(trainer, pl_module)
         if self._is_watched(dataloader_idx):
-            self._monitor.before_batch(batch)
+            self._session.before_batch(batch)
 
     @override
     def on_validation_batch_end(
@@ -247,8 +248,8 @@ class SINGCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._monitor is not None and self._is_watched(dataloader_idx):
-            self._monitor.after_batch(batch)
+        if self._session is not None and self._is_watched(dataloader_idx):
+            self._session.after_batch(batch)
 
     @override
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -256,7 +257,7 @@ class SINGCallback(Callback):
 
     @override
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._monitor is None or trainer.world_size > 1 or self.options.probe is not None:
+        if self._session is None or trainer.world_size > 1 or self.options.probe is not None:
             return
         # Only when a validation has ended, Lightning has the module's own metrics.
         logged = logged_accuracies(
@@ -264,25 +265,25 @@ class SINGCallback(Callback):
             self.options.dataloader_idx,
             several_loaders=len(trainer.num_val_batches) > 1,
         )
-        self._monitor.compare_accuracy(logged)
+        self._session.compare_accuracy(logged)
 
     @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._monitor is not None and self._measures_training_epochs(trainer):
+        if self._session is not None and self._measures_training_epochs(trainer):
             self._measure(trainer, pl_module)
 
     @override
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        monitor = self._monitor
-        if monitor is None or not trainer.is_global_zero:
+        session = self._session
+        if session is None or not trainer.is_global_zero:
             return
-        monitor.flush()
-        if monitor.last.scalars:
+        session.flush()
+        if session.last.scalars:
             tracking = self.options.tracking
             where = how_to_open(trainer, None if tracking is None else str(tracking))
-            last = summary(monitor.last.scalars, monitor.last.intervals)
+            last = summary(session.last.scalars, session.last.intervals)
             info(f"{last} {where}")
-        elif monitor.validations == 0 and runs_validation(trainer):
+        elif session.validations == 0 and runs_validation(trainer):
             warn(
                 "SINGCallback analyzed nothing, because no validation ran before the training "
                 "ended. Check check_val_every_n_epoch, val_check_interval and max_epochs."
@@ -342,32 +343,32 @@ class SINGCallback(Callback):
     def _start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, is_rehearsal: bool
     ) -> None:
-        if self._monitor is not None:
-            self._monitor.start(
+        if self._session is not None:
+            self._session.start(
                 pl_module,
                 lambda: find_source(trainer, self.options, is_rehearsal=is_rehearsal),
                 moment(trainer, is_rehearsal=is_rehearsal),
             )
 
     def _collect_own(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._monitor is None or self.options.probe is None:
+        if self._session is None or self.options.probe is None:
             return
 
         def run(capture: ModelCapture, source: Source) -> None:
             adapter = self.options.batch_adapter
             run_own_probe(trainer, pl_module, capture, source, batch_adapter=adapter)
 
-        self._monitor.collect(run)
+        self._session.collect(run)
 
     def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._monitor is None:
+        if self._session is None:
             return
         with as_misconfiguration():
-            scalars = self._monitor.finish()
+            scalars = self._session.finish()
         if scalars:
             log_scalars(pl_module, scalars, is_shared=trainer.world_size > 1)
 
     def _close(self, status: str) -> None:
-        monitor, self._monitor = self._monitor, None
-        if monitor is not None:
-            monitor.close(status)
+        session, self._session = self._session, None
+        if session is not None:
+            session.close(status)

@@ -96,11 +96,12 @@ def train(
     seed: int = 0,
     build: Callable[[], nn.Module] = small_resnet,
     concepts: Mapping[str, str] = CONCEPTS,
+    copies: int = 4,
 ) -> str:
     """Train one classifier under the monitor and return its MLflow run id."""
     L.seed_everything(seed, verbose=False)
-    training = DataLoader(ColoredDigits("train", shortcut, seed=1, copies=4), 64, shuffle=True)
-    validation = DataLoader(ColoredDigits("val", seed=2, copies=4), 256)
+    training = DataLoader(ColoredDigits("train", shortcut, seed=1, copies=copies), 64, shuffle=True)
+    validation = DataLoader(ColoredDigits("val", seed=2, copies=copies), 256)
     logger.log_hyperparams({"shortcut": shortcut, "seed": seed})
     monitor = SINGCallback(
         load_tiny_clip(),

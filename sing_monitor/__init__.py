@@ -1,7 +1,7 @@
 """Watches what an image classifier's head ignores while the model trains.
 
-``SINGCallback`` and ``analyze`` are resolved on first use, so that ``import sing_monitor`` stays
-light.
+``SINGCallback``, ``Monitor`` and ``analyze`` are resolved on first use, so that
+``import sing_monitor`` stays light.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from sing_monitor import moved
 
 if TYPE_CHECKING:
     from sing_monitor.callbacks.sing import SINGCallback
+    from sing_monitor.monitor.plain.monitor import Monitor
     from sing_monitor.offline.analyze import analyze
 
 __version__ = version("sing-monitor")
 
 moved.install()
 
-__all__ = ["SINGCallback", "__version__", "analyze"]
+__all__ = ["Monitor", "SINGCallback", "__version__", "analyze"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +28,10 @@ def __getattr__(name: str) -> Any:
         from sing_monitor.callbacks.sing import SINGCallback
 
         return SINGCallback
+    if name == "Monitor":
+        from sing_monitor.monitor.plain.monitor import Monitor
+
+        return Monitor
     if name == "analyze":
         from sing_monitor.offline.analyze import analyze
 

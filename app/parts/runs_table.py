@@ -33,6 +33,8 @@ DEGREES = SCORES[:2]
 HEAD = ("head/null_dim", "head/null_energy_centered", "collapse/null_share_between")
 ACCURACY = "monitor/accuracy"
 CURVES = (HIDDEN, HIDDEN_BY_PROBES, *DEGREES, HEAD[1], ACCURACY)
+# Shown as they are; those of a run that does not say it are empty.
+_TAGS = ("model", "way", "head", "space", "reference")
 # Cards show these, by what leads; the sentence below them needs the rest.
 HEADLINES = {
     HIDDEN: (*REFIT, ACCURACY, "sing/hidden_classes"),
@@ -171,7 +173,7 @@ def _row(
     later = [key for key in keys if has_interval(key) and key not in HEADLINES]
     found |= {f"{key} interval": intervals.get((run, key), "") for key in later}
     found["started"] = row["start_time"]
-    found |= {tag: _tag(row, tag) for tag in ("model", "head", "space", "reference")}
+    found |= {tag: _tag(row, tag) for tag in _TAGS}
     found["experiment"] = one_line(str(row["experiment"]))
     found["monitor"] = row["name"] or ""
     if links:

@@ -37,6 +37,10 @@ _CARDS = 6
 _ABOUT_OUTSIDE = (
     f"Share of the images, centered. {support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}"
 )
+_ABOUT_WAY = (
+    "How the model was watched: by Lightning's trainer, in a plain loop of PyTorch, by Fabric, by "
+    "Hugging Face's Trainer (transformers), or after its training (analyze)"
+)
 _TABLE = "runs_table"
 _CHANGED = "runs_table_changed"
 
@@ -224,6 +228,8 @@ def _columns(table: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
             )
     for tag in ("model", "head", "space", "reference", "experiment"):
         columns[tag] = config.TextColumn(tag.capitalize())
+    # Runs of earlier versions do not tell it.
+    columns["way"] = config.TextColumn("Way", help=_ABOUT_WAY) if table["way"].any() else None
     return columns
 
 

@@ -19,13 +19,7 @@ from sing_monitor.capture.matched_rows import (
 )
 from sing_monitor.capture.ongoing_pass import KnownImages, OngoingPass
 from sing_monitor.capture.placement import Smallest
-from sing_monitor.capture.probe import (
-    Account,
-    ProbeEmbedder,
-    ProbeRows,
-    fingerprints,
-    in_probe,
-)
+from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows, fingerprints, in_probe
 from sing_monitor.capture.stages.taps import Taps
 from sing_monitor.errors import Option, SetupError, as_setup_error
 from sing_monitor.head.geometry import HeadGeometry
@@ -151,7 +145,7 @@ class Collector:
         return self._unpacked(raw_batch) if self._unsettled is None else self._unsettled
 
     def lose(self, raw_batch: Any, reason: Exception) -> None:
-        """Go without a batch before which nothing was settled, and count it."""
+        """Go without a batch that was not read, and count its images."""
         if self._pass is None:
             raise RuntimeError("no pass was started.")
         size = len(self.unsettled(raw_batch).shown)
@@ -198,6 +192,7 @@ class Collector:
             current.lost_batches += 1
             current.failure = current.failure or error
             current.rows.add(rows, None)
+            self._taps.skip()
             self._keep_positions(current, rows)
             return
         if chosen is not None:
@@ -367,7 +362,7 @@ class Collector:
                 "features is measured. That is exact where the model averages logits over views of "
                 "an image (test-time augmentation). If the calls mean anything else (several "
                 "images, real and generated ones), give a loader on which forward calls the head "
-                "once, as probe=."
+                "once: probe= of the callback, or monitor.measure(loader)."
             )
         self._has_announced_calls = True
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.head.calls import LayerCall
 from sing_monitor.head.layer import check_logits, head_features, head_parameters
 from sing_monitor.head.torch_internals import is_compiled
@@ -112,11 +113,12 @@ class HeadTap:
             )
         rows = [len(call) for call in calls]
         if len(set(rows)) > 1:
-            raise ValueError(
+            raise SetupError(
                 f"the head was called {len(rows)} times in one validation step, with "
                 f"{', '.join(map(str, rows))} rows, so it is not clear which features belong to "
-                "the images. Call it once for each batch, or give a loader on which forward does, "
-                "which the callback takes as probe=."
+                "the images. Call it once for each batch, or give a loader on which forward does: ",
+                Option("probe", "DataLoader(...)"),
+                ".",
             )
         features = [head_features(self.module, call) for call in calls]
         self.calls_per_batch = len(features)

@@ -47,7 +47,7 @@ class _Plan:
 class MapRows:
     """Keeps the maps of at most ``count`` images: those with a class and the smallest hashes.
 
-    Which rows of a batch are kept is settled before the model sees it, so that only those are
+    Which rows of a batch are kept is best settled before the model sees it, so that only those are
     copied. Once the ids are known, nothing waits for a device; ``count`` rows of every batch are
     copied there, and those of known images are kept. Of copies of an image the first counts. Until
     :meth:`on_cpu` the device holds ``count`` maps, and as many of one batch.
@@ -56,9 +56,13 @@ class MapRows:
         count: the most maps.
         known: ids of the images that are wanted, (R,) int64, distinct; None where the host looks at
             all that come.
+
+    Attributes:
+        is_settled: whether it is settled which rows of the batch under way are kept.
     """
 
     def __init__(self, count: int, known: Tensor | None = None) -> None:
+        self.is_settled = False
         self._count = count
         self._known = None if known is None else smallest(known, count)
         self._device_known: Tensor | None = None
@@ -78,6 +82,7 @@ class MapRows:
     def expect(self, batch: BatchRows) -> None:
         """Settle which rows of the next batch are kept."""
         self._taken = self._plan = None
+        self.is_settled = True
         ids = batch.image_ids if batch.looked is None else batch.looked
         is_wanted = wanted(batch.labels, ids.device)
         labeled = (is_wanted.cumsum(0) - 1).clamp(min=0)
@@ -112,7 +117,8 @@ class MapRows:
     @torch.no_grad()
     def add(self, rows_of_head: int) -> None:
         """Keep what was taken, if its rows are those of the batch, or those that the head saw."""
-        plan, taken, self._plan, self._taken = self._plan, self._taken, None, None
+        plan, taken = self._plan, self._taken
+        self.skip()
         if plan is None or taken is None or self._rows_seen not in (plan.images, rows_of_head):
             return
         if plan.is_found is None:
@@ -128,6 +134,11 @@ class MapRows:
         is_new = is_found & ~self._has
         self._matrix = torch.where(is_new[:, None, None, None], taken, self._matrix)
         self._has = self._has | is_found
+
+    def skip(self) -> None:
+        """Keep nothing of the batch."""
+        self._plan = self._taken = None
+        self.is_settled = False
 
     def on_cpu(self, layer: str) -> FeatureMaps | None:
         """All maps, sorted by image id; None if there is none. Waits for the device."""

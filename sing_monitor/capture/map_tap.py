@@ -113,7 +113,10 @@ class MapTap:
             self._whole = search.whole(candidate, self.site.reading)
 
     def expect(self, batch: BatchRows) -> None:
-        """Settle which images' maps are taken of a batch, before the model sees it."""
+        """Settle which images' maps are taken of a batch.
+
+        Before the model sees it only these are copied, else the maps of the whole batch.
+        """
         if self.is_taking:
             with self._kept():
                 self._rows.expect(batch)
@@ -144,6 +147,11 @@ class MapTap:
             if whole is not None:
                 self._rows.take(whole, self.site)
             self._rows.add(rows_of_head)
+
+    def skip(self) -> None:
+        """Keep nothing of a batch whose features could not be used."""
+        self._whole = None
+        self._rows.skip()
 
     def finish(self) -> PassMaps:
         """End the pass and hand over its maps. Waits for the device."""
@@ -206,7 +214,11 @@ class MapTap:
     def _take(self, tensor: Tensor) -> None:
         if self._is_open and self.site is not None and not self._head.is_called:
             self._is_called = True
-            self._rows.take(tensor, self.site)
+            if self._rows.is_settled:
+                self._rows.take(tensor, self.site)
+            else:
+                # A layer behind may change it in place.
+                self._whole = tensor.detach().clone()
 
 
 def _averaging(site: MapSite) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sing_monitor.capture.pass_maps import PassMaps
-from sing_monitor.errors import SetupError
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.messages import duration, info, may_speak
 from sing_monitor.snapshot import hex_id
 from sing_monitor.space.cache import EmbeddingCache
@@ -81,6 +81,12 @@ class Account:
     lost_batches: int = 0
     lost_reason: SetupError | None = None
     disorder: str = ""
+
+    def spelled(self, spell: Callable[[Option], str]) -> Account:
+        """With the options in its reason as the users of an adapter write them."""
+        if self.lost_reason is None:
+            return self
+        return replace(self, lost_reason=SetupError(self.lost_reason.spelled(spell)))
 
     @classmethod
     def joined(cls, parts: Sequence[Account]) -> Account:

@@ -42,7 +42,17 @@ def is_compiled(model: nn.Module) -> bool:
 
 def is_compiled_itself(module: nn.Module) -> bool:
     """Whether ``torch.compile`` traces a call of this very module, and so all that is inside."""
-    return COMPILED_NAME in module._modules or module._compiled_call_impl is not None
+    return is_compiled_wrapper(module) or is_compiled_in_place(module)
+
+
+def is_compiled_wrapper(module: nn.Module) -> bool:
+    """Whether ``torch.compile`` has returned this module."""
+    return COMPILED_NAME in module._modules
+
+
+def is_compiled_in_place(module: nn.Module) -> bool:
+    """Whether ``module.compile()`` was called."""
+    return module._compiled_call_impl is not None
 
 
 def is_dynamo_loaded() -> bool:

@@ -20,12 +20,12 @@ _LOADER = re.compile(r"/dataloader_idx_(\d+)$")
 
 
 def logged_accuracies(
-    metrics: Mapping[str, Tensor], dataloader_idx: int, *, several_loaders: bool
+    metrics: Mapping[str, Tensor | float], dataloader_idx: int, *, several_loaders: bool
 ) -> dict[str, float]:
     """The accuracies of a validation, by the names under which a module has logged them.
 
     Args:
-        metrics: the trainer's ``callback_metrics``.
+        metrics: the trainer's ``callback_metrics``, or numbers by name.
         dataloader_idx: the validation loader that is watched.
         several_loaders: whether there are others.
 

@@ -28,7 +28,7 @@ class Faults:
         self.current: Exception | None = None
         self.is_off = False
         self._on_error = on_error
-        self._spell = spell
+        self.spell = spell
         self._is_proved = False  # a validation, or the sanity check, has gone well
         self._said: set[str] = set()
 
@@ -58,12 +58,22 @@ class Faults:
         """
         if is_rehearsal or self._on_error == "raise":
             raise failure from (None if failure is self.current else self.current)
-        reason = failure.spelled(self._spell)
+        reason = failure.spelled(self.spell)
         if is_setup_fault or not self._is_proved:
             self.is_off = True
             self.warn_once(reason, "turned off for this run: ")
         else:
             self.warn_once(reason, f"no scores for epoch {epoch}: ")
+
+    def say(self, fault: SetupError) -> None:
+        """Say once what costs nothing but what was asked for.
+
+        Raises:
+            SetupError: with ``on_error="raise"``.
+        """
+        if self._on_error == "raise":
+            raise fault
+        self.warn_once(fault.spelled(self.spell))
 
     def warn_once(self, reason: str, context: str = "") -> None:
         """Warn, unless the same was said before."""

@@ -23,6 +23,7 @@ from sing_monitor.lightning_types import is_setup_fault
 from sing_monitor.messages import info, warn
 from sing_monitor.monitor.exchange import Outcome, Share
 from sing_monitor.monitor.model_capture import ModelCapture
+from sing_monitor.monitor.options import Options
 from sing_monitor.monitor.remarks import (
     doubts_of_copies,
     doubts_of_groups,
@@ -35,6 +36,7 @@ from sing_monitor.monitor.remarks import (
     translator_infos,
     why_nothing,
 )
+from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.no_trace import no_trace
 from sing_monitor.translate.cost import (
@@ -48,6 +50,7 @@ from sing_monitor.translate.cost import (
     seconds_to_compare,
 )
 from sing_monitor.translate.random_subspaces import RANDOM_SEED
+from sing_monitor.translate.ridge_curve import KeptRidge
 from sing_monitor.weights.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -88,6 +91,33 @@ class ProbeAnalysis:
     previous: Mapping[str, Tensor] | None = None
     trajectory: Trajectory | None = None
     chosen: Collection[str] | None = None
+
+    @classmethod
+    def next(
+        cls,
+        options: Options,
+        state: MonitorState,
+        moment: Moment,
+        images: int | None,
+        trajectory: Trajectory | None,
+    ) -> ProbeAnalysis:
+        """The analysis of a validation that follows those that the state tells of."""
+        ridge = options.ridge
+        if ridge == "auto" and state.ridge is not None:
+            ridge = KeptRidge(state.ridge)
+        return cls(
+            moment,
+            ridge=ridge,
+            previous_weight=state.head_weight if moment.is_training else None,
+            n_images=options.n_images,
+            n_maps=options.n_maps,
+            invariance=options.invariance,
+            images=images,
+            probe_size=options.probe_size,
+            previous=state.kept if moment.is_training else None,
+            trajectory=trajectory,
+            chosen=options.analyses,
+        )
 
     def run(
         self, capture: ModelCapture, shares: Sequence[Share]

@@ -162,6 +162,19 @@ class ModelCapture:
         self.taps.settle()
         self.collector.add(batch)
 
+    def lose(self, batch: Any, reason: Exception) -> None:
+        """Go without a batch whose features cannot be told; its images are counted."""
+        self.close()
+        if self.collector is None:
+            raise RuntimeError("the capture was not started.")
+        self.collector.lose(batch, reason)
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether a layer that may be the head was called since :meth:`open`."""
+        watch = self.head_watch
+        return watch.tap.is_called if watch.is_settled else watch.has_seen_calls
+
     def _settle(self, batch: Batch) -> ResolvedInputs:
         """Conclude from the first batch what pixels, classes and attributes are."""
         return resolve_inputs(

@@ -48,6 +48,19 @@ class Target:
 
 
 @dataclass(frozen=True)
+class NewRun:
+    """The run that the option ``tracking`` makes.
+
+    Args:
+        experiment: the group of runs that it belongs to; None: the tracker's default.
+        run_name: None: the tracker's choice.
+    """
+
+    experiment: str | None = None
+    run_name: str | None = None
+
+
+@dataclass(frozen=True)
 class Record:
     """What an analyzed validation leaves besides its scalars.
 
@@ -72,6 +85,7 @@ class Publisher:
             the first thing is written.
         targets: gives the runs besides the monitor's own.
         spool_root: folder for files that a store has not taken yet.
+        new_run: the run that the option ``tracking`` makes; None: one without a name.
     """
 
     def __init__(
@@ -81,8 +95,10 @@ class Publisher:
         describe: Callable[[], tuple[Mapping[str, Any], Mapping[str, str]]],
         targets: Callable[[], Sequence[Target]],
         spool_root: Path | str,
+        new_run: NewRun | None = None,
     ) -> None:
         self._options = options
+        self._new_run = new_run or NewRun()
         self._state = state
         self._describe_run = describe
         self._given_targets = targets
@@ -95,7 +111,11 @@ class Publisher:
         self._spool_dir: Path | None = None
 
     def publish(
-        self, moment: Moment, scalars: Mapping[str, float], record: Record | None = None
+        self,
+        moment: Moment,
+        scalars: Mapping[str, float],
+        record: Record | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Write one validation to every run; what fails stays in the local spool.
 
@@ -103,8 +123,9 @@ class Publisher:
 
         Args:
             moment: of the validation.
-            scalars: value by catalogue key.
+            scalars: value by catalogue key; none where nothing is understood yet.
             record: what else there is of it; None where nothing was analyzed.
+            metrics: of the training's own, by name.
         """
         for target in self._targets():
             with self._reported(target.key):
@@ -116,13 +137,15 @@ class Publisher:
                     tracker_step=moment.step if target.logged_step is None else target.logged_step,
                     metric_prefix=target.metric_prefix,
                     by_logger=target.logged_step is not None,
+                    others=metrics or {},
                 )
                 # Alone, they wait for the logger that brings them.
                 is_brought = target.logged_step is not None and record is None
                 if is_brought and writer.is_described:
                     continue
                 with writer.together():
-                    self._describe(writer, target)
+                    if scalars:
+                        self._describe(writer, target)
                     if record is not None:
                         self._write(writer, moment, record)
                 self._say_that_all_arrived(target.key)
@@ -176,11 +199,12 @@ class Publisher:
         from sing_monitor.tracking import create_run
 
         if self._own is None:
+            new = partial(create_run, uri, **vars(self._new_run))
             try:
-                self._own = create_run(uri, run_id=self._state.tracking_run)
+                self._own = new(run_id=self._state.tracking_run)
             except RunNotFoundError as error:
                 warn(f"{error} The resumed training gets a new run.")
-                self._own = create_run(uri)
+                self._own = new()
             self._state.tracking_run = self._own.run_id
         return self._own
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from sing_monitor.capture.pass_maps import PassMaps
 from sing_monitor.capture.probe import Account
 from sing_monitor.capture.stages.pass_stages import PassStages
-from sing_monitor.errors import SetupError
+from sing_monitor.errors import Option, SetupError
 from sing_monitor.monitor.exchange import Outcome
 from sing_monitor.scores.bootstrap import FEWEST_GROUPS
 from sing_monitor.translate.ridge_curve import KeptRidge
@@ -204,6 +204,22 @@ def stage_infos(stages: PassStages) -> tuple[str, ...]:
         )
         said.append(f"{whose}: {reason}.")
     return tuple(said)
+
+
+def changed_images(unknown: int, expected: int) -> SetupError:
+    """Error for a validation set that is another one than that of the pass before.
+
+    Args:
+        unknown: how many images of the probe were not seen before.
+        expected: about how many there are.
+    """
+    return SetupError(
+        f"{unknown} of about {expected} probe images were not seen before: the validation set "
+        "changes from pass to pass (random augmentation, or shuffling with limit_val_batches), so "
+        "epochs cannot be compared. Validate on fixed images, or pass ",
+        Option("allow_augmented", "True"),
+        " to embed anew each time.",
+    )
 
 
 def why_nothing(account: Account) -> SetupError:

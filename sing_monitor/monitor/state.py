@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from sing_monitor.alerts import Point
+from sing_monitor.monitor.exchange import Outcome
+from sing_monitor.monitor.validation import Moment
+from sing_monitor.translate.ridge_curve import ridge_to_keep
 
 
 @dataclass
@@ -38,3 +42,23 @@ class MonitorState:
     tracking_run: str | None = None
     kept: Mapping[str, Tensor] | None = None
     weights: Mapping[str, Any] | None = None
+
+    def is_due(self, moment: Moment, every_n_epochs: int) -> bool:
+        """Whether a validation is to be analyzed."""
+        if moment.is_rehearsal or not moment.is_training or self.last_epoch is None:
+            return True
+        passed = moment.epoch - self.last_epoch
+        return passed == 0 or passed >= every_n_epochs
+
+    def remember(self, epoch: int, outcome: Outcome, weight: Tensor | None) -> None:
+        """Keep what the next validation needs of one that went well.
+
+        Args:
+            epoch: of the training.
+            outcome: of its analysis.
+            weight: of the head, (C, m), on the CPU.
+        """
+        self.last_epoch, self.head_weight, self.kept = epoch, weight, outcome.kept
+        ridge = ridge_to_keep(outcome.scalars)
+        if math.isfinite(ridge):
+            self.ridge = ridge

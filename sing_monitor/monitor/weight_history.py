@@ -78,6 +78,11 @@ class WeightHistory:
             state.weights = self._tap.finish(state.weights, moment.epoch, moment.step)
             self.trajectory = self._tap.trajectory(state.weights)
 
+    def abandon(self) -> None:
+        """End a validation of which nothing is kept."""
+        self._model, self.trajectory = None, None
+        self._tap.start_pass()
+
     @contextmanager
     def _guarded(self) -> Iterator[None]:
         try:

@@ -96,7 +96,8 @@ class History:
             StoreError: if the curves could not be sent.
         """
         with self._writer.together():
-            self._writer.describe(config, {**tags, _SOURCE: self._source})
+            way = {"way": "analyze"}
+            self._writer.describe({**config, **way}, {**tags, **way, _SOURCE: self._source})
             self._writer.write(findings, epoch=epoch, step=step, thumbnails=thumbnails)
             if snapshot is not None:
                 self._writer.write_snapshot(snapshot)

@@ -148,7 +148,8 @@ def store_rescored(rescored: Rescored, store: Store, spool_dir: Path | None) -> 
         with writer.together():
             writer.keep_scalars(
                 scalars,
-                **at,
+                epoch=snapshot.epoch,
+                step=snapshot.step,
                 tracker_step=tracker_step,
                 metric_prefix=tags.get("metric_prefix", ""),
                 by_logger=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,22 @@ def default_uri(environment: Mapping[str, str] | None = None) -> str:
     """
     values = os.environ if environment is None else environment
     return values.get(_URI_VARIABLE) or DEFAULT_URI
+
+
+def current_uri() -> str:
+    """The address that MLflow's fluent functions use, where it was set; else the default."""
+    mlflow = sys.modules.get("mlflow")
+    if mlflow is not None and mlflow.is_tracking_uri_set():
+        return str(mlflow.get_tracking_uri())
+    return default_uri()
+
+
+def fluent_run() -> tuple[str, str] | None:
+    """Address and id of the run that ``mlflow.start_run`` has made active; None without one."""
+    mlflow = sys.modules.get("mlflow")
+    if mlflow is None or (run := mlflow.active_run()) is None:
+        return None
+    return str(mlflow.get_tracking_uri()), str(run.info.run_id)
 
 
 @dataclass(frozen=True)

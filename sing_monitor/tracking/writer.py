@@ -184,6 +184,7 @@ class RunWriter:
         tracker_step: int,
         metric_prefix: str = "",
         by_logger: bool = True,
+        others: Mapping[str, float] | None = None,
     ) -> None:
         """Keep what a logger is about to log, until a delivery finds it in the run.
 
@@ -198,13 +199,15 @@ class RunWriter:
             tracker_step: the step that the logger gives to the tracker.
             metric_prefix: the ``prefix`` of the logger.
             by_logger: whether a logger of this process brings them; else the next delivery does.
+            others: further values of the same moment, by the name that they get.
 
         Raises:
             BusyError: if another process writes to the run.
         """
         prefix = self._run.store.logged_prefix(metric_prefix)
         witness = prefix + self.layout.metric(GLOBAL_STEP)
-        metrics = {prefix + self.layout.metric(key): value for key, value in scalars.items()}
+        metrics = {prefix + name: value for name, value in (others or {}).items()}
+        metrics |= {prefix + self.layout.metric(key): value for key, value in scalars.items()}
         metrics |= {f"{prefix}epoch": float(epoch), witness: float(step)}
         kept = KeptScalars(metrics, tracker_step, int(time.time() * 1000), witness)
         name = f"epoch={epoch:04d}-step={step:08d}"

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from sing_monitor.alerts import format_fired
 from sing_monitor.analyses import analyze
 from sing_monitor.commands.cli import main
-from sing_monitor.monitor import Monitor, Options
+from sing_monitor.monitor import Options, Session
 from sing_monitor.monitor.publishing import Target
 from sing_monitor.tracking import RunReader, create_run, open_store
 from sing_monitor.tracking.backend import StoredRun
@@ -51,7 +51,7 @@ class Place:
             "layers": True,
             "on_error": "raise",
         }
-        monitor = Monitor(
+        monitor = Session(
             Options(**{**given, **options}),
             targets=lambda: [Target("run", lambda: run, metric_prefix="own")],
             spool_root=self.folder,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from sing_monitor.monitor import Monitor, Options
+from sing_monitor.monitor import Options, Session
 from sing_monitor.monitor.remarks import translator_infos
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.translate.ridge_curve import KeptRidge
@@ -20,9 +20,9 @@ from tests.helpers import tiny
 RIDGE, SATURATION = "translator/ridge", "translator/saturation"
 
 
-def monitor(state: MonitorState | None = None, **changes: Any) -> Monitor:
+def monitor(state: MonitorState | None = None, **changes: Any) -> Session:
     given = {"concepts": [], "cache_dir": None, "n_images": 0}
-    return Monitor(Options(tiny.HashSpace(), **{**given, **changes}), state=state)
+    return Session(Options(tiny.HashSpace(), **{**given, **changes}), state=state)
 
 
 def network() -> nn.Module:
@@ -40,7 +40,7 @@ def with_a_large_direction(model: nn.Module, factor: float) -> nn.Module:
     return changed
 
 
-def measured(watch: Monitor, models: list[nn.Module], first: int = 0) -> list[float]:
+def measured(watch: Session, models: list[nn.Module], first: int = 0) -> list[float]:
     data = tiny.loader(tiny.Blobs(200))
     return [
         watch.measure(model, data, epoch=first + epoch, step=first + epoch)[RIDGE]

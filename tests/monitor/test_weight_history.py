@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from sing_monitor.monitor import Monitor, Options
+from sing_monitor.monitor import Options, Session
 from sing_monitor.monitor.state import MonitorState
 from tests.helpers import tiny
 
@@ -34,7 +34,7 @@ def dynamics(scalars: dict[str, float]) -> dict[str, float]:
     return {key: value for key, value in scalars.items() if key.startswith("dynamics/")}
 
 
-def measured(monitor: Monitor, model: nn.Module, epochs: range) -> list[dict[str, float]]:
+def measured(monitor: Session, model: nn.Module, epochs: range) -> list[dict[str, float]]:
     images = tiny.loader(tiny.Blobs(24))
     return [
         dynamics(monitor.measure(moved(model, epoch), images, epoch=epoch, step=3 * epoch))
@@ -44,7 +44,7 @@ def measured(monitor: Monitor, model: nn.Module, epochs: range) -> list[dict[str
 
 def test_a_training_that_is_resumed_in_the_middle_gives_the_same() -> None:
     model, chosen = tiny.Classifier().network, options(on_error="raise")
-    first = Monitor(chosen)
+    first = Session(chosen)
     measured(first, model, range(9))
     checkpoint, weights = BytesIO(), deepcopy(model.state_dict())
     torch.save(vars(first.state), checkpoint)
@@ -52,14 +52,14 @@ def test_a_training_that_is_resumed_in_the_middle_gives_the_same() -> None:
     checkpoint.seek(0)
     state = MonitorState(**torch.load(checkpoint, weights_only=True))
     model.load_state_dict(weights)
-    resumed = measured(Monitor(chosen, state=state), model, range(9, 12))
+    resumed = measured(Session(chosen, state=state), model, range(9, 12))
     assert resumed == whole
     assert all(math.isfinite(value) for scalars in whole for value in scalars.values())
     assert [scalars["dynamics/window"] for scalars in whole] == [10, 11, 12]
 
 
 def test_validations_that_are_not_analyzed_are_read_as_well() -> None:
-    model, monitor = tiny.Classifier().network, Monitor(options(every_n_epochs=2))
+    model, monitor = tiny.Classifier().network, Session(options(every_n_epochs=2))
     found = measured(monitor, model, range(4))
     assert [each["dynamics/window"] for each in found] == pytest.approx(
         [1, math.nan, 3, math.nan], nan_ok=True
@@ -69,7 +69,7 @@ def test_validations_that_are_not_analyzed_are_read_as_well() -> None:
 
 
 def test_without_weights_nothing_is_read_or_logged() -> None:
-    monitor = Monitor(options(n_weights=0))
+    monitor = Session(options(n_weights=0))
     (found,) = measured(monitor, tiny.Classifier().network, range(1))
     assert found == {}
     assert monitor.state.weights is None
@@ -88,7 +88,7 @@ def test_weights_that_cannot_be_read_cost_nothing_else() -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.network(images)
 
-    monitor, images = Monitor(options()), tiny.loader(tiny.Blobs(24))
+    monitor, images = Session(options()), tiny.loader(tiny.Blobs(24))
     with pytest.warns(UserWarning, match=r"the weights are not followed, dynamics/\* is NaN"):
         scalars = monitor.measure(Unreadable(), images, epoch=0, step=1)
     assert scalars["head/rank"] == 4

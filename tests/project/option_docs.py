@@ -1,4 +1,4 @@
-"""Write the arguments into the docstrings of SINGCallback and analyze, from the options' help.
+"""Write the arguments into docstrings, from the options' help: SINGCallback, Monitor, analyze.
 
 ``make readme`` calls it; a test holds that the docstrings are what it writes.
 """
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sing_monitor.monitor.options import Options, help_of
+from sing_monitor.monitor.plain.options import MonitorOptions
 from sing_monitor.offline.analyze import AnalyzeOptions
 
 ROOT = Path(__file__).parents[2]
@@ -18,11 +19,21 @@ _LOADER = {
     "model": "maps images to logits; any module, or a LightningModule.",
     "loader": "of the images to judge by; the batches that ``SINGCallback`` reads.",
 }
+_MODEL = {"model": "maps images to logits: the one that trains, wrapped or not."}
+_MONITOR = help_of(MonitorOptions)
+# What belongs to the run comes first: nobody else asks for it.
+_OF_THE_RUN = [name for name in _MONITOR if name not in help_of(Options)]
 DOCUMENTED = {
     ROOT / "callbacks" / "sing.py": help_of(Options),
+    ROOT / "sing_monitor" / "monitor" / "plain" / "monitor.py": {
+        **_MODEL,
+        **{name: _MONITOR[name] for name in _OF_THE_RUN},
+        **_MONITOR,
+    },
     ROOT / "sing_monitor" / "offline" / "analyze.py": {**_LOADER, **help_of(AnalyzeOptions)},
 }
-# The block behind the last definition that takes options: it ends at an empty line.
+_DEFINED = ("class SINGCallback", "class Monitor:", "def analyze(")
+# The block behind the definition that takes options: it ends at an empty line.
 _BLOCK = re.compile(r"    Args:\n(?:        .*\n)+(?=\n    (?:Raises|Returns):)")
 
 
@@ -45,8 +56,7 @@ def block(texts: Mapping[str, str]) -> str:
 def written(path: Path) -> str:
     """A source file with the section as it should be."""
     source = path.read_text("utf-8")
-    start = source.index("options" if "sing.py" not in path.name else "class SINGCallback")
-    start = max(start, source.find("def analyze("))
+    start = max(source.find(defined) for defined in _DEFINED)
     match = _BLOCK.search(source, start)
     if match is None:
         raise ValueError(f"{path} has no section of arguments.")

@@ -52,6 +52,13 @@ def test_the_figures_that_are_looked_at_first_come_first_with_mark_and_interval(
     assert table["sing/retention interval"].tolist() == ["0.85 to 0.95", ""]
 
 
+def test_the_table_says_which_way_a_run_came() -> None:
+    table = runs_table(listing(**{"sing.way": ["lightning", "plain", math.nan]}), {}, [])
+    assert table["way"].tolist() == ["lightning", "plain", ""]
+    # Of an earlier version.
+    assert runs_table(listing(), {}, [])["way"].tolist() == [""]
+
+
 def test_the_table_holds_last_best_and_curve() -> None:
     rows = listing(**{"sing/retention": [0.4, 0.5], "sing.model": ["a\nb", math.nan]})
     history = curves.training_history(

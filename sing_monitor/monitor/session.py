@@ -1,8 +1,7 @@
-"""Monitor: one training under watch, whatever runs it."""
+"""Session: one training under watch, whatever runs it."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from sing_monitor.capture.probe import Account, probe_threshold
-from sing_monitor.errors import Option, SetupError, as_setup_error
+from sing_monitor.errors import Option, as_setup_error
 from sing_monitor.extra_pass.collect import collect_probe, forward_images
 from sing_monitor.findings import complete, named_key
 from sing_monitor.lightning_types import is_setup_fault
@@ -25,29 +24,31 @@ from sing_monitor.monitor.faults import Faults
 from sing_monitor.monitor.first_process import ProbeAnalysis
 from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.monitor.options import Options
-from sing_monitor.monitor.publishing import Publisher, Record, Target
-from sing_monitor.monitor.remarks import remarks
+from sing_monitor.monitor.publishing import NewRun, Publisher, Record, Target
+from sing_monitor.monitor.remarks import changed_images, remarks
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.validation import Moment, Source
 from sing_monitor.monitor.weight_history import WeightHistory
 from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
-from sing_monitor.translate.ridge_curve import KeptRidge, ridge_to_keep
 
 # More new images than this share of the probe, and the validation set is not the same every time.
 _AUGMENTED = 0.2
 
 
-class Monitor:
+class Session:
     """One training under watch: takes its validations one after the other.
 
     A loop that validates on its own calls :meth:`start`, then :meth:`before_batch` and
-    :meth:`after_batch` around every forward pass, then :meth:`finish`. A loop without a validation
-    calls :meth:`measure`, which runs the model over a loader. :meth:`close` ends the training.
+    :meth:`after_batch` around every forward pass, then :meth:`finish`. Where a batch is known only
+    after its pass, :meth:`listen` takes the place of :meth:`before_batch`. A loop without a
+    validation calls :meth:`measure`, which runs the model over a loader. :meth:`close` ends the
+    training.
 
-    Every process of a distributed training calls every method. A fault never leaves a method but
-    :meth:`finish` and :meth:`measure`, and these only in a rehearsal or with ``on_error="raise"``.
+    Every process of a distributed training calls every method but :meth:`abandon`. A fault never
+    leaves a method but :meth:`finish` and :meth:`measure`, and these only in a rehearsal or with
+    ``on_error="raise"``.
 
     Args:
         options: of the user.
@@ -58,17 +59,11 @@ class Monitor:
         targets: gives the runs that findings go to besides ``options.tracking``.
         spool_root: folder for files that a store has not taken yet.
         spell: writes an option as the users of an adapter do.
+        way: name of the adapter, which the tag ``sing.way`` of a run tells.
+        new_run: experiment and name of the run that ``options.tracking`` makes.
 
     Raises:
         SetupError: if the space cannot be had.
-
-    Example::
-
-        monitor = Monitor(Options(tracking="runs/"))
-        for epoch in range(10):
-            train_one_epoch(model)
-            scalars = monitor.measure(model, val_loader, epoch=epoch, step=steps)
-        monitor.close()
     """
 
     def __init__(
@@ -82,6 +77,8 @@ class Monitor:
         targets: Callable[[], Sequence[Target]] = tuple,
         spool_root: Path | str = ".",
         spell: Callable[[Option], str] = str,
+        way: str = "",
+        new_run: NewRun | None = None,
     ) -> None:
         self._processes = Processes.of_torch() if processes is None else processes
         self.state = MonitorState() if state is None else state
@@ -91,9 +88,12 @@ class Monitor:
         self.last = Outcome()  # of the last validation that went well, rehearsals apart
         followed = options.n_weights if self._processes.is_first else 0
         self._options = options
-        self._publisher = Publisher(options, self.state, self._describe, targets, spool_root)
-        self._faults = Faults(options.on_error, spell)
-        self._weights = WeightHistory(followed, self.capture.head_watch, self.state, self._faults)
+        self._way = way
+        self._publisher = Publisher(
+            options, self.state, self._describe, targets, spool_root, new_run
+        )
+        self.faults = Faults(options.on_error, spell)
+        self._weights = WeightHistory(followed, self.capture.head_watch, self.state, self.faults)
         self._moment = Moment(0, 0)
         self._is_due = False
         self._source: Source | None = None
@@ -102,8 +102,7 @@ class Monitor:
         self._seen = 0  # images of the last pass
         self._informed: set[str] = set()
         self._seconds = 0.0
-        # Of this validation, where all its images are scored.
-        self._accuracy: float | None = None
+        self._accuracy: float | None = None  # of this validation, if all its images are scored
         self._attributes = tuple(options.prompts.attributes)
 
     def measure(self, model: nn.Module, loader: Any, *, epoch: int, step: int) -> dict[str, float]:
@@ -143,32 +142,56 @@ class Monitor:
             source: gives the batches of the validation; may raise a SetupError.
             moment: of the validation.
         """
-        self._faults.start_pass()
+        self.faults.start_pass()
         self._moment, self._is_collected = moment, False
         self._weights.start(model, moment)
         self.validations += not moment.is_rehearsal
-        self._is_due = not self._faults.is_off and self._is_epoch_due()
+        is_due = self.state.is_due(moment, self._options.every_n_epochs)
+        self._is_due = is_due and not self.faults.is_off
         if self._is_due:
-            with self._timed(), self._faults.kept():
+            with self._timed(), self.faults.kept():
                 self._start_pass(model, source())
 
     def before_batch(self, batch: Any) -> None:
         """Read a batch before the step, which may change it, and listen to the head."""
         self._read_weights()
-        if self._is_listening:
-            with self._timed(), self._faults.kept():
+        if self.is_listening:
+            with self._timed(), self.faults.kept():
                 self.capture.read(batch)
-        if self._is_listening:
-            with self._faults.kept():
+        self.listen()
+
+    def listen(self) -> None:
+        """Listen to the head, until :meth:`after_batch`."""
+        if self.is_listening:
+            with self.faults.kept():
                 self.capture.open()
 
     def after_batch(self, batch: Any) -> None:
         """Take the features of a batch."""
-        if self._is_listening:
-            with self._timed(), self._faults.kept():
+        if self.is_listening:
+            with self._timed(), self.faults.kept():
                 self.capture.add(batch)
                 self._refuse_augmented()
         self._read_weights()
+
+    def lose_batch(self, batch: Any, reason: Exception) -> None:
+        """Go without a batch whose features cannot be told, and count its images."""
+        if self.is_listening:
+            with self._timed(), self.faults.kept():
+                self.capture.lose(batch, reason)
+
+    def fail(self, error: Exception) -> None:
+        """Go without the validation that goes on; :meth:`finish` says why."""
+        with self.faults.kept():
+            self.capture.close()
+            raise self.faults.current or error
+
+    def abandon(self) -> None:
+        """End a validation, keep nothing of it, and wait for no other process."""
+        self._is_due = False
+        self._weights.abandon()
+        with self.faults.kept():
+            self.capture.abandon()
 
     def collect(self, run: Callable[[ModelCapture, Source], None]) -> None:
         """Run an extra pass of the model, once a validation.
@@ -177,15 +200,18 @@ class Monitor:
             run: takes the model over the source and collects the probe.
         """
         self._read_weights()
-        if self._is_listening and not self._is_collected and self._source is not None:
+        if self.is_listening and not self._is_collected and self._source is not None:
             self._is_collected = True
-            with self._timed(), self._faults.kept():
+            with self._timed(), self.faults.kept():
                 run(self.capture, self._source)
                 self._refuse_augmented()
         self._read_weights()
 
-    def finish(self) -> dict[str, float]:
+    def finish(self, metrics: Mapping[str, float] | None = None) -> dict[str, float]:
         """End a validation: analyze, store tables, keep the scalars.
+
+        Args:
+            metrics: of the training's own, by the names that they get beside ours.
 
         Returns:
             The metrics by their logged key, the same keys every time and in every process, NaN
@@ -197,7 +223,7 @@ class Monitor:
         with self._timed():
             self._weights.finish()
         outcome, record = self._conclude() if self._is_due else (Outcome(), None)
-        return {} if self._moment.is_rehearsal else self._log(outcome.scalars, record)
+        return {} if self._moment.is_rehearsal else self._log(outcome.scalars, record, metrics)
 
     def compare_accuracy(self, logged: Mapping[str, float]) -> None:
         """Warn where a training logs another accuracy of the same images than the head has.
@@ -208,7 +234,7 @@ class Monitor:
         ours, self._accuracy = self._accuracy, None
         sentence = None if ours is None else difference(ours, logged)
         if sentence is not None:
-            self._faults.warn_once(sentence)
+            self.faults.warn_once(sentence)
 
     def flush(self) -> None:
         """Try to deliver what a store has not taken, and report what still waits."""
@@ -224,16 +250,10 @@ class Monitor:
         self._publisher.flush()
         self._publisher.finish(status)
 
-    def _is_epoch_due(self) -> bool:
-        moment, last = self._moment, self.state.last_epoch
-        if moment.is_rehearsal or not moment.is_training or last is None:
-            return True
-        passed = moment.epoch - last
-        return passed == 0 or passed >= self._options.every_n_epochs
-
     @property
-    def _is_listening(self) -> bool:
-        return self._is_due and self._faults.current is None
+    def is_listening(self) -> bool:
+        """Whether the validation that goes on is analyzed, and has had no fault so far."""
+        return self._is_due and self.faults.current is None
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -274,14 +294,7 @@ class Monitor:
             return
         unknown = self.capture.embedder.unknown * (self._source.ranks if self._source else 1)
         if unknown > _AUGMENTED * self._expected_images:
-            raise SetupError(
-                f"{unknown} of about {self._expected_images} probe images were not seen "
-                "before: the validation set changes from pass to pass (random augmentation, or "
-                "shuffling with limit_val_batches), so epochs cannot be compared. Validate on "
-                "fixed images, or pass ",
-                Option("allow_augmented", "True"),
-                " to embed anew each time.",
-            )
+            raise changed_images(unknown, self._expected_images)
 
     def _conclude(self) -> tuple[Outcome, Record | None]:
         """End a pass. Every process takes part in every exchange, whatever went wrong before."""
@@ -298,7 +311,9 @@ class Monitor:
                 self.state.threshold = outcome.threshold
             self.capture.taps.share(outcome.map_ids)
             self._seen = self._seen if outcome.seen is None else outcome.seen
-            self._raise_alerts(outcome)
+            if outcome.scalars and outcome.failure is None and self._moment.is_training:
+                rules, epoch = self._options.alert_rules, self._moment.epoch
+                raise_alerts(rules, self.state, epoch=epoch, outcome=outcome)
             pictures = self._processes.gather(self.capture.embedder.pictures(outcome.wanted))
             self._remember(outcome)
         if findings is None:
@@ -307,65 +322,48 @@ class Monitor:
         kept = snapshot if self._options.save_snapshots else None
         return outcome, Record(findings, thumbnails, kept)
 
-    def _raise_alerts(self, outcome: Outcome) -> None:
-        if outcome.scalars and outcome.failure is None and self._moment.is_training:
-            raise_alerts(
-                self._options.alert_rules, self.state, epoch=self._moment.epoch, outcome=outcome
-            )
-
     def _share(self) -> Share:
         rows = None
-        with self._faults.kept():
-            if self._faults.current is None:
+        with self.faults.kept():
+            if self.faults.current is None:
                 rows = self.capture.finish()
             else:
                 self.capture.abandon()
-        account = self.capture.account
+        account = self.capture.account.spelled(self.faults.spell)
         if self._options.probe is not None and not self._processes.is_first:
             rows, account = None, Account()  # every process has run the whole probe
-        fault = self._faults.current
+        fault = self.faults.current
         share = Share(expected=self._expected_images, attributes=self.capture.attributes)
         if fault is None:
             return replace(share, rows=rows, account=account)
         return replace(share, failure=as_setup_error(fault), is_setup_fault=is_setup_fault(fault))
 
     def _analysis(self) -> ProbeAnalysis:
-        state, ridge = self.state, self._options.ridge
-        if ridge == "auto" and state.ridge is not None:
-            ridge = KeptRidge(state.ridge)
-        return ProbeAnalysis(
-            self._moment,
-            ridge=ridge,
-            previous_weight=state.head_weight if self._moment.is_training else None,
-            n_images=self._options.n_images,
-            n_maps=self._options.n_maps,
-            invariance=self._options.invariance,
-            images=self._images,
-            probe_size=self._options.probe_size,
-            previous=state.kept if self._moment.is_training else None,
-            trajectory=self._weights.trajectory,
-            chosen=self._options.analyses,
+        return ProbeAnalysis.next(
+            self._options, self.state, self._moment, self._images, self._weights.trajectory
         )
 
     def _describe(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         images = self._seen if self._images is None else self._images
-        return self.capture.describe(threshold=self.state.threshold or 0, images=images)
+        config, tags = self.capture.describe(threshold=self.state.threshold or 0, images=images)
+        way = {"way": self._way} if self._way else {}
+        return {**config, **way}, {**tags, **way}
 
     def _remember(self, outcome: Outcome) -> None:
         moment = self._moment
         if outcome.failure is not None:
-            self._faults.complain(
+            self.faults.complain(
                 outcome.failure,
                 epoch=moment.epoch,
                 is_setup_fault=outcome.is_setup_fault,
                 is_rehearsal=moment.is_rehearsal,
             )
             return
-        self._faults.pass_went_well()
+        self.faults.pass_went_well()
         if moment.is_rehearsal:
             return
         for reason, context in remarks(outcome, moment.epoch):
-            self._faults.warn_once(reason, context)
+            self.faults.warn_once(reason, context)
         for line in {*outcome.infos, *self._weights.remarks} - self._informed:
             self._informed.add(line)
             info(line)
@@ -375,14 +373,14 @@ class Monitor:
         if outcome.scalars["monitor/samples"] == outcome.seen:
             self._accuracy = outcome.scalars["monitor/accuracy"]
         if moment.is_training:
-            self.state.last_epoch = moment.epoch
-            self.state.head_weight = self.capture.weight
-            self.state.kept = outcome.kept
-            ridge = ridge_to_keep(outcome.scalars)
-            if math.isfinite(ridge):
-                self.state.ridge = ridge
+            self.state.remember(moment.epoch, outcome, self.capture.weight)
 
-    def _log(self, scalars: Mapping[str, float], record: Record | None) -> dict[str, float]:
+    def _log(
+        self,
+        scalars: Mapping[str, float],
+        record: Record | None,
+        metrics: Mapping[str, float] | None,
+    ) -> dict[str, float]:
         from sing_monitor.analyses import catalogue_of
 
         own = {
@@ -394,7 +392,8 @@ class Monitor:
         specs = catalogue_of(self._options.captured, self._options.analyses)
         values = complete({**scalars, **own}, specs, self._attributes)
         # Before the first batch is understood there is nothing to say of the run.
-        if self._processes.is_first and self.capture.is_settled:
+        known = values if self.capture.is_settled else {}
+        if self._processes.is_first and (known or metrics):
             with self._timed():
-                self._publisher.publish(self._moment, values, record)
+                self._publisher.publish(self._moment, known, record, metrics)
         return {named_key(key, self._options.name): value for key, value in values.items()}

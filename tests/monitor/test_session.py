@@ -1,11 +1,9 @@
-"""Monitor without a trainer: plain loops, and what they have in common with the callback."""
+"""Session without a trainer: plain loops, and what they have in common with the callback."""
 
 from __future__ import annotations
 
 import math
 import random
-import subprocess
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +19,7 @@ from sing_monitor.analyses import catalogue_of
 from sing_monitor.errors import SetupError
 from sing_monitor.findings import expand
 from sing_monitor.inputs.batches import Batch
-from sing_monitor.monitor import Monitor, Options
+from sing_monitor.monitor import Options, Session
 from sing_monitor.monitor.validation import Moment, Source
 from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
@@ -54,7 +52,7 @@ def same(first: Mapping[str, float], second: Mapping[str, float]) -> bool:
 
 def test_a_plain_loop_gets_the_numbers_of_analyze() -> None:
     model = network()
-    scalars = Monitor(options()).measure(model, images(), epoch=3, step=40)
+    scalars = Session(options()).measure(model, images(), epoch=3, step=40)
     found = analyze(model, images(), tiny.HashSpace(), concepts=["red"], cache_dir=None)
     assert scalars["monitor/global_step"] == 40
     assert {key: scalars[key] for key in found.scalars} == pytest.approx(
@@ -64,13 +62,13 @@ def test_a_plain_loop_gets_the_numbers_of_analyze() -> None:
 
 def test_batch_by_batch_the_numbers_are_those_of_a_pass() -> None:
     model = network().eval()
-    monitor = Monitor(options())
-    monitor.start(model, lambda: Source.of_loader(images()), Moment(0, 0))
+    session = Session(options())
+    session.start(model, lambda: Source.of_loader(images()), Moment(0, 0))
     for batch in images():
-        monitor.before_batch(batch)
+        session.before_batch(batch)
         model(batch[0])
-        monitor.after_batch(batch)
-    assert same(monitor.finish(), Monitor(options()).measure(model, images(), epoch=0, step=0))
+        session.after_batch(batch)
+    assert same(session.finish(), Session(options()).measure(model, images(), epoch=0, step=0))
 
 
 def _numpy_state() -> Any:
@@ -81,9 +79,9 @@ def test_model_and_generators_are_as_before() -> None:
     model = network().train()
     before = {name: each.clone() for name, each in model.state_dict().items()}
     states = torch.get_rng_state(), random.getstate(), _numpy_state()
-    monitor = Monitor(options())
-    monitor.measure(model, images(), epoch=0, step=0)
-    monitor.close()
+    session = Session(options())
+    session.measure(model, images(), epoch=0, step=0)
+    session.close()
     assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
@@ -94,8 +92,8 @@ def test_model_and_generators_are_as_before() -> None:
 
 def test_without_a_space_only_its_metrics_are_missing() -> None:
     model = network()
-    without = Monitor(options(space=None, ridge=0.1)).measure(model, images(), epoch=0, step=0)
-    with_space = Monitor(options(ridge=0.1)).measure(model, images(), epoch=0, step=0)
+    without = Session(options(space=None, ridge=0.1)).measure(model, images(), epoch=0, step=0)
+    with_space = Session(options(ridge=0.1)).measure(model, images(), epoch=0, step=0)
     assert list(without) == list(expand(catalogue_of({"labels", "maps", "weights"})))
     assert 0 < without["probe/class_seen"] <= 1
     assert {"head/rank", "head/null_energy", "collapse/nc1", "monitor/accuracy"} <= without.keys()
@@ -109,18 +107,18 @@ def test_without_a_space_only_its_metrics_are_missing() -> None:
 def test_without_a_space_class_names_need_not_be_words(names: list[str]) -> None:
     with warnings.catch_warnings(record=True) as without:
         warnings.simplefilter("always")
-        monitor = Monitor(options(space=None, class_names=names))
-        monitor.measure(network(), images(), epoch=0, step=0)
+        session = Session(options(space=None, class_names=names))
+        session.measure(network(), images(), epoch=0, step=0)
     assert not [each for each in without if "names" in str(each.message)]
     with pytest.warns(UserWarning, match="look like ids|share a name"):
-        Monitor(options(class_names=names)).measure(network(), images(), epoch=0, step=0)
+        Session(options(class_names=names)).measure(network(), images(), epoch=0, step=0)
 
 
 def test_without_a_space_pixels_may_be_of_any_scale() -> None:
     values = torch.randn(32, 3, 8, 8) * 100
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.ReLU(), nn.Linear(16, 4))
     data = torch.utils.data.TensorDataset(values, torch.arange(32) % 4)
-    found = Monitor(options(space=None)).measure(model, tiny.loader(data), epoch=0, step=0)
+    found = Session(options(space=None)).measure(model, tiny.loader(data), epoch=0, step=0)
     assert found["monitor/samples"] == 32
     assert found["head/null_dim"] == 12
 
@@ -133,24 +131,24 @@ def test_without_a_space_many_bands_are_told_apart_by_some() -> None:
         return Batch(batch[0], batch[1], pictures=batch[0][:, [0, 1, 2]])
 
     chosen = options(space=None, batch_adapter=adapter)
-    found = Monitor(chosen).measure(model, tiny.loader(data), epoch=0, step=0)
+    found = Session(chosen).measure(model, tiny.loader(data), epoch=0, step=0)
     assert (found["monitor/samples"], found["head/null_dim"]) == (32, 12)
 
 
 def test_drift_and_alerts_go_on_from_validation_to_validation() -> None:
-    model, monitor = network(), Monitor(options())
-    first = monitor.measure(model, images(), epoch=0, step=0)
+    model, session = network(), Session(options())
+    first = session.measure(model, images(), epoch=0, step=0)
     with torch.no_grad():
         model[-1].weight.add_(torch.randn(model[-1].weight.shape))
-    second = monitor.measure(model, images(), epoch=1, step=1)
+    second = session.measure(model, images(), epoch=1, step=1)
     assert math.isnan(first["head/drift"])
     assert second["head/drift"] > 0
     assert first["translator/ridge"] == second["translator/ridge"]
 
 
 def test_epochs_in_between_are_not_analyzed() -> None:
-    model, monitor = network(), Monitor(options(every_n_epochs=2))
-    found = [monitor.measure(model, images(), epoch=epoch, step=epoch) for epoch in range(3)]
+    model, session = network(), Session(options(every_n_epochs=2))
+    found = [session.measure(model, images(), epoch=epoch, step=epoch) for epoch in range(3)]
     assert [math.isnan(each["head/rank"]) for each in found] == [False, True, False]
 
 
@@ -160,10 +158,10 @@ def test_a_fault_costs_the_numbers_and_not_the_loop() -> None:
             raise RuntimeError("out of coffee")
 
     with pytest.warns(UserWarning, match="out of coffee"):
-        found = Monitor(options(space=Broken())).measure(network(), images(), epoch=0, step=0)
+        found = Session(options(space=Broken())).measure(network(), images(), epoch=0, step=0)
     assert math.isnan(found["sing/image_score"])
     with pytest.raises(SetupError, match="out of coffee"):
-        Monitor(options(space=Broken(), on_error="raise")).measure(
+        Session(options(space=Broken(), on_error="raise")).measure(
             network(), images(), epoch=0, step=0
         )
 
@@ -176,9 +174,9 @@ def test_an_option_in_an_error_is_spelled_as_a_keyword() -> None:
 @pytest.mark.parametrize("kind", ["folder", "sqlite"])
 def test_a_run_of_its_own_is_read_back(tmp_path: Path, kind: str) -> None:
     uri = str(tmp_path / "runs") if kind == "folder" else f"sqlite:///{tmp_path / 'mlflow.db'}"
-    model, monitor = network(), Monitor(options(tracking=uri), spool_root=tmp_path)
-    logged = [monitor.measure(model, images(), epoch=e, step=10 * e) for e in range(2)]
-    monitor.close()
+    model, session = network(), Session(options(tracking=uri), spool_root=tmp_path)
+    logged = [session.measure(model, images(), epoch=e, step=10 * e) for e in range(2)]
+    session.close()
     (run,) = list_runs(uri).to_dict("records")
     assert run["status"] == "FINISHED"
     reader = RunReader(uri, run["run_id"])
@@ -193,9 +191,9 @@ def test_a_training_alone_keeps_its_curves_whatever_rank_the_cluster_gave_it(
 ) -> None:
     monkeypatch.setenv("SLURM_PROCID", "3")
     uri = str(tmp_path / "runs")
-    monitor = Monitor(options(tracking=uri, probe=images()))
-    found = monitor.measure(network(), images(), epoch=0, step=0)
-    monitor.close()
+    session = Session(options(tracking=uri, probe=images()))
+    found = session.measure(network(), images(), epoch=0, step=0)
+    session.close()
     (run,) = list_runs(uri).to_dict("records")
     curves = RunReader(uri, run["run_id"]).scalars(["sing/image_score"])
     assert curves["sing/image_score"].tolist() == [found["sing/image_score"]]
@@ -203,10 +201,10 @@ def test_a_training_alone_keeps_its_curves_whatever_rank_the_cluster_gave_it(
 
 def test_a_resumed_training_continues_its_run(tmp_path: Path) -> None:
     uri = str(tmp_path / "runs")
-    model, first = network(), Monitor(options(tracking=uri))
+    model, first = network(), Session(options(tracking=uri))
     first.measure(model, images(), epoch=0, step=0)
     first.close("KILLED")
-    again = Monitor(options(tracking=uri), state=first.state)
+    again = Session(options(tracking=uri), state=first.state)
     again.measure(model, images(), epoch=1, step=10)
     again.close()
     (run,) = list_runs(uri).to_dict("records")
@@ -214,37 +212,3 @@ def test_a_resumed_training_continues_its_run(tmp_path: Path) -> None:
         "FINISHED",
         [(0, 0), (1, 10)],
     )
-
-
-def test_it_needs_neither_lightning_nor_mlflow(tmp_path: Path) -> None:
-    code = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        blocked = ("lightning", "lightning_fabric", "mlflow", "pytorch_lightning")
-        if name.partition(".")[0] in blocked:
-            raise ModuleNotFoundError(f"{name} is not installed")
-
-sys.meta_path.insert(0, Blocked())
-import torch
-from torch.utils.data import DataLoader, TensorDataset
-from sing_monitor.monitor import Monitor, Options
-
-model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 8), torch.nn.Linear(8, 3))
-data = TensorDataset(torch.rand(24, 3, 2, 2), torch.arange(24) % 3)
-monitor = Monitor(Options(space=None, tracking=sys.argv[1]))
-print(monitor.measure(model, DataLoader(data, 8), epoch=0, step=0)["head/null_dim"])
-monitor.close()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["5.0"]
-    assert len(list_runs(str(tmp_path))) == 1

@@ -1,0 +1,1 @@
+"""Monitor for loops of one's own: plain PyTorch, and Lightning Fabric."""
