@@ -166,6 +166,11 @@ class StageTap:
                 self._rows.add(rows_of_head)
         self._forget_batch()
 
+    def skip(self) -> None:
+        """Keep nothing of a batch whose features could not be used."""
+        self._rows.skip()
+        self._forget_batch()
+
     def finish(self) -> PassStages:
         """End the pass and hand over its features. Waits for the device."""
         rows, left_out, widths = self._rows, dict(self._left_out), self._widths or {}

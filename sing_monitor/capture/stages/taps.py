@@ -61,6 +61,11 @@ class Taps:
         self.maps.add(rows_of_head)
         self.stages.add(rows_of_head)
 
+    def skip(self) -> None:
+        """Keep nothing of a batch whose features could not be used."""
+        self.maps.skip()
+        self.stages.skip()
+
     def share(self, image_ids: tuple[int, ...]) -> None:
         """Say whose features were kept in the last pass, in all processes; nothing if unknown."""
         if image_ids:
