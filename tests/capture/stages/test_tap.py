@@ -12,8 +12,8 @@ from sing_monitor.capture.device_rows import BatchRows
 from sing_monitor.capture.head_tap import HeadTap
 from sing_monitor.capture.probe import hashes
 from sing_monitor.capture.stages.tap import StageTap
+from tests.capture.stages.taking import take_stages
 from tests.helpers.maps import CLASSES, build, images, timm_model
-from tests.helpers.stages import take_stages
 from tests.helpers.waiting import Waits, pretended_gpu
 
 
