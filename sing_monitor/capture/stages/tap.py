@@ -21,6 +21,11 @@ from sing_monitor.errors import as_setup_error
 from sing_monitor.feature_maps import StageFeatures
 from sing_monitor.head.weak_hook import WeakHook
 
+_NONE_FOUND = (
+    "it is not clear which modules lead to the head; name those that are meant, as in "
+    "layers=['layer1', 'layer4']"
+)
+
 
 class StageTap:
     """Takes what some modules of a model give for at most 1,024 images of the probe.
@@ -90,6 +95,8 @@ class StageTap:
         self._rows = MapRows(MOST_IMAGES, known)
         self._widths = self._fault = self.error = None
         self._left_out = {each.name: each.obstacle for each in self.stages if each.obstacle}
+        if self._is_settled and not self.stages:
+            self._left_out[""] = _NONE_FOUND
 
     @property
     def is_taking(self) -> bool:
@@ -128,7 +135,7 @@ class StageTap:
                 names = {each.name for each in self.stages}
                 self._left_out = {k: why for k, why in self._left_out.items() if k in names}
                 if not self.stages:
-                    self._left_out[""] = "the model has no module with weights before its head"
+                    self._left_out[""] = _NONE_FOUND
 
     def expect(self, batch: BatchRows) -> None:
         """Settle which images' features are taken of a batch."""
@@ -223,7 +230,11 @@ class StageTap:
             reason = self._reasons.get(name, "")
             if self._calls[name] != 1:
                 often = self._calls[name]
-                reason = f"it is called {often} times for a batch" if often else "it is not called"
+                reason = (
+                    f"it is called {often} times for a batch"
+                    if often
+                    else reason or "it is not called"
+                )
             elif rows is not None and len(rows) != rows_of_head:
                 reason = f"it gives {len(rows)} rows for a batch of {rows_of_head} images"
             elif rows is not None and self._widths is not None:
@@ -251,7 +262,11 @@ class StageTap:
     @torch.inference_mode(False)
     @torch.no_grad()
     def _leave(self, stage: Stage, _args: object, _kwargs: object, output: object) -> None:
-        if not self._is_open or self._head.is_called:
+        if not self._is_open:
+            return
+        if self._head.is_called:
+            if stage.name not in self._calls:
+                self._reasons[stage.name] = "it ends behind the head, or is the head"
             return
         self._calls[stage.name] += 1
         if self._calls[stage.name] > 1:
