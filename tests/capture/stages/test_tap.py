@@ -238,11 +238,33 @@ def test_what_runs_behind_the_head_does_not_count() -> None:
         model.first(x + 1)
         return logits
 
-    # In the first batch of all nobody knows yet which layer is the head.
     taken = take_stages(net(), forward=forward, passes=2)
     expected = take_stages(net())
-    for name, values in expected.features.values.items():
-        torch.testing.assert_close(taken.features.values[name], values)
+    for part in taken.passes:
+        assert part.features is not None
+        for name, values in expected.features.values.items():
+            torch.testing.assert_close(part.features.values[name], values)
+
+
+class HeadInTheMiddle(Net):
+    """Goes on behind its head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = nn.Conv2d(5, 3, 2)
+
+    def forward(self, x: Tensor) -> Any:
+        last = self.last(self.first(x))
+        logits = self.fc(last.mean(dim=(2, 3)))
+        self.decoder(last)
+        return logits
+
+
+@pytest.mark.parametrize("batch_size", [5, 10])
+def test_nor_does_it_in_a_pass_of_one_batch_in_which_the_head_is_found(batch_size: int) -> None:
+    taken = take_stages(build(HeadInTheMiddle), batch_size=batch_size)
+    assert list(taken.features.values) == ["first", "last"]
+    assert taken.left_out == {"decoder": "it ends behind the head, or is the head"}
 
 
 def test_a_compiled_module_is_left_out_and_what_is_inside_too() -> None:
