@@ -257,16 +257,23 @@ def _obstacle(model: nn.Module, name: str) -> str:
 def _unknown(model: nn.Module, name: str) -> SetupError:
     known = [path for path, _ in walk_modules(model) if path]
     within = [path for path in known if path.endswith(f".{name}")]
+    top: list[str] = []
     close = within or get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         hint = f"Near it are {', '.join(map(repr, close[:3]))}"
     else:
         top = [path for path in known if "." not in path] or known
+        while len(top) == 1:
+            # A wrapper alone is no choice.
+            inner = [path for path in known if path.rpartition(".")[0] == top[0]]
+            if not inner:
+                break
+            top = inner
         shown = ", ".join(map(repr, top[:_LISTED])) + (", ..." if len(top) > _LISTED else "")
         hint = f"Its modules are {shown}"
     return SetupError(
         f"the model has no module {name!r}, so its output cannot be looked at. {hint}; ",
-        Option("layers", f"[{(close or ['...'])[0]!r}]"),
+        Option("layers", f"[{(close or top)[0]!r}]"),
         " takes dotted names, and ",
         Option("layers", "True"),
         " finds the stages by itself.",

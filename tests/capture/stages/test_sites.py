@@ -115,7 +115,8 @@ def test_another_head_beside_the_head_is_no_stage() -> None:
     [
         ("layer2", "'network.layer2'", "layers=['network.layer2']"),
         ("network.layr2", "'network.layer2'", "layers=['network.layer2']"),
-        ("zzz", "'network'", "layers=True"),
+        ("zzz", "'network.layer1', 'network.layer2', 'network.fc'", "layers=True"),
+        ("zzz", "Its modules are", "layers=['network.layer1'] takes"),
     ],
 )
 def test_an_unknown_name_is_refused_with_what_is_near(name: str, near: str, advice: str) -> None:
