@@ -133,6 +133,11 @@ class Alert:
                 f"from_epoch={self.from_epoch} at least 0."
             )
         for condition in self.conditions:
+            if not isinstance(condition, Condition):
+                raise ValueError(
+                    f"alert {self.name!r}: {condition!r} is no condition; give a list of them, such "
+                    "as [above('sing/class_hidden', 0.2)]."
+                )
             if not math.isfinite(condition.amount):
                 raise ValueError(
                     f"alert {self.name!r}: {condition.amount} is no limit for {condition.key}."

@@ -121,6 +121,7 @@ def test_an_epoch_that_comes_again_takes_the_place_of_the_first() -> None:
     [
         ({"name": "Not a name"}, "'Not a name'; use lower-case"),
         ({"conditions": ()}, "has no condition"),
+        ({"conditions": KEY}, "is no condition; give a list of them"),
         ({"epochs": 0}, "epochs=0 must be at least 1"),
         ({"from_epoch": -1}, "from_epoch=-1 at least 0"),
         ({"conditions": [above(KEY, math.nan)]}, "nan is no limit for sing/score_ratio"),

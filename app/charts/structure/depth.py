@@ -15,7 +15,7 @@ COLUMNS = ("layer", "depth", "channels", "samples", "rank", "rank_share", "pca_9
 # More lines than this are a gray area.
 MOST_EPOCHS = 12
 _HEIGHT = 300
-_FAINTEST, _STRONGEST = 0.16, 0.6
+_FAINTEST, _STRONGEST = 0.3, 0.7
 _LONGEST = 26
 # Room above the highest point.
 _ABOVE = 1.12
