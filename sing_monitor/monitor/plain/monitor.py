@@ -183,7 +183,7 @@ class Monitor:
             SetupError: with ``on_error="raise"``, for an epoch that cannot be watched; at the end
                 of the block for any other fault.
         """
-        moment = self._begin(epoch, step)
+        moment = self._next(epoch, step)
         validation = None
         if moment is not None:
             named = self.options.loader if loader is None else loader
@@ -192,6 +192,7 @@ class Monitor:
                 partial(known_source, named, self._processes.count),
                 moment,
                 self._processes.count > 1,
+                partial(self._begin, moment),
                 partial(self._end, moment),
                 self._drop,
             )
@@ -225,8 +226,8 @@ class Monitor:
         Raises:
             SetupError: with ``on_error="raise"``.
         """
-        moment = self._begin(epoch, step)
-        if moment is None:
+        moment = self._next(epoch, step)
+        if moment is None or not self._begin(moment):
             return {}
         watched = self._model if model is None else model
         root, count = running_module(watched), self._processes.count
@@ -329,13 +330,22 @@ class Monitor:
     def _find_place(self) -> Place:
         return find_place(self.options) if self._processes.is_first else Place()
 
-    def _begin(self, epoch: Any, step: Any) -> Moment | None:
+    def _next(self, epoch: Any, step: Any) -> Moment | None:
         """The moment of a validation; None if it cannot be watched, which is said once."""
         try:
-            return self._moments.begin(epoch, step)
+            return self._moments.next(epoch, step)
         except SetupError as error:
             self._session.faults.say(error)
             return None
+
+    def _begin(self, moment: Moment) -> bool:
+        """Begin a validation; False if it cannot be watched, which is said once."""
+        try:
+            self._moments.begin(moment)
+        except SetupError as error:
+            self._session.faults.say(error)
+            return False
+        return True
 
     def _own(self, metrics: Mapping[str, Any] | None) -> dict[str, float]:
         try:

@@ -1,0 +1,66 @@
+"""Blocks in an odd order, and what stays of them."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from tests.helpers import tiny
+from tests.helpers.disturbed import said_by_the_monitor
+from tests.helpers.loops import images, quick, validate, watched
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return tiny.Classifier().network.eval()
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(x._forward_hooks) + len(x._forward_pre_hooks) for x in model.modules())
+
+
+def test_a_block_that_was_never_entered_costs_no_other(model: nn.Module) -> None:
+    watching = quick(model)
+    with torch.no_grad(), pytest.warns(UserWarning, match="belongs into the block of `with"):
+        validate(model, images(), watching.epoch(0))  # without `with`
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for epoch in (0, 1):
+            assert watched(watching, model, epoch)["monitor/samples"] == 48
+
+
+def test_a_watch_is_of_one_block(model: nn.Module) -> None:
+    watching = quick(model)
+    watch = watching.epoch(0)
+    with said_by_the_monitor() as said, torch.no_grad():
+        for _ in range(2):
+            with watch:
+                validate(model, images(), watch)
+    assert len(said) == 1
+    assert "Call monitor.epoch(...) anew for every validation" in said[0]
+    assert watch.scalars == {}  # and not those of the first block
+    assert hooks(model) == 0
+    assert watched(watching, model, 1)["monitor/samples"] == 48
+
+
+def test_of_two_blocks_at_once_the_second_is_refused(model: nn.Module) -> None:
+    watching = quick(model)
+    first, second = watching.epoch(0), watching.epoch(1)
+    with said_by_the_monitor() as said, torch.no_grad(), first, second:
+        validate(model, images(), first)
+    assert ["the block of epoch 0 has not ended" in line for line in said] == [True]
+    assert (first.scalars["monitor/samples"], second.scalars) == (48, {})
+
+
+@pytest.mark.parametrize(("steps", "is_said"), [((3, 3, 3), True), ((9, 3), True), ((3, 6), False)])
+def test_steps_that_do_not_go_forward_are_said_once(
+    steps: tuple[int, ...], is_said: bool, model: nn.Module
+) -> None:
+    watching = quick(model)
+    with said_by_the_monitor() as said:
+        for epoch, step in enumerate(steps):
+            watched(watching, model, epoch, step=step)
+    assert ["the curves of the run do not go forward" in line for line in said] == [True] * is_said
