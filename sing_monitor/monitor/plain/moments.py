@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, Literal
 
 from sing_monitor.errors import SetupError
 from sing_monitor.messages import warn
@@ -23,6 +23,11 @@ class Moments:
         self.is_closed = False
         self._newest: Moment | None = None
         self._has_said_step = False
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was validated yet, in this training or the one that it resumes."""
+        return self._newest is None
 
     def next(self, epoch: Any, step: Any) -> Moment:
         """The moment of a validation that may begin.
@@ -60,7 +65,7 @@ class Moments:
             )
         return moment
 
-    def begin(self, moment: Moment) -> None:
+    def begin(self, moment: Moment) -> Literal[True]:
         """Begin the validation of a moment.
 
         Raises:
@@ -68,6 +73,7 @@ class Moments:
         """
         self._refuse_within(moment.epoch)
         self._newest, self.running = moment, moment.epoch
+        return True
 
     def end(self) -> bool:
         """End the validation that goes on; False if there is none."""

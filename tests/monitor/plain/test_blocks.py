@@ -7,7 +7,9 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
+from sing_monitor import Monitor
 from tests.helpers import tiny
 from tests.helpers.disturbed import said_by_the_monitor
 from tests.helpers.loops import images, quick, validate, watched
@@ -64,3 +66,30 @@ def test_steps_that_do_not_go_forward_are_said_once(
         for epoch, step in enumerate(steps):
             watched(watching, model, epoch, step=step)
     assert ["the curves of the run do not go forward" in line for line in said] == [True] * is_said
+
+
+def broken_off(watching: Monitor, model: nn.Module, epoch: int) -> dict[str, float]:
+    with torch.no_grad(), watching.epoch(epoch) as watch:
+        for inputs, labels in list(images())[:2]:
+            model(inputs)
+            watch.add(inputs, labels)
+    return watch.scalars
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_block_that_breaks_off_is_said(is_named: bool, model: nn.Module) -> None:
+    watching = quick(model, loader=images() if is_named else None)
+    with said_by_the_monitor() as said:
+        watched(watching, model, 0)
+        assert broken_off(watching, model, 1)["monitor/samples"] == 32
+        watched(watching, model, 2)
+    told = [line for line in said if "went over 32 images, and not over 48" in line]
+    assert len(told) == 1
+
+
+def test_a_loader_that_drops_its_last_images_is_whole(model: nn.Module) -> None:
+    loader = DataLoader(tiny.Blobs(), 20, drop_last=True)
+    watching = quick(model, loader=loader)
+    with said_by_the_monitor() as said:
+        assert watched(watching, model, 0, loader=loader)["monitor/samples"] == 40
+    assert not any("went over" in line for line in said)
