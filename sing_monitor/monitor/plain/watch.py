@@ -20,6 +20,10 @@ from sing_monitor.monitor.session import Session
 from sing_monitor.monitor.validation import Moment, Source
 
 _ADD = "watch.add(images, labels)"
+_ANOTHER = (
+    f"{_ADD} came with other images than those of the last forward pass, so the features are not "
+    "theirs. Call it right after the forward pass of the same images, and before the next one."
+)
 _USED = (
     "a watch is of one validation, and its block has ended: nothing of this one is logged. Call "
     "monitor.epoch(...) anew for every validation."
@@ -148,6 +152,10 @@ class Watch:
             except SetupError as error:
                 self.session.fail(error)
                 return
+            is_other = self._count.is_of_another_pass(batch)
+            if self._count.is_late or (is_other and passes == 1):
+                self.session.fail(SetupError(_ANOTHER))
+                return
             self._take(batch, passes)
         self.session.listen()
 
@@ -220,6 +228,8 @@ class Watch:
 
     def _finish(self, validation: Validation) -> None:
         passes = self._count.take()
+        if self._count.is_late:
+            self.session.fail(SetupError(_ANOTHER))
         # One process of several may well get no batch.
         if self._calls == 0 and self.session.is_listening and (passes or not validation.is_shared):
             ran = f"the model has run {passes} times" if passes else "the model has not run"

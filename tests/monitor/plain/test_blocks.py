@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,9 +12,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from sing_monitor import Monitor
+from sing_monitor.monitor import Watch
 from tests.helpers import tiny
 from tests.helpers.disturbed import said_by_the_monitor
 from tests.helpers.loops import images, quick, validate, watched
+
+BATCHES = list(images())
 
 
 @pytest.fixture
@@ -93,3 +98,57 @@ def test_a_loader_that_drops_its_last_images_is_whole(model: nn.Module) -> None:
     with said_by_the_monitor() as said:
         assert watched(watching, model, 0, loader=loader)["monitor/samples"] == 40
     assert not any("went over" in line for line in said)
+
+
+def late(model: nn.Module, watch: Watch) -> None:
+    """Hands over every batch one pass too late, as a loop that prefetches may."""
+    before = None
+    for batch in BATCHES:
+        model(batch[0])
+        if before is not None:
+            watch.add(*before)
+        before = batch
+
+
+def early(model: nn.Module, watch: Watch) -> None:
+    """Hands over every batch before its pass, and has warmed the model up."""
+    model(torch.zeros(16, 3, tiny.SIDE, tiny.SIDE))
+    for inputs, labels in BATCHES:
+        watch.add(inputs, labels)
+        model(inputs)
+
+
+def early_once(model: nn.Module, watch: Watch) -> None:
+    model(torch.zeros(16, 3, tiny.SIDE, tiny.SIDE))
+    watch.add(*BATCHES[0])
+    model(BATCHES[0][0])
+
+
+@pytest.mark.parametrize("loop", [late, early, early_once])
+def test_features_of_other_images_are_not_taken(
+    loop: Callable[[nn.Module, Watch], None], model: nn.Module
+) -> None:
+    watching = quick(model)
+    watched(watching, model, 0)
+    with (
+        torch.no_grad(),
+        pytest.warns(UserWarning, match="other images than those of the last forward pass"),
+        watching.epoch(1) as watch,
+    ):
+        loop(model, watch)
+    assert math.isnan(watch.scalars["head/null_energy"])
+
+
+def test_a_model_may_get_the_images_changed_or_in_one_buffer(model: nn.Module) -> None:
+    watching, buffer = quick(model), torch.empty_like(BATCHES[0][0])
+    expected = watched(watching, model, 0)
+    with torch.no_grad(), watching.epoch(1) as changed:
+        for inputs, labels in BATCHES:
+            model(inputs.clone())
+            changed.add(inputs, labels)
+    with torch.no_grad(), watching.epoch(2) as reused:
+        for inputs, labels in BATCHES:
+            model(buffer.copy_(inputs))
+            reused.add({"image": buffer, "label": labels})
+    for watch in (changed, reused):
+        assert watch.scalars["head/null_energy"] == expected["head/null_energy"]
