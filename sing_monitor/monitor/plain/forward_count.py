@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -27,14 +28,18 @@ class ForwardCount:
     def __init__(self) -> None:
         self.passes = 0
         self.error: Exception | None = None
+        self.is_late = False  # whether a pass had the images of a batch that came before it
         self._handle: RemovableHandle | None = None
-        self._forget()
+        self._latest: list[weakref.ref[Tensor]] = []
+        self._earlier: deque[weakref.ref[Tensor]] = deque(maxlen=_REMEMBERED)
+        self._unheard: list[weakref.ref[Tensor]] = []  # of the last batch, if no pass had them
 
     def open(self, module: nn.Module) -> None:
         """Count from now on."""
         self.close()
-        self.passes = 0
-        self._forget()
+        self.passes, self.is_late = 0, False
+        self._latest, self._unheard = [], []
+        self._earlier.clear()
         if not is_compiled_in_place(module):
             self._handle = module.register_forward_pre_hook(WeakHook(self, "_count"))
 
@@ -64,14 +69,10 @@ class ForwardCount:
             self._handle.remove()
             self._handle = None
 
-    def _forget(self) -> None:
-        self._latest: list[weakref.ref[Tensor]] = []
-        self._earlier: deque[weakref.ref[Tensor]] = deque(maxlen=_REMEMBERED)
-        self._unheard: list[weakref.ref[Tensor]] = []  # of the last batch, if no pass had them
-        self.is_late = False  # whether a pass had the images of a batch that came before it
-
     def _count(self, inputs: tuple[Any, ...]) -> None:
         self.passes += 1
+        if torch.compiler.is_compiling():  # what follows would break the graph
+            return
         self._earlier.extend(self._latest)
         self._latest = [weakref.ref(each) for each in inputs if isinstance(each, Tensor)]
         self.is_late = self.is_late or _shared(self._unheard, self._latest)

@@ -152,3 +152,12 @@ def test_a_model_may_get_the_images_changed_or_in_one_buffer(model: nn.Module) -
             reused.add({"image": buffer, "label": labels})
     for watch in (changed, reused):
         assert watch.scalars["head/null_energy"] == expected["head/null_energy"]
+
+
+def test_a_function_that_is_compiled_whole_runs_in_a_block(model: nn.Module) -> None:
+    watching = quick(model)
+    expected = watched(watching, model, 0)
+    compiled = torch.compile(lambda inputs: model(inputs), backend="eager", fullgraph=True)
+    with torch.no_grad(), watching.epoch(1) as watch:
+        validate(compiled, images(), watch)
+    assert watch.scalars["head/null_energy"] == expected["head/null_energy"]
