@@ -28,6 +28,7 @@ from sing_monitor.monitor.plain.passes import (
     undisturbed,
 )
 from sing_monitor.monitor.plain.place import Place, earlier_training, find_place, how_to_open
+from sing_monitor.monitor.plain.resumed import resume
 from sing_monitor.monitor.plain.spelling import spell, spelled
 from sing_monitor.monitor.plain.watch import Validation, Watch
 from sing_monitor.monitor.plain.wrappers import own_loader, running_module, way_of
@@ -277,16 +278,10 @@ class Monitor:
         """Go on where :meth:`state_dict` was taken, in the run of that time.
 
         Raises:
-            SetupError: if it is no such state.
+            SetupError: if it is no such state, or comes after a validation in another run.
         """
         state = self._session.state
-        if not isinstance(state_dict, Mapping) or not state_dict.keys() & vars(state).keys():
-            raise SetupError(
-                f"a state of the monitor was expected, as monitor.state_dict() gives it, and not "
-                f"{type(state_dict).__name__}."
-            )
-        for name in vars(state):
-            setattr(state, name, state_dict.get(name))
+        resume(state, state_dict)
         self._moments.go_on_after(state.last_epoch)
 
     @property

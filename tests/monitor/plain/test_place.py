@@ -144,3 +144,27 @@ def test_a_second_training_in_a_joined_run_is_said(tmp_path: Path, model: nn.Mod
         watched(other, model, 0)
         watched(quick(model, **joined), model, 2)
     assert not any("already holds" in line for line in said)
+
+
+def test_a_state_of_another_run_comes_before_the_first_validation(
+    tmp_path: Path, model: nn.Module
+) -> None:
+    uri = str(tmp_path)
+    first, second = quick(model, tracking_uri=uri), quick(model, tracking_uri=uri)
+    watched(first, model, 0)
+    state = first.state_dict()
+    first.close()
+    with pytest.raises(SetupError, match="the last epoch is str, and no whole number"):
+        second.load_state_dict({**state, "last_epoch": "one"})
+    watched(second, model, 0)
+    begun = second.run_id
+    with pytest.raises(
+        SetupError, match=r"Call monitor\.load_state_dict\(state\) before the first"
+    ):
+        second.load_state_dict(state)
+    assert second.run_id == begun != first.run_id
+    second.load_state_dict(second.state_dict())  # back to a checkpoint of its own
+    third = quick(model, tracking_uri=uri)
+    third.load_state_dict(state)
+    watched(third, model, 1)
+    assert third.run_id == first.run_id
