@@ -239,13 +239,23 @@ RETIRED_ALERTS = (
 )
 
 
-def check_alerts(alerts: Iterable[Alert], catalogue: Iterable[MetricSpec]) -> None:
+def check_alerts(
+    alerts: Iterable[Alert],
+    catalogue: Iterable[MetricSpec],
+    logged: Iterable[MetricSpec] | None = None,
+) -> None:
     """Refuse alerts that share a name, or whose metric nobody logs.
+
+    Args:
+        alerts: the rules.
+        catalogue: all metrics.
+        logged: those of the run; None: all.
 
     Raises:
         ValueError: the sentence names metrics that are spelled alike.
     """
     specs, seen = list(catalogue), set()
+    of_run = specs if logged is None else list(logged)
     for alert in alerts:
         if alert.name in seen:
             raise ValueError(f"two alerts are called {alert.name!r}; rename one of them.")
@@ -257,6 +267,12 @@ def check_alerts(alerts: Iterable[Alert], catalogue: Iterable[MetricSpec]) -> No
                 raise ValueError(
                     f"alert {alert.name!r} watches {condition.key!r}, which is not in the metric "
                     f"catalogue; {hint}"
+                )
+            if not any(_is_of(condition.key, spec) for spec in of_run):
+                raise ValueError(
+                    f"alert {alert.name!r} watches {condition.key!r}, which this run does not log: "
+                    "its analysis is left out, or what that needs is not captured (analyses=, "
+                    "space=, n_maps=, n_weights=, layers=)."
                 )
 
 

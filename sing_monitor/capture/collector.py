@@ -21,7 +21,7 @@ from sing_monitor.capture.ongoing_pass import KnownImages, OngoingPass
 from sing_monitor.capture.placement import Smallest
 from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows, fingerprints, in_probe
 from sing_monitor.capture.stages.taps import Taps
-from sing_monitor.errors import Option, SetupError, as_setup_error
+from sing_monitor.errors import SetupError, as_setup_error
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.inputs.batches import Batch, unpack_batch
 from sing_monitor.inputs.labels import check_attribute, check_labels, has_class
@@ -261,14 +261,9 @@ class Collector:
         if self.setup is None:
             with no_trace():
                 setup = self._settle(batch)
-            if self._reorders and setup.classes.is_found:
-                raise SetupError(
-                    "batch_adapter gives the labels another order than they have in the batch, and "
-                    f"the names from {setup.classes.source} may stand in either. Pass ",
-                    Option("class_names", "[...]"),
-                    " in the order of the labels that batch_adapter returns.",
-                )
-            self.setup = setup
+            self.setup = setup.renumbered() if self._reorders else setup
+            if not self.setup.has_pictures:
+                self._embedder.keep_no_pictures()
         _check_attributes(batch, self.setup)
         pixels = self.setup.pixels.restore(batch.shown)
         if self.example.numel() == 0 and len(pixels):
@@ -277,7 +272,7 @@ class Collector:
         looked = None if current.looks is None else image_ids.cpu()
         if current.looks is not None and looked is not None:
             if len(pixels):
-                refuse_other_scale(self.setup.pixels, batch.shown)
+                self._check_scale(self.setup, batch.shown)
             self._look(looked, wanted(batch.labels, looked.device), pixels, current.looks)
         positions = None
         if not current.disorder:
@@ -303,6 +298,15 @@ class Collector:
             )
         self._taps.expect(rows)
         return rows
+
+    def _check_scale(self, setup: ResolvedInputs, images: Tensor) -> None:
+        """Refuse images of another scale; without a space it is pictures alone that they cost."""
+        try:
+            refuse_other_scale(setup.pixels, images)
+        except SetupError:
+            if setup.has_space:
+                raise
+            self._embedder.keep_no_pictures()
 
     def _look(
         self, image_ids: Tensor, is_wanted: Tensor, pixels: Tensor, placement: Smallest

@@ -224,7 +224,7 @@ class ProbeEmbedder:
     Args:
         space: the semantic space.
         cache: where embeddings are kept.
-        thumbnails: whether to keep pictures.
+        thumbnails: whether to keep pictures, until :meth:`keep_no_pictures` is called.
     """
 
     def __init__(self, space: SemanticSpace, cache: EmbeddingCache, *, thumbnails: bool) -> None:
@@ -289,6 +289,11 @@ class ProbeEmbedder:
         return {
             hex_id(key): self.thumbnails[key].numpy() for key in wanted if key in self.thumbnails
         }
+
+    def keep_no_pictures(self) -> None:
+        """Forget all pictures, and keep none from now on."""
+        self.thumbnails.clear()
+        self._keep_thumbnails = False
 
     def end_pass(self) -> None:
         """Close the progress bar."""

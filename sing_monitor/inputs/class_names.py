@@ -95,10 +95,11 @@ def find_class_names(
     if raw is None:
         raw, source = _search(datamodule, dataset, model, num_classes)
     if raw is None:
-        warn(
-            "No class names were found, so the attribute score uses class prototypes (the mean "
-            "image embedding of each class) instead of text. For text, pass class_names=[...]."
-        )
+        if are_texts:
+            warn(
+                "No class names were found, so the attribute score uses class prototypes (the mean "
+                "image embedding of each class) instead of text. For text, pass class_names=[...]."
+            )
         return ClassNames(None, "none found")
     names = _words(ordered_names(raw, source), source)
     if len(names) != num_classes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ class ResolvedInputs:
         has_space: whether there is a semantic space.
         has_groups: whether the batches tell the group of each image.
         hierarchy: ancestors of every class as the user gave them; None where the user gave none.
+
+    Without a semantic space names and pixels serve for reading and looking alone. Where they are
+    not sure, classes go by their numbers, and there are no pictures.
     """
 
     head: Head
@@ -63,9 +67,31 @@ class ResolvedInputs:
         return PROTOTYPE if self.class_texts is None else TEXT
 
     @property
+    def has_pictures(self) -> bool:
+        """Whether the pixels of the images are known."""
+        return not isinstance(self.pixels, SquashedInputs)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """C names; the indices where no names were found."""
         return self.classes.names or tuple(str(i) for i in range(self.head.num_classes))
+
+    def renumbered(self) -> ResolvedInputs:
+        """The same where a ``batch_adapter`` gives the labels another order than the batch has.
+
+        Raises:
+            SetupError: if names that were found may stand in either order, and are needed.
+        """
+        if not self.classes.is_found:
+            return self
+        if not self.has_space and self.hierarchy is None:
+            return replace(self, classes=ClassNames(None, "batch_adapter renumbers the labels"))
+        raise SetupError(
+            "batch_adapter gives the labels another order than they have in the batch, and "
+            f"the names from {self.classes.source} may stand in either. Pass ",
+            Option("class_names", "[...]"),
+            " in the order of the labels that batch_adapter returns.",
+        )
 
     def texts(self, embeddings: Tensor, labels: Tensor) -> Texts:
         """Text embeddings for one validation; prototypes are means over its own images.
@@ -126,23 +152,23 @@ def resolve_inputs(
             ),
             ".",
         )
-    if space.dim == 0:
-        pixels: PixelScale = SquashedInputs()
-    else:
-        pixels = _pixels_of(batch, pixel_stats, dataset=dataset, loader=loader, model=model)
-    if space.dim or class_names is not None or hierarchy is not None:
-        classes = find_class_names(
-            class_names,
-            head.num_classes,
-            datamodule=datamodule,
-            dataset=dataset,
-            model=model,
-            are_texts=space.dim > 0,
-        )
-    else:
-        # Without texts and a hierarchy of the user's, which goes by names, they serve for reading
-        # alone, and only the user's own are taken.
-        classes = ClassNames(None, "not needed without a semantic space")
+    pixels_of = partial(_pixels_of, batch, pixel_stats, dataset=dataset, loader=loader, model=model)
+    names_of = partial(
+        find_class_names,
+        class_names,
+        head.num_classes,
+        datamodule=datamodule,
+        dataset=dataset,
+        model=model,
+        are_texts=space.dim > 0,
+    )
+    pixels = pixels_of() if space.dim else _pixels_to_look_at(pixels_of)
+    if pixels.doubt:
+        path = save_png(pixels.restore(batch.shown[:1])[0].cpu(), None, "sing_monitor_guess.png")
+        warn(f"{pixels.doubt} One image as the space sees it: {path}")
+    # A hierarchy of the user's goes by names.
+    is_needed = space.dim or class_names is not None or hierarchy is not None
+    classes = names_of() if is_needed else _names_to_read(names_of)
     class_texts = None
     if classes.names is not None and space.dim:
         class_texts = text_set(space, classes.names, prompts.classes, text_cache)
@@ -164,20 +190,32 @@ def resolve_inputs(
     return replace(inputs, hierarchy=resolve_hierarchy(hierarchy, inputs.class_names))
 
 
+def _pixels_to_look_at(find: Callable[[], PixelScale]) -> PixelScale:
+    """The scale where no space needs it: one that is sure, or none."""
+    try:
+        scale = find()
+    except SetupError as error:
+        return SquashedInputs(str(error))
+    return SquashedInputs(scale.doubt) if scale.doubt else scale
+
+
+def _names_to_read(find: Callable[[], ClassNames]) -> ClassNames:
+    """The names where no text and no hierarchy needs them: those that are sure, or none."""
+    try:
+        return find()
+    except SetupError as error:
+        return ClassNames(None, str(error))
+
+
 def _pixels_of(
     batch: Batch, pixel_stats: Any, *, dataset: object, loader: object, model: nn.Module | None
 ) -> PixelScale:
-    """Pixel scale of the first batch; a warning with a picture where the scale is a guess."""
+    """Pixel scale of the first batch."""
     if batch.pictures is None:
-        scale = find_pixel_scale(pixel_stats, dataset, batch.shown, model, loader=loader)
-    else:
-        # Data set and model describe the model's input, and not the pictures.
-        scale = find_pixel_scale(pixel_stats, None, batch.shown, None)
-        scale = replace(scale, source=f"{OWN_PICTURES}: {scale.source}")
-    if scale.doubt:
-        path = save_png(scale.restore(batch.shown[:1])[0].cpu(), None, "sing_monitor_guess.png")
-        warn(f"{scale.doubt} One image as the space sees it: {path}")
-    return scale
+        return find_pixel_scale(pixel_stats, dataset, batch.shown, model, loader=loader)
+    # Data set and model describe the model's input, and not the pictures.
+    scale = find_pixel_scale(pixel_stats, None, batch.shown, None)
+    return replace(scale, source=f"{OWN_PICTURES}: {scale.source}")
 
 
 def save_png(image: Tensor, folder: Path | None, name: str) -> Path:

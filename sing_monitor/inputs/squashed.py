@@ -1,4 +1,4 @@
-"""SquashedInputs: what the model takes, in [0, 1], where nobody needs its pixels."""
+"""SquashedInputs: what the model takes, in [0, 1], where its pixels are not known."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ class SquashedInputs(PixelScale):
     """Scale for a monitor without a semantic space: no statistics, any number of channels.
 
     The values go through a logistic function, which keeps different images different. They serve
-    for fingerprints alone.
+    for fingerprints alone: nobody can look at them.
+
+    Args:
+        reason: why the pixels are not known, as the end of a sentence.
     """
 
-    def __init__(self) -> None:
-        super().__init__((), (), "not needed without a semantic space")
+    def __init__(self, reason: str) -> None:
+        super().__init__((), (), reason)
 
     def restore(self, images: Tensor) -> Tensor:
         """``1 / (1 + exp(-value))``, float32, of the same shape."""

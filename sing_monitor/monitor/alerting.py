@@ -41,7 +41,7 @@ def usable_alerts(
     Raises:
         SetupError: for anything but alerts on metrics that are logged.
     """
-    from sing_monitor.analyses import catalogue_of
+    from sing_monitor.analyses import CATALOGUE, catalogue_of
 
     has_space, is_read = "embeddings" in captured, analyses is None or "sing" in analyses
     defaults = DEFAULT_ALERTS if has_space else DEFAULT_ALERTS_WITHOUT_SPACE if is_read else ()
@@ -57,7 +57,7 @@ def usable_alerts(
     named = {alert.name: alert for alert in (*defaults, *further)}
     rules = tuple(_rule(alert, named) for alert in alerts or ())
     try:
-        check_alerts(rules, catalogue_of(captured, analyses))
+        check_alerts(rules, CATALOGUE, catalogue_of(captured, analyses))
     except ValueError as error:
         raise SetupError(Option("alerts"), f": {error}") from error
     return rules

@@ -62,9 +62,7 @@ class ModelCapture:
             for kind in ("images", "texts")
         )
         self._text_cache = text_cache
-        self.embedder = ProbeEmbedder(
-            space, image_cache, thumbnails=options.n_images > 0 and space.dim > 0
-        )
+        self.embedder = ProbeEmbedder(space, image_cache, thumbnails=options.n_images > 0)
 
     def attach(self, model: nn.Module) -> None:
         """Look for the model's head; anew where its layers are others, or have grown.

@@ -115,7 +115,9 @@ def describe_setup(
         lines["stages"] = stages
     if not inputs.has_space:
         lines["space"] = "none: only what needs no embeddings is measured"
-        for key in ("pixels", "prompt", "concepts", "attributes", "embedding"):
+        if not inputs.has_pictures:
+            lines["pixels"] = f"not known, so there are no pictures: {inputs.pixels.source}"
+        for key in ("prompt", "concepts", "attributes", "embedding"):
             del lines[key]
     width = max(map(len, lines))
     text = "\n".join(f"  {key:<{width}}  {value}" for key, value in lines.items())

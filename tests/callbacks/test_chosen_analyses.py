@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sing_monitor import analyze
+from sing_monitor.alerts import Alert, above
 from sing_monitor.analyses import ANALYSES, Analysis
 from sing_monitor.analyses.monitor_metrics import MONITOR_METRICS
 from sing_monitor.errors import SetupError
@@ -16,6 +17,7 @@ from sing_monitor.offline.analyze import AnalyzeOptions
 from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
 
+OWN = Alert("mine", (above("head/rank", 3),), "Look.")
 LEFT_OUT = {
     "embeddings": ("space", None),
     "maps": ("n_maps", 0),
@@ -63,6 +65,7 @@ def test_what_no_analysis_needs_is_not_captured(chosen: list[str], captured: set
         ({"analyses": ["focus"], "n_maps": 0}, "feature maps, and there is none by n_maps=0"),
         ({"analyses": ["dynamics"], "n_weights": 0}, "and there is none by n_weights=0"),
         ({"analyses": ["head"], "alerts": ["class_hidden"]}, "watch the analysis 'sing'"),
+        ({"analyses": ["sing"], "alerts": [OWN]}, "'head/rank', which this run does not log"),
     ],
 )
 def test_a_choice_that_cannot_be_is_refused(given: dict[str, Any], said: str) -> None:

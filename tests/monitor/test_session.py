@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,20 @@ def network() -> nn.Module:
 
 def images() -> Any:
     return tiny.loader(tiny.Blobs())
+
+
+class Floats(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.float()
+
+
+class Named(torch.utils.data.TensorDataset):
+    """Images of the classes in turn."""
+
+    classes = tiny.CLASSES
+
+    def __init__(self, images: torch.Tensor) -> None:
+        super().__init__(images, torch.arange(len(images)) % len(self.classes))
 
 
 def same(first: Mapping[str, float], second: Mapping[str, float]) -> bool:
@@ -112,6 +127,41 @@ def test_without_a_space_class_names_need_not_be_words(names: list[str]) -> None
     assert not [each for each in without if "names" in str(each.message)]
     with pytest.warns(UserWarning, match="look like ids|share a name"):
         Session(options(class_names=names)).measure(network(), images(), epoch=0, step=0)
+
+
+@pytest.mark.parametrize(
+    ("images", "has_pictures", "reason"),
+    [
+        (torch.rand(32, 3, 8, 8), True, "already in \\[0, 1\\]"),
+        (torch.randint(256, (32, 1, 8, 8)).byte(), True, "uint8"),
+        (torch.randn(32, 3, 8, 8) * 100, False, "no pictures: The scale of the pixels is unknown"),
+    ],
+)
+def test_without_a_space_pictures_are_kept_where_the_pixels_are_sure(
+    images: torch.Tensor, has_pictures: bool, reason: str
+) -> None:
+    data = Named(images)
+    model = nn.Sequential(
+        Floats(), nn.Flatten(), nn.Linear(images[0].numel(), 16), nn.Linear(16, 4)
+    )
+    session = Session(options(space=None, n_images=8))
+    found = session.measure(model, tiny.loader(data), epoch=0, step=0)
+    capture = session.capture
+    assert found["monitor/samples"] == 32
+    assert len(capture.embedder.thumbnails) == (32 if has_pictures else 0)
+    assert capture.collector is not None
+    assert capture.collector.setup is not None
+    assert capture.collector.setup.class_names == tiny.CLASSES
+    assert re.search(reason, str(capture.report(32)))
+
+
+def test_a_later_batch_of_another_scale_costs_the_pictures_alone() -> None:
+    images = torch.rand(32, 3, 8, 8)
+    images[20:] *= 100
+    session = Session(options(space=None))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.ReLU(), nn.Linear(16, 4))
+    assert session.measure(model, tiny.loader(Named(images)), epoch=0, step=0)["head/rank"] == 4
+    assert not session.capture.embedder.thumbnails
 
 
 def test_without_a_space_pixels_may_be_of_any_scale() -> None:

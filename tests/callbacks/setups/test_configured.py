@@ -45,7 +45,7 @@ VALUES: dict[str, list[Any]] = {
     "n_weights": [0],
     "hierarchy": [{"cat": "animal", "dog": ["living", "animal"]}, "classes.csv"],
     "invariance": ["softmax"],
-    "analyses": [["head", "sing"]],
+    "analyses": [["sing", "head", "layers"]],
     "allow_augmented": [True],
     "cache_dir": [None, "embeddings"],
     "save_snapshots": [True],
