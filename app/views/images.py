@@ -64,15 +64,17 @@ def body(chosen: Selection) -> None:
 
 def _images(view: ImageView, table: pd.DataFrame, steps: Mapping[int, tuple[int, int]]) -> None:
     found = charts.ranked(table, view.column)
+    mapped = focus.mapped_images(view, steps[view.epoch])
     if found.empty:
         st.info(
             f"No image has a score at epoch {view.epoch}: the head ignores nothing there, or its "
             "features were not finite.",
             icon=":material/block:",
         )
+        if mapped:
+            _one_image(view, table[table["image"].isin(mapped)], table, steps, mapped)
         return
     movers = table["mover"].astype(bool) if "mover" in table else pd.Series(False, table.index)
-    mapped = focus.mapped_images(view, steps[view.epoch])
     shown, number = _filtered(view, found, movers, mapped)
     without = len(table) - len(found)
     st.caption(

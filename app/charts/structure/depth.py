@@ -88,7 +88,7 @@ def rank_over_depth(
         "rank:Q",
         title="effective rank",
         scale=alt.Scale(domain=[0, _ABOVE * top], nice=False),
-        axis=alt.Axis(tickCount=5, format="~g"),
+        axis=alt.Axis(tickCount=5, format=".6~g"),
     )
     first, last = int(rows["epoch"].min()), int(rows["epoch"].max())
     shade = alt.Opacity(

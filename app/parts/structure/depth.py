@@ -25,8 +25,8 @@ OF_STAGES = "layers/rank_drop"
 _NAMED = 3
 _ABOUT = (
     "In how many directions the features of a stage vary, each counted by how much. Strong: the "
-    "chosen epoch; faint: the others, the earliest the faintest. A rank can be at most the "
-    "channels of the stage, and the images: a gray tick where the axis reaches so far."
+    "chosen epoch; faint: the others, the earliest the faintest. Gray tick: the largest rank "
+    "possible, which is the number of channels or of images; none where it lies above the axis."
 )
 _HELP = (
     "A stage is a part of the network, and its output is averaged over the locations. Where the "

@@ -49,9 +49,15 @@ def channel_axis(shape: Sequence[int], stage: Stage) -> int:
     timm says, else as the last of its layers that fits one of both alone. Where nothing decides,
     the last axis of tokens and of maps of a model that calls them NHWC, else the second.
 
+    A layer's width may be that of another axis by chance, where the output is joined of several:
+    so layers do not decide against the form of a map, which most often is square.
+
     Args:
         shape: of the output, (B, ...).
         stage: whose.
+
+    Raises:
+        NoStageError: for a map of which both may be the channels.
 
     Example::
 
@@ -64,6 +70,25 @@ def channel_axis(shape: Sequence[int], stage: Stage) -> int:
     for size in stage.sizes:
         fitting = {axis for axis in (1, last) if shape[axis] == size}
         if len(fitting) == 1:
-            return fitting.pop()
-    is_last = len(shape) == 3 or (len(shape) == 4 and stage.is_channels_last)
-    return last if is_last else 1
+            axis = fitting.pop()
+            if size != stage.declared and len(shape) == 4 and _looks_other(shape, axis):
+                raise _unclear(shape)
+            return axis
+    if len(shape) == 3 or (len(shape) == 4 and stage.is_channels_last):
+        return last
+    if len(shape) == 4:
+        fits_both = stage.sizes[:1] == (shape[1],) and shape[1] == shape[3]
+        if (fits_both and stage.ends_linear) or _looks_other(shape, 1):
+            raise _unclear(shape)
+    return 1
+
+
+def _looks_other(shape: Sequence[int], axis: int) -> bool:
+    """Whether a map (B, ...) is square only if its channels are not on this axis, 1 or 3."""
+    first, middle, end = shape[1:]
+    is_square = {1: middle == end, 3: first == middle}
+    return is_square[4 - axis] and not is_square[axis]
+
+
+def _unclear(shape: Sequence[int]) -> NoStageError:
+    return NoStageError(f"it is not clear which axis of {tuple(shape)[1:]} are its channels")

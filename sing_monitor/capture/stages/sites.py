@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TypeVar
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sing_monitor.errors import Option, SetupError
+from sing_monitor.head.layer import is_linear
 from sing_monitor.head.linear_layers import (
     find_module,
     is_closed,
@@ -36,14 +37,18 @@ class Stage:
         name: dotted name.
         module: the module.
         sizes: numbers that its channels may have, the surest first.
+        declared: the number that the model says; 0 if it says none.
         is_channels_last: whether the model says that its maps are (B, h, w, c).
+        ends_linear: whether the last of its layers works on the last axis of a tensor.
         obstacle: why no hook on it would be called, or could be without a trace; empty if none.
     """
 
     name: str
     module: nn.Module
     sizes: tuple[int, ...] = ()
+    declared: int = 0
     is_channels_last: bool = False
+    ends_linear: bool = False
     obstacle: str = ""
 
 
@@ -75,17 +80,20 @@ def found_stages(model: nn.Module, head: nn.Module) -> tuple[Stage, ...]:
     """Up to 8 stages of a model whose head is known, in order of definition.
 
     Those that timm's ``feature_info`` names; else the children of the model that have weights, but
-    for the head and the classifier around it. A child that holds nearly all layers, such as a
-    backbone or a ``Sequential`` alone, is replaced by its own children. Of more than 8 the first,
-    the last, and others at even distances.
+    for the head, the classifier around it and other heads beside it. A child that holds nearly all
+    layers, such as a backbone or a ``Sequential`` alone, is replaced by its own children. Of more
+    than 8 the first, the last, and others at even distances. None where several networks tell
+    their stages and none of these holds the head: one may be a teacher, or they stand side by side.
 
     Args:
         model: the model.
         head: its classifier head.
     """
     declared = _declared(model, head)
+    if declared is None:
+        return ()
     if declared:
-        return tuple(_stage(model, name, [size]) for name, size in _thinned(declared))
+        return tuple(_stage(model, name, size) for name, size in _thinned(declared))
     return tuple(_stage(model, name) for name in _thinned(_children(model, head)))
 
 
@@ -96,17 +104,21 @@ def _thinned(found: Sequence[T]) -> list[T]:
     return [found[round(each * last / (MOST_STAGES - 1))] for each in range(MOST_STAGES)]
 
 
-def _declared(model: nn.Module, head: nn.Module) -> list[tuple[str, int]]:
-    """Modules and channels by timm's ``feature_info``, of the network with the head if several."""
+def _declared(model: nn.Module, head: nn.Module) -> list[tuple[str, int]] | None:
+    """Modules and channels by timm's ``feature_info``, of the network with the head if several.
+
+    None where several have such and none the head.
+    """
     by_network = []
     for path, module in walk_modules(model):
         info = getattr(module, "feature_info", None)
         stages = _read_info(path, module, getattr(info, "info", info))
         if stages:
             by_network.append((head in set(module.modules()), stages))
-    if not by_network:
-        return []
-    return max(by_network, key=lambda found: found[0])[1]
+    with_head = [stages for has_head, stages in by_network if has_head]
+    if with_head or len(by_network) < 2:
+        return (with_head or [stages for _, stages in by_network] or [[]])[0]
+    return None
 
 
 def _read_info(path: str, module: nn.Module, info: object) -> list[tuple[str, int]]:
@@ -127,7 +139,7 @@ def _children(model: nn.Module, head: nn.Module) -> list[str]:
     modules = dict(walk_modules(model))
     layers = {
         path for path, module in modules.items() if any(True for _ in module.parameters(False))
-    }
+    } - _other_heads(model, head)
     of_head = next((path for path, module in modules.items() if module is head), "")
 
     def size(path: str) -> int:
@@ -162,6 +174,28 @@ def _children(model: nn.Module, head: nn.Module) -> list[str]:
             return [path for path in found if _can_be_called(modules[path])]
 
 
+def _other_heads(model: nn.Module, head: nn.Module) -> set[str]:
+    """Linear layers that read as many features as the head, and whose answers no layer takes."""
+    taken = {_inputs(module) for _, module in walk_modules(model) if is_linear(module)}
+    return {
+        path
+        for path, module in walk_modules(model)
+        if is_linear(module)
+        and module is not head
+        and _inputs(module) == _inputs(head)
+        and _width(module) not in taken
+    }
+
+
+def _inputs(module: nn.Module) -> int:
+    """How many numbers a linear layer takes; 0 where that is not known."""
+    for attribute in ("in_features", "in_channels"):
+        number = getattr(module, attribute, None)
+        if isinstance(number, int):
+            return number
+    return 0
+
+
 def _can_be_called(module: nn.Module) -> bool:
     """False of a container whose parts are called one by one, such as a ``ModuleList``."""
     return type(module).forward is not nn.Module.forward
@@ -171,18 +205,23 @@ def _is_within(path: str, owner: str) -> bool:
     return bool(owner) and f"{path}.".startswith(f"{owner}.")
 
 
-def _stage(model: nn.Module, name: str, declared: Iterable[int] = ()) -> Stage:
+def _stage(model: nn.Module, name: str, declared: int = 0) -> Stage:
     module = find_module(model, name)
     if module is None:
         raise RuntimeError(f"the model has lost its module {name!r}.")
-    sizes = [each for each in declared if each]
-    for _, part in reversed(list(walk_modules(module))):
-        width = _width(part)
-        if width and width not in sizes:
-            sizes.append(width)
+    layers = [part for _, part in reversed(list(walk_modules(module))) if _width(part)]
+    sizes = dict.fromkeys(size for size in (declared, *map(_width, layers)) if size)
     formats = {getattr(each, "output_fmt", None) for _, each in walk_modules(model)}
-    is_last = "NHWC" in {str(getattr(each, "value", each)) for each in formats}
-    return Stage(name, module, tuple(sizes), is_last, _obstacle(model, name))
+    return Stage(
+        name,
+        module,
+        tuple(sizes),
+        declared,
+        is_channels_last="NHWC" in {str(getattr(each, "value", each)) for each in formats},
+        # Layer norms of maps are classes of their own.
+        ends_linear=bool(layers) and type(layers[0]) in (nn.Linear, nn.LayerNorm),
+        obstacle=_obstacle(model, name),
+    )
 
 
 def _width(module: nn.Module) -> int:
@@ -218,16 +257,23 @@ def _obstacle(model: nn.Module, name: str) -> str:
 def _unknown(model: nn.Module, name: str) -> SetupError:
     known = [path for path, _ in walk_modules(model) if path]
     within = [path for path in known if path.endswith(f".{name}")]
+    top: list[str] = []
     close = within or get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         hint = f"Near it are {', '.join(map(repr, close[:3]))}"
     else:
         top = [path for path in known if "." not in path] or known
+        while len(top) == 1:
+            # A wrapper alone is no choice.
+            inner = [path for path in known if path.rpartition(".")[0] == top[0]]
+            if not inner:
+                break
+            top = inner
         shown = ", ".join(map(repr, top[:_LISTED])) + (", ..." if len(top) > _LISTED else "")
         hint = f"Its modules are {shown}"
     return SetupError(
         f"the model has no module {name!r}, so its output cannot be looked at. {hint}; ",
-        Option("layers", f"[{(close or ['...'])[0]!r}]"),
+        Option("layers", f"[{(close or top)[0]!r}]"),
         " takes dotted names, and ",
         Option("layers", "True"),
         " finds the stages by itself.",

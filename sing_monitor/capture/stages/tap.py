@@ -19,7 +19,14 @@ from sing_monitor.capture.stages.pass_stages import PassStages
 from sing_monitor.capture.stages.sites import Stage, found_stages, likely_stages, named_stages
 from sing_monitor.errors import as_setup_error
 from sing_monitor.feature_maps import StageFeatures
+from sing_monitor.head.linear_layers import linear_layers
 from sing_monitor.head.weak_hook import WeakHook
+
+_NONE_FOUND = (
+    "it is not clear which modules lead to the head; name those that are meant, as in "
+    "layers=['layer1', 'layer4']"
+)
+_BEHIND = "it ends behind the head, or is the head"
 
 
 class StageTap:
@@ -54,6 +61,9 @@ class StageTap:
         self._calls: Counter[str] = Counter()
         self._taken: dict[str, Tensor] = {}
         self._reasons: dict[str, str] = {}
+        # Of the first batch, in which the head is not known yet: layers that were called, and the
+        # stages that ended by then.
+        self._order: list[nn.Module | str] = []
 
     @property
     def is_wanted(self) -> bool:
@@ -90,6 +100,8 @@ class StageTap:
         self._rows = MapRows(MOST_IMAGES, known)
         self._widths = self._fault = self.error = None
         self._left_out = {each.name: each.obstacle for each in self.stages if each.obstacle}
+        if self._is_settled and not self.stages:
+            self._left_out[""] = _NONE_FOUND
 
     @property
     def is_taking(self) -> bool:
@@ -109,6 +121,11 @@ class StageTap:
             for each in self.stages
             if each.name not in self._left_out
         ]
+        if not self._is_settled and self._model is not None:
+            self._handles += [
+                each.module.register_forward_pre_hook(WeakHook(self, "_enter", each.module))
+                for each in linear_layers(self._model)
+            ]
 
     def shut(self) -> None:
         """Listen no longer, and take all hooks off the model."""
@@ -122,13 +139,25 @@ class StageTap:
         if self._is_settled or self._model is None or self._fault is not None:
             return
         self._is_settled = True
+        self._forget_what_is_behind(self._head.module)
         if isinstance(self._layers, bool):
             with self._kept():
                 self.stages = found_stages(self._model, self._head.module)
                 names = {each.name for each in self.stages}
                 self._left_out = {k: why for k, why in self._left_out.items() if k in names}
                 if not self.stages:
-                    self._left_out[""] = "the model has no module with weights before its head"
+                    self._left_out[""] = _NONE_FOUND
+
+    def _forget_what_is_behind(self, head: nn.Module) -> None:
+        """Forget calls of the first batch that ended behind the head's."""
+        if head in self._order:
+            at = self._order.index(head)
+            before = Counter(each for each in self._order[:at] if isinstance(each, str))
+            for name in self._calls.keys() - before.keys():
+                self._taken.pop(name, None)
+                self._reasons[name] = _BEHIND
+            self._calls = Counter({name: before[name] for name in self._calls if name in before})
+        self._order.clear()
 
     def expect(self, batch: BatchRows) -> None:
         """Settle which images' features are taken of a batch."""
@@ -223,7 +252,11 @@ class StageTap:
             reason = self._reasons.get(name, "")
             if self._calls[name] != 1:
                 often = self._calls[name]
-                reason = f"it is called {often} times for a batch" if often else "it is not called"
+                reason = (
+                    f"it is called {often} times for a batch"
+                    if often
+                    else reason or "it is not called"
+                )
             elif rows is not None and len(rows) != rows_of_head:
                 reason = f"it gives {len(rows)} rows for a batch of {rows_of_head} images"
             elif rows is not None and self._widths is not None:
@@ -251,9 +284,14 @@ class StageTap:
     @torch.inference_mode(False)
     @torch.no_grad()
     def _leave(self, stage: Stage, _args: object, _kwargs: object, output: object) -> None:
-        if not self._is_open or self._head.is_called:
+        if not self._is_open:
+            return
+        if self._head.is_called:
+            if stage.name not in self._calls:
+                self._reasons[stage.name] = _BEHIND
             return
         self._calls[stage.name] += 1
+        self._order.append(stage.name)
         if self._calls[stage.name] > 1:
             return
         try:
@@ -261,7 +299,12 @@ class StageTap:
         except NoStageError as error:
             self._reasons[stage.name] = str(error)
 
+    def _enter(self, layer: nn.Module, _args: object) -> None:
+        if self._is_open:
+            self._order.append(layer)
+
     def _forget_batch(self) -> None:
+        self._order.clear()
         self._calls.clear()
         self._taken.clear()
         self._reasons.clear()

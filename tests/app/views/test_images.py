@@ -91,6 +91,7 @@ def image_store(
         "usual": [{"images": images(epoch)} for epoch in range(3)],
         "one": [{"images": images(0)}],
         "nan": [{"images": nothing}],
+        "nan with maps": [mapped(*structure.PARTS) | {"images": nothing}],
         "old": [{"images": images(0).drop(columns="image_score_centered")}],
         "far": [{"images": images(0), "support": support()}],
         "gap": [{"images": images(0)}, {}],
@@ -213,6 +214,17 @@ def test_an_unknown_image_of_the_link_is_named(opened: Opened) -> None:
 )
 def test_odd_runs_say_why(run: str, said: str, opened: Opened) -> None:
     assert said in texts(opened(run))
+
+
+def test_without_any_score_the_maps_are_still_shown(opened: Opened) -> None:
+    app = opened("nan with maps", image=IDS[1])
+    said = texts(app)
+    assert "No image has a score at epoch 0" in said
+    assert "What the head sees and what it ignores stand" in said
+    assert app.selectbox(key="image").options == IDS[:5]
+    drawn = {each.proto.alt.partition(":")[0] for each in app.get("vega_lite_chart")}
+    assert {"All features", "What the head sees", "What the head ignores"} <= drawn
+    assert "image" not in {each.key for each in opened("nan").selectbox}
 
 
 def test_without_pictures_ids_and_numbers_are_shown(opened: Opened) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sing_monitor.capture.stages.averages import averaged, channel_axis
+from sing_monitor.capture.stages.averages import NoStageError, averaged, channel_axis
 from sing_monitor.capture.stages.sites import Stage, found_stages, named_stages
 from sing_monitor.errors import SetupError
 
@@ -85,12 +85,38 @@ def test_feature_info_that_names_nothing_of_the_model_is_passed_over() -> None:
     assert names(network, "fc") == ["a", "c"]
 
 
+def timm_like(**parts: nn.Module) -> nn.Module:
+    network = model(**parts)
+    network.feature_info = [{"module": name, "num_chs": 4} for name in parts if name != "fc"]
+    return network
+
+
+def test_of_several_networks_only_the_one_with_the_head_tells_its_stages() -> None:
+    def network(**parts: nn.Module) -> nn.Module:
+        return timm_like(a=block(4), b=block(4), **parts)
+
+    head = nn.Linear(4, 3)
+    assert names(model(net=network(), fc=head), "fc") == ["net.a", "net.b"]
+    both = model(teacher=network(), student=network(fc=head))
+    assert names(both, "student.fc") == ["student.a", "student.b"]
+    # Which of them the head reads is not known.
+    assert names(model(teacher=network(), student=network(), fc=head), "fc") == []
+
+
+def test_another_head_beside_the_head_is_no_stage() -> None:
+    network = model(a=block(4), b=block(4), color=nn.Linear(4, 7), fc=nn.Linear(4, 3))
+    assert names(network, "fc") == ["a", "b"]
+    # A bottleneck is read by the next layer.
+    assert names(mlp(4, 8, 2, 8, 3), "6") == ["0", "2", "4"]
+
+
 @pytest.mark.parametrize(
     ("name", "near", "advice"),
     [
         ("layer2", "'network.layer2'", "layers=['network.layer2']"),
         ("network.layr2", "'network.layer2'", "layers=['network.layer2']"),
-        ("zzz", "'network'", "layers=True"),
+        ("zzz", "'network.layer1', 'network.layer2', 'network.fc'", "layers=True"),
+        ("zzz", "Its modules are", "layers=['network.layer1'] takes"),
     ],
 )
 def test_an_unknown_name_is_refused_with_what_is_near(name: str, near: str, advice: str) -> None:
@@ -112,6 +138,8 @@ def test_an_unknown_name_is_refused_with_what_is_near(name: str, near: str, advi
         ((8, 17, 6), (), 2),
         ((8, 6, 17), (6,), 1),  # of a convolution over time
         ((8, 5, 3, 7, 9), (), 1),
+        ((8, 4, 4, 4), (4,), 1),
+        ((8, 6, 6, 9), (9,), 3),
     ],
 )
 def test_channels_are_where_their_number_fits(
@@ -122,6 +150,34 @@ def test_channels_are_where_their_number_fits(
     output = torch.arange(float(torch.tensor(shape).prod())).reshape(shape)
     rows = output.movedim(axis, 1).flatten(2).mean(dim=2)
     torch.testing.assert_close(averaged(output, stage), rows)
+
+
+@pytest.mark.parametrize(
+    ("shape", "stage"),
+    [
+        # Six channels are joined of two and four: four is the height as well.
+        ((8, 6, 4, 4), Stage("layer", nn.Identity(), (4,))),
+        ((8, 4, 4, 6), Stage("layer", nn.Identity(), (4,))),
+        ((8, 4, 4, 6), Stage("layer", nn.Identity())),
+        ((8, 4, 4, 4), Stage("layer", nn.Identity(), (4,), ends_linear=True)),
+    ],
+)
+def test_a_map_whose_channels_may_be_on_either_axis_is_left_out(
+    shape: tuple[int, ...], stage: Stage
+) -> None:
+    with pytest.raises(NoStageError, match=re.escape(f"which axis of {shape[1:]}")):
+        averaged(torch.rand(shape), stage)
+
+
+def test_what_a_model_declares_counts_more_than_the_form_of_a_map() -> None:
+    declared = Stage("layer", nn.Identity(), (4, 6), declared=4)
+    assert channel_axis((8, 4, 4, 6), declared) == 1
+
+
+def test_layers_that_end_on_the_last_axis() -> None:
+    network = model(a=nn.LayerNorm(4), b=nn.Sequential(nn.Linear(4, 6), nn.ReLU()), c=block(4))
+    stages = named_stages(network, ["a", "b", "c"])
+    assert [stage.ends_linear for stage in stages] == [True, True, False]
 
 
 def test_a_model_that_says_so_has_its_channels_last() -> None:

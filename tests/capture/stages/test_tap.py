@@ -115,6 +115,36 @@ def test_images_without_a_class_are_not_taken() -> None:
     torch.testing.assert_close(taken.features.values["last"], expected)
 
 
+def test_the_head_and_what_holds_it_are_said_to_be_no_stages() -> None:
+    taken = take_stages(nn.Sequential(net()), layers=["0", "0.last", "0.fc"], passes=2)
+    assert list(taken.features.values) == ["0.last"]
+    behind = "it ends behind the head, or is the head"
+    assert taken.left_out == {"0": behind, "0.fc": behind}
+
+
+class TwoNetworks(nn.Module):
+    """Two networks of timm and one head; the first is a teacher."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher, self.student = timm_model("test_resnet"), timm_model("test_resnet")
+        self.teacher.fc = self.student.fc = nn.Identity()
+        self.fc = nn.Linear(96, CLASSES)
+
+    def forward(self, x: Tensor) -> Any:
+        self.teacher(x)
+        return self.fc(self.student(x))
+
+
+def test_a_teacher_of_timm_gives_no_stages_and_the_advice_works() -> None:
+    found = take_stages(build(TwoNetworks), passes=2)
+    assert [each.features for each in found.passes] == [None, None]
+    assert "which modules lead to the head" in found.left_out[""]
+    assert found.report.startswith("none: it is not clear which modules lead to the head")
+    named = take_stages(build(TwoNetworks), layers=["student.layer1", "student.layer4"])
+    assert list(named.features.values) == ["student.layer1", "student.layer4"]
+
+
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
@@ -208,11 +238,33 @@ def test_what_runs_behind_the_head_does_not_count() -> None:
         model.first(x + 1)
         return logits
 
-    # In the first batch of all nobody knows yet which layer is the head.
     taken = take_stages(net(), forward=forward, passes=2)
     expected = take_stages(net())
-    for name, values in expected.features.values.items():
-        torch.testing.assert_close(taken.features.values[name], values)
+    for part in taken.passes:
+        assert part.features is not None
+        for name, values in expected.features.values.items():
+            torch.testing.assert_close(part.features.values[name], values)
+
+
+class HeadInTheMiddle(Net):
+    """Goes on behind its head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = nn.Conv2d(5, 3, 2)
+
+    def forward(self, x: Tensor) -> Any:
+        last = self.last(self.first(x))
+        logits = self.fc(last.mean(dim=(2, 3)))
+        self.decoder(last)
+        return logits
+
+
+@pytest.mark.parametrize("batch_size", [5, 10])
+def test_nor_does_it_in_a_pass_of_one_batch_in_which_the_head_is_found(batch_size: int) -> None:
+    taken = take_stages(build(HeadInTheMiddle), batch_size=batch_size)
+    assert list(taken.features.values) == ["first", "last"]
+    assert taken.left_out == {"decoder": "it ends behind the head, or is the head"}
 
 
 def test_a_compiled_module_is_left_out_and_what_is_inside_too() -> None:

@@ -53,6 +53,8 @@ def test_one_epoch_is_strong_and_the_others_are_fainter_the_earlier_they_are() -
     for layer in (limit, strong, dots):
         assert layer["transform"] == [{"filter": "datum.is_chosen"}]
     assert strong["encoding"]["y"]["scale"]["domain"] == [0, pytest.approx(22.4)]
+    # "~g" alone writes 60 as 6e+1.
+    assert strong["encoding"]["y"]["axis"]["format"] == ".6~g"
     assert strong["encoding"]["x"]["sort"] == ["stem", "body.1", "body.2"]
     drawn = spec["datasets"][spec["data"]["name"]]
     assert sorted({row["epoch"] for row in drawn if row["is_chosen"]}) == [4]
