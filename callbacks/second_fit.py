@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from sing_monitor.callbacks.loggers import experiment_name, mlflow_loggers, tracking_uri
 from sing_monitor.messages import warn
 from sing_monitor.no_trace import no_trace
-from sing_monitor.tracking import open_store, shown_address
+from sing_monitor.tracking import shown_address
 from sing_monitor.tracking.layout import Layout
-from sing_monitor.tracking.reader import RunReader
-from sing_monitor.tracking.runs import STAGE
+from sing_monitor.tracking.reader import training_epochs
 from sing_monitor.tracking.spool import spool_place
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     import lightning.pytorch as pl
     from lightning.pytorch.loggers import MLFlowLogger
-
-_TRAINING = 0.0  # in monitor/stage
 
 
 def warn_about_earlier_epochs(trainer: pl.Trainer, name: str | None) -> None:
@@ -46,14 +43,7 @@ def _earlier_epochs(logger: MLFlowLogger, name: str | None, spool_dir: Path) -> 
     run_id = str(logger.run_id)
     waiting = spool_dir / run_id / Layout(name).folder / "scalars"
     epochs = {int(path.stem[len("epoch=") :].partition("-")[0]) for path in _files(waiting)}
-    try:
-        uri = tracking_uri(logger)
-        open_store(uri).check()
-        found = RunReader(uri, run_id, name).scalars([STAGE])
-        epochs.update(int(epoch) for epoch in found["epoch"][found[STAGE] == _TRAINING].dropna())
-    # A store that cannot be read is said by whoever writes to it.
-    except (OSError, LookupError, ValueError):
-        pass
+    epochs |= training_epochs(tracking_uri(logger), run_id, name)
     return sorted(epochs)
 
 

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import Trainer
 
@@ -62,10 +62,36 @@ def surrounded(trainer: Trainer, name: str, around: Around) -> Generator[None, N
 
 
 def arguments(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Mapping[str, Any]:
-    """Arguments of a call by name, defaults included; empty where they do not fit the method."""
+    """Arguments of a call by name, defaults included; empty where they do not fit the method.
+
+    A method of a user's own Trainer may hand on what it gets, ``def evaluate(self, *args,
+    **kwargs)``; the names are then those of the Trainer's own method.
+    """
+    found = _bound(method, *args, **kwargs)
+    own = getattr(Trainer, method.__name__, None)
+    if found is not None and (own is None or not found.rest):
+        return found.named
+    handed_on = None if own is None else _bound(own, None, *args, **kwargs)
+    named = {} if handed_on is None else handed_on.named
+    return {**named, **({} if found is None else found.named)}
+
+
+class _Bound(NamedTuple):
+    named: dict[str, Any]
+    rest: bool  # whether the method takes any further arguments
+
+
+def _bound(method: Callable[..., Any], *args: Any, **kwargs: Any) -> _Bound | None:
+    signature = inspect.signature(method)
     try:
-        bound = inspect.signature(method).bind(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
     except TypeError:  # the call itself will say so
-        return {}
+        return None
     bound.apply_defaults()
-    return bound.arguments
+    rest = {
+        name
+        for name, each in signature.parameters.items()
+        if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    }
+    named = {name: value for name, value in bound.arguments.items() if name not in rest}
+    return _Bound(named, bool(rest))

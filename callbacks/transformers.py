@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -113,10 +113,13 @@ class SINGTrainerCallback(TrainerCallback):
         self.options = options
         self.scalars: dict[str, float] = {}
         self._watched: WeakSet[Trainer] = WeakSet()
+        self._listed: WeakSet[Trainer] = WeakSet()  # that had the callback among theirs
         self._space: SemanticSpace | None = None
-        self._state = MonitorState()
+        self._states: WeakKeyDictionary[Trainer, MonitorState] = WeakKeyDictionary()
         self._session: Session | None = None
-        self._run: MlflowRun | None = None  # of the Trainer's own integration
+        # Runs of the Trainers' own integration.
+        self._runs: WeakKeyDictionary[Trainer, MlflowRun | None] = WeakKeyDictionary()
+        self._has_said_own_loop = False
         self._resumed_from: str | bool | None = None
         self._prefix: str | None = None  # of the metrics of the evaluation that is watched
 
@@ -125,6 +128,7 @@ class SINGTrainerCallback(TrainerCallback):
 
         A Trainer that has the callback among its ``callbacks`` is found by itself.
         """
+        self._takes_part(trainer)
         if trainer in self._watched:
             return
         self._watched.add(trainer)
@@ -147,8 +151,8 @@ class SINGTrainerCallback(TrainerCallback):
         """Refuse what cannot be monitored, before the first step."""
         trainer = self._find_trainer()
         self._close("FAILED")  # a training that the Trainer began and gave up
-        self._run = None
-        self._state = load_state(trainer, self._resumed_from, self.options.name)
+        self._runs[trainer], self._has_said_own_loop = None, False
+        self._states[trainer] = load_state(trainer, self._resumed_from, self.options.name)
         with spelled():
             refuse_replicas(trainer)
             others = trainer.callback_handler.callbacks
@@ -173,7 +177,7 @@ class SINGTrainerCallback(TrainerCallback):
                 f"of the evaluation sets {', '.join(names)}, {chosen} is watched; "
                 "SINGTrainerCallback(dataloader_idx=...) chooses another."
             )
-        if self._run is None and self.options.tracking is None:
+        if self._runs[trainer] is None and self.options.tracking is None:
             info(f"nothing is kept. {how_to_open(None, None)}")
 
     def on_epoch_end(
@@ -190,7 +194,22 @@ class SINGTrainerCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Keep the monitor's state beside the checkpoint."""
-        save_state(self._find_trainer(), self._state, self.options.name)
+        trainer = self._find_trainer()
+        save_state(trainer, self._state_of(trainer), self.options.name)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say that an evaluation was not heard, where the callback was added after the Trainer."""
+        trainer = calling_trainer()
+        if trainer is not None and trainer not in self._watched:
+            self.watch(trainer)
+            warn(
+                "this evaluation was not measured: the callback was added to a Trainer that was "
+                "there already, and hears of it only now. The next ones are measured. To measure "
+                "the first one too, call callback.watch(trainer) after "
+                "trainer.add_callback(callback)."
+            )
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -201,10 +220,11 @@ class SINGTrainerCallback(TrainerCallback):
             session.flush()
             if session.last.scalars:
                 tracking = self.options.tracking
-                uri = None if self._run is None else self._run.store.uri
+                run = self._runs.get(trainer)
+                uri = None if run is None else run.store.uri
                 where = how_to_open(uri, None if tracking is None else str(tracking))
                 info(f"{summary(session.last.scalars, session.last.intervals)} {where}")
-            elif session.validations == 0 and evaluates(trainer):
+            elif session.validations == 0 and evaluates(trainer) and not self._has_said_own_loop:
                 warn(
                     "SINGTrainerCallback analyzed nothing, because no evaluation ran before the "
                     "training ended. Check eval_strategy, eval_steps and eval_delay."
@@ -223,15 +243,15 @@ class SINGTrainerCallback(TrainerCallback):
 
     def _make_session(self, trainer: Trainer) -> Session:
         processes = Processes(trainer.args.world_size)
-        self._run = ongoing(trainer) or self._run
+        run = self._runs[trainer] = ongoing(trainer) or self._runs.get(trainer)
         self._space = self._space or open_space(self.options.space, processes)
         session = Session(
             self.options,
             space=self._space,
             datamodule=model_labels(trainer.model),
-            state=self._state,
+            state=self._state_of(trainer),
             processes=processes,
-            targets=self._targets,
+            targets=partial(_targets, run),
             spool_root=trainer.args.output_dir or ".",
             spell=spell,
             way="transformers",
@@ -242,9 +262,16 @@ class SINGTrainerCallback(TrainerCallback):
             raise as_setup_error(error) from error
         return session
 
-    def _targets(self) -> Sequence[Target]:
-        run = self._run
-        return [] if run is None else [Target(run.run_id, lambda: run)]
+    def _state_of(self, trainer: Trainer) -> MonitorState:
+        """Of each Trainer its own: what one has learnt tells nothing of the other."""
+        return self._states.setdefault(trainer, MonitorState())
+
+    def _takes_part(self, trainer: Trainer) -> bool:
+        """Whether the Trainer is listened to: not, once it has removed the callback."""
+        if any(each is self for each in trainer.callback_handler.callbacks):
+            self._listed.add(trainer)
+            return True
+        return trainer not in self._listed
 
     def _around_training(
         self, trainer: Trainer, train: Callable[..., Any], *args: Any, **kwargs: Any
@@ -262,7 +289,7 @@ class SINGTrainerCallback(TrainerCallback):
         self, trainer: Trainer, evaluate: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
         """An evaluation; over several sets the Trainer calls itself for each of them."""
-        if self._prefix is not None:
+        if self._prefix is not None or not self._takes_part(trainer):
             return evaluate(*args, **kwargs)
         given, index = arguments(evaluate, *args, **kwargs), self.options.dataloader_idx
         dataset, prefix = given.get("eval_dataset"), given.get("metric_key_prefix", "eval")
@@ -274,7 +301,22 @@ class SINGTrainerCallback(TrainerCallback):
                     refuse_replicas(trainer)
                     self._session = self._make_session(trainer)
                     after.callback(self._close, "FINISHED")
-            return evaluate(*args, **kwargs)
+            session, prefix = self._session, self._prefix
+            before = 0 if session is None else session.validations
+            found = evaluate(*args, **kwargs)
+            if session is not None and prefix is not None and session.validations == before:
+                self._say_own_loop()
+            return found
+
+    def _say_own_loop(self) -> None:
+        if not self._has_said_own_loop:
+            self._has_said_own_loop = True
+            warn(
+                "this evaluation was not measured: evaluate() of the Trainer ran a loop of its "
+                "own, and not evaluation_loop(...), in which SINGTrainerCallback reads the "
+                "batches. Call super().evaluate(...) in it, or use sing_monitor.Monitor in that "
+                "loop, with watch.add(images, labels) after every forward pass."
+            )
 
     def _around_loop(
         self, trainer: Trainer, loop: Callable[..., Any], *args: Any, **kwargs: Any
@@ -331,6 +373,10 @@ class SINGTrainerCallback(TrainerCallback):
         session, self._session = self._session, None
         if session is not None:
             session.close(status)
+
+
+def _targets(run: MlflowRun | None) -> Sequence[Target]:
+    return [] if run is None else [Target(run.run_id, lambda: run)]
 
 
 def _around_step(session: Session, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

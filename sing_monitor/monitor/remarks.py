@@ -191,8 +191,8 @@ def changed_images(unknown: int, expected: int) -> SetupError:
     """
     return SetupError(
         f"{unknown} of about {expected} probe images were not seen before: the validation set "
-        "changes from pass to pass (random augmentation, or shuffling with limit_val_batches), so "
-        "epochs cannot be compared. Validate on fixed images, or pass ",
+        "changes from pass to pass (random augmentation, shuffling with limit_val_batches, a loop "
+        "that broke off before), so epochs cannot be compared. Validate on fixed images, or pass ",
         Option("allow_augmented", "True"),
         " to embed anew each time.",
     )

@@ -281,12 +281,13 @@ class Session:
         )
 
     @property
-    def _images(self) -> int | None:
+    def images(self) -> int | None:
+        """How many images a full pass has; None where that is not certain."""
         return None if self._source is None else self._source.images
 
     @property
     def _expected_images(self) -> int:
-        known = self._seen or self._options.probe_size if self._images is None else self._images
+        known = self._seen or self._options.probe_size if self.images is None else self.images
         return min(known, self._options.probe_size)
 
     def _refuse_augmented(self) -> None:
@@ -340,11 +341,11 @@ class Session:
 
     def _analysis(self) -> ProbeAnalysis:
         return ProbeAnalysis.next(
-            self._options, self.state, self._moment, self._images, self._weights.trajectory
+            self._options, self.state, self._moment, self.images, self._weights.trajectory
         )
 
     def _describe(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        images = self._seen if self._images is None else self._images
+        images = self._seen if self.images is None else self.images
         config, tags = self.capture.describe(threshold=self.state.threshold or 0, images=images)
         way = {"way": self._way} if self._way else {}
         return {**config, **way}, {**tags, **way}

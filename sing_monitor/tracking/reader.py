@@ -21,7 +21,7 @@ from sing_monitor.tracking.layout import (
     load_sheet,
     validation_tries,
 )
-from sing_monitor.tracking.runs import curves_of_runs, other_metrics
+from sing_monitor.tracking.runs import STAGE, curves_of_runs, other_metrics
 from sing_monitor.tracking.stores import open_store
 from sing_monitor.untrusted.plain_json import read_mapping, read_texts
 from sing_monitor.untrusted.settings import checked_settings
@@ -29,6 +29,8 @@ from sing_monitor.untrusted.tables import check_columns, read_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_TRAINING = 0.0  # in monitor/stage
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,25 @@ class RunReader:
                 f"{path} of run {self.run_id} cannot be read: {reason(error)}. "
                 "It is damaged, or another version wrote it."
             ) from None
+
+
+def training_epochs(uri: str, run_id: str, name: str | None) -> set[int]:
+    """Epochs of trainings that a run holds; none where it cannot be read.
+
+    A validation by itself, outside a training, leaves no such epoch.
+
+    Args:
+        uri: of the store.
+        run_id: of the run.
+        name: of the monitor.
+    """
+    try:
+        open_store(uri).check()
+        found = RunReader(uri, run_id, name).scalars([STAGE])
+        return {int(epoch) for epoch in found["epoch"][found[STAGE] == _TRAINING].dropna()}
+    # A store that cannot be read is said by whoever writes to it.
+    except (OSError, LookupError, ValueError):
+        return set()
 
 
 def _named(ids: Sequence[str], tiles: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:

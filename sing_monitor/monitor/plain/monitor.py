@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -16,6 +16,7 @@ from sing_monitor.keywords import function_with_options
 from sing_monitor.messages import info, warn
 from sing_monitor.monitor.accuracy import logged_accuracies
 from sing_monitor.monitor.check import check
+from sing_monitor.monitor.plain.completeness import Completeness
 from sing_monitor.monitor.plain.moments import Moments
 from sing_monitor.monitor.plain.options import MonitorOptions
 from sing_monitor.monitor.plain.own_metrics import own_metrics, taken_names
@@ -26,7 +27,8 @@ from sing_monitor.monitor.plain.passes import (
     run_over,
     undisturbed,
 )
-from sing_monitor.monitor.plain.place import Place, find_place, how_to_open
+from sing_monitor.monitor.plain.place import Place, earlier_training, find_place, how_to_open
+from sing_monitor.monitor.plain.resumed import resume
 from sing_monitor.monitor.plain.spelling import spell, spelled
 from sing_monitor.monitor.plain.watch import Validation, Watch
 from sing_monitor.monitor.plain.wrappers import own_loader, running_module, way_of
@@ -36,6 +38,8 @@ from sing_monitor.monitor.summary import summary
 from sing_monitor.monitor.validation import Moment
 from sing_monitor.processes import Processes
 from sing_monitor.tracking.spool import temporary_folder
+
+T = TypeVar("T")
 
 
 class Monitor:
@@ -155,6 +159,7 @@ class Monitor:
             if not any(map(is_lazy, model.parameters())):
                 self._session.capture.attach(running_module(model))
         self._moments = Moments()
+        self._completeness = Completeness()
         self._has_reported = False
 
     def epoch(
@@ -183,7 +188,7 @@ class Monitor:
             SetupError: with ``on_error="raise"``, for an epoch that cannot be watched; at the end
                 of the block for any other fault.
         """
-        moment = self._begin(epoch, step)
+        moment = self._next(epoch, step)
         validation = None
         if moment is not None:
             named = self.options.loader if loader is None else loader
@@ -192,6 +197,7 @@ class Monitor:
                 partial(known_source, named, self._processes.count),
                 moment,
                 self._processes.count > 1,
+                partial(self._begin, moment),
                 partial(self._end, moment),
                 self._drop,
             )
@@ -225,8 +231,8 @@ class Monitor:
         Raises:
             SetupError: with ``on_error="raise"``.
         """
-        moment = self._begin(epoch, step)
-        if moment is None:
+        moment = self._next(epoch, step)
+        if moment is None or not self._begin(moment):
             return {}
         watched = self._model if model is None else model
         root, count = running_module(watched), self._processes.count
@@ -272,16 +278,10 @@ class Monitor:
         """Go on where :meth:`state_dict` was taken, in the run of that time.
 
         Raises:
-            SetupError: if it is no such state.
+            SetupError: if it is no such state, or comes after a validation in another run.
         """
         state = self._session.state
-        if not isinstance(state_dict, Mapping) or not state_dict.keys() & vars(state).keys():
-            raise SetupError(
-                f"a state of the monitor was expected, as monitor.state_dict() gives it, and not "
-                f"{type(state_dict).__name__}."
-            )
-        for name in vars(state):
-            setattr(state, name, state_dict.get(name))
+        resume(state, state_dict)
         self._moments.go_on_after(state.last_epoch)
 
     @property
@@ -329,20 +329,30 @@ class Monitor:
     def _find_place(self) -> Place:
         return find_place(self.options) if self._processes.is_first else Place()
 
-    def _begin(self, epoch: Any, step: Any) -> Moment | None:
-        """The moment of a validation; None if it cannot be watched, which is said once."""
+    def _next(self, epoch: Any, step: Any) -> Moment | None:
+        """The moment of a validation; None if it cannot be watched."""
+        return self._or_said(partial(self._moments.next, epoch, step))
+
+    def _begin(self, moment: Moment) -> bool:
+        """Begin a validation; False if it cannot be watched, which is said once."""
+        is_new = self._moments.is_new
+        has_begun = bool(self._or_said(partial(self._moments.begin, moment)))
+        if has_begun and is_new and self._processes.is_first:
+            warning = earlier_training(self._place, self.options.name, moment.epoch)
+            if warning is not None:
+                self._session.faults.warn_once(warning)
+        return has_begun
+
+    def _own(self, metrics: Mapping[str, Any] | None) -> dict[str, float]:
+        return self._or_said(partial(own_metrics, metrics)) or {}
+
+    def _or_said(self, do: Callable[[], T]) -> T | None:
+        """What a function gives; None where it refuses, which is said once."""
         try:
-            return self._moments.begin(epoch, step)
+            return do()
         except SetupError as error:
             self._session.faults.say(error)
             return None
-
-    def _own(self, metrics: Mapping[str, Any] | None) -> dict[str, float]:
-        try:
-            return own_metrics(metrics)
-        except SetupError as error:
-            self._session.faults.say(error)
-            return {}
 
     def _end(self, moment: Moment, metrics: Mapping[str, float]) -> dict[str, float]:
         if self._moments.running is None:  # closed in the block
@@ -353,6 +363,8 @@ class Monitor:
         finally:
             self._moments.end()
         self._report()
+        if lacking := self._completeness.lacking(self._session, moment.epoch):
+            self._session.faults.warn_once(lacking)
         if taken := taken_names(metrics, scalars, moment.epoch):
             self._session.faults.say(taken)
         if self._processes.count == 1:

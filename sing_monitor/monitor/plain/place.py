@@ -10,6 +10,7 @@ from sing_monitor.errors import Option, SetupError
 from sing_monitor.messages import info
 from sing_monitor.monitor.plain.options import MonitorOptions
 from sing_monitor.monitor.publishing import NewRun, Target
+from sing_monitor.no_trace import no_trace
 from sing_monitor.tracking.addresses import redact, shown_address
 from sing_monitor.tracking.mlflow import current_uri, fluent_run
 from sing_monitor.tracking.stores import open_store
@@ -71,6 +72,33 @@ def find_place(options: MonitorOptions) -> Place:
         'Monitor(model, tracking_uri="sqlite:///mlflow.db"), or a folder: tracking_uri="runs/".'
     )
     return Place()
+
+
+def earlier_training(place: Place, name: str | None, epoch: int) -> str | None:
+    """A warning where the run that is joined holds epochs that a new training will come by.
+
+    Args:
+        place: of the findings.
+        name: of the monitor.
+        epoch: of the new training's first validation.
+    """
+    if place.uri is None or place.run_id is None:
+        return None
+    from sing_monitor.tracking.reader import training_epochs
+
+    with no_trace():
+        held = sorted(training_epochs(place.uri, place.run_id, name))
+    if not held or held[-1] < epoch:
+        return None
+    epochs = f"epoch {held[0]}" if len(held) == 1 else f"epochs {held[0]} to {held[-1]}"
+    return (
+        f"the run {place.run_id} already holds {epochs} of another training or monitor, and this "
+        f"one begins at epoch {epoch}. In one run their curves mix, and tables of the same epoch "
+        "and step are replaced. Give each training a run of its own, "
+        f'Monitor(model, tracking_uri={shown_address(place.uri)!r}, run_name="fold-1"); each '
+        'monitor of one training a name of its own, Monitor(model, name="aux"); and to go on with '
+        "that training, hand its state over: monitor.load_state_dict(state)."
+    )
 
 
 def how_to_open(place: Place) -> str:

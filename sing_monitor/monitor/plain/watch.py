@@ -20,6 +20,14 @@ from sing_monitor.monitor.session import Session
 from sing_monitor.monitor.validation import Moment, Source
 
 _ADD = "watch.add(images, labels)"
+_ANOTHER = (
+    f"{_ADD} came with other images than those of the last forward pass, so the features are not "
+    "theirs. Call it right after the forward pass of the same images, and before the next one."
+)
+_USED = (
+    "a watch is of one validation, and its block has ended: nothing of this one is logged. Call "
+    "monitor.epoch(...) anew for every validation."
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,7 @@ class Validation:
         source: gives the batches, as far as they are known.
         moment: of the validation.
         is_shared: whether other processes take part.
+        begin: begins it where the block is entered; False if it cannot be watched after all.
         end: analyzes and logs; takes the user's own metrics and gives the scalars.
         drop: ends it where an exception leaves the block.
     """
@@ -39,6 +48,7 @@ class Validation:
     source: Callable[[], Source]
     moment: Moment
     is_shared: bool
+    begin: Callable[[], bool]
     end: Callable[[Mapping[str, float]], dict[str, float]]
     drop: Callable[[], None]
 
@@ -70,10 +80,16 @@ class Watch:
 
     def __post_init__(self) -> None:
         self._count = ForwardCount()
-        self._is_open = False
+        self._is_open = self._is_used = False
         self._taken = self._calls = 0  # batches that were taken, and calls of `add`
 
     def __enter__(self) -> Watch:
+        if self._is_used:
+            self.validation, self.scalars = None, {}
+            self.session.faults.say(SetupError(_USED))
+        self._is_used = True
+        if self.validation is not None and not self.validation.begin():
+            self.validation = None
         if self.validation is not None:
             model, self._is_open = self.validation.model, True
             with undisturbed(model):
@@ -135,6 +151,10 @@ class Watch:
                 self._check_mode(validation.model)
             except SetupError as error:
                 self.session.fail(error)
+                return
+            is_other = self._count.is_of_another_pass(batch)
+            if self._count.is_late or (is_other and passes == 1):
+                self.session.fail(SetupError(_ANOTHER))
                 return
             self._take(batch, passes)
         self.session.listen()
@@ -208,6 +228,8 @@ class Watch:
 
     def _finish(self, validation: Validation) -> None:
         passes = self._count.take()
+        if self._count.is_late:
+            self.session.fail(SetupError(_ANOTHER))
         # One process of several may well get no batch.
         if self._calls == 0 and self.session.is_listening and (passes or not validation.is_shared):
             ran = f"the model has run {passes} times" if passes else "the model has not run"

@@ -13,7 +13,8 @@ from torch import nn
 from sing_monitor.errors import SetupError
 from sing_monitor.tracking import RunReader, create_run, list_runs
 from tests.helpers import tiny
-from tests.helpers.loops import images, quick
+from tests.helpers.disturbed import said_by_the_monitor
+from tests.helpers.loops import images, quick, watched
 from tests.helpers.stores.databases import empty_database
 from tests.helpers.stores.servers import free_port
 
@@ -123,3 +124,47 @@ def test_a_server_that_is_away_is_said_before_the_training(model: nn.Module) -> 
     with pytest.raises(SetupError, match="refused") as error:
         quick(model, tracking_uri=address)
     assert "secret" not in str(error.value)
+
+
+def test_a_second_training_in_a_joined_run_is_said(tmp_path: Path, model: nn.Module) -> None:
+    uri = str(tmp_path)
+    first = quick(model, tracking_uri=uri)
+    for epoch in (0, 1):
+        watched(first, model, epoch)
+    state = first.state_dict()
+    first.close()
+    joined = {"tracking_uri": uri, "run_id": first.run_id}
+    with said_by_the_monitor() as said:
+        watched(quick(model, **joined), model, 1)
+    assert "already holds epochs 0 to 1 of another training" in said[0]
+    goes_on, other = quick(model, **joined), quick(model, **joined, name="aux")
+    goes_on.load_state_dict(state)
+    with said_by_the_monitor() as said:
+        watched(goes_on, model, 1)
+        watched(other, model, 0)
+        watched(quick(model, **joined), model, 2)
+    assert not any("already holds" in line for line in said)
+
+
+def test_a_state_of_another_run_comes_before_the_first_validation(
+    tmp_path: Path, model: nn.Module
+) -> None:
+    uri = str(tmp_path)
+    first, second = quick(model, tracking_uri=uri), quick(model, tracking_uri=uri)
+    watched(first, model, 0)
+    state = first.state_dict()
+    first.close()
+    with pytest.raises(SetupError, match="the last epoch is str, and no whole number"):
+        second.load_state_dict({**state, "last_epoch": "one"})
+    watched(second, model, 0)
+    begun = second.run_id
+    with pytest.raises(
+        SetupError, match=r"Call monitor\.load_state_dict\(state\) before the first"
+    ):
+        second.load_state_dict(state)
+    assert second.run_id == begun != first.run_id
+    second.load_state_dict(second.state_dict())  # back to a checkpoint of its own
+    third = quick(model, tracking_uri=uri)
+    third.load_state_dict(state)
+    watched(third, model, 1)
+    assert third.run_id == first.run_id
