@@ -150,11 +150,12 @@ class Watch:
                 batch = _batch(images, labels, given, self.options)
                 self._check_mode(validation.model)
             except SetupError as error:
-                self.session.fail(error)
+                # A mistake in one round of the loop says nothing of the next.
+                self.session.fail(ValueError(error.spelled(self.session.faults.spell)))
                 return
             is_other = self._count.is_of_another_pass(batch)
             if self._count.is_late or (is_other and passes == 1):
-                self.session.fail(SetupError(_ANOTHER))
+                self.session.fail(ValueError(_ANOTHER))
                 return
             self._take(batch, passes)
         self.session.listen()
@@ -201,7 +202,7 @@ class Watch:
             )
         elif passes == 0 and not heard:
             self.session.fail(
-                SetupError(
+                ValueError(
                     f"{_ADD} came, and the model under watch has not run in this block. Call it "
                     "after every forward pass of that model. If another one validates, such as an "
                     "averaged copy, say which: monitor.epoch(epoch, model=...)."
@@ -229,7 +230,7 @@ class Watch:
     def _finish(self, validation: Validation) -> None:
         passes = self._count.take()
         if self._count.is_late:
-            self.session.fail(SetupError(_ANOTHER))
+            self.session.fail(ValueError(_ANOTHER))
         # One process of several may well get no batch.
         if self._calls == 0 and self.session.is_listening and (passes or not validation.is_shared):
             ran = f"the model has run {passes} times" if passes else "the model has not run"

@@ -183,7 +183,7 @@ def test_it_is_left_out_where_no_weights_are_followed() -> None:
     with_weights = analyze(snapshot, None, trajectory=trajectory(walks(0, 60)), ridge=0.1)
     without = analyze(snapshot, None, ridge=0.1)
     assert with_weights.scalars.keys() - without.scalars.keys() == KEYS
-    logged = {spec.key for spec in catalogue_of({"labels", "embeddings", "maps"})}
+    logged = {spec.key for spec in catalogue_of({"labels", "embeddings", "maps", "stages"})}
     assert {spec.key for spec in CATALOGUE} - logged == KEYS
     with pytest.raises(ValueError, match="this observation has none"):
         analyze_dynamics(observe(snapshot))

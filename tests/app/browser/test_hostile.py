@@ -38,7 +38,7 @@ SHOWN = {
     "dynamics": "Modes by size",
 }
 # So many help texts and charts of a page are pointed at.
-_MOST = 6
+_MOST = 3
 # Collects every element that makes a browser ask another host or leads people there, whenever and
 # wherever it appears.
 WATCH = """

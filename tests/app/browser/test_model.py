@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 from torchvision.transforms.v2.functional import to_pil_image
 
+from sing_monitor.app.charts.structure.focus_rows import PARTS
 from tests.app.browser.conftest import Open
 from tests.app.browser.tab import Tab
 from tests.helpers import tiny
@@ -55,7 +56,7 @@ def test_a_picture_is_uploaded_and_explained(url: str, picture: Path, open_tab: 
     expect(tab.page.get_by_test_id("stAlert")).to_have_count(0)
     expect(tab.main.get_by_alt_text("The uploaded picture as the model sees it")).to_be_visible()
     marks = tab.marks()
-    assert len(marks) == 1 + len(MAPS)
+    assert len(marks) == 1 + len(MAPS) + len(PARTS)
     assert all(marks.values()), marks
     widths = tab.main.locator("img").evaluate_all("all => all.map(each => each.naturalWidth)")
     assert len(widths) == 1 + 6 + 1  # the picture, its neighbors, and as the model sees it
