@@ -135,8 +135,8 @@ class Alert:
         for condition in self.conditions:
             if not isinstance(condition, Condition):
                 raise ValueError(
-                    f"alert {self.name!r}: {condition!r} is no condition; give a list of them, such "
-                    "as [above('sing/class_hidden', 0.2)]."
+                    f"alert {self.name!r}: {condition!r} is no condition; give a list of them, "
+                    "such as [above('sing/class_hidden', 0.2)]."
                 )
             if not math.isfinite(condition.amount):
                 raise ValueError(
