@@ -3,7 +3,9 @@
 A timm ResNet-18 at 96 x 96 on Fashion-MNIST (digits where Debian's `dataset-fashion-mnist` is not
 installed): 4,000 training and 1,000 validation images, batches of 64, on the CPU, logged to MLflow.
 Every callback hook and every forward hook of the monitor counts, fingerprints, copies and MLflow's
-writes too. The first epoch also embeds the probe, once; the ratio is the median of the others.
+writes too. All analyses run, and the stages of the network are looked at. The first epoch also
+embeds the probe, once; the ratios are medians of the others, those from the eighth validation on
+apart, at which modes of the weights are looked for.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from torch.utils.data import DataLoader, Dataset
 
 from sing_monitor import SINGCallback
+from sing_monitor.analyses.dynamics.specs import FEWEST
 from sing_monitor.head.weak_hook import WeakHook
 from tests.benchmarks.machine import describe
 
@@ -150,7 +153,7 @@ def monitored(stopwatch: Stopwatch, callback: SINGCallback, prefix: str = "") ->
 def main() -> None:
     """Train once and print a line an epoch and the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--images", type=int, nargs=2, default=(4_000, 1_000))
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="lightning")
@@ -158,7 +161,7 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     print(describe())
     stopwatch = Stopwatch()
-    callback = SINGCallback(load_tiny_clip(), class_names=NAMES, cache_dir=None)
+    callback = SINGCallback(load_tiny_clip(), class_names=NAMES, cache_dir=None, layers=True)
     laps = Laps(stopwatch)
     L.seed_everything(0, verbose=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -186,12 +189,15 @@ def main() -> None:
             f"processor {processor:.1f} s, monitor {inside_processor:.2f} s "
             f"({inside_processor / processor:.2%})"
         )
-    later = laps.epochs()[1:]
-    print(
-        f"median of epochs 1 to {len(later)}: monitor "
-        f"{statistics.median(lap[2] / lap[0] for lap in later):.2%} of wall time, "
-        f"{statistics.median(lap[3] / lap[1] for lap in later):.2%} of processor time"
-    )
+    found = laps.epochs()
+    for first, last in ((1, FEWEST - 1), (FEWEST - 1, len(found))):
+        some = found[first:last]
+        if some:
+            print(
+                f"median of epochs {first} to {first + len(some) - 1}: monitor "
+                f"{statistics.median(lap[2] / lap[0] for lap in some):.2%} of wall time, "
+                f"{statistics.median(lap[3] / lap[1] for lap in some):.2%} of processor time"
+            )
 
 
 if __name__ == "__main__":

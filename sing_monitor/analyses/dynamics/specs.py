@@ -35,7 +35,7 @@ METRICS: tuple[MetricSpec, ...] = (
         "Explained by modes of random walks",
         "share",
         "none",
-        "median of dynamics/explained over 5 draws, each increment with a random sign",
+        "median of dynamics/explained over 3 draws, each increment with a random sign",
         "ours",
         "What chance gives: walks with the same steps, forward or back at random, explained in the "
         f"same way. {_FEW}",
@@ -58,7 +58,7 @@ METRICS: tuple[MetricSpec, ...] = (
         "Steps explained beyond chance",
         "1",
         "none",
-        "the same excess of the increments w(t) - w(t-1)",
+        "the same excess of the increments w(t) - w(t-1), over one draw",
         "ours",
         "Whether weights also take their steps together, from validation to validation, and do not "
         f"only drift the same way. {_FEW}",
