@@ -59,7 +59,8 @@ def test_a_picture_is_uploaded_and_explained(url: str, picture: Path, open_tab: 
     assert len(marks) == 1 + len(MAPS) + len(PARTS)
     assert all(marks.values()), marks
     widths = tab.main.locator("img").evaluate_all("all => all.map(each => each.naturalWidth)")
-    assert len(widths) == 1 + 6 + 1  # the picture, its neighbors, and as the model sees it
+    # The picture, its neighbors, and twice as the model sees it: by itself and beside its maps.
+    assert len(widths) == 1 + 6 + 2
     assert all(widths)
     tab.resize(800)
     assert tab.cut_off() == []

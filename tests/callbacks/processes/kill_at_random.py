@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 import random
 import signal
@@ -111,8 +112,13 @@ def held(uri: str) -> dict[str, list[int]]:
 
 
 def processor_seconds(process: int) -> float:
-    """Processor time of a process so far: unlike the clock's, it does not depend on others."""
+    """Processor time of a process so far: unlike the clock's, it does not depend on others.
+
+    Infinite once it has ended: a training may take less than another one.
+    """
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+    if fields[0] == "Z":
+        return math.inf
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
