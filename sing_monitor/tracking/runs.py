@@ -163,7 +163,9 @@ def _in_time(points: DataFrame, names: Sequence[Mapping[str, str]]) -> DataFrame
         for key in ("epoch", GLOBAL_STEP)
     )
     witnessed = pd.MultiIndex.from_frame(points.loc[is_witness, place])
-    is_own = is_epoch & pd.MultiIndex.from_frame(points[place]).isin(witnessed)
+    # Of a large store few points are epochs.
+    is_own = is_epoch.copy()
+    is_own[is_epoch] = pd.MultiIndex.from_frame(points.loc[is_epoch, place]).isin(witnessed)
     in_order = points.assign(is_own=is_own).sort_values(["is_own", "timestamp"], kind="stable")
     return in_order.drop(columns="is_own")
 
