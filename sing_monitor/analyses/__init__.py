@@ -28,7 +28,7 @@ from sing_monitor.analyses import (
     support,
     translator,
 )
-from sing_monitor.analyses.analysis import Analysis, Need
+from sing_monitor.analyses.analysis import Analysis, Need, needs_met
 from sing_monitor.analyses.dynamics import analysis as weight_dynamics
 from sing_monitor.analyses.focus import analysis as where_focus_lies
 from sing_monitor.analyses.hierarchy import analysis as class_hierarchy
@@ -142,14 +142,12 @@ def captured_by(config: Mapping[str, Any], *, has_space: bool) -> frozenset[Need
         config: of the run. Earlier versions kept no feature maps, and followed no weights.
         has_space: whether images and texts are embedded.
     """
-    found: dict[Need, bool] = {
-        "labels": True,
-        "embeddings": has_space,
-        "maps": int(config.get("n_maps", 0)) > 0,
-        "weights": int(config.get("n_weights", 0)) > 0,
-        "stages": bool(config.get("layers", False)),
-    }
-    return frozenset(need for need, is_captured in found.items() if is_captured)
+    return needs_met(
+        embeddings=has_space,
+        maps=int(config.get("n_maps", 0)) > 0,
+        weights=int(config.get("n_weights", 0)) > 0,
+        stages=bool(config.get("layers", False)),
+    )
 
 
 def analyze(
@@ -193,14 +191,13 @@ def analyze(
         previous or {},
         trajectory,
     )
-    captured: dict[Need, bool] = {
-        "labels": True,
-        "embeddings": observation.has_space,
-        "maps": snapshot.maps is not None,
-        "weights": trajectory is not None,
-        "stages": snapshot.stages is not None,
-    }
-    possible = _possible([need for need, there in captured.items() if there], chosen)
+    there = needs_met(
+        embeddings=observation.has_space,
+        maps=snapshot.maps is not None,
+        weights=trajectory is not None,
+        stages=snapshot.stages is not None,
+    )
+    possible = _possible(there, chosen)
     found = (observation.once(analysis.run) for analysis in possible)
     findings = reduce(or_, found, Findings())
     check_tables(findings.tables, TABLES.values(), tuple(snapshot.attributes))

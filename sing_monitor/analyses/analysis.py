@@ -12,6 +12,18 @@ from sing_monitor.observation import Observation
 Need = Literal["labels", "embeddings", "maps", "weights", "stages"]
 
 
+def needs_met(*, embeddings: bool, maps: bool, weights: bool, stages: bool) -> frozenset[Need]:
+    """What there is of a validation beside its labels, which every one has."""
+    found: dict[Need, bool] = {
+        "labels": True,
+        "embeddings": embeddings,
+        "maps": maps,
+        "weights": weights,
+        "stages": stages,
+    }
+    return frozenset(need for need, is_there in found.items() if is_there)
+
+
 @dataclass(frozen=True)
 class Analysis:
     """One question to a validation.

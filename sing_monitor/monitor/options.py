@@ -186,13 +186,14 @@ class AnalysisOptions:
     @property
     def captured(self) -> frozenset[Need]:
         """What a validation captures, as far as the model has it."""
-        asked: dict[Need, bool] = {
-            "labels": True,
-            "embeddings": self.space is not None,
-            "maps": self.n_maps > 0,
-            "stages": self.layers is not False,
-        }
-        return frozenset(need for need, is_asked in asked.items() if is_asked)
+        from sing_monitor.analyses.analysis import needs_met
+
+        return needs_met(
+            embeddings=self.space is not None,
+            maps=self.n_maps > 0,
+            weights=False,
+            stages=self.layers is not False,
+        )
 
     def _leave_out(self, need: Need) -> None:
         name, value = OFF[need]
