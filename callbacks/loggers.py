@@ -11,7 +11,7 @@ import torch
 from sing_monitor.lightning_types import is_lightning
 from sing_monitor.messages import info
 from sing_monitor.monitor.publishing import Target
-from sing_monitor.tracking import shown_address
+from sing_monitor.monitor.summary import how_to_look
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -104,14 +104,8 @@ def how_to_open(trainer: pl.Trainer, tracking: str | None) -> str:
     """
     loggers = mlflow_loggers(trainer)
     if loggers:
-        uri = shown_address(tracking_uri(loggers[0]))
-        return (
-            f"Compare runs: mlflow ui --backend-store-uri {uri}. "
-            f"See the invariants evolve: sing-monitor app --tracking-uri {uri}"
-        )
+        return how_to_look(tracking_uri(loggers[0]), with_mlflow=True)
     if tracking is not None:
-        return (
-            f"See the invariants evolve: sing-monitor app --tracking-uri {shown_address(tracking)}"
-        )
+        return how_to_look(tracking)
     kept = "tables and pictures" if trainer.loggers else "curves and tables"
     return f"To keep {kept}, log to MLflow: {_WITH_MLFLOW}; or to a folder: {_WITH_FOLDER}."

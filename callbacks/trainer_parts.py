@@ -15,8 +15,9 @@ from transformers.integrations import MLflowCallback
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.inputs.loaders import ImageOrder
 from sing_monitor.messages import warn
+from sing_monitor.monitor.summary import how_to_look
 from sing_monitor.monitor.validation import Moment, Source
-from sing_monitor.tracking.addresses import redact, shown_address
+from sing_monitor.tracking.addresses import redact
 from sing_monitor.tracking.mlflow import begun_run, fluent_run, joined_run
 
 if TYPE_CHECKING:
@@ -216,15 +217,9 @@ def how_to_open(uri: str | None, tracking: str | None) -> str:
         tracking: where the monitor keeps a run of its own, or None.
     """
     if uri is not None:
-        shown = shown_address(uri)
-        return (
-            f"Compare runs: mlflow ui --backend-store-uri {shown}. "
-            f"See the invariants evolve: sing-monitor app --tracking-uri {shown}"
-        )
+        return how_to_look(uri, with_mlflow=True)
     if tracking is not None:
-        return (
-            f"See the invariants evolve: sing-monitor app --tracking-uri {shown_address(tracking)}"
-        )
+        return how_to_look(tracking)
     return (
         f"To keep curves and tables, log to MLflow: {_WITH_MLFLOW}; or to a folder: {_WITH_FOLDER}."
     )

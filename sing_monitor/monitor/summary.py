@@ -1,4 +1,4 @@
-"""Summary: the headline of one validation, in a few sentences."""
+"""Summary: the headline of one validation in a few sentences, and where to look at the run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from sing_monitor.headline import HIDDEN, HIDDEN_BY_PROBES, Interval, headline, hidden_classes
+from sing_monitor.tracking.addresses import shown_address
 
 # From this share of images out of support on, the summary says so.
 _MOST = 0.5
@@ -27,6 +28,23 @@ def summary(scalars: Mapping[str, float], intervals: Mapping[str, Interval] | No
     has_space = "sing/image_score_centered" in scalars
     rest = _degrees(scalars) if has_space else _of_the_head(scalars)
     return f"{first} {rest}".rstrip()
+
+
+def how_to_look(uri: str, *, with_mlflow: bool = False) -> str:
+    """The commands that show a run: the app, and before it MLflow's own pages.
+
+    Args:
+        uri: of the store that holds it.
+        with_mlflow: whether the training logs there itself.
+
+    Example::
+
+        >>> how_to_look("runs/")
+        'See the invariants evolve: sing-monitor app --tracking-uri runs/'
+    """
+    shown = shown_address(uri)
+    compared = f"Compare runs: mlflow ui --backend-store-uri {shown}. " if with_mlflow else ""
+    return f"{compared}See the invariants evolve: sing-monitor app --tracking-uri {shown}"
 
 
 def _degrees(scalars: Mapping[str, float]) -> str:

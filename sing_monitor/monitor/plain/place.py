@@ -10,6 +10,7 @@ from sing_monitor.errors import Option, SetupError
 from sing_monitor.messages import info
 from sing_monitor.monitor.plain.options import MonitorOptions
 from sing_monitor.monitor.publishing import NewRun, Target
+from sing_monitor.monitor.summary import how_to_look
 from sing_monitor.no_trace import no_trace
 from sing_monitor.tracking.addresses import redact, shown_address
 from sing_monitor.tracking.mlflow import current_uri, fluent_run
@@ -103,10 +104,7 @@ def earlier_training(place: Place, name: str | None, epoch: int) -> str | None:
 
 def how_to_open(place: Place) -> str:
     """The command that shows the run; empty where nothing is kept."""
-    if place.uri is None:
-        return ""
-    uri = shown_address(place.uri)
-    return f"See the invariants evolve: sing-monitor app --tracking-uri {uri}"
+    return "" if place.uri is None else how_to_look(place.uri)
 
 
 def _checked(place: Place) -> Place:
