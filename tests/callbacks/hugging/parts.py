@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
@@ -27,6 +28,7 @@ from transformers import (
     set_seed,
 )
 
+from sing_monitor import Monitor
 from sing_monitor.callbacks.transformers import SINGTrainerCallback
 from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
@@ -169,6 +171,38 @@ class Lit(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def loop(model: nn.Module, fabric: Fabric | None) -> tuple[nn.Module, dict[str, float]]:
+    """The same in a loop of one's own, or in Fabric's hands: the model, and the last scalars."""
+    optimizer: Any = torch.optim.SGD(model.parameters(), 0.1)
+    training, validation = tiny.loader(Dicts(seed=1)), tiny.loader(Dicts())
+    wrapped: Any = model
+    if fabric is not None:
+        wrapped, optimizer = fabric.setup(model, optimizer)
+    monitor = Monitor(
+        wrapped,
+        loader=validation,
+        space=tiny.HashSpace(),
+        cache_dir=None,
+        concepts=["red", "striped"],
+        n_maps=8,
+        on_error="raise",
+    )
+    for epoch in range(2):
+        wrapped.train()
+        for batch in training:
+            optimizer.zero_grad()
+            loss = wrapped(**batch).loss
+            loss.backward() if fabric is None else fabric.backward(loss)
+            optimizer.step()
+        wrapped.eval()
+        with monitor.epoch(epoch) as watch, torch.no_grad():
+            for batch in validation:
+                wrapped(**batch)
+                watch.add(batch["pixel_values"], batch["labels"])
+    monitor.close()
+    return model, watch.scalars
 
 
 class DoubleDicts(Dicts):

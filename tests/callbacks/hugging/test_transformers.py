@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.fabric import Fabric
 from mlflow import MlflowClient
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
@@ -29,6 +30,7 @@ from tests.callbacks.hugging.parts import (
     callback,
     evaluate_47_images,
     evaluate_as,
+    loop,
     reader_of,
     trainer,
     vit,
@@ -134,6 +136,11 @@ def test_the_numbers_are_those_of_lightning_on_the_same_seed_and_data(tmp_path: 
         assert torch.equal(one, other)
     logged = {key: float(value) for key, value in fit.callback_metrics.items()}
     assert_equal_scalars(ours.scalars, logged)
+    for fabric in (None, Fabric(accelerator="cpu", devices=1)):
+        looped, scalars = loop(vit(dropout=0.0), fabric)
+        for one, other in zip(model.parameters(), looped.parameters(), strict=True):
+            assert torch.equal(one, other)
+        assert_equal_scalars(ours.scalars, scalars)
 
 
 @pytest.fixture(scope="module")
