@@ -74,8 +74,9 @@ class Trajectory:
         """Whether a weight has more than one value, all of them finite, (N,) bool."""
         if self.values.shape[1] == 0:
             return torch.zeros(len(self), dtype=torch.bool)
+        # The extremes of a row that holds NaN are NaN.
         low, high = self.values.aminmax(dim=1)
-        return (high > low) & self.values.isfinite().all(dim=1)
+        return (high > low) & low.isfinite() & high.isfinite()
 
     def last(self, columns: int) -> Trajectory:
         """The last so many validations, or all where there are fewer."""

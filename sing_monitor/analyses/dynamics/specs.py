@@ -9,6 +9,8 @@ FEWEST = 8
 RECENT = WINDOW // 2
 MODES = 10
 MOST_MODES = 20
+# Of 1,000 the modes explain .0005 to .002 more, in several times the time.
+CLUSTERED = 500  # weights
 SHOWN_WEIGHTS = 500
 
 DYNAMICS = MetricGroup("dynamics", "Dynamics of the weights")
@@ -35,7 +37,7 @@ METRICS: tuple[MetricSpec, ...] = (
         "Explained by modes of random walks",
         "share",
         "none",
-        "median of dynamics/explained over 3 draws, each increment with a random sign",
+        "mean of dynamics/explained over 2 draws, each increment with a random sign",
         "ours",
         "What chance gives: walks with the same steps, forward or back at random, explained in the "
         f"same way. {_FEW}",

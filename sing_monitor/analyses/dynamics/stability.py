@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.analyses.dynamics.agreement import adjusted_rand_index
-from sing_monitor.analyses.dynamics.specs import MODES
-from sing_monitor.analyses.dynamics.surrogate import SAMPLED
+from sing_monitor.analyses.dynamics.specs import CLUSTERED, MODES
 from sing_monitor.analyses.dynamics.tree import ModeTree
 from sing_monitor.weights.trajectory import Trajectory
 
@@ -38,7 +37,7 @@ def followed(recent: Trajectory, previous: Mapping[str, Tensor]) -> tuple[float,
     if moves.sum() < 2:
         return math.nan, {}
     values = np.where(moves[:, None], recent.values.float().numpy(), 0)
-    tree = ModeTree.grow(values, recent.sample(SAMPLED).numpy())
+    tree = ModeTree.grow(values, recent.sample(CLUSTERED).numpy())
     references = tree.references(MODES)
     modes = np.where(moves, tree.joined(references)[0], -1)
     kept = {

@@ -17,7 +17,7 @@ from sing_monitor.analyses.dynamics.modes import (
 from sing_monitor.analyses.dynamics.tree import ModeTree, Numbers
 
 DRAWS = 5
-SAMPLED = 1_000
+_SAMPLED = 1_000
 
 
 def random_walk_surrogate(
@@ -51,7 +51,7 @@ def random_walk_surrogate(
     """
     values = checked_trajectories(trajectories)
     if sample is None:
-        sample = np.linspace(0, len(values) - 1, min(SAMPLED, len(values))).astype(np.int64)
+        sample = np.linspace(0, len(values) - 1, min(_SAMPLED, len(values))).astype(np.int64)
     rows = checked_sample(sample, len(values))
     check_max_modes(max_modes)
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:

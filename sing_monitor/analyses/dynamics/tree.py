@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from sing_monitor.row_blocks import add_gram
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.floating[Any]]
@@ -47,17 +50,18 @@ class ModeTree:
 
         directions = trajectories - trajectories.mean(axis=1, keepdims=True, dtype=np.float64)
         # Rounding of the mean would make a constant trajectory move.
-        directions[trajectories.min(axis=1) == trajectories.max(axis=1)] = 0
+        directions[(trajectories == trajectories[:, :1]).all(axis=1)] = 0
         energies = np.einsum("nt,nt->n", directions, directions)
         directions /= np.sqrt(np.where(energies > 0, energies, 1))[:, None]
         directions = directions.astype(trajectories.dtype)
-        correlations = np.abs(directions[sample] @ directions[sample].T)
-        products = correlations @ correlations.T
-        squares = np.diagonal(products)
+        correlations = np.abs(_product(directions[sample], directions[sample]))
+        products = torch.zeros(correlations.shape, dtype=torch.from_numpy(correlations).dtype)
+        add_gram(products, torch.from_numpy(correlations))  # symmetric: C'C is CC'
+        squares = products.diagonal()
         # Squares of distances: complete linkage takes the largest one, so the tree is the same.
-        distances = squares[:, None] + squares - 2 * products
-        np.fill_diagonal(distances, 0)
-        condensed = squareform(distances, checks=False).clip(min=0)
+        # Of the matrix, which has its upper triangle alone, the other is not read.
+        distances = torch.add(squares[:, None] + squares, products, alpha=-2).fill_diagonal_(0)
+        condensed = squareform(distances.numpy(), checks=False).clip(min=0)
         return cls(directions, energies, sample, correlations, linkage(condensed, "complete"))
 
     def references(self, max_modes: int) -> Ints:
@@ -72,14 +76,14 @@ class ModeTree:
         from scipy.cluster.hierarchy import fcluster
 
         labels = fcluster(self.merges, max_modes, "maxclust")
-        found = []
-        for label in np.unique(labels):
-            members = np.flatnonzero(labels == label)
-            nearness = self.correlations[np.ix_(members, members)].mean(axis=1)
-            if nearness.max() > 0:
-                best = members[nearness.argmax()]
-                found.append((-len(members), int(members[0]), int(self.sample[best])))
-        return np.array([row for *_, row in sorted(found)], dtype=np.int64)
+        is_member = labels[:, None] == np.unique(labels)
+        sizes = is_member.sum(axis=0)
+        nearness = _product(self.correlations, is_member.T.astype(self.correlations.dtype)) / sizes
+        nearness[~is_member] = -1
+        first, best = is_member.argmax(axis=0), nearness.argmax(axis=0)
+        order = np.lexsort((first, -sizes))
+        moving = nearness.max(axis=0)[order] > 0
+        return self.sample[best[order[moving]]]
 
     def joined(self, references: Ints) -> tuple[Ints, Numbers]:
         """The mode that each weight joins, that of the largest ``|corr|`` to its reference.
@@ -90,7 +94,7 @@ class ModeTree:
         Returns:
             The modes, (N,), and the signed correlations to their references, (N,).
         """
-        correlations = self.directions @ self.directions[references].T
+        correlations = _product(self.directions, self.directions[references])
         modes = np.abs(correlations).argmax(axis=1)
         return modes, np.take_along_axis(correlations, modes[:, None], axis=1)[:, 0]
 
@@ -107,14 +111,15 @@ class ModeTree:
         references = self.references(max_modes)
         if len(references) == 0:
             return math.nan
-        return explained(self.joined(references)[1], self.energies, rows)
+        correlations = np.abs(_product(self.directions, self.directions[references]))
+        return explained(correlations.max(axis=1), self.energies, rows)
 
 
 def explained(correlations: Numbers, energies: Floats, rows: Any = None) -> float:
     """``sum r^2 |w - mean_t w|^2 / sum |w - mean_t w|^2``, which is ``1 - residual / variance``.
 
     Args:
-        correlations: r of each weight to its reference, (N,).
+        correlations: r of each weight to its reference, whichever the sign, (N,).
         energies: ``|w - mean_t w|^2``, (N,).
         rows: of the weights that count; None: all.
 
@@ -126,4 +131,9 @@ def explained(correlations: Numbers, energies: Floats, rows: Any = None) -> floa
     if total == 0:
         return math.nan
     # Rounding lifts a correlation above 1.
-    return min(float(np.square(correlations[rows]) @ energies[rows]) / total, 1.0)
+    return min(float((np.square(correlations[rows]) * energies[rows]).sum()) / total, 1.0)
+
+
+def _product(left: Numbers, right: Numbers) -> Numbers:
+    """``left @ right.T`` by torch: the threads of numpy's BLAS and torch's wait for each other."""
+    return (torch.from_numpy(left) @ torch.from_numpy(right).T).numpy()

@@ -14,6 +14,7 @@ from torch import Tensor
 from sing_monitor.analyses import CATALOGUE, analyze, catalogue_of
 from sing_monitor.analyses.dynamics import correlation_modes
 from sing_monitor.analyses.dynamics.analysis import ANALYSIS, analyze_dynamics
+from sing_monitor.analyses.dynamics.specs import CLUSTERED
 from sing_monitor.findings import Findings, check_tables
 from sing_monitor.untrusted.tables import check_columns, read_table
 from sing_monitor.weights.trajectory import Trajectory
@@ -84,7 +85,7 @@ def test_planted_modes_are_found_and_suffice(seed: int) -> None:
 def test_the_explained_variance_is_that_of_the_published_algorithm() -> None:
     values = np.float32(walks(0) + 3 * planted(1)[0])
     scalars = found_in(values).scalars
-    sample = trajectory(values).sample(1000)
+    sample = trajectory(values).sample(CLUSTERED)
     expected = correlation_modes(values, sample)
     assert scalars["dynamics/explained"] == pytest.approx(expected.explained, abs=1e-4)
 
