@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from sing_monitor.row_blocks import add_gram
+
 # Sums in double precision err by so many roundings.
 _ROUNDINGS = 16
 _EPS = torch.finfo(torch.float64).eps
+# Components whose scores are worked out at a time; a head rarely needs more than it has classes.
+_AT_A_TIME = 32
 
 
 def effective_rank(features: Tensor) -> float:
@@ -34,7 +38,7 @@ def effective_rank(features: Tensor) -> float:
         >>> effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
         2.0
     """
-    return rank_of(principal_components(features).variances)
+    return rank_of(principal_variances(features))
 
 
 def pca_dimension(features: Tensor, share: float = 0.95) -> int:
@@ -59,7 +63,7 @@ def pca_dimension(features: Tensor, share: float = 0.95) -> int:
         >>> pca_dimension(features, 0.9), pca_dimension(features)
         (1, 2)
     """
-    return dimension_of(principal_components(features).variances, share)
+    return dimension_of(principal_variances(features), share)
 
 
 class PrincipalComponents(NamedTuple):
@@ -83,11 +87,16 @@ def principal_components(features: Tensor) -> PrincipalComponents:
         ValueError: as :func:`effective_rank` does.
     """
     away = _about_mean(features)
-    gram = away @ away.T if len(away) <= away.shape[1] else away.T @ away
-    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = torch.linalg.eigh(_smaller_gram(away), UPLO="U")
     values, vectors = values.flip(0), vectors.flip(1)
     varies = values > _rounding(features, values)
     return PrincipalComponents(away, values[varies], vectors[:, varies])
+
+
+def principal_variances(features: Tensor) -> Tensor:
+    """The variances of :func:`principal_components` alone, in half of the time."""
+    values = torch.linalg.eigvalsh(_smaller_gram(_about_mean(features)), UPLO="U").flip(0)
+    return values[values > _rounding(features, values)]
 
 
 def rank_of(variances: Tensor) -> float:
@@ -133,17 +142,18 @@ def classification_dimension(
         0 (the mean alone answers as well) to R, the directions in which features vary.
     """
     away, vectors, weight = components.away, components.vectors, weight.double()
-    # The first k components of X are U_k U_k' X, and X V_k V_k'.
-    if len(away) <= away.shape[1]:
-        scores, answers = vectors, vectors.T @ linear(away, weight)
-    else:
-        scores, answers = away @ vectors, vectors.T @ weight.T
+    is_tall = len(away) > away.shape[1]
     logits = at_mean.double().repeat(len(away), 1)
-    for k, answer in enumerate(answers):
-        if int((logits.argmax(dim=1) == labels).sum()) >= fewest:
-            return k
-        logits.addr_(scores[:, k], answer)
-    return len(answers)
+    for start in range(0, vectors.shape[1], _AT_A_TIME):
+        some = vectors[:, start : start + _AT_A_TIME]
+        # The first k components of X are U_k U_k' X, and X V_k V_k'.
+        scores = away @ some if is_tall else some
+        answers = some.T @ weight.T if is_tall else linear(some.T @ away, weight)
+        for k, answer in enumerate(answers):
+            if int((logits.argmax(dim=1) == labels).sum()) >= fewest:
+                return start + k
+            logits.addr_(scores[:, k], answer)
+    return vectors.shape[1]
 
 
 def _about_mean(features: Tensor) -> Tensor:
@@ -156,6 +166,14 @@ def _about_mean(features: Tensor) -> Tensor:
             "images out."
         )
     return x - x.mean(dim=0) if len(x) else x
+
+
+def _smaller_gram(away: Tensor) -> Tensor:
+    """``X X'`` or ``X' X``, whichever is smaller; the upper triangle counts alone."""
+    columns = away.T if len(away) <= away.shape[1] else away
+    upper = away.new_zeros(columns.shape[1], columns.shape[1])
+    add_gram(upper, columns)
+    return upper
 
 
 def _rounding(features: Tensor, values: Tensor) -> float:

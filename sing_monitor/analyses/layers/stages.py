@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from sing_monitor.analyses.analysis import Analysis
-from sing_monitor.analyses.layers.ranks import dimension_of, principal_components, rank_of
+from sing_monitor.analyses.layers.ranks import dimension_of, principal_variances, rank_of
 from sing_monitor.analyses.layers.specs import SHARE, STAGE_METRICS, STAGES
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
@@ -37,7 +37,7 @@ def _row(name: str, depth: int, values: Tensor) -> dict[str, str | int | float]:
     samples, channels = values.shape
     rank = components = math.nan
     if bool(values.isfinite().all()):
-        variances = principal_components(values).variances
+        variances = principal_variances(values)
         if len(variances):
             rank, components = rank_of(variances), float(dimension_of(variances, SHARE))
     most = min(samples, channels) or math.nan
