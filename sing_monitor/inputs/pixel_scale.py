@@ -52,19 +52,19 @@ class PixelScale:
         Returns:
             A new float32 tensor (B, 3, H, W) in [0, 1]; one channel is repeated.
         """
-        pixels = self.undo(images).clamp(0, 1)
+        pixels = self.undo(images).clamp_(0, 1)
         return pixels.repeat(1, 3, 1, 1) if pixels.shape[1] == 1 else pixels
 
     def __str__(self) -> str:
         return f"mean {self.mean}, std {self.std}"
 
     def undo(self, images: Tensor) -> Tensor:
-        """``value * std + mean``, float32, of the same shape and not clamped."""
+        """``value * std + mean``, a new float32 tensor of the same shape, not clamped."""
         values = images.detach().to(torch.float32)
         if images.dtype == torch.uint8:
             return values / 255
         std, mean = (_per_channel(numbers, images.device) for numbers in (self.std, self.mean))
-        return values * std + mean
+        return (values * std).add_(mean)
 
 
 @lru_cache(maxsize=16)

@@ -31,7 +31,8 @@ def to_uint8(images: Tensor) -> Tensor:
     """
     if not images.is_floating_point():
         raise TypeError(f"images are {images.dtype}; expected floats in [0, 1]")
-    return images.float().mul(255).round().clamp(0, 255).to(torch.uint8)
+    # In place after the first copy: a batch of large images is tens of megabytes.
+    return images.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def fingerprint(images: Tensor) -> Tensor:
