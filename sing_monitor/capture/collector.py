@@ -19,7 +19,7 @@ from sing_monitor.capture.matched_rows import (
 )
 from sing_monitor.capture.ongoing_pass import KnownImages, OngoingPass
 from sing_monitor.capture.placement import Smallest
-from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows, fingerprints, in_probe
+from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows, fingerprints_of, in_probe
 from sing_monitor.capture.stages.taps import Taps
 from sing_monitor.errors import SetupError, as_setup_error
 from sing_monitor.head.geometry import HeadGeometry
@@ -265,12 +265,12 @@ class Collector:
             if not self.setup.has_pictures:
                 self._embedder.keep_no_pictures()
         _check_attributes(batch, self.setup)
-        pixels = self.setup.pixels.restore(batch.shown)
-        if self.example.numel() == 0 and len(pixels):
-            self.example = pixels[0].clone()
-        image_ids = fingerprints(pixels)
+        if self.example.numel() == 0 and len(batch.shown):
+            self.example = self.setup.pixels.restore(batch.shown[:1])[0]
+        image_ids = fingerprints_of(batch.shown, self.setup.pixels)
         looked = None if current.looks is None else image_ids.cpu()
         if current.looks is not None and looked is not None:
+            pixels = self.setup.pixels.restore(batch.shown)
             if len(pixels):
                 self._check_scale(self.setup, batch.shown)
             self._look(looked, wanted(batch.labels, looked.device), pixels, current.looks)

@@ -29,8 +29,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sing_monitor import SINGCallback
-from sing_monitor.capture.probe import fingerprints
 from sing_monitor.scores.angles import attribute_score, image_score
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from tests.benchmarks.bench_training import BATCH, NAMES, Classifier, Stopwatch, images, monitored
 from tests.benchmarks.machine import describe
 
@@ -138,7 +138,7 @@ def main() -> None:
     data = images(arguments.images, training=False)
     loader, model, space = DataLoader(data, BATCH), Classifier(), load_tiny_clip()
     pixels = [x for x, _ in loader]
-    ids = torch.cat([fingerprints(x) for x in pixels])
+    ids = torch.cat([fingerprint(to_uint8(x)) for x in pixels])
     given = {
         "labels": torch.tensor(data.labels),
         "folds": ids & 1,
