@@ -14,6 +14,8 @@ from sing_monitor.capture.head_tap import HeadTap
 from sing_monitor.capture.matched_rows import (
     batch_for_adapter,
     called_on_parts,
+    largest_of_all,
+    one_less,
     reorders_labels,
     rows_of_the_head,
 )
@@ -82,6 +84,7 @@ class Collector:
         self._known: KnownImages | None = None
         self._has_announced_calls = False
         self._reorders = False
+        self._largest_given: int | None = None  # label of the loader's first batch
         # Once a loader has not kept to its plan, its positions are not to be trusted any more.
         self._disorder = ""
 
@@ -251,6 +254,7 @@ class Collector:
             batch = unpack_batch(given, self._adapter, self._groups)
         if is_first:
             self._reorders = reorders_labels(raw_batch, batch.labels)
+            self._largest_given = largest_of_all(raw_batch)
         return batch
 
     def _rows_of(self, batch: Batch) -> BatchRows:
@@ -262,6 +266,8 @@ class Collector:
             with no_trace():
                 setup = self._settle(batch)
             self.setup = setup.renumbered() if self._reorders else setup
+            if self._largest_given == setup.head.num_classes:
+                warn(one_less(setup.head.num_classes))
             if not self.setup.has_pictures:
                 self._embedder.keep_no_pictures()
         _check_attributes(batch, self.setup)

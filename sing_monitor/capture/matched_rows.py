@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sing_monitor.capture.device_rows import BatchRows
 from sing_monitor.errors import Option, SetupError
+from sing_monitor.head.ordinal import NO_ROWS
 from sing_monitor.inputs.batches import unpack_batch
 from sing_monitor.inputs.labels import has_class
 
@@ -126,6 +127,26 @@ def reorders_labels(raw_batch: Any, labels: Tensor) -> bool:
     old, new = ({pair[side] for pair in pairs} for side in (0, 1))
     is_renumbering = len(old) == len(new) == len(pairs)
     return is_renumbering and [each for _, each in sorted(pairs)] != sorted(new)
+
+
+def largest_of_all(raw_batch: Any) -> int | None:
+    """The largest label of a batch as the loader gave it, where its labels begin with 0."""
+    try:
+        given = unpack_batch(raw_batch).labels
+    except SetupError:
+        return None
+    given = given[has_class(given)]
+    return int(given.max()) if len(given) and int(given.min()) == 0 else None
+
+
+def one_less(classes: int) -> str:
+    """A warning where ``batch_adapter`` makes one class less of the labels 0 to ``classes``."""
+    return (
+        f"the labels of the batches run from 0 to {classes}, and batch_adapter brings them into "
+        f"the range of the head's {classes} outputs. If it merges classes as the training does, "
+        "all is well. If the outputs are thresholds between ordered classes, it is not: "
+        f"{NO_ROWS}, and no number of the monitor means anything."
+    )
 
 
 def shallow(value: Any, depth: int = _DEPTH) -> Any:

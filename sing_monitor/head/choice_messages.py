@@ -12,6 +12,7 @@ from sing_monitor.errors import Option, SetupError
 from sing_monitor.head.answers import CalledLayer, is_derived_from
 from sing_monitor.head.layer import Head, head_features
 from sing_monitor.head.linear_layers import list_layers
+from sing_monitor.head.ordinal import NO_ROWS, is_one_score
 from sing_monitor.head.search import find_head
 
 Remark: TypeAlias = tuple[str | Option, ...]
@@ -124,6 +125,12 @@ def no_answer(root: nn.Module, called: Sequence[CalledLayer]) -> SetupError:
     if answer is None:
         return SetupError(
             f"{reason}All that were called lie inside blocks that return maps or tokens."
+        )
+    if is_one_score(answer):
+        return SetupError(
+            f"The model answers with {answer.shape[1]} numbers for each image that are one score, "
+            f"each shifted by a constant. {NO_ROWS}, and cannot be watched: give the model a "
+            "linear layer with one output for each class."
         )
     alike = [each for each in called if each.layer.num_classes == answer.shape[1]]
     if len(alike) > 1:

@@ -170,9 +170,10 @@ def check_head(head: Head) -> None:
     if head.feature_dim == 0:
         raise ValueError(f"{head} has no shape yet; run one batch through the model first.")
     if head.num_classes == 1:
-        raise ValueError(
-            f"{head} has one output: a binary head with one logit has no class rows to compare; "
-            "use two outputs."
+        raise SetupError(
+            f"{head} has one output: a binary head with one logit has no class rows to compare, "
+            "nor has an ordinal one whose score meets several thresholds (CORAL, cumulative "
+            "links). Use one output for each class: two outputs for two."
         )
     weight = registered_parameter(head.module, "weight")
     # A sharded weight is empty outside the forward pass.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.errors import Option, SetupError
+from sing_monitor.head.ordinal import NO_ROWS, are_cumulative
 from sing_monitor.inputs.plain_values import as_builtin, describe_value, is_ordered_collection
 
 # Labels of images without a class, as torch's losses (ignore_index) and data sets write them.
@@ -52,11 +53,7 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
 
 
 def _label_advice(low: int, high: int, num_classes: int) -> tuple[str | Option, ...]:
-    ordinal = (
-        f"An ordinal head (CORAL, CORN), whose K-1 outputs are thresholds between K classes, has "
-        f"no row for each class and is not supported: a head with {num_classes + 1} outputs is "
-        "needed."
-    )
+    ordinal = f"{NO_ROWS} and is not supported: {num_classes + 1} outputs are needed."
     if low == 0 and high == num_classes:
         return (
             f"{ordinal} Otherwise the head lacks an output, or the data have a class too many.",
@@ -113,6 +110,12 @@ def class_indices(labels: Any, size: int, what: str) -> Tensor:
     reason = None
     if not isinstance(labels, Tensor):
         reason = "that is no tensor; use torch.tensor(...)"
+    elif are_cumulative(labels):
+        reason = (
+            f"rows 1..1 0..0, the targets of thresholds between {labels.shape[1] + 1} ordered "
+            f"classes. {NO_ROWS}, and is not supported. If the head has {labels.shape[1] + 1} "
+            "outputs, .sum(dim=1) gives its classes"
+        )
     elif labels.is_floating_point() or labels.is_complex():
         reason = "these are multi-label or soft labels (mixup, label smoothing in the batch)"
         if labels.ndim == 1:

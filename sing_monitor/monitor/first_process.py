@@ -29,6 +29,7 @@ from sing_monitor.monitor.remarks import (
     doubts_of_groups,
     doubts_of_maps,
     doubts_of_stages,
+    doubts_of_thresholds,
     infos,
     map_infos,
     notes,
@@ -204,6 +205,7 @@ class ProbeAnalysis:
                 *doubts_of_maps(maps),
                 *doubts_of_stages(stages),
                 *doubts_of_groups(rows.groups),
+                *doubts_of_thresholds(snapshot),
                 *doubts_of_copies(findings.scalars, has_groups=rows.groups is not None),
             ),
             infos=(

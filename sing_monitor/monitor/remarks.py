@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
+from torch.nn.functional import linear
 
 from sing_monitor.capture.pass_maps import PassMaps
 from sing_monitor.capture.probe import Account
 from sing_monitor.capture.stages.pass_stages import PassStages
 from sing_monitor.errors import Option, SetupError
+from sing_monitor.head.ordinal import NO_ROWS, answers_by_thresholds
 from sing_monitor.monitor.exchange import Outcome
 from sing_monitor.scores.bootstrap import FEWEST_GROUPS
 from sing_monitor.translate.ridge_curve import KeptRidge
 
+if TYPE_CHECKING:
+    from sing_monitor.snapshot import Snapshot
+
 _NAMED = 3
+# Images whose outputs are looked at for thresholds.
+_LOOKED_AT = 256
 # Share of images with near copies from which scores are in doubt.
 _COPIES = 0.05
 
@@ -108,6 +115,21 @@ def doubts_of_copies(scalars: Mapping[str, float], *, has_groups: bool) -> tuple
         f"{share:.0%} of the images have a near copy among those that their translator is fitted "
         "on, so that it knows their meaning whatever the features say: scores and intervals look "
         f"better than they are. {cure}.",
+    )
+
+
+def doubts_of_thresholds(snapshot: Snapshot) -> tuple[str, ...]:
+    """A warning where the head's outputs are thresholds between ordered classes, and no classes."""
+    features = snapshot.features[:_LOOKED_AT].double()
+    bias = None if snapshot.bias is None else snapshot.bias.double()
+    logits = linear(features, snapshot.weight.double(), bias)
+    evidence = answers_by_thresholds(logits, snapshot.labels[:_LOOKED_AT])
+    if evidence is None:
+        return ()
+    return (
+        f"the outputs of the head are thresholds between ordered classes: {evidence}. {NO_ROWS}, "
+        "so no number of a class, and none of what the head hides, means anything. Train a head "
+        "with one output for each class to measure it.",
     )
 
 

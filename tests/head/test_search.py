@@ -432,7 +432,7 @@ REFUSALS = {
     ),
     "one output": refusal(
         lambda: timm_model(classes=1),
-        "fc  Linear  1 x 512 .* has one output: a binary head with one logit.*use two outputs",
+        "fc  Linear  1 x 512 .* has one output: a binary head with one logit.* for each class",
     ),
     "one output by shape": refusal(lambda: stack(8, 4, 1), "has one output"),
     "one output by name": refusal(lambda: stack(8, 4, 1), "has one output", name="1"),

@@ -118,6 +118,10 @@ def test_last_batch_of_one_image_and_empty_batch() -> None:
         ((IMAGES > 0, LABELS), ["floating or uint8"]),
         (([IMAGES[0], IMAGES[1, :, :1]], LABELS[:2]), ["list with", "unequal size"]),
         ((IMAGES, LABELS.float()), ["multi-label or soft labels", "one class index", ".long()"]),
+        (
+            (IMAGES, (INDEX[:, None] > torch.arange(3)).float()),
+            ["thresholds between 4 ordered classes", "no row for each class", ".sum(dim=1)"],
+        ),
         ((IMAGES, torch.eye(4)), ["multi-label or soft labels", "(4, 4)", "one class index"]),
         ((IMAGES, torch.eye(4, dtype=torch.int64)), ["mixup", ".argmax(dim=1)"]),
         ((IMAGES, torch.eye(4).bool()), ["multi-label or soft labels"]),

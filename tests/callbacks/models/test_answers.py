@@ -16,6 +16,7 @@ from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
+from sing_monitor.capture.matched_rows import largest_of_all
 from sing_monitor.monitor.accuracy import difference, logged_accuracies
 from sing_monitor.offline.analyze import analyze
 from tests.head.test_choice import Fused, Pair, Steps, cnn
@@ -102,6 +103,105 @@ def test_an_accuracy_that_the_module_logs_otherwise_is_said_once(tmp_path: Path)
     with said_by_the_monitor() as said:
         fit(tmp_path, Ordinal(), max_epochs=3)
     assert sum("val_acc = 1.000" in each for each in said) == 1
+
+
+class Thresholds(tiny.Classifier):
+    """An ordinal head: three outputs for four classes, of which validation shows three."""
+
+    def __init__(self) -> None:
+        super().__init__(cnn(16, 3))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        above = (batch[1][:, None] > torch.arange(3)).float()
+        return nn.functional.binary_cross_entropy_with_logits(self(batch[0]), above)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self(batch[0])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 0.05)
+
+
+class LowClasses(tiny.Blobs):
+    """No image of the last class, and names of as many classes as the head has outputs."""
+
+    classes = tiny.CLASSES[:3]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order = (self.labels < 3).nonzero().flatten()
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return super().__getitem__(int(self.order[index]))
+
+
+def test_an_ordinal_head_is_refused_by_its_labels(tmp_path: Path) -> None:
+    model = Thresholds()
+    with pytest.raises(Exception, match=r"\(K-1 outputs for K classes.* no row for each class"):
+        fit(tmp_path, model)
+    assert model.trainer.global_step == 0
+
+
+def test_labels_that_an_adapter_makes_fit_an_ordinal_head_are_doubted(tmp_path: Path) -> None:
+    def adapt(batch: Any) -> tuple[Tensor, Tensor]:
+        return batch[0], (batch[1] - 1).clamp(min=0)
+
+    names = list(tiny.CLASSES[:3])
+    callback = tiny.callback(batch_adapter=adapt, class_names=names, on_error="warn")
+    trainer = tiny.trainer(tmp_path, callback, max_epochs=1)
+    with said_by_the_monitor() as said:
+        trainer.fit(Thresholds(), tiny.loader(tiny.Blobs(seed=1)), data())
+    assert sum("run from 0 to 3" in each and "no row for each class" in each for each in said) == 1
+    # Counted from 1, or none of them renumbered.
+    assert largest_of_all((torch.zeros(2, 3, 4, 4), torch.tensor([1, 3]))) is None
+    assert largest_of_all("text") is None
+
+
+def test_an_ordinal_head_whose_labels_fit_is_known_by_its_answers(tmp_path: Path) -> None:
+    trainer = tiny.trainer(tmp_path, tiny.callback(), max_epochs=8)
+    with said_by_the_monitor() as said:
+        trainer.fit(Thresholds(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(LowClasses()))
+    (found,) = [each for each in said if "thresholds between ordered classes" in each]
+    assert "has no row for each class" in found
+
+
+class Coral(nn.Module):
+    """One score, shifted for each threshold, as coral-pytorch has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = cnn(16, 8)
+        self.score = nn.Linear(8, 1, bias=False)
+        self.shifts = nn.Parameter(torch.tensor([2.0, 1.0, 0.0, -1.0]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.score(self.body(images)) + self.shifts
+
+
+class Shifted(Coral):
+    """The same with a second head beside it, so that only a forward pass shows what answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8, 4)
+
+
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        (Coral, "one output: .* nor has an ordinal one whose score meets several thresholds"),
+        (Shifted, "one score, each shifted by a constant.* has no row for each class"),
+    ],
+)
+def test_one_score_with_thresholds_is_refused(
+    network: type[nn.Module], sentence: str, tmp_path: Path
+) -> None:
+    model = tiny.Classifier(network())
+    with pytest.raises(Exception, match=sentence):
+        fit(tmp_path, model)
 
 
 def test_an_accuracy_that_is_the_heads_is_not_spoken_of(tmp_path: Path) -> None:
