@@ -52,6 +52,10 @@ class SetupError(ValueError):
         return type(self), self.parts
 
 
+class ChangedImagesError(SetupError):
+    """Error for validation images that are others in every epoch, which no epoch mends."""
+
+
 def as_setup_error(error: BaseException) -> SetupError:
     """The error with its parts, which another process can spell; of other kinds the sentence."""
     if isinstance(error, SetupError):

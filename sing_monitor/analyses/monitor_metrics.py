@@ -68,7 +68,8 @@ MONITOR_METRICS: tuple[MetricSpec, ...] = (
         "lower",
         "images that belong to the probe and could not be used",
         "ours",
-        "Above 0 when an epoch was skipped or images were lost. The warning says why.",
+        "Above 0 when an epoch was skipped or images were lost. The warning says why. NaN when an "
+        "epoch was skipped and nothing tells how many images it would have had.",
         group=MONITOR,
     ),
 )

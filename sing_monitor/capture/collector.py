@@ -139,6 +139,11 @@ class Collector:
         else:
             self._read = self._rows_of(batch)
 
+    @property
+    def seen(self) -> int:
+        """How many images of the pass that goes on have come so far."""
+        return 0 if self._pass is None else self._pass.seen
+
     def unsettled(self, raw_batch: Any) -> Batch:
         """A batch before which nothing was settled, as it was before the step.
 
@@ -270,7 +275,7 @@ class Collector:
                 warn(one_less(setup.head.num_classes))
             if not self.setup.has_pictures:
                 self._embedder.keep_no_pictures()
-        _check_attributes(batch, self.setup)
+        self.setup.check(batch)
         if self.example.numel() == 0 and len(batch.shown):
             self.example = self.setup.pixels.restore(batch.shown[:1])[0]
         image_ids = fingerprints_of(batch.shown, self.setup.pixels)
@@ -349,8 +354,9 @@ class Collector:
             unlabeled=unlabeled,
         )
         is_complete = ended.unread == 0 and not bool((missing & seen.used).any())
-        if self._embedder.unknown == 0 and is_complete:
-            ids = seen.image_ids[belongs]
+        ids = seen.image_ids[belongs]
+        # A pass without any image of a class tells nothing of the next.
+        if self._embedder.unknown == 0 and is_complete and len(ids):
             self._known = KnownImages(ended.extent, ids.unique(sorted=True), len(ids))
         rows = ProbeRows(
             seen.image_ids[kept],
@@ -386,20 +392,3 @@ class Collector:
         if self._tap.weight is None:
             raise ValueError("no validation batch was seen, so there is nothing to analyze.")
         return self._tap.weight, self._tap.bias
-
-
-def _check_attributes(batch: Batch, setup: ResolvedInputs) -> None:
-    """What a batch tells without a look at its numbers."""
-    given = {name: names for name, (_, names) in batch.attributes.items()}
-    settled = {name: texts.names for name, texts in setup.attributes.items()}
-    if given != settled:
-        raise SetupError(
-            f"this batch carries the attributes {given}, the first one {settled}; every batch must "
-            "carry the same, with the same names of values."
-        )
-    if setup.has_groups != (batch.group is not None):
-        this, first = ("no group", "some") if setup.has_groups else ("a group", "none")
-        raise SetupError(
-            f"this batch tells {this} for its images, the first one {first}; every validation "
-            "batch must tell the group of each image, or none."
-        )

@@ -93,6 +93,26 @@ class ResolvedInputs:
             " in the order of the labels that batch_adapter returns.",
         )
 
+    def check(self, batch: Batch) -> None:
+        """Make sure that a later batch tells what the first did, without a look at its numbers.
+
+        Raises:
+            SetupError: if it has other attributes, or groups where the first had none.
+        """
+        given = {name: names for name, (_, names) in batch.attributes.items()}
+        settled = {name: texts.names for name, texts in self.attributes.items()}
+        if given != settled:
+            raise SetupError(
+                f"this batch carries the attributes {given}, the first one {settled}; every batch "
+                "must carry the same, with the same names of values."
+            )
+        if self.has_groups != (batch.group is not None):
+            this, first = ("no group", "some") if self.has_groups else ("a group", "none")
+            raise SetupError(
+                f"this batch tells {this} for its images, the first one {first}; every validation "
+                "batch must tell the group of each image, or none."
+            )
+
     def texts(self, embeddings: Tensor, labels: Tensor) -> Texts:
         """Text embeddings for one validation; prototypes are means over its own images.
 

@@ -19,7 +19,7 @@ class Share:
         rows: of the probe, or None.
         failure: the error of this process, or None.
         is_setup_fault: whether it will go wrong again at every validation.
-        expected: number of probe images of the whole pass.
+        expected: number of probe images of the whole pass; None where it is not known.
         attributes: names of the annotated attributes that this rank has seen.
         account: what became of the images that are not among the rows.
     """
@@ -27,7 +27,7 @@ class Share:
     rows: ProbeRows | None = None
     failure: SetupError | None = None
     is_setup_fault: bool = False
-    expected: int = 0
+    expected: int | None = None
     attributes: tuple[str, ...] = ()
     account: Account = field(default_factory=Account)
 

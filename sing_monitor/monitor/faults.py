@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from sing_monitor.errors import Option, SetupError
+from sing_monitor.errors import ChangedImagesError, Option, SetupError, as_setup_error
 from sing_monitor.messages import warn
 
 
 class Faults:
     """Keeps a fault for the end of its pass, where all ranks hear of it, and says what it costs.
 
-    In the sanity check it ends the run, before any training; later it costs the numbers of one
-    epoch, or, if it will come back at every validation, turns the monitor off.
+    In the sanity check it ends the run, before any training. Later it costs the numbers of one
+    epoch, or, where it can only come back at every validation, turns the monitor off. It can where
+    the set-up is wrong and no whole validation has gone well with it, and where the validation
+    images are others every time. Whatever else happens, even in the first validation, may have been
+    chance.
 
     Args:
         on_error: ``"raise"`` ends the run each time.
@@ -29,14 +32,20 @@ class Faults:
         self.is_off = False
         self._on_error = on_error
         self.spell = spell
-        self._is_proved = False  # a validation, or the sanity check, has gone well
+        self._is_proved = False  # a whole validation has gone well
         self._said: set[str] = set()
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Keep what is raised in the block."""
+    def kept(self, *, of_model: bool = False) -> Iterator[None]:
+        """Keep what is raised in the block.
+
+        Args:
+            of_model: whether a wrong type is that of the model, which will not change.
+        """
         try:
             yield
+        except TypeError as error:
+            self.current = as_setup_error(error) if of_model else error
         except Exception as error:
             self.current = error
 
@@ -45,7 +54,7 @@ class Faults:
         self.current = None
 
     def pass_went_well(self) -> None:
-        """From here on a fault is no sign of a wrong set-up."""
+        """From here on a fault is no sign of a wrong set-up: a whole validation went well."""
         self._is_proved = True
 
     def complain(
@@ -59,7 +68,8 @@ class Faults:
         if is_rehearsal or self._on_error == "raise":
             raise failure from (None if failure is self.current else self.current)
         reason = failure.spelled(self.spell)
-        if is_setup_fault or not self._is_proved:
+        can_only_return = is_setup_fault and not self._is_proved
+        if can_only_return or isinstance(failure, ChangedImagesError):
             self.is_off = True
             self.warn_once(reason, "turned off for this run: ")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -127,7 +128,7 @@ class ProbeAnalysis:
         try:
             for share in shares:
                 if share.failure is not None:
-                    return _failed(share.failure, share.is_setup_fault, shares), None, None
+                    return self._failed(share.failure, share.is_setup_fault, shares), None, None
             account = Account.joined([share.account for share in shares])
             parts = [share.rows for share in shares if share.rows is not None]
             rows = ProbeRows.joined(parts, self.probe_size) if parts else None
@@ -136,13 +137,13 @@ class ProbeAnalysis:
                 return Outcome(threshold=rows.threshold), None, None
             if capture.is_settled and (rows is None or len(rows) == 0):
                 # The next epoch may have images again: no fault of the set-up.
-                return _failed(why_nothing(account), False, shares), None, None
+                return self._failed(why_nothing(account), False, shares), None, None
             with no_trace():
                 outcome, findings, snapshot = self.analyze(capture.collector, rows, account)
             notes = (*outcome.notes, *capture.head_watch.doubts(snapshot.labels))
             return replace(outcome, notes=notes), findings, snapshot
         except Exception as error:
-            return _failed(as_setup_error(error), is_setup_fault(error), shares), None, None
+            return self._failed(as_setup_error(error), is_setup_fault(error), shares), None, None
 
     def analyze(
         self, collector: Collector | None, rows: ProbeRows | None, account: Account
@@ -224,6 +225,22 @@ class ProbeAnalysis:
         )
         return outcome, findings, snapshot
 
+    def _failed(
+        self, failure: SetupError, is_setup_fault: bool, shares: Sequence[Share]
+    ) -> Outcome:
+        """Outcome of an epoch without numbers: all are NaN but, if known, how many images it lost.
+
+        That is as many as a pass is known to have; else as many as came, where it went to its end.
+        """
+        known = [share.expected for share in shares if share.expected is not None]
+        if not known and all(share.failure is None for share in shares):
+            known = [min(sum(share.account.seen for share in shares), self.probe_size)]
+        return Outcome(
+            {"monitor/skipped": float(max(known, default=math.nan))},
+            failure=failure,
+            is_setup_fault=is_setup_fault,
+        )
+
     def _snapshot(
         self,
         collector: Collector,
@@ -294,15 +311,6 @@ class ProbeAnalysis:
             if torch.equal(known, weight):
                 return geometry
         return HeadGeometry.from_weight(weight, invariance=self.invariance)
-
-
-def _failed(failure: SetupError, is_setup_fault: bool, shares: Sequence[Share]) -> Outcome:
-    """Outcome of an epoch without numbers: all are NaN but the number of images that were lost."""
-    return Outcome(
-        {"monitor/skipped": float(max(share.expected for share in shares))},
-        failure=failure,
-        is_setup_fault=is_setup_fault,
-    )
 
 
 def _tapped(maps: PassMaps, stages: PassStages) -> tuple[int, ...]:

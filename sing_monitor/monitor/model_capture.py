@@ -20,7 +20,7 @@ from sing_monitor.capture.map_tap import MapTap
 from sing_monitor.capture.probe import Account, ProbeEmbedder, ProbeRows
 from sing_monitor.capture.stages.tap import StageTap
 from sing_monitor.capture.stages.taps import Taps
-from sing_monitor.errors import SetupError
+from sing_monitor.errors import SetupError, as_setup_error
 from sing_monitor.inputs.batches import Batch
 from sing_monitor.inputs.datasets import pretrained_configs
 from sing_monitor.inputs.loaders import ImageOrder, find_image_order
@@ -157,6 +157,8 @@ class ModelCapture:
                     raise
                 self.collector.lose(batch, error)
                 return
+            except TypeError as error:
+                raise as_setup_error(error) from error
         self.taps.settle()
         self.collector.add(batch)
 
@@ -214,6 +216,11 @@ class ModelCapture:
         self.taps.abandon()
         if self.collector is not None:
             self.collector.abandon()
+
+    @property
+    def seen(self) -> int:
+        """How many images of the pass that goes on have come so far."""
+        return 0 if self.collector is None else self.collector.seen
 
     @property
     def account(self) -> Account:

@@ -12,7 +12,7 @@ from torch.nn.functional import linear
 from sing_monitor.capture.pass_maps import PassMaps
 from sing_monitor.capture.probe import Account
 from sing_monitor.capture.stages.pass_stages import PassStages
-from sing_monitor.errors import Option, SetupError
+from sing_monitor.errors import ChangedImagesError, Option, SetupError
 from sing_monitor.head.ordinal import NO_ROWS, answers_by_thresholds
 from sing_monitor.monitor.exchange import Outcome
 from sing_monitor.scores.bootstrap import FEWEST_GROUPS
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sing_monitor.snapshot import Snapshot
 
 _NAMED = 3
+# More new images than this share of the probe, and the validation set is not the same every time.
+_CHANGED = 0.2
 # Images whose outputs are looked at for thresholds.
 _LOOKED_AT = 256
 # Share of images with near copies from which scores are in doubt.
@@ -204,14 +206,19 @@ def map_infos(maps: PassMaps) -> tuple[str, ...]:
     return (f"images are not compared part by part: {maps.reason}.",)
 
 
-def changed_images(unknown: int, expected: int) -> SetupError:
-    """Error for a validation set that is another one than that of the pass before.
+def refuse_changed(unknown: int, expected: int) -> None:
+    """Refuse a validation set that is another one than that of the pass before.
 
     Args:
         unknown: how many images of the probe were not seen before.
         expected: about how many there are.
+
+    Raises:
+        ChangedImagesError: if these are too many for the same set.
     """
-    return SetupError(
+    if unknown <= _CHANGED * expected:
+        return
+    raise ChangedImagesError(
         f"{unknown} of about {expected} probe images were not seen before: the validation set "
         "changes from pass to pass (random augmentation, shuffling with limit_val_batches, a loop "
         "that broke off before), so epochs cannot be compared. Validate on fixed images, or pass ",

@@ -25,16 +25,13 @@ from sing_monitor.monitor.first_process import ProbeAnalysis
 from sing_monitor.monitor.model_capture import ModelCapture
 from sing_monitor.monitor.options import Options
 from sing_monitor.monitor.publishing import NewRun, Publisher, Record, Target
-from sing_monitor.monitor.remarks import changed_images, remarks
+from sing_monitor.monitor.remarks import refuse_changed, remarks
 from sing_monitor.monitor.state import MonitorState
 from sing_monitor.monitor.validation import Moment, Source
 from sing_monitor.monitor.weight_history import WeightHistory
 from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
-
-# More new images than this share of the probe, and the validation set is not the same every time.
-_AUGMENTED = 0.2
 
 
 class Session:
@@ -149,7 +146,7 @@ class Session:
         is_due = self.state.is_due(moment, self._options.every_n_epochs)
         self._is_due = is_due and not self.faults.is_off
         if self._is_due:
-            with self._timed(), self.faults.kept():
+            with self._timed(), self.faults.kept(of_model=True):
                 self._start_pass(model, source())
 
     def before_batch(self, batch: Any) -> None:
@@ -286,16 +283,18 @@ class Session:
         return None if self._source is None else self._source.images
 
     @property
-    def _expected_images(self) -> int:
-        known = self._seen or self._options.probe_size if self.images is None else self.images
-        return min(known, self._options.probe_size)
+    def _expected_images(self) -> int | None:
+        """Images of the probe in a full pass: as planned, or as many as before; None: unknown."""
+        known = (self._seen or None) if self.images is None else self.images
+        return None if known is None else min(known, self._options.probe_size)
 
     def _refuse_augmented(self) -> None:
         if self._options.allow_augmented or self._moment.is_rehearsal or self._passes != 1:
             return
-        unknown = self.capture.embedder.unknown * (self._source.ranks if self._source else 1)
-        if unknown > _AUGMENTED * self._expected_images:
-            raise changed_images(unknown, self._expected_images)
+        ranks = self._source.ranks if self._source else 1
+        # A pass that is longer than the one before has new images though none has changed.
+        longer = 0 if self.images else max(self.capture.seen * ranks - self._seen, 0)
+        refuse_changed(self.capture.embedder.unknown * ranks - longer, self._expected_images or 0)
 
     def _conclude(self) -> tuple[Outcome, Record | None]:
         """End a pass. Every process takes part in every exchange, whatever went wrong before."""
@@ -360,16 +359,17 @@ class Session:
                 is_rehearsal=moment.is_rehearsal,
             )
             return
-        self.faults.pass_went_well()
         if moment.is_rehearsal:
             return
+        self.faults.pass_went_well()
         for reason, context in remarks(outcome, moment.epoch):
             self.faults.warn_once(reason, context)
         for line in {*outcome.infos, *self._weights.remarks} - self._informed:
             self._informed.add(line)
             info(line)
-        # Where a batch was lost, its images are new in the next pass, though none has changed.
-        self._passes += outcome.scalars["monitor/skipped"] == 0
+        # What a pass left out is new in the next one, though no image has changed.
+        is_whole = (outcome.seen or 0) >= (self.images or 0)
+        self._passes += is_whole and outcome.scalars["monitor/skipped"] == 0
         self.last = outcome
         if outcome.scalars["monitor/samples"] == outcome.seen:
             self._accuracy = outcome.scalars["monitor/accuracy"]

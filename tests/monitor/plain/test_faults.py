@@ -18,7 +18,7 @@ from sing_monitor.monitor import Watch
 from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
 from tests.helpers.disturbed import said_by_the_monitor
-from tests.helpers.loops import images, quick, validate, watched
+from tests.helpers.loops import images, monitor, quick, validate, watched
 from tests.helpers.stores.databases import empty_database
 
 BATCHES = list(images())
@@ -152,6 +152,103 @@ def test_a_fault_costs_one_epoch(model: nn.Module, tmp_path: Path) -> None:
     # What is the user's own is logged all the same.
     assert curves["val_loss"].tolist()[1] == 0.5
     assert curves["head/rank"].isna().tolist() == [False, True, False]
+
+
+def labels_beyond_the_head(model: nn.Module, watch: Watch) -> None:
+    for inputs, labels in BATCHES:
+        model(inputs)
+        watch.add(inputs, labels + 3)
+
+
+@pytest.mark.parametrize("loop", [nothing, no_labels, training_mode, none_has_a_class])
+def test_a_fault_of_the_first_block_costs_that_epoch_alone(
+    loop: Callable[[nn.Module, Watch], None], model: nn.Module
+) -> None:
+    watching = quick(model)
+    with pytest.warns(UserWarning, match="no scores for epoch 0: "):
+        in_block(watching, model, loop)
+    with said_by_the_monitor() as said:
+        assert watched(watching, model, 1)["head/rank"] == 4
+    assert said == []
+
+
+def test_a_set_up_that_is_wrong_turns_the_monitor_off(model: nn.Module) -> None:
+    watching = quick(model)
+    with pytest.warns(UserWarning, match="turned off for this run: A label .* is 6, but the head"):
+        in_block(watching, model, labels_beyond_the_head)
+    with said_by_the_monitor() as said:
+        assert math.isnan(watched(watching, model, 1)["head/rank"])
+    assert said == []
+
+
+def test_a_set_up_that_was_right_before_is_not_wrong_for_good(model: nn.Module) -> None:
+    watching = quick(model)
+    watched(watching, model, 0)
+    with pytest.warns(UserWarning, match="no scores for epoch 1: A label .* is 6, but the head"):
+        in_block(watching, model, labels_beyond_the_head, 1)
+    assert watched(watching, model, 2)["head/rank"] == 4
+
+
+def test_a_head_without_a_shape_costs_the_epoch_that_gives_it_one() -> None:
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(4)).eval()
+    watching = quick(lazy)
+    with pytest.warns(UserWarning, match="no scores for epoch 0: .* has no shape yet"):
+        in_block(watching, lazy, add_all)
+    assert watched(watching, lazy, 1)["head/rank"] == 4
+
+
+def short(model: nn.Module, watch: Watch) -> None:
+    inputs, labels = BATCHES[0]
+    model(inputs)
+    watch.add(inputs, labels)
+
+
+@pytest.mark.parametrize("tells_the_loader", [True, False])
+def test_images_that_a_shorter_first_block_left_out_are_not_taken_for_others(
+    tells_the_loader: bool, model: nn.Module
+) -> None:
+    watching = monitor(model, loader=images() if tells_the_loader else None, on_error="warn")
+    with said_by_the_monitor():
+        in_block(watching, model, short)
+    with said_by_the_monitor() as said:
+        samples = [watched(watching, model, epoch)["monitor/samples"] for epoch in (1, 2)]
+    assert samples == [48, 48]
+    assert not any("not seen before" in each for each in said)
+
+
+@pytest.mark.parametrize("tells_the_loader", [True, False])
+def test_other_images_in_every_block_turn_the_monitor_off(
+    tells_the_loader: bool, model: nn.Module
+) -> None:
+    watching = monitor(model, loader=images() if tells_the_loader else None, on_error="warn")
+    watched(watching, model, 0)
+    with pytest.warns(UserWarning, match="turned off for this run: .* were not seen before"):
+        found = watched(watching, model, 1, tiny.loader(tiny.Blobs(seed=5)))
+    assert math.isnan(found["sing/image_score"])
+
+
+@pytest.mark.parametrize(
+    ("tells_the_loader", "before", "loop", "skipped"),
+    [
+        (True, False, nothing, 48.0),
+        (False, False, nothing, math.nan),  # nobody knows how many there are
+        (False, True, nothing, 48.0),  # as many as before
+        (False, False, none_has_a_class, 48.0),  # as many as came
+    ],
+)
+def test_a_failed_epoch_tells_how_many_images_it_lost_if_that_is_known(
+    tells_the_loader: bool,
+    before: bool,
+    loop: Callable[[nn.Module, Watch], None],
+    skipped: float,
+    model: nn.Module,
+) -> None:
+    watching = quick(model, loader=images() if tells_the_loader else None)
+    if before:
+        watched(watching, model, 0)
+    with pytest.warns(UserWarning, match="no scores for epoch 1"):
+        watch = in_block(watching, model, loop, 1)
+    assert watch.scalars["monitor/skipped"] == pytest.approx(skipped, nan_ok=True)
 
 
 def test_metrics_of_ones_own_are_logged_though_nothing_was_understood(
