@@ -28,6 +28,10 @@ _TIMM = "timm's default_cfg"
 _AS_THEY_ARE = PixelScale((0.0,), (1.0,), "values already in [0, 1]")
 # Share of pixels of a later batch that may lie outside; with more it has another scale.
 _OUTLIERS_LATER = 0.05
+# Pixels of a batch of pictures fill more than this of [0, 1]; those of other statistics do not.
+_SQUEEZED = 0.75
+# Values in [0, 1] that are pixels fill this much of it.
+_FILLED = 0.5
 # Contrast of less than one of 256 levels.
 _LEVEL = 0.9 / 255
 _USUAL: dict[str, Stats] = {
@@ -112,7 +116,7 @@ def _find(
     if images.dtype == torch.uint8:
         return PixelScale((0.0,), (1.0,), "uint8")
     if pixel_stats is not None:
-        return _fitting(parse_stats(pixel_stats, images, "pixel_stats"), images)
+        return _doubted(_fitting(parse_stats(pixel_stats, images, "pixel_stats"), images), images)
     source = "statistics of the loader itself"
     found = [parse_stats(stats, images, source) for stats in loader_stats(loader)]
     if not found:
@@ -150,16 +154,45 @@ def _guess(model: nn.Module | None, images: Tensor) -> PixelScale:
 
 
 def _doubted(scale: PixelScale, images: Tensor) -> PixelScale:
-    """Add a doubt to a scale if the images look as if nothing had been normalized."""
-    if not in_unit_range(images) or bool(((scale.undo(images) - images).abs() < 0.02).all()):
+    """Add a doubt to a scale if the images look as if they had not been normalized with it.
+
+    It then squeezes them into a narrow band, while they fill [0, 1] as they are or by other usual
+    statistics.
+    """
+    dark, bright = value_range(scale.undo(images))
+    other = _likelier(scale, images) if bright - dark < _SQUEEZED else None
+    if other is None:
         return scale
     mean, std = format_numbers(scale.mean), format_numbers(scale.std)
+    low, high = value_range(images)
+    how = "as if nothing had been normalized" if other == _AS_THEY_ARE else f"as of {other.source}"
+    stats = Option("pixel_stats", _stats(other))
     doubt = (
         f"The monitor undoes a normalization with mean {mean} and std {std} (source: "
-        f"{scale.source}), and yet all values lie in [0, 1], as if nothing had been normalized. If "
-        "the picture looks washed out, pass pixel_stats=(0, 1)."
+        f"{scale.source}), and yet the values go from {low:.2f} to {high:.2f}, {how}; undone, they "
+        f"become pixels from {dark:.2f} to {bright:.2f} alone. Either the images were not "
+        f"normalized like that: then pass {stats}. Or they are as pale as that, and all is well."
     )
     return replace(scale, doubt=doubt)
+
+
+def _likelier(scale: PixelScale, images: Tensor) -> PixelScale | None:
+    """Other statistics by which images fill the range of pixels; None without such.
+
+    Values in [0, 1] need not reach both ends to be pixels.
+    """
+    low, high = value_range(images)
+    if in_unit_range(images) and high - low >= _FILLED:
+        is_other = bool(((scale.undo(images) - images).abs() >= 0.02).any())
+        return _AS_THEY_ARE if is_other else None
+    usual = (parse_stats(stats, images, name) for name, stats in _usual(images))
+    return next((each for each in usual if spans_unit_range(each, images)), None)
+
+
+def _stats(scale: PixelScale) -> str:
+    if scale == _AS_THEY_ARE:
+        return "(0, 1)"
+    return f"({_spelled(scale.mean)}, {_spelled(scale.std)})"
 
 
 def _timm_scales(model: nn.Module | None, images: Tensor) -> Iterator[PixelScale]:
@@ -231,8 +264,10 @@ def _advice(images: Tensor, likely: Sequence[PixelScale]) -> list[str | Option]:
     ]
     for scale in reversed(possible.values()):
         dark, bright = value_range(scale.undo(images))
-        stats = Option("pixel_stats", f"({_spelled(scale.mean)}, {_spelled(scale.std)})")
-        parts += [stats, f" ({scale.source}) with pixels from {dark:.2f} to {bright:.2f}; "]
+        parts += [
+            Option("pixel_stats", _stats(scale)),
+            f" ({scale.source}) with pixels from {dark:.2f} to {bright:.2f}; ",
+        ]
     return [*parts, "check(model, loader) then saves a picture as the space sees it."]
 
 

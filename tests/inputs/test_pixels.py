@@ -324,6 +324,41 @@ def test_values_that_look_untouched_are_doubted_aloud() -> None:
     assert sure.doubt == ""
 
 
+USUAL = [(MEAN, STD), ((0.1307,) * 3, (0.3081,) * 3), (0.5, 0.5), ((0.4914, 0.4822, 0.4465), 0.25)]
+
+
+@pytest.mark.parametrize("stats", USUAL)
+@pytest.mark.parametrize("images", [make_pixels(), 0.2 + 0.6 * make_pixels()])
+def test_statistics_that_were_not_applied_are_doubted_aloud(stats: Any, images: Tensor) -> None:
+    scale = find_pixel_scale(stats, None, images, None)
+    for words in (
+        f"from {float(images.min()):.2f} to {float(images.max()):.2f}, as if nothing had been",
+        "Either the images were not normalized like that: then pass pixel_stats=(0, 1). Or",
+    ):
+        assert words in scale.doubt
+    # Followed, it is silent.
+    assert find_pixel_scale((0, 1), None, images, None).doubt == ""
+
+
+def test_statistics_of_another_scale_are_doubted_with_the_likelier_ones() -> None:
+    scale = find_pixel_scale((MEAN, STD), None, 2 * make_pixels() - 1, None)
+    assert "as of images scaled to [-1, 1]; undone, they become pixels from" in scale.doubt
+    assert "pass pixel_stats=(0.5, 0.5)" in scale.doubt
+
+
+@pytest.mark.parametrize("stats", USUAL)
+@pytest.mark.parametrize("contrast", [1.0, 0.5, 0.1])
+@pytest.mark.parametrize("dark", [True, False])
+def test_statistics_that_were_applied_are_not_doubted(
+    stats: Any, contrast: float, dark: bool
+) -> None:
+    pixels = contrast * make_pixels()
+    # Bright images that were scaled to [-1, 1] look as if they were not: nobody can tell.
+    pixels = pixels if dark or stats == (0.5, 0.5) else 1 - pixels
+    mean, std = ((part if isinstance(part, tuple) else (part,) * 3) for part in stats)
+    assert find_pixel_scale(stats, None, normalize(pixels, mean, std), None).doubt == ""
+
+
 def test_the_effect_is_told() -> None:
     images = normalize(make_pixels(1), (0.5,), (0.25,))
     scale = find_pixel_scale((0.5, 0.25), None, images, None)
