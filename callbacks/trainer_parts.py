@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -29,24 +30,31 @@ _WITH_FOLDER = 'SINGTrainerCallback(tracking="runs/")'
 _SHARED = ImageOrder("several processes take turns with the batches")
 
 
-class ModelLabels:
-    """Class names out of ``model.config.id2label``, for whoever looks for names.
+@dataclass(frozen=True)
+class TrainerData:
+    """What a Trainer tells of its images, for whoever looks for it as in a datamodule.
 
     Args:
-        class_names: in the order of the labels.
+        class_names: in the order of the labels, or None.
+        image_processor: of transformers, or None.
     """
 
-    def __init__(self, class_names: list[str]) -> None:
-        self.class_names = class_names
+    class_names: list[str] | None
+    image_processor: object
 
 
-def model_labels(model: object) -> ModelLabels | None:
+def trainer_data(trainer: Trainer) -> TrainerData:
+    """Class names and image processor of a Trainer."""
+    return TrainerData(model_labels(trainer.model), getattr(trainer, "processing_class", None))
+
+
+def model_labels(model: object) -> list[str] | None:
     """The class names in a model's configuration; None where it only numbers them (LABEL_0).
 
     Example::
 
         >>> from types import SimpleNamespace as Some
-        >>> model_labels(Some(config=Some(id2label={0: "cat", 1: "dog"}))).class_names
+        >>> model_labels(Some(config=Some(id2label={0: "cat", 1: "dog"})))
         ['cat', 'dog']
         >>> model_labels(Some(config=Some(id2label={0: "LABEL_0", 1: "LABEL_1"})))
     """
@@ -56,7 +64,7 @@ def model_labels(model: object) -> ModelLabels | None:
     names = [str(found[label]) for label in range(len(found))]
     if not names or any(_UNNAMED.fullmatch(name) for name in names):
         return None
-    return ModelLabels(names)
+    return names
 
 
 def moment(trainer: Trainer) -> Moment:

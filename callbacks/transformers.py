@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -17,18 +17,19 @@ from sing_monitor.callbacks.trainer_parts import (
     evaluates,
     evaluation_sets,
     how_to_open,
-    model_labels,
     moment,
     numbers,
     ongoing,
     refuse_replicas,
     source,
+    trainer_data,
     watched_metric,
     watched_model,
     watched_prefix,
     watched_set,
 )
-from sing_monitor.errors import Option, SetupError, as_setup_error
+from sing_monitor.callbacks.trainer_spelling import spell, spelled
+from sing_monitor.errors import SetupError, as_setup_error
 from sing_monitor.extra_pass.collect import collect_probe, feeding
 from sing_monitor.keywords import method_with_options
 from sing_monitor.messages import info, warn
@@ -44,30 +45,6 @@ from sing_monitor.processes import Processes
 from sing_monitor.space.opening import open_space
 from sing_monitor.space.semantic_space import SemanticSpace
 from sing_monitor.tracking import MlflowRun
-
-
-def spell(option: Option) -> str:
-    """An option as users of the callback write it.
-
-    Example::
-
-        >>> spell(Option("head", '"classifier"'))
-        'SINGTrainerCallback(head="classifier")'
-    """
-    return f"SINGTrainerCallback({option})"
-
-
-@contextmanager
-def spelled() -> Generator[None, None, None]:
-    """Spell the errors of a set-up for the callback.
-
-    Raises:
-        SetupError: with another spelling.
-    """
-    try:
-        yield
-    except SetupError as error:
-        raise SetupError(error.spelled(spell)) from error
 
 
 class SINGTrainerCallback(TrainerCallback):
@@ -119,7 +96,7 @@ class SINGTrainerCallback(TrainerCallback):
         self._session: Session | None = None
         # Runs of the Trainers' own integration.
         self._runs: WeakKeyDictionary[Trainer, MlflowRun | None] = WeakKeyDictionary()
-        self._has_said_own_loop = False
+        self._has_said_own_loop = self._has_reported = False
         self._resumed_from: str | bool | None = None
         self._prefix: str | None = None  # of the metrics of the evaluation that is watched
 
@@ -248,7 +225,7 @@ class SINGTrainerCallback(TrainerCallback):
         session = Session(
             self.options,
             space=self._space,
-            datamodule=model_labels(trainer.model),
+            datamodule=trainer_data(trainer),
             state=self._state_of(trainer),
             processes=processes,
             targets=partial(_targets, run),
@@ -367,7 +344,16 @@ class SINGTrainerCallback(TrainerCallback):
             return {}
         with spelled():
             self.scalars = self._session.finish()
+        self._report(self._session, is_first=Processes(trainer.args.world_size).is_first)
         return self.scalars
+
+    def _report(self, session: Session, *, is_first: bool) -> None:
+        """Say once what is used: a Trainer rehearses no evaluation."""
+        if self._has_reported or not is_first or not session.last.scalars:
+            return
+        self._has_reported = True
+        with session.faults.kept():
+            info(str(session.capture.report(session.last.seen)))
 
     def _close(self, status: str) -> None:
         session, self._session = self._session, None

@@ -1,10 +1,11 @@
-"""Statistics (mean, std) in the Normalize of a data set or of a loader."""
+"""Statistics (mean, std) in the Normalize of a data set, a loader or an image processor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 from torch.utils.data import StackDataset
 
@@ -33,6 +34,52 @@ def loader_stats(loader: object) -> list[Stats]:
         inner = (read_attribute(seen[-1], name) for name in _LOADERS)
         loader = next((each for each in inner if each is not None), None)
     return []
+
+
+def image_processor_of(processor: object) -> object | None:
+    """The image processor in one of transformers', which may be it, or hold it; None without."""
+    for each in (processor, read_attribute(processor, "image_processor")):
+        flags = (read_attribute(each, name) for name in ("do_normalize", "do_rescale"))
+        if any(isinstance(flag, bool) for flag in flags):
+            return each
+    return None
+
+
+def processor_stats(processor: object) -> list[Stats]:
+    """Statistics with which an image processor of transformers may have normalized images.
+
+    It multiplies levels of 0..255 by ``rescale_factor`` and then normalizes. If it does the latter
+    alone, it may have been given levels, or pixels in [0, 1].
+
+    Args:
+        processor: from :func:`image_processor_of`.
+
+    Returns:
+        (mean, std) in units of pixels in [0, 1], the likeliest first; empty where they are no
+        numbers.
+
+    Example::
+
+        >>> from types import SimpleNamespace as Some
+        >>> processor_stats(Some(do_rescale=True, rescale_factor=1 / 255, do_normalize=True,
+        ...                      image_mean=[0.5], image_std=[0.25]))
+        [([0.5], [0.25])]
+        >>> processor_stats(Some(do_rescale=False, do_normalize=False))[0]
+        ([0.0], [0.00392156862745098])
+    """
+
+    def read(name: str, instead: Any) -> Any:
+        found = read_attribute(processor, name)
+        return instead if found is None else found
+
+    normalizes, rescales = read("do_normalize", False), read("do_rescale", False)
+    stats = (read("image_mean", 0.0), read("image_std", 1.0)) if normalizes else (0.0, 1.0)
+    units = [255 * read("rescale_factor", 1 / 255)] if rescales else [255, 1]
+    try:
+        mean, std = (torch.as_tensor(each, dtype=torch.float64).flatten() for each in stats)
+        return [((mean / unit).tolist(), (std / unit).tolist()) for unit in units]
+    except (TypeError, ValueError, RuntimeError):
+        return []
 
 
 def dataset_stats(

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from sing_monitor.errors import Option, SetupError
 from sing_monitor.inputs.datasets import pretrained_configs
-from sing_monitor.inputs.normalization import Stats, dataset_stats, loader_stats
+from sing_monitor.inputs.normalization import (
+    Stats,
+    dataset_stats,
+    image_processor_of,
+    loader_stats,
+    processor_stats,
+)
 from sing_monitor.inputs.pixel_scale import (
     IMAGENET,
     PixelScale,
@@ -50,13 +56,16 @@ def find_pixel_scale(
     model: nn.Module | None,
     *,
     loader: object = None,
+    processor: object = None,
 ) -> PixelScale:
     """Find the statistics with which the validation images were normalized.
 
     The first source with an answer counts: uint8 images; ``pixel_stats``; the statistics of a
     loader that normalizes images itself (timm's PrefetchLoader); a Normalize in the transforms of
-    the data set; values that lie in [0, 1] already. Without any, the model's timm config is a
-    guess. It is used, with a doubt, if it alone brings every channel to the whole of [0, 1].
+    the data set; values that lie in [0, 1] already; an image processor of transformers whose
+    statistics fit the pixels, unless usual ones bring them to the whole of [0, 1] and its do not.
+    Without any, the model's timm config is a guess. It is used, with a doubt, if it alone brings
+    every channel to the whole of [0, 1].
 
     A mean or std above 1 is in units of 0..255 and is divided by 255.
 
@@ -67,6 +76,7 @@ def find_pixel_scale(
         images: the first batch, (B, c, H, W).
         model: the LightningModule or any module, or None.
         loader: the validation loader, or None.
+        processor: of transformers, for images and perhaps for texts too, or None.
 
     Raises:
         SetupError: if no source fits the pixels, two sources differ, the parts of a data set are
@@ -81,7 +91,7 @@ def find_pixel_scale(
             "The first validation batch is empty or holds NaN or infinite pixels "
             f"(shape {tuple(images.shape)}), so its scale cannot be found. Correct the data set."
         )
-    scale = _find(pixel_stats, dataset, images, model, loader)
+    scale = _find(pixel_stats, dataset, images, model, loader, processor)
     low, high, dark, bright = (*value_range(images), *value_range(scale.undo(images)))
     effect = f"values from {low:.3g} to {high:.3g} become pixels from {dark:.2f} to {bright:.2f}"
     return replace(scale, effect=effect)
@@ -111,7 +121,12 @@ def refuse_other_scale(scale: PixelScale, images: Tensor) -> None:
 
 
 def _find(
-    pixel_stats: Any, dataset: object, images: Tensor, model: nn.Module | None, loader: object
+    pixel_stats: Any,
+    dataset: object,
+    images: Tensor,
+    model: nn.Module | None,
+    loader: object,
+    processor: object,
 ) -> PixelScale:
     if images.dtype == torch.uint8:
         return PixelScale((0.0,), (1.0,), "uint8")
@@ -126,13 +141,36 @@ def _find(
         return _doubted(_fitting(_only_one(found, images), images), images)
     if in_unit_range(images):
         return _AS_THEY_ARE
-    return _guess(model, images)
+    of_processor = list(_processor_scales(processor, images))
+    return _sure(of_processor, images) or _guess(model, images, of_processor)
 
 
-def _guess(model: nn.Module | None, images: Tensor) -> PixelScale:
+def _processor_scales(processor: object, images: Tensor) -> Iterator[PixelScale]:
+    """Statistics of an image processor that fit the number of channels."""
+    found = image_processor_of(processor)
+    for stats in processor_stats(found) if found is not None else ():
+        if all(len(part) in (1, images.shape[1]) for part in stats) and min(stats[1]) > 0:
+            yield parse_stats(stats, images, f"the image processor ({type(found).__name__})")
+
+
+def _sure(scales: Sequence[PixelScale], images: Tensor) -> PixelScale | None:
+    """The first that fits the pixels, unless usual statistics do so exactly and it does not."""
+    fitting = [
+        each for each in scales if restores_unit_range(each, images) and not is_flat(each, images)
+    ]
+    usual = (parse_stats(stats, images, name) for name, stats in _usual(images))
+    is_doubtful = any(spans_unit_range(each, images) for each in usual)
+    sure = (each for each in fitting if spans_unit_range(each, images) or not is_doubtful)
+    return next(sure, None)
+
+
+def _guess(
+    model: nn.Module | None, images: Tensor, of_processor: Sequence[PixelScale]
+) -> PixelScale:
     """The model's own statistics, if the pixels fit them and no others."""
     of_model = list(dict.fromkeys(_timm_scales(model, images)))
-    likely = [*of_model, *(parse_stats(stats, images, name) for name, stats in _usual(images))]
+    usual = [parse_stats(stats, images, name) for name, stats in _usual(images)]
+    likely = [*of_model, *of_processor, *usual]
     exact = {
         (each.mean, each.std): each for each in reversed(likely) if spans_unit_range(each, images)
     }

@@ -15,6 +15,7 @@ from sing_monitor.errors import Option, SetupError
 from sing_monitor.head.layer import Head
 from sing_monitor.inputs.batches import Batch
 from sing_monitor.inputs.class_names import ClassNames, find_class_names
+from sing_monitor.inputs.datasets import read_attribute
 from sing_monitor.inputs.hierarchies import Given, resolve_hierarchy
 from sing_monitor.inputs.labels import check_attribute, check_labels
 from sing_monitor.inputs.pixel_scale import PixelScale
@@ -148,7 +149,7 @@ def resolve_inputs(
         prompts: of classes, concepts and attributes.
         pixel_stats: ``(mean, std)`` that the images were normalized with, or None.
         class_names: names given by the user, or None.
-        datamodule: may name the classes.
+        datamodule: may name the classes, and hold transformers' image processor.
         dataset: the validation data set; may name the classes and hold a Normalize.
         loader: the validation loader; may normalize images itself.
         model: may hold a timm config.
@@ -172,7 +173,15 @@ def resolve_inputs(
             ),
             ".",
         )
-    pixels_of = partial(_pixels_of, batch, pixel_stats, dataset=dataset, loader=loader, model=model)
+    pixels_of = partial(
+        _pixels_of,
+        batch,
+        pixel_stats,
+        dataset=dataset,
+        loader=loader,
+        model=model,
+        processor=read_attribute(datamodule, "image_processor"),
+    )
     names_of = partial(
         find_class_names,
         class_names,
@@ -228,11 +237,19 @@ def _names_to_read(find: Callable[[], ClassNames]) -> ClassNames:
 
 
 def _pixels_of(
-    batch: Batch, pixel_stats: Any, *, dataset: object, loader: object, model: nn.Module | None
+    batch: Batch,
+    pixel_stats: Any,
+    *,
+    dataset: object,
+    loader: object,
+    model: nn.Module | None,
+    processor: object,
 ) -> PixelScale:
     """Pixel scale of the first batch."""
     if batch.pictures is None:
-        return find_pixel_scale(pixel_stats, dataset, batch.shown, model, loader=loader)
+        return find_pixel_scale(
+            pixel_stats, dataset, batch.shown, model, loader=loader, processor=processor
+        )
     # Data set and model describe the model's input, and not the pictures.
     scale = find_pixel_scale(pixel_stats, None, batch.shown, None)
     return replace(scale, source=f"{OWN_PICTURES}: {scale.source}")

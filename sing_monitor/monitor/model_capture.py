@@ -41,7 +41,7 @@ class ModelCapture:
     Args:
         options: of the user.
         space: the semantic space; :class:`NoSpace` where none is wanted.
-        datamodule: object that may name the classes, or None.
+        datamodule: may name the classes and hold an image processor, or None.
     """
 
     def __init__(self, options: Options, space: SemanticSpace, datamodule: object) -> None:

@@ -50,7 +50,7 @@ class Session:
     Args:
         options: of the user.
         space: opened before; None: opened here, in the first process before the others.
-        datamodule: object that may name the classes, or None.
+        datamodule: may name the classes and hold an image processor, or None.
         state: of a training that is resumed; updated in place.
         processes: that share the training; None: all of torch's default group.
         targets: gives the runs that findings go to besides ``options.tracking``.

@@ -359,6 +359,72 @@ def test_statistics_that_were_applied_are_not_doubted(
     assert find_pixel_scale(stats, None, normalize(pixels, mean, std), None).doubt == ""
 
 
+class Processor:
+    """Has the attributes of transformers' image processors."""
+
+    do_rescale, rescale_factor, do_normalize = True, 1 / 255, True
+    image_mean, image_std = list(MEAN), list(STD)
+
+    def __init__(self, **changes: Any) -> None:
+        vars(self).update(changes)
+
+
+class Processors:
+    """Has those of transformers' processors of images and texts."""
+
+    def __init__(self) -> None:
+        self.image_processor = Processor()
+
+
+@pytest.mark.parametrize(
+    ("processor", "done"),
+    [
+        (Processor(), normalize),
+        (Processors(), normalize),
+        (Processor(do_rescale=False), normalize),  # was given pixels in [0, 1]
+        (Processor(do_rescale=False), lambda pixels: normalize(255 * pixels)),  # or levels
+        (Processor(do_rescale=False, do_normalize=False), lambda pixels: 255 * pixels),
+        (Processor(rescale_factor=1 / 127.5, do_normalize=False), lambda pixels: 2 * pixels),
+        (Processor(image_mean=0.5, image_std=0.5), lambda pixels: 2 * pixels - 1),
+    ],
+)
+@pytest.mark.parametrize("pixels", [make_pixels(), 0.1 + 0.8 * make_pixels()])
+def test_an_image_processor_tells_what_it_did(processor: Any, done: Any, pixels: Tensor) -> None:
+    images = done(pixels)
+    scale = find_pixel_scale(None, None, images, None, processor=processor)
+    assert (scale.source, scale.doubt) == ("the image processor (Processor)", "")
+    torch.testing.assert_close(scale.restore(images), pixels)
+
+
+def test_what_is_said_explicitly_comes_before_an_image_processor() -> None:
+    images = normalize(make_pixels())
+    scale = find_pixel_scale((MEAN, STD), None, images, None, processor=Processor())
+    assert scale.source == "pixel_stats"
+    data = make_dataset(NormalizeV1(MEAN, STD))
+    assert find_pixel_scale(None, data, images, None, processor=Processor()).source == (
+        FROM_TRANSFORMS
+    )
+    as_they_are = find_pixel_scale(None, None, make_pixels(), None, processor=Processor())
+    assert as_they_are.source == "values already in [0, 1]"
+
+
+@pytest.mark.parametrize(
+    ("processor", "images"),
+    [
+        (Processor(), 2 * make_pixels() - 1),  # fits, and other statistics fit exactly
+        (Processor(image_mean=[0.5] * 3, image_std=[0.1] * 3), normalize(make_pixels())),
+        (Processor(image_mean=None), 4 * make_pixels() - 2),
+        (Processor(image_std=["x"]), normalize(make_pixels())),
+        (Processor(image_mean=[0.5] * 2), normalize(make_pixels())),
+        (Processor(image_std=[0.0] * 3), normalize(make_pixels())),
+        (object(), normalize(make_pixels())),
+    ],
+)
+def test_an_image_processor_that_is_not_sure_is_no_proof(processor: Any, images: Tensor) -> None:
+    with pytest.raises(SetupError, match="The scale of the pixels is unknown"):
+        find_pixel_scale(None, None, images, None, processor=processor)
+
+
 def test_the_effect_is_told() -> None:
     images = normalize(make_pixels(1), (0.5,), (0.25,))
     scale = find_pixel_scale((0.5, 0.25), None, images, None)

@@ -111,9 +111,8 @@ def trainer(
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
     }
-    more = {
-        name: changes.pop(name) for name in ("compute_metrics", "optimizers") if name in changes
-    }
+    given = ("compute_metrics", "optimizers", "processing_class")
+    more = {name: changes.pop(name) for name in given if name in changes}
     set_seed(seed)
     return Trainer(
         vit() if model is None else model,

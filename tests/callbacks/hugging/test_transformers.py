@@ -14,8 +14,9 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 from mlflow import MlflowClient
+from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, ViTImageProcessor
 
 from sing_monitor.errors import SetupError
 from sing_monitor.tracking import RunReader, list_runs
@@ -348,3 +349,36 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
     one, two = (reader_of(tmp_path / name).table("images", 0, 0) for name in ("one/runs", "runs"))
     assert sorted(one["image"]) == sorted(two["image"])
     assert len(two) == 47
+
+
+class Normalized(Dicts):
+    """As an image processor gives them."""
+
+    def __init__(self, processor: ViTImageProcessor) -> None:
+        super().__init__()
+        mean, std = (torch.tensor(each) for each in (processor.image_mean, processor.image_std))
+        self.mean, self.std = mean[:, None, None], std[:, None, None]
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        item = super().__getitem__(index)
+        return {**item, "pixel_values": (item["pixel_values"] - self.mean) / self.std}
+
+
+def test_pixels_come_from_the_trainers_image_processor(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    processor = ViTImageProcessor(image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.25, 0.3])
+    data, found = Normalized(processor), {}
+    for stats in (None, (processor.image_mean, processor.image_std)):
+        monitor = callback(tracking=tmp_path / "runs", pixel_stats=stats, n_maps=0)
+        done = trainer(tmp_path, [monitor], evaluation=data, processing_class=processor)
+        with caplog.at_level("INFO"):
+            done.evaluate()
+            done.evaluate()
+        found[stats is None] = monitor.scalars
+    assert_equal_scalars(found[True], found[False])
+    told = [record.getMessage() for record in caplog.records]
+    reports = [each for each in told if "this set-up will be used" in each]
+    sources = ["the image processor (ViTImageProcessor)", "pixel_stats"]
+    for source, report in zip(sources, reports, strict=True):
+        assert f"pixels      {source}; mean 0.4 0.5 0.6, std 0.2 0.25 0.3" in report
