@@ -57,7 +57,12 @@ def within_limit(
             "before it has answered"
         )
     answer: _Answer[T] = _Answer(ask)
-    answer.start()
+    try:
+        answer.start()
+    # At the end of the interpreter no thread starts any more, from Python 3.12 on: the time-outs of
+    # the question itself must do.
+    except RuntimeError:
+        return ask()
     start = time.monotonic()
     while answer.is_alive():
         left = start + limit + _size(into) / _BYTES_PER_SECOND - time.monotonic()

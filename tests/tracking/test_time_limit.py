@@ -147,3 +147,15 @@ def test_answers_and_errors_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> No
     for text in ("inf", "1e12"):
         monkeypatch.setenv(VARIABLE, text)
         assert within_limit(lambda: time.sleep(0.1) or "late") == "late"
+
+
+def test_where_no_thread_starts_any_more_the_question_is_asked_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As at the end of the interpreter, from Python 3.12 on."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert within_limit(lambda: "answer") == "answer"

@@ -30,8 +30,9 @@ from sing_monitor.monitor.plain.passes import (
 from sing_monitor.monitor.plain.place import Place, earlier_training, find_place, how_to_open
 from sing_monitor.monitor.plain.resumed import resume
 from sing_monitor.monitor.plain.spelling import spell, spelled
+from sing_monitor.monitor.plain.unclosed import UnclosedRun
 from sing_monitor.monitor.plain.watch import Validation, Watch
-from sing_monitor.monitor.plain.wrappers import own_loader, running_module, way_of
+from sing_monitor.monitor.plain.wrappers import check_model, own_loader, running_module, way_of
 from sing_monitor.monitor.session import Session
 from sing_monitor.monitor.setup_report import SetupReport
 from sing_monitor.monitor.summary import summary
@@ -141,7 +142,7 @@ class Monitor:
 
     @function_with_options(MonitorOptions)
     def __init__(self, model: nn.Module, options: MonitorOptions) -> None:
-        _check_model(model)
+        check_model(model)
         self.options = options
         self._model = model
         self._processes = Processes() if options.alone else Processes.of_torch()
@@ -160,6 +161,7 @@ class Monitor:
                 self._session.capture.attach(running_module(model))
         self._moments = Moments()
         self._completeness = Completeness()
+        self._unclosed = UnclosedRun()
         self._has_reported = False
 
     def epoch(
@@ -298,6 +300,7 @@ class Monitor:
         if self._moments.is_closed:
             return
         self._moments.is_closed = True
+        self._unclosed.close()
         self._drop()
         last = self._session.last
         self._session.close(status)
@@ -362,6 +365,7 @@ class Monitor:
                 scalars = self._session.finish(metrics)
         finally:
             self._moments.end()
+            self._end_with_the_process()
         self._report()
         if lacking := self._completeness.lacking(self._session, moment.epoch):
             self._session.faults.warn_once(lacking)
@@ -371,6 +375,12 @@ class Monitor:
             logged = logged_accuracies(metrics, 0, several_loaders=False)
             self._session.compare_accuracy(logged)
         return scalars
+
+    def _end_with_the_process(self) -> None:
+        """End a run of our own then, if nobody closes it before."""
+        uri, run_id = self._place.tracking, self._session.state.tracking_run
+        if self._processes.is_first and uri is not None and run_id is not None:
+            self._unclosed.watch(uri, run_id)
 
     def _report(self) -> None:
         """Say once what is used: no rehearsal has said it."""
@@ -384,12 +394,3 @@ class Monitor:
     def _drop(self) -> None:
         if self._moments.end():
             self._session.abandon()
-
-
-def _check_model(model: Any) -> None:
-    if not isinstance(model, nn.Module):
-        raise SetupError(
-            f"Monitor watches a model, got {type(model).__name__}. Hand over the model that "
-            'trains, and options by their names: Monitor(model, tracking_uri="sqlite:///mlflow.db"'
-            ", space=...)."
-        )

@@ -8,10 +8,25 @@ from typing import Any
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from sing_monitor.errors import SetupError
 from sing_monitor.head.torch_internals import is_compiled_wrapper, registered_child, unwrapped
 from sing_monitor.lightning_types import is_lightning
 
 _SPREAD = (DataParallel, DistributedDataParallel)
+
+
+def check_model(model: Any) -> None:
+    """Refuse what is no model.
+
+    Raises:
+        SetupError: if it is anything but a module.
+    """
+    if not isinstance(model, nn.Module):
+        raise SetupError(
+            f"Monitor watches a model, got {type(model).__name__}. Hand over the model that "
+            'trains, and options by their names: Monitor(model, tracking_uri="sqlite:///mlflow.db"'
+            ", space=...)."
+        )
 
 
 def running_module(model: nn.Module) -> nn.Module:
