@@ -46,7 +46,7 @@ def whole_table(
         at: epoch and global step of the validation.
         columns: that it must have.
     """
-    table = states.attempt(partial(store.table, run.source, name, *at), run, name)
+    table = states.attempt(partial(store.table, run.source, name, *at), run, name, at[0])
     if table is None or not states.has_columns(table, columns, name):
         return None
     return table
@@ -108,7 +108,7 @@ def tables_of_runs(
             without.append(plain(run.label))
             continue
         read = partial(store.table, run.source, name, *steps[-1], columns)
-        table = states.attempt(read, run, name)
+        table = states.attempt(read, run, name, epoch)
         if table is not None and states.has_columns(table, columns, name):
             parts.append(table[list(columns)].assign(series=run.run_id, label=run.label))
     if without:

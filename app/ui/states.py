@@ -233,8 +233,8 @@ def no_table(run: Run, table: str, title: str, has_others: bool, why: str) -> No
         st.markdown(f"**{plain(run.label)}**: {said}")
 
 
-def _left_out(run: Run, table: str) -> str | None:
-    return left_out(table, quietly(partial(store.config, run.source)) or {})
+def _left_out(run: Run, table: str, epoch: int | None = None) -> str | None:
+    return left_out(table, quietly(partial(store.config, run.source)) or {}, epoch)
 
 
 def no_values(name: str) -> None:
@@ -258,18 +258,24 @@ def problem(error: Exception, run: Run | None = None) -> None:
     st.warning(f"{of_run}{plain(_sentence(error))} {step}", icon=":material/report:")
 
 
-def attempt(read: Callable[[], T], run: Run | None = None, table: str | None = None) -> T | None:
+def attempt(
+    read: Callable[[], T],
+    run: Run | None = None,
+    table: str | None = None,
+    epoch: int | None = None,
+) -> T | None:
     """What ``read`` returns, or None after the page has said why it cannot be had.
 
     Args:
         read: asks the store.
         run: that is asked for.
         table: name of the table that is read; one whose analysis was left out is no problem.
+        epoch: of the table.
     """
     try:
         return read()
     except _EXPECTED as error:
-        not_chosen = None if run is None or table is None else _left_out(run, table)
+        not_chosen = None if run is None or table is None else _left_out(run, table, epoch)
         if run is None or not_chosen is None:
             problem(error, run)
         else:

@@ -145,7 +145,7 @@ class Publisher:
                     continue
                 with writer.together():
                     if scalars:
-                        self._describe(writer, target)
+                        self._describe(writer, target, moment)
                     if record is not None:
                         self._write(writer, moment, record)
                 self._say_that_all_arrived(target.key)
@@ -233,10 +233,11 @@ class Publisher:
     def _sync_command(self) -> str:
         return f"sing-monitor sync {shlex.quote(str(self._spool_dir))}"
 
-    def _describe(self, writer: RunWriter, target: Target) -> None:
+    def _describe(self, writer: RunWriter, target: Target, moment: Moment) -> None:
         if not writer.is_described:
             config, tags = self._describe_run()
-            writer.describe(config, {**tags, "metric_prefix": target.metric_prefix})
+            tags = {**tags, "metric_prefix": target.metric_prefix}
+            writer.describe(config, tags, since=moment.epoch)
 
     @contextmanager
     def _reported(self, key: Hashable) -> Iterator[None]:

@@ -97,7 +97,8 @@ class History:
         """
         with self._writer.together():
             way = {"way": "analyze"}
-            self._writer.describe({**config, **way}, {**tags, **way, _SOURCE: self._source})
+            tags = {**tags, **way, _SOURCE: self._source}
+            self._writer.describe({**config, **way}, tags, since=epoch)
             self._writer.write(findings, epoch=epoch, step=step, thumbnails=thumbnails)
             if snapshot is not None:
                 self._writer.write_snapshot(snapshot)

@@ -21,6 +21,7 @@ from sing_monitor.tracking.backend import StoredRun
 from sing_monitor.tracking.layout import MARKER_TAG
 from sing_monitor.tracking.runs import own_metrics
 from sing_monitor.translate.reduced import reduced
+from sing_monitor.untrusted.settings import analyses_by_epoch
 
 _RESCORED_FROM = "rescored_from"
 # What the training logged, where the snapshot alone does not tell it.
@@ -107,7 +108,7 @@ def rescore(source: Source, ridge: float) -> Rescored:
         source.texts,
         ridge=ridge,
         n_images=n_images,
-        chosen=config.get("analyses"),
+        chosen=analyses_by_epoch(config)[-1].chosen,
     )
     return Rescored(source, ridge, found, time.perf_counter() - started)
 
@@ -130,7 +131,11 @@ def store_rescored(rescored: Rescored, store: Store, spool_dir: Path | None) -> 
     source, snapshot = rescored.source, rescored.source.snapshot
     reader, layout, tags = source.reader, source.reader.layout, source.tags
     at = {"epoch": snapshot.epoch, "step": snapshot.step}
-    config = {**reader.config(), "version": version("sing-monitor"), "ridge": rescored.ridge}
+    stored = reader.config()
+    config = {**stored, "version": version("sing-monitor"), "ridge": rescored.ridge}
+    # The snapshot is of the last epoch.
+    config["analyses"] = analyses_by_epoch(stored)[-1].chosen
+    config.pop("analyses_since", None)
     if source.is_cut:
         config["probe_size"] = len(snapshot)
     kept = {key: value for key, value in tags.items() if key not in _NOT_TAKEN_OVER}
@@ -188,7 +193,8 @@ def _scalars(rescored: Rescored, logged: Mapping[str, float]) -> dict[str, float
     """Every key of the catalogue, as a training logs them."""
     snapshot = rescored.source.snapshot
     config = rescored.source.reader.config()
-    specs = catalogue_of(captured_by(config, has_space=True), config.get("analyses"))
+    chosen = analyses_by_epoch(config)[-1].chosen
+    specs = catalogue_of(captured_by(config, has_space=True), chosen)
     attributes = tuple(snapshot.attributes)
     own = {
         "monitor/seconds": rescored.seconds,

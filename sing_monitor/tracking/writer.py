@@ -42,6 +42,7 @@ from sing_monitor.tracking.layout import (
 from sing_monitor.tracking.reader import RunReader
 from sing_monitor.tracking.runs import GLOBAL_STEP
 from sing_monitor.tracking.spool import Spool
+from sing_monitor.untrusted.settings import analyses_by_epoch, with_analyses
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -99,23 +100,30 @@ class RunWriter:
         self._groups: set[str] = set()
         self._stored_ids: set[str] | None = None
 
-    def describe(self, config: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Say how the findings come about; a resumed run keeps its first config.
+    def describe(
+        self, config: Mapping[str, Any], tags: Mapping[str, str], *, since: int = 0
+    ) -> None:
+        """Say how the findings come about.
+
+        A resumed run keeps its first config, in which ``analyses_since`` says from which epoch on
+        other analyses were chosen.
 
         Args:
             config: settings that JSON can hold.
             tags: key -> value, stored as ``sing.<key>``, cut to the tracker's limit. Known keys
                 are ``reference``, ``space``, ``head``, ``model``, ``alerts`` and ``metric_prefix``
                 (the ``prefix`` of the logger, without which the reader cannot find the curves).
+            since: the first epoch that is written now.
         """
-        text = json.dumps(config, indent=2, ensure_ascii=False)
+        chosen = config.get("analyses")
 
         def keep() -> None:
             self._put_tags({"schema": SCHEMA, **tags})
-            if not self._has_config():
-                self._delivery.put_artifact(
-                    self.layout.config, lambda path: path.write_text(text, "utf-8")
-                )
+            stored = self._stored_config()
+            if stored is None:
+                self._put_config(config)
+            elif analyses_by_epoch(stored)[-1].chosen != (chosen and tuple(chosen)):
+                self._put_config(with_analyses(stored, chosen, since))
 
         self.is_described = True
         self._delivery.keep("the settings", keep)
@@ -288,11 +296,14 @@ class RunWriter:
             self._stored_ids = known
         return self._stored_ids
 
-    def _has_config(self) -> bool:
+    def _put_config(self, config: Mapping[str, Any]) -> None:
+        text = json.dumps(config, indent=2, ensure_ascii=False)
+        self._delivery.put_artifact(self.layout.config, lambda path: path.write_text(text, "utf-8"))
+
+    def _stored_config(self) -> dict[str, Any] | None:
         try:
             self._delivery.ask()
-            self._reader.config()
+            return self._reader.config()
         # A config that is stored again does no harm.
         except (OSError, LookupError, ValueError):
-            return False
-        return True
+            return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -33,6 +34,16 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _are_parts(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, list)
+        and len(each) == 2
+        and isinstance(each[0], int)
+        and (each[1] is None or _are_texts(each[1]))
+        for each in value
+    )
+
+
 def _is_prompt(value: object) -> bool:
     return isinstance(value, str) or _are_texts(value)
 
@@ -44,6 +55,8 @@ def _are_prompts(value: object) -> bool:
 _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "alert_metrics": ("lists of texts by name", _are_named_lists),
     "alerts": ("texts by name", _are_named_texts),
+    "analyses": ("a list of texts", _are_texts),
+    "analyses_since": ("pairs of an epoch and a list of texts", _are_parts),
     "class_names": ("a list of texts", _are_texts),
     "concept_prompts": ("texts, or lists of them, by name", _are_prompts),
     "concepts": ("a list of texts", _are_texts),
@@ -76,3 +89,62 @@ def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None and not is_right(value):
             raise ValueError(f"its {name!r} is a {type(value).__name__}; expected {expected}")
     return dict(settings)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Epochs of a run in which the same analyses were chosen.
+
+    Args:
+        since: the first of them.
+        until: the last of them; None: up to the end.
+        chosen: names of the analyses; None: all.
+    """
+
+    since: int
+    until: int | None
+    chosen: tuple[str, ...] | None
+
+
+def analyses_by_epoch(settings: Mapping[str, Any]) -> list[Part]:
+    """Which analyses were chosen from which epoch on; a resumed run may have chosen others.
+
+    Args:
+        settings: of the run; earlier versions kept those of its beginning alone.
+
+    Example::
+
+        >>> parts = analyses_by_epoch({"analyses_since": [[0, ["head"]], [3, None]]})
+        >>> [(part.since, part.until, part.chosen) for part in parts]
+        [(0, 2, ('head',)), (3, None, None)]
+    """
+    pairs = settings.get("analyses_since") or [[0, settings.get("analyses")]]
+    ends = [since - 1 for since, _ in pairs[1:]]
+    return [
+        Part(since, until, None if chosen is None else tuple(chosen))
+        for (since, chosen), until in zip(pairs, [*ends, None], strict=True)
+    ]
+
+
+def with_analyses(
+    settings: Mapping[str, Any], chosen: Sequence[str] | None, since: int
+) -> dict[str, Any]:
+    """The settings of a run that is taken up again with other analyses.
+
+    Args:
+        settings: of the run so far.
+        chosen: names of the analyses; None: all.
+        since: the first epoch of theirs.
+
+    Example::
+
+        >>> with_analyses({"analyses": ["head"], "n_maps": 0}, None, 3)["analyses_since"]
+        [[0, ['head']], [3, None]]
+    """
+    before = [part for part in analyses_by_epoch(settings) if part.since < since]
+    pairs = [[part.since, _as_list(part.chosen)] for part in before]
+    return {**settings, "analyses_since": [*pairs, [since, _as_list(chosen)]]}
+
+
+def _as_list(chosen: Sequence[str] | None) -> list[str] | None:
+    return None if chosen is None else [*chosen]

@@ -38,6 +38,7 @@ from sing_monitor.tracking import (
     list_runs,
     mlflow_queries,
 )
+from sing_monitor.untrusted.settings import analyses_by_epoch
 from tests.helpers.stores.databases import empty_database
 from tests.helpers.stores.servers import busy_server
 
@@ -213,6 +214,20 @@ def test_a_run_is_described_once(store: Store) -> None:
     assert tags["sing.schema"] == SCHEMA
     assert tags["sing.reference"] == "prototype"
     assert tags["sing.head"] == ("fc" * 5000)[:5000]
+
+
+def test_a_run_that_is_taken_up_again_tells_from_when_on_it_has_other_analyses(
+    store: Store,
+) -> None:
+    run_id = store.run()
+    for chosen, since in ((["head"], 0), (["head"], 2), (None, 4), (["sing"], 6), (["head"], 5)):
+        config = {"analyses": chosen, "n_maps": since}
+        store.writer(run_id).describe(config, {}, since=since)
+        found = store.reader(run_id).config()
+        assert analyses_by_epoch(found)[-1].chosen == (chosen and tuple(chosen))
+        assert (found["analyses"], found["n_maps"]) == (["head"], 0)
+    # The last one went back behind the one before.
+    assert found["analyses_since"] == [[0, ["head"]], [4, None], [5, ["head"]]]
 
 
 def test_two_monitors_of_one_run_do_not_meet(store: Store) -> None:

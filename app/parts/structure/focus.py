@@ -60,7 +60,7 @@ def draw_stored_focus(
     st.subheader("Where its features stand", anchor=False)
     if not mapped:
         config = states.quietly(partial(store.config, view.run.source)) or {}
-        st.caption(wording.no_maps(config, plain(left_out(TABLE, config) or "")))
+        st.caption(wording.no_maps(config, plain(left_out(TABLE, config, view.epoch) or "")))
         return
     if image not in mapped:
         st.caption(
