@@ -32,6 +32,8 @@ DEGREES = SCORES[:2]
 # What stands for the scores of runs without a semantic space.
 HEAD = ("head/null_dim", "head/null_energy_centered", "collapse/null_share_between")
 ACCURACY = "monitor/accuracy"
+# One number of each further group, at the right end of the table.
+FURTHER = ("layers/effective_rank", "focus/entropy", "dynamics/explained_excess")
 CURVES = (HIDDEN, HIDDEN_BY_PROBES, *DEGREES, HEAD[1], ACCURACY)
 # Shown as they are; those of a run that does not say it are empty.
 _TAGS = ("model", "way", "head", "space", "reference")
@@ -77,6 +79,11 @@ def table_metrics(listing: pd.DataFrame) -> tuple[str, ...]:
     if is_without.any():
         keys += HEAD
     return tuple(dict.fromkeys([*keys, ACCURACY]))
+
+
+def further_metrics(listing: pd.DataFrame) -> tuple[str, ...]:
+    """The further metrics that a run of the listing has."""
+    return tuple(key for key in FURTHER if key in listing and listing[key].notna().any())
 
 
 def _is_scored(row: Mapping[str, Any]) -> bool:
@@ -133,11 +140,12 @@ def runs_table(
         intervals: of the last values in words, by run id and metric.
     """
     strokes = {each.key: swatch(each, height=28) for each in series}
-    keys = table_metrics(listing)
+    keys, further = table_metrics(listing), further_metrics(listing)
     best = best_values(long_table(histories, keys, labels=dict.fromkeys(histories, "")))
     best_of = best.set_index(["series", "metric"])["value"].to_dict()
     rows = [
         _row(row, keys, histories.get(row["run_id"]), best_of, strokes, links, intervals or {})
+        | {f"{key} last": row.get(key, math.nan) for key in further}
         for row in listing.to_dict("records")
     ]
     return pd.DataFrame(rows, index=listing.index)

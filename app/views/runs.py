@@ -13,6 +13,7 @@ from sing_monitor.app.parts import alert_list, intervals
 from sing_monitor.app.parts.runs_table import (
     CURVES,
     card_metrics,
+    further_metrics,
     has_best,
     has_interval,
     matching,
@@ -141,7 +142,7 @@ def _table(chosen: Selection, shown: pd.DataFrame) -> None:
         hide_index=True,
         on_select=lambda: _pick(selection.picks(chosen.listing), order),
         selection_mode="multi-row",
-        column_config=_columns(table, table_metrics(shown)),
+        column_config=_columns(table, table_metrics(shown), further_metrics(shown)),
         placeholder=metrics.MISSING,
         alt=f"Table of {count(len(shown), 'run')}",
     )
@@ -185,7 +186,7 @@ def _histories(chosen: Selection, rows: pd.DataFrame) -> dict[str, pd.DataFrame]
     return {source.run_id: history for source, history in found.items()}
 
 
-def _columns(table: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
+def _columns(table: pd.DataFrame, keys: Sequence[str], further: Sequence[str]) -> dict[str, Any]:
     config = st.column_config
     columns: dict[str, Any] = {
         "color": config.ImageColumn("", width=40, pinned=True, help="Color in all charts"),
@@ -210,12 +211,15 @@ def _columns(table: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
         "mlflow": config.LinkColumn("MLflow", display_text="open", width="small"),
         "monitor": config.TextColumn("Monitor") if table["monitor"].any() else None,
     }
-    for key in keys:
-        name, tip = metrics.short_label(key), metrics.explanation(key)
+    for key in (*keys, *further):
+        word = metrics.label if key in further else metrics.short_label
+        name, tip = word(key), metrics.explanation(key)
         digits = f"%{metrics.number_format(key)}"
         columns[f"{key} last"] = config.NumberColumn(
             name, width=92 if len(name) < 14 else None, format=digits, help=tip
         )
+        if key in further:
+            continue
         if key in CURVES:
             columns[f"{key} curve"] = config.LineChartColumn(f"{name}: curve", width=130, help=tip)
         if has_best(key):

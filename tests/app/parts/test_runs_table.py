@@ -52,6 +52,15 @@ def test_the_figures_that_are_looked_at_first_come_first_with_mark_and_interval(
     assert table["sing/retention interval"].tolist() == ["0.85 to 0.95", ""]
 
 
+def test_one_number_of_each_further_group_stands_last() -> None:
+    rows = listing(**{"layers/effective_rank": [9.5, math.nan], "focus/entropy": [math.nan] * 2})
+    table = runs_table(rows, {}, [])
+    assert table.columns[-1] == "layers/effective_rank last"
+    assert table["layers/effective_rank last"].tolist()[0] == 9.5
+    assert not {"focus/entropy last", "dynamics/explained_excess last"} & set(table)
+    assert not any(str(name).startswith("layers/") for name in runs_table(listing(), {}, []))
+
+
 def test_the_table_says_which_way_a_run_came() -> None:
     table = runs_table(listing(**{"sing.way": ["lightning", "plain", math.nan]}), {}, [])
     assert table["way"].tolist() == ["lightning", "plain", ""]
