@@ -89,12 +89,15 @@ class TableSpec:
         title: for headings.
         plain: what a row is, in a sentence.
         columns: in their order.
+        is_followed: whether charts show it over the epochs, so that a server keeps it once more,
+            in files of several validations. It would be much for a row of each class and concept.
     """
 
     name: str
     title: str
     plain: str
     columns: tuple[ColumnSpec, ...]
+    is_followed: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from sing_monitor.app.read.kept import Kept
 from sing_monitor.space.cache import default_cache_dir
 from sing_monitor.tracking import ArtifactNotFoundError, Layout, RunReader, gather, open_store
 from sing_monitor.tracking.backend import StoredRun
+from sing_monitor.tracking.disk.joined_tables import JoinedFile, Place
 from sing_monitor.tracking.disk.kept_files import TABLES_FOLDER, KeptFiles
+from sing_monitor.tracking.reader import Listing
 from sing_monitor.tracking.runs import curves_of_runs
 from sing_monitor.tracking.runs import other_metrics as other_metrics_of
 
@@ -123,18 +127,18 @@ def other_metrics(source: RunSource) -> list[str]:
 
 def validations(source: RunSource) -> list[tuple[int, int]]:
     """Epoch and global step of each validation with tables. Raises as `histories` does."""
-    return list(_validations(source)[0])
+    return list(_listing(source).whole)
 
 
 def incomplete(source: RunSource) -> list[tuple[int, int]]:
     """The same of each validation whose files have not all arrived. Raises as `histories` does."""
-    return _validations(source)[1]
+    return list(_listing(source).incomplete)
 
 
 # Tables may arrive later than the scalars of their validation.
-@st.cache_data(ttl=60, max_entries=_CURVES, show_spinner=False)
-def _validations(source: RunSource) -> tuple[dict[tuple[int, int], int], list[tuple[int, int]]]:
-    return source.reader.all_validations()
+@st.cache_resource(ttl=60, max_entries=_CURVES, show_spinner=False, hash_funcs={RunSource: hash})
+def _listing(source: RunSource) -> Listing:
+    return source.reader.listing()
 
 
 Columns = Iterable[str] | None
@@ -183,15 +187,20 @@ def tables(
         RunNotFoundError: if the run was deleted.
     """
 
-    def read(at: tuple[int, int]) -> pd.DataFrame | None:
-        try:
-            return _held(source, _Asked(name, *at, _key(columns), where))
-        except (ArtifactNotFoundError, ValueError):
-            return None
+    def read(part: _Part) -> dict[tuple[int, int], pd.DataFrame]:
+        joined, together = part
+        files = {} if joined is None else _parts_of(source, joined)
+        found = {}
+        for each in together:
+            with suppress(ArtifactNotFoundError, ValueError):
+                place = _place(source, each) if files else None
+                found[each.at] = _held(source, each, files.get(place) if place else None)
+        return found
 
-    asked = list(validations)
-    found = zip(asked, gather(source.uri, read, asked), strict=True)
-    return {at: table for at, table in found if table is not None}
+    asked = [_Asked(name, *at, _key(columns), where) for at in validations]
+    found = gather(source.uri, read, _parts(source, asked))
+    by_place = {at: table for part in found for at, table in part.items()}
+    return {each.at: by_place[each.at] for each in asked if each.at in by_place}
 
 
 @dataclass(frozen=True)
@@ -204,15 +213,76 @@ class _Asked:
     columns: tuple[str, ...] | None
     where: Where = None
 
+    @property
+    def at(self) -> tuple[int, int]:
+        """The validation."""
+        return self.epoch, self.step
 
-def _held(source: RunSource, asked: _Asked) -> pd.DataFrame:
-    key, held, missing = (replace(source, progress=""), asked), _held_tables(), _missing_tables()
+
+# What is read from one joined file, or from files of their own.
+_Part = tuple[JoinedFile | None, list[_Asked]]
+
+
+def _parts(source: RunSource, asked: Sequence[_Asked]) -> list[_Part]:
+    """As few questions as what is asked for can be had by."""
+    # Files on this machine are read where they lie, and nobody has joined them.
+    is_local = source.reader.store.at_a_time == 1
+    unread = [] if is_local else _not_at_hand(source, asked)
+    together: dict[JoinedFile, list[_Asked]] = {}
+    for each in unread if len(unread) > 1 else ():
+        if file := _joined_with(source, each):
+            together.setdefault(file, []).append(each)
+    # Of one table alone, its own file is the smaller one.
+    several = {file: rows for file, rows in together.items() if len(rows) > 1}
+    in_joined = {each for rows in several.values() for each in rows}
+    return [*several.items(), *((None, [each]) for each in asked if each not in in_joined)]
+
+
+def _not_at_hand(source: RunSource, asked: Sequence[_Asked]) -> list[_Asked]:
+    """Of what the store must be asked."""
+    held, missing, copies = _held_tables(), _missing_tables(), _copies(default_cache_dir())
+    return [
+        each
+        for each in asked
+        if held.get(_held_key(source, each)) is None
+        and missing.get((source, each)) is None
+        and not ((key := _copy_key(source, each)) and copies.has(key))
+    ]
+
+
+def _joined_with(source: RunSource, asked: _Asked) -> JoinedFile | None:
+    """The joined file that should hold a table."""
+    place, joined = _place(source, asked), _listing(source).joined
+    known = (file for file in joined if file.table == asked.table)
+    return next((file for file in known if place and file.may_hold(place.when)), None)
+
+
+def _place(source: RunSource, asked: _Asked) -> Place | None:
+    """Where the file comes from; None where earlier versions kept no number of the try."""
+    when = _listing(source).whole.get(asked.at)
+    return Place(*asked.at, when) if when else None
+
+
+def _parts_of(source: RunSource, joined: JoinedFile) -> dict[Place, bytes]:
+    """What a joined file holds; what it lacks is read from the files of the tables."""
+    try:
+        return source.reader.joined_files(joined)
+    except (ArtifactNotFoundError, ValueError):
+        return {}
+
+
+def _held_key(source: RunSource, asked: _Asked) -> tuple[RunSource, _Asked]:
+    return replace(source, progress=""), asked
+
+
+def _held(source: RunSource, asked: _Asked, file: bytes | None = None) -> pd.DataFrame:
+    key, held, missing = _held_key(source, asked), _held_tables(), _missing_tables()
     table = held.get(key)
     if table is None:
         if said := missing.get((source, asked)):
             raise ArtifactNotFoundError(said)
         try:
-            table = _read(source, asked)
+            table = _read(source, asked, file)
         except ArtifactNotFoundError as error:
             missing.put((source, asked), str(error))
             raise
@@ -221,19 +291,20 @@ def _held(source: RunSource, asked: _Asked) -> pd.DataFrame:
     return table.copy(deep=False)
 
 
-def _read(source: RunSource, asked: _Asked) -> pd.DataFrame:
-    """From the store, or from the copy of its file that this machine keeps."""
-    reader, name, at = source.reader, asked.table, (asked.epoch, asked.step)
-    key = _copy_key(source, asked)
+def _read(source: RunSource, asked: _Asked, file: bytes | None) -> pd.DataFrame:
+    """From its file, if it is known, else from this machine's copy of it, else from the store."""
+    reader, key = source.reader, _copy_key(source, asked)
+    read = partial(reader.table, asked.table, *asked.at, asked.columns, asked.where)
     if key is None:
-        return reader.table(name, *at, asked.columns, asked.where)
+        return read()
     copies = _copies(default_cache_dir())
-    kept = copies.get(key)
-    file = reader.table_file(name, *at) if kept is None else kept
-    table = reader.table(name, *at, asked.columns, asked.where, file=file)
+    kept = copies.get(key) if file is None else None
+    if kept is not None:
+        return read(file=kept)
+    found = reader.table_file(asked.table, *asked.at) if file is None else file
+    table = read(file=found)
     # Only what could be read is kept.
-    if kept is None:
-        copies.put(key, file)
+    copies.put(key, found)
     return table
 
 
@@ -243,7 +314,7 @@ def _copy_key(source: RunSource, asked: _Asked) -> str | None:
     # Files on this machine are read where they lie.
     if store.at_a_time == 1:
         return None
-    when = _validations(source)[0].get((asked.epoch, asked.step))
+    when = _listing(source).whole.get(asked.at)
     if when is None or (when == 0 and source.is_running):
         return None
     # Earlier versions left no mark: a run that is taken up again may replace what they stored.
@@ -302,6 +373,6 @@ def _thumbnails(source: RunSource, ids: tuple[str, ...]) -> dict[str, NDArray[np
 def forget() -> None:
     """Read everything anew."""
     st.cache_data.clear()
-    for held in (_held_histories, _held_tables, _missing_tables):
+    for held in (_held_histories, _held_tables, _missing_tables, _listing):
         held.clear()
     run_list.forget()

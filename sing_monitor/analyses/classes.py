@@ -123,6 +123,7 @@ CLASSES = TableSpec(
         ColumnSpec("zero_shot_seen", "share", "Share read rightly by the refit on the seen part."),
         *HIDDEN,
     ),
+    is_followed=True,
 )
 
 

@@ -50,7 +50,9 @@ _COLUMNS = (
         for column in _mean_and_spread(name, pair, plain)
     ),
 )
-CONCEPTS = TableSpec("concepts", "Concepts", "A concept, over all images.", _COLUMNS)
+CONCEPTS = TableSpec(
+    "concepts", "Concepts", "A concept, over all images.", _COLUMNS, is_followed=True
+)
 CLASS_CONCEPTS = TableSpec(
     "class_concepts",
     "Concepts by class",

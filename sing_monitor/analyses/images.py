@@ -51,6 +51,7 @@ IMAGES = TableSpec(
             for name, whom in _NEIGHBORS
         ),
     ),
+    is_followed=True,
 )
 
 

@@ -53,6 +53,7 @@ INTERVALS = TableSpec(
             "How often such an interval covers what probes of this size show on average.",
         ),
     ),
+    is_followed=True,
 )
 
 

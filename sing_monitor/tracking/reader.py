@@ -15,6 +15,7 @@ from sing_monitor import analyses
 from sing_monitor.alerts import parse_fired
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.tracking.backend import Store
+from sing_monitor.tracking.disk.joined_tables import JoinedFile, Place, load_joined
 from sing_monitor.tracking.errors import reason
 from sing_monitor.tracking.layout import (
     Layout,
@@ -31,6 +32,23 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _TRAINING = 0.0  # in monitor/stage
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What one look into the folder of a run tells.
+
+    Args:
+        whole: epoch and global step of each validation that left all of its tables, in order, with
+            the number of the try that stored them: another one if they are stored again, 0 where
+            an earlier version kept none.
+        incomplete: the others, in order.
+        joined: files with tables of several validations.
+    """
+
+    whole: dict[tuple[int, int], int]
+    incomplete: list[tuple[int, int]]
+    joined: list[JoinedFile]
 
 
 @dataclass(frozen=True)
@@ -74,7 +92,7 @@ class RunReader:
 
         Those of which some are missing are absent; :meth:`incomplete` has them.
         """
-        return list(self.all_validations()[0])
+        return list(self.listing().whole)
 
     def incomplete(self) -> list[tuple[int, int]]:
         """Epoch and global step of each validation whose files have not all arrived, in order.
@@ -82,17 +100,17 @@ class RunReader:
         They may be on their way, wait in a spool for ``sing-monitor sync``, or be lost with a
         process that was killed.
         """
-        return self.all_validations()[1]
+        return self.listing().incomplete
 
-    def all_validations(self) -> tuple[dict[tuple[int, int], int], list[tuple[int, int]]]:
-        """:meth:`validations` and :meth:`incomplete`, from one listing.
-
-        The former with the number of the try that stored them, another one if they are stored
-        again; 0 where an earlier version kept none.
-        """
-        tries = validation_tries(self._files(self.layout.folder))
-        whole = {pair: when for pair, when in tries.items() if when is not None}
-        return whole, [pair for pair, when in tries.items() if when is None]
+    def listing(self) -> Listing:
+        """:meth:`validations`, :meth:`incomplete` and joined files, from one question."""
+        paths = self._files(self.layout.folder)
+        tries = validation_tries(paths)
+        return Listing(
+            whole={pair: when for pair, when in tries.items() if when is not None},
+            incomplete=[pair for pair, when in tries.items() if when is None],
+            joined=[found for path in paths if (found := JoinedFile.at(path)) is not None],
+        )
 
     def tables(self, epoch: int, step: int) -> list[str]:
         """Names of the tables that one validation left, sorted."""
@@ -142,6 +160,14 @@ class RunReader:
         """The file of one table, to be read by :meth:`table` later. Raises as that does."""
         with self._artifact(self.layout.table(table, epoch, step)) as path:
             return path.read_bytes()
+
+    def joined_files(self, joined: JoinedFile) -> dict[Place, bytes]:
+        """The files of one table of several validations, as of :meth:`table_file`.
+
+        What is damaged is absent; :meth:`table_file` has it. Raises as that does.
+        """
+        with self._artifact(joined.path) as path:
+            return load_joined(path)
 
     def snapshot(self) -> Snapshot:
         """The last stored snapshot.

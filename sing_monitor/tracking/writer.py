@@ -6,6 +6,8 @@ A run holds, under ``sing/`` (``sing.<name>/`` for a named monitor)::
     epoch=0007-step=00001234/<table>.parquet    one folder for each analysed validation
     epoch=0007-step=00001234.<when>.begun.json      stored before the tables of a validation,
     epoch=0007-step=00001234.<when>.complete.json   and after them: names of the tables
+    <table>.<first>-<last>.joined.parquet       on a server: a table of the validations that were
+                                                stored from one <when> to another, once more
     sprites/<epoch, step, digest>.png + .json   thumbnails, and their ids in tile order
     snapshot.safetensors                        on demand
 
@@ -18,17 +20,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sing_monitor import analyses
 from sing_monitor.findings import Findings
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.tracking.backend import Run
 from sing_monitor.tracking.delivery import Delivery
+from sing_monitor.tracking.disk.joined_tables import Joiner, Place, joined_path, save_joined
 from sing_monitor.tracking.disk.kept_scalars import KeptScalars
 from sing_monitor.tracking.layout import (
     BEGUN,
@@ -99,6 +104,8 @@ class RunWriter:
         self._delivery = Delivery(run, spool, {MARKER_TAG: "true"})
         self._groups: set[str] = set()
         self._stored_ids: set[str] | None = None
+        # Files on this machine are read where they lie: one by one costs nothing.
+        self._joiner = Joiner() if run.store.at_a_time > 1 else None
 
     def describe(
         self, config: Mapping[str, Any], tags: Mapping[str, str], *, since: int = 0
@@ -156,10 +163,11 @@ class RunWriter:
             if not groups <= self._groups:
                 self._put_tags({"groups": ",".join(sorted(groups | self._groups))})
                 self._groups |= groups
-            with self._validation(findings.tables, epoch, step):
-                self._put_tables(findings.tables, epoch, step)
+            with self._validation(findings.tables, epoch, step) as when:
+                self._put_tables(findings.tables, Place(epoch, step, when))
                 if images:
                     self._put_thumbnails(images, epoch, step)
+            self._put_joined()
 
         self._delivery.keep(f"the tables of epoch {epoch}", keep)
 
@@ -167,8 +175,9 @@ class RunWriter:
         """Store further tables of a validation that the run holds already, or newer ones."""
 
         def keep() -> None:
-            with self._validation(tables, epoch, step):
-                self._put_tables(tables, epoch, step)
+            with self._validation(tables, epoch, step) as when:
+                self._put_tables(tables, Place(epoch, step, when))
+            self._put_joined()
 
         self._delivery.keep(f"the tables of epoch {epoch}", keep)
 
@@ -245,13 +254,16 @@ class RunWriter:
         self._delivery.close()
 
     @contextmanager
-    def _validation(self, tables: Collection[str], epoch: int, step: int) -> Iterator[None]:
-        """Marks around the tables of a validation; whoever dies in between leaves one."""
+    def _validation(self, tables: Collection[str], epoch: int, step: int) -> Iterator[int]:
+        """Marks around the tables of a validation; whoever dies in between leaves one.
+
+        Gives the number of the try.
+        """
+        when = time.time_ns()
         if not tables:
-            yield
+            yield when
             return
         text = json.dumps({"tables": sorted(tables)})
-        when = time.time_ns()
 
         def mark(end: str) -> None:
             self._delivery.put_artifact(
@@ -260,12 +272,27 @@ class RunWriter:
             )
 
         mark(BEGUN)
-        yield
+        yield when
         mark(COMPLETE)
 
-    def _put_tables(self, tables: Mapping[str, DataFrame], epoch: int, step: int) -> None:
+    def _put_tables(self, tables: Mapping[str, DataFrame], place: Place) -> None:
         for table, frame in tables.items():
-            self._delivery.put_artifact(self.layout.table(table, epoch, step), frame.to_parquet)
+            file, spec = frame.to_parquet(), analyses.TABLES.get(table)
+            self._delivery.put_artifact(
+                self.layout.table(table, place.epoch, place.step),
+                partial(Path.write_bytes, data=file),
+            )
+            if self._joiner is not None and spec is not None and spec.is_followed:
+                self._joiner.add(table, place, file)
+
+    def _put_joined(self) -> None:
+        """Once more, in one file, the tables of several validations that charts follow."""
+        for table, parts in self._joiner.full() if self._joiner is not None else ():
+            # A second copy that the disk refuses is no loss.
+            with suppress(OSError):
+                self._delivery.put_artifact(
+                    joined_path(self.layout.folder, table, parts), partial(save_joined, parts=parts)
+                )
 
     def _put_tags(self, tags: Mapping[str, str]) -> None:
         self._delivery.put_tags({self.layout.tag(key): str(tags[key]) for key in tags})

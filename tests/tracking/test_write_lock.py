@@ -17,6 +17,7 @@ from sing_monitor.findings import Findings
 from sing_monitor.tracking import RunReader, RunWriter, create_run
 from sing_monitor.tracking.disk.whole_files import write_whole
 from sing_monitor.tracking.disk.write_lock import LockedError, lock
+from sing_monitor.tracking.reader import Listing
 from sing_monitor.tracking.spool import BusyError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is locked there")
@@ -66,7 +67,7 @@ def test_another_process_is_refused_and_told_why_until_the_first_one_is_dead(
             assert caught.value.is_loss
             with pytest.raises(BusyError, match=reason):
                 writer.keep_scalars(FOUND.scalars, epoch=0, step=1, tracker_step=1)
-            assert RunReader(uri, run.run_id).all_validations() == ({}, [])
+            assert RunReader(uri, run.run_id).listing() == Listing({}, [], [])
             # What a dead process left waits until the one that writes now has ended.
             (spool / "sing" / "artifacts" / "sing").mkdir(parents=True)
             (spool / "sing" / "artifacts" / "sing" / "config.json").write_text("{}")

@@ -167,6 +167,7 @@ MODE_SIZES = TableSpec(
         ColumnSpec("weights", "count", "Number of the layer's sampled weights in the mode."),
         ColumnSpec("share", "share", "The same over all sampled weights of the layer."),
     ),
+    is_followed=True,
 )
 CURVES = TableSpec(
     "mode_curves",

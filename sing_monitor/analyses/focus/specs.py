@@ -96,6 +96,7 @@ IMAGES = TableSpec(
     "Focus in images",
     "An image with a map: how what the model holds of it is spread over its locations.",
     (IMAGE, *columns_of(METRICS)),
+    is_followed=True,
 )
 
 MAPS = TableSpec(
@@ -115,4 +116,5 @@ MAPS = TableSpec(
         ColumnSpec("width", "count", "Columns of the map."),
         ColumnSpec("levels", "", "Row by row, 0 to 255; 255: the largest of the map."),
     ),
+    is_followed=True,
 )

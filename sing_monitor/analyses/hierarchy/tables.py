@@ -56,6 +56,7 @@ CLASS_GRAPH = TableSpec(
         ColumnSpec("x", "1", "Place in a drawing, 0 (left) to 1."),
         ColumnSpec("y", "1", "Place in a drawing, 0 to 1."),
     ),
+    is_followed=True,
 )
 
 

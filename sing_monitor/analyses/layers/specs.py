@@ -105,4 +105,5 @@ STAGES = TableSpec(
         ColumnSpec("pca_95", "count", "Fewest principal components with 95 % of the variance."),
         ColumnSpec("pca_95_share", "share", "The same over min(N, c)."),
     ),
+    is_followed=True,
 )

@@ -170,4 +170,5 @@ IMAGES = TableSpec(
         ColumnSpec("nearest_spatial", "", "The 3 most similar images by spatial cosine."),
         ColumnSpec("nearest_semantic", "", "The 3 most similar images by semantic cosine."),
     ),
+    is_followed=True,
 )

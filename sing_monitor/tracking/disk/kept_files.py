@@ -64,6 +64,10 @@ class KeptFiles:
             os.utime(path)
         return content
 
+    def has(self, key: str) -> bool:
+        """Whether there is something under the key, be it damaged; costs less than :meth:`get`."""
+        return self._path(key).exists()
+
     def put(self, key: str, content: bytes) -> None:
         """Keep a content in place of an earlier one."""
         whole = _digest(key, content) + content

@@ -13,7 +13,8 @@ from sing_monitor.app.read import run_list
 from sing_monitor.app.read import store as data
 from sing_monitor.app.ui.selection import run_source
 from sing_monitor.findings import Findings
-from sing_monitor.tracking import Layout, MlflowRun, RunWriter
+from sing_monitor.tracking import Layout, MlflowRun, RunReader, RunWriter
+from sing_monitor.tracking.disk.joined_tables import MOST_PARTS, JoinedFile, save_joined
 from sing_monitor.tracking.disk.kept_files import kept_files
 from sing_monitor.tracking.layout import COMPLETE
 from tests.app.asked import counting
@@ -21,6 +22,8 @@ from tests.app.stores import Store, history
 from tests.helpers.stores.servers import MlflowServer
 
 EPOCHS = 50
+# Six files hold eight validations each; those after them lie alone.
+FILES = EPOCHS // MOST_PARTS + EPOCHS % MOST_PARTS
 COLUMNS = ("class_index", "class_name")
 
 
@@ -67,7 +70,8 @@ def read(source: data.RunSource) -> tuple[dict[tuple[int, int], list[str]], int]
 def test_fifty_validations_are_asked_for_once(cache: Path, served: Store) -> None:
     run = made(served, EPOCHS)
     first, asked = read(restarted(served, run))
-    assert asked == EPOCHS == len(first)
+    assert len(first) == EPOCHS
+    assert asked == FILES
     assert set(map(tuple, first.values())) == {("a", "b")}
     assert read(restarted(served, run)) == (first, 0)
     source = restarted(served, run)
@@ -89,6 +93,58 @@ def test_fifty_validations_are_asked_for_once(cache: Path, served: Store) -> Non
     again, asked = read(restarted(served, run))
     assert asked == 1
     assert again == {**more, (0, 100): ["x"]}
+    # What was joined before is not what that validation is now.
+    shutil.rmtree(cache)
+    assert read(restarted(served, run)) == (again, FILES + 2)
+
+
+def joined_file(served: Store, run: str) -> JoinedFile:
+    """The only one of the run."""
+    (found,) = RunReader(served.uri, run).listing().joined
+    return found
+
+
+def test_what_a_joined_file_lacks_is_read_one_by_one(cache: Path, served: Store) -> None:
+    run = made(served, MOST_PARTS + 1)
+    first, asked = read(restarted(served, run))
+    assert asked == 2
+    file = joined_file(served, run)
+    parts = RunReader(served.uri, run).joined_files(file)
+    assert len(parts) == MOST_PARTS
+    local = served.folder / Path(file.path).name
+    whole = dict(parts)
+    whole.pop(next(iter(whole)))
+    save_joined(local, whole)
+    for content, more in ((local.read_bytes(), 1), (b"damaged", MOST_PARTS)):
+        local.write_bytes(content)
+        served.client.log_artifact(run, str(local), Layout().folder)
+        shutil.rmtree(cache)
+        assert read(restarted(served, run)) == (first, 2 + more)
+        assert read(restarted(served, run)) == (first, 0)
+    # One validation alone is read from its own file.
+    shutil.rmtree(cache)
+    source = restarted(served, run)
+    with counting() as one:
+        data.table(source, "classes", 3, 400)
+        data.tables(source, "classes", [(4, 500)])
+    assert one["read_file"] == 2
+
+
+def test_a_validation_is_not_whole_before_its_mark_whatever_is_joined(
+    cache: Path, served: Store
+) -> None:
+    run = made(served, MOST_PARTS)
+    mark = served.folder / "epoch=0001-step=00000200.99999999999999999999.begun.json"
+    mark.write_text("{}")
+    served.client.log_artifact(run, str(mark), Layout().folder)
+    names, asked = read(restarted(served, run))
+    assert (1, 200) not in names
+    assert (len(names), asked) == (MOST_PARTS - 1, 1)
+    # Stored again by another process, to its end.
+    RunWriter(MlflowRun(served.client, run), served.folder / "other").write(
+        classes("new"), epoch=2, step=300
+    )
+    assert read(restarted(served, run))[0][2, 300] == list("new")
 
 
 def test_copies_that_are_gone_or_damaged_are_read_anew(cache: Path, served: Store) -> None:
