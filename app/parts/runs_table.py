@@ -19,6 +19,8 @@ from sing_monitor.app.wording.text import one_line
 from sing_monitor.headline import HIDDEN, HIDDEN_BY_PROBES, KEPT, leading_key
 from sing_monitor.tracking import shown_address
 
+# Of the table that are shown at a time, each with its curves.
+ROWS = 50
 REFIT = (HIDDEN, KEPT)
 PROBES = (HIDDEN_BY_PROBES, "probe/class_seen")
 # What leads where runs of earlier versions have nothing of the above.
@@ -121,6 +123,15 @@ def matching(listing: pd.DataFrame, words: str) -> pd.DataFrame:
     for word in words.lower().split():
         keep &= text.str.contains(word, regex=False)
     return listing[keep]
+
+
+def best_first(listing: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Rows by the last value of a metric: the best first, or the highest where none is good.
+
+    Runs without a number come last; equals stay in their order.
+    """
+    is_rising = metrics.better(key) == "lower"
+    return listing.sort_values(key, ascending=is_rising, kind="stable", na_position="last")
 
 
 def runs_table(

@@ -12,6 +12,8 @@ import streamlit as st
 from sing_monitor.app.parts import alert_list, intervals
 from sing_monitor.app.parts.runs_table import (
     CURVES,
+    ROWS,
+    best_first,
     card_metrics,
     further_metrics,
     has_best,
@@ -24,6 +26,7 @@ from sing_monitor.app.parts.runs_table import (
 )
 from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import page, selection, states
+from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.selection import Picks, Run, Selection
 from sing_monitor.app.ui.sidebar import offered_runs
 from sing_monitor.app.ui.widgets import mark_column
@@ -32,8 +35,6 @@ from sing_monitor.app.wording.run_reading import reading
 from sing_monitor.app.wording.text import count, listed, plain
 from sing_monitor.tracking import NotFoundError, StoreError
 
-# Each of them costs the store a handful of questions when it is first seen.
-_WITH_CURVES = 20
 _CARDS = 6
 _ABOUT_OUTSIDE = (
     f"Share of the images, centered. {support_marks.OUT_OF_SUPPORT} {support_marks.MARK_RULE}"
@@ -68,7 +69,42 @@ def body(chosen: Selection) -> None:
     if shown.empty:
         st.info(f"No run matches {plain(words or '')}.", icon=":material/search_off:")
         return
-    _table(chosen, shown)
+    if len(shown) <= ROWS:
+        _table(chosen, shown)
+    else:
+        _pages(chosen, shown, words or "")
+
+
+def _pages(chosen: Selection, shown: pd.DataFrame, words: str) -> None:
+    """The table a page at a time; all runs are ordered and saved."""
+    key = st.selectbox(
+        "Order",
+        ["", *table_metrics(shown)],
+        format_func=lambda key: _order(key) if key else "Newest first",
+        key="order",
+        bind="query-params",
+        width=320,
+        help="Of all runs that the search finds, by their last values. A header of the table "
+        "orders the rows that are shown.",
+    )
+    ordered = best_first(shown, key) if key else shown
+    table = st.container()
+    # Other runs or another order begin with their first page.
+    with st.container(horizontal=True, vertical_alignment="center"):
+        place = st.pagination(-(-len(shown) // ROWS), key=f"page of runs {key} {words}")
+        first = ROWS * (place - 1)
+        rows = ordered.iloc[first : first + ROWS].reset_index(drop=True)
+        st.caption(
+            f"{first + 1:,} to {first + len(rows):,} of {count(len(shown), 'run')}", width="content"
+        )
+        csv_button("All of them as CSV", "runs.csv", ordered)
+    with table:
+        _table(chosen, rows)
+
+
+def _order(key: str) -> str:
+    best = {"higher": "best", "lower": "best", "none": "highest"}[metrics.better(key)]
+    return f"{metrics.short_label(key)}, {best} first"
 
 
 def _cards(chosen: Selection) -> None:
@@ -127,8 +163,7 @@ def _card(key: str, run: Run, against: Run | None, *, comparable: bool) -> None:
 
 
 def _table(chosen: Selection, shown: pd.DataFrame) -> None:
-    wanted = [*shown["run_id"].head(_WITH_CURVES), *(run.run_id for run in chosen.runs)]
-    histories = _histories(chosen, shown[shown["run_id"].isin(wanted)])
+    histories = _histories(chosen, shown)
     links = mlflow_links(chosen.uri, shown)
     sure = intervals.of_last_values(chosen.runs)
     table = runs_table(shown, histories, chosen.series, links, sure)
@@ -152,13 +187,7 @@ def _table(chosen: Selection, shown: pd.DataFrame) -> None:
             f":material/straighten: Measured with different {plain(said)}: between these runs "
             "degrees do not compare; the refit scores and the probes do far better."
         )
-    notes = ["Tick runs to look at them on every page; choose the baseline in the sidebar."]
-    if len(shown) > _WITH_CURVES:
-        notes.append(
-            f"Curves and best values are read for the {_WITH_CURVES} newest of "
-            f"{count(len(shown), 'run')} and for those picked; search to see others."
-        )
-    st.caption(" ".join(notes))
+    st.caption("Tick runs to look at them on every page; choose the baseline in the sidebar.")
 
 
 def _pick(picks: Picks, shown: list[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.charts.common import PALETTE
+from sing_monitor.app.parts import runs_table
 from tests.app.conftest import Opened, Runs
 from tests.app.stores import Store, plausible
 
@@ -330,6 +331,37 @@ def test_the_table_of_runs_is_searched_by_words(open_page: Opened) -> None:
     app.text_input(key="find").set_value("nothing like it").run()
     assert "No run matches" in texts(app)
     assert not app.dataframe
+
+
+def test_many_runs_are_shown_a_page_at_a_time(
+    open_page: Opened, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_page("runs", runs=[runs.healthy])
+    every = app.dataframe[0].value.set_index("run")
+    monkeypatch.setattr(runs_table, "ROWS", 5)
+
+    def shown(place: int) -> list[str]:
+        app.pagination[0].set_value(place).run()
+        assert not app.exception
+        return list(app.dataframe[0].value["run"])
+
+    app.run()
+    # The newest first, and none twice.
+    assert [*shown(1), *shown(2), *shown(3)] == every.index.tolist()
+    assert "11 to 14 of 14 runs" in texts(app)
+    app.selectbox(key="order").set_value("monitor/accuracy").run()
+    accuracy = every["monitor/accuracy last"]
+    in_order = [*app.dataframe[0].value["run"], *shown(2), *shown(3)]
+    assert accuracy[in_order[0]] == accuracy.max()
+    known = accuracy[in_order].dropna()
+    assert known.is_monotonic_decreasing
+    assert accuracy[in_order[: len(known)]].notna().all()
+    # All that are picked stay, whichever page is looked at.
+    assert app.query_params["runs"] == runs.healthy
+    # The search looks through all of them, and few need no pages.
+    app.text_input(key="find").set_value("wide").run()
+    assert len(app.dataframe[0].value) == 3
+    assert not app.pagination
 
 
 def test_the_guide_is_searched_over_all_groups(open_page: Opened) -> None:
