@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sing_monitor.app.ui import selection, sidebar
+from sing_monitor.app.ui import collector, selection, sidebar
 from sing_monitor.tracking.mlflow_access import send_no_statistics
 
 send_no_statistics()
@@ -47,3 +47,5 @@ page = st.navigation(
 sidebar.draw_sidebar()
 selection.write_address()
 page.run()
+# By now nearly all that pages need is imported.
+collector.leave_out_imports()

@@ -78,20 +78,24 @@ class SeriesStyle:
 
 def color(series: Sequence[SeriesStyle]) -> alt.Color:
     """Color by the column ``series``; without a legend, which the page shows once."""
-    scale = alt.Scale(domain=[each.key for each in series], range=[each.color for each in series])
-    return alt.Color("series:N", scale=scale, legend=None)
+    return alt.Color("series:N", scale=_scale(series, [s.color for s in series]), legend=None)
 
 
 def dash(series: Sequence[SeriesStyle]) -> alt.StrokeDash:
     """Dashes for the baseline and for colors that repeat, by the column ``series``."""
-    scale = alt.Scale(domain=[each.key for each in series], range=[each.dashes for each in series])
+    scale = _scale(series, [tuple(each.dashes) for each in series])
     return alt.StrokeDash("series:N", scale=scale, legend=None)
 
 
 def shape(series: Sequence[SeriesStyle]) -> alt.Shape:
     """Circles, and other shapes where colors repeat, by the column ``series``."""
-    scale = alt.Scale(domain=[each.key for each in series], range=[each.shape for each in series])
-    return alt.Shape("series:N", scale=scale, legend=None)
+    return alt.Shape("series:N", scale=_scale(series, [s.shape for s in series]), legend=None)
+
+
+def _scale(series: Sequence[SeriesStyle], looks: Sequence[Any]) -> alt.Scale:
+    # Altair copies each item of a list with every layer, many times over, and takes tuples as
+    # they are.
+    return alt.Scale(domain=tuple(each.key for each in series), range=tuple(looks))
 
 
 def chart_title(text: str, *lines: str) -> alt.TitleParams:

@@ -154,17 +154,18 @@ def _points(
     )
     base = alt.Chart()
     known = base.transform_filter("isValid(datum.value)")
+    # Of a condition alone, Altair finds out by its schema what it is, which takes long.
     rule = known.mark_rule(strokeWidth=1).encode(
         x=panel.x(),
         color=alt.ColorValue(RANDOM_COLOR),
-        opacity=alt.condition(hover, alt.value(0.6), alt.value(0)),
+        opacity=alt.OpacityValue(**alt.condition(hover, alt.value(0.6), alt.value(0))),
     )
     near = known.mark_point(filled=True, size=90).encode(
         x=panel.x(),
         y=panel.y(),
         color=color(series),
         shape=shape(series),
-        opacity=alt.condition(hover, alt.value(1), alt.value(0)),
+        opacity=alt.OpacityValue(**alt.condition(hover, alt.value(1), alt.value(0))),
         tooltip=panel.tooltip(*more),
     )
     is_mixed = any(each.variant for each in series)

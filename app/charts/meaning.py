@@ -112,15 +112,18 @@ def meaning_stack(
         *(alt.Tooltip(f"{name}:Q", title=title, format=".3f") for name, title, _ in PARTS),
     ]
     area = base.mark_area(line=False).encode(
-        detail="span:N", opacity=alt.when(is_neither).then(_FAINT).otherwise(_PAINTED)
+        detail="span:N",
+        opacity=alt.OpacityValue(**alt.when(is_neither).then(_FAINT).otherwise(_PAINTED)),
     )
     # Thin bars also catch the pointer, at every validation.
     bars = base.mark_bar(size=9).encode(
-        opacity=alt.when(f"datum.alone && {is_neither}")
-        .then(_FAINT)
-        .when("datum.alone")
-        .then(_PAINTED)
-        .otherwise(alt.value(0.02)),
+        opacity=alt.OpacityValue(
+            **alt.when(f"datum.alone && {is_neither}")
+            .then(_FAINT)
+            .when("datum.alone")
+            .then(_PAINTED)
+            .otherwise(alt.value(0.02))
+        ),
         tooltip=tooltip,
     )
     return alt.LayerChart(

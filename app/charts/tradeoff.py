@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
 from sing_monitor.app.charts.common import (
     RANDOM_COLOR,
@@ -77,13 +77,21 @@ def ellipse(attribute: pd.Series, image: pd.Series, share: float = SHARE) -> pd.
     if len(scores) < 3:
         return pd.DataFrame({"attribute": [], "image": [], "order": []}, dtype=np.float64)
     variances, axes = np.linalg.eigh(np.cov(scores, rowvar=False))
-    radii = np.sqrt(variances.clip(min=0) * chi2.ppf(share, df=2))
+    radii = np.sqrt(variances.clip(min=0)) * _radius(share)
     turn = np.linspace(0, 2 * np.pi, _CORNERS + 1)
     circle = np.stack([np.cos(turn), np.sin(turn)])
     corners = scores.mean(axis=0)[:, None] + axes @ (radii[:, None] * circle)
     return pd.DataFrame(
         {"attribute": corners[0], "image": corners[1], "order": np.arange(len(turn))}
     )
+
+
+def _radius(share: float) -> float:
+    """In standard deviations: the root of a quantile of chi-squared with 2 degrees of freedom.
+
+    That is an exponential distribution, ``1 - exp(-q / 2)``; scipy's would cost 50 MB of memory.
+    """
+    return math.sqrt(-2 * math.log1p(-share))
 
 
 def sample(images: pd.DataFrame, most: int = MOST_POINTS) -> pd.DataFrame:
@@ -102,7 +110,7 @@ def ranges(
         path: columns attribute, image and their spreads attribute_std, image_std.
         images: columns attribute and image; whatever is drawn fits.
     """
-    radius = np.sqrt(chi2.ppf(SHARE, df=2))
+    radius = _radius(SHARE)
     ends = []
     for name in ("attribute", "image"):
         room = radius * path[f"{name}_std"].fillna(0)

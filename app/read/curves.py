@@ -47,6 +47,9 @@ def training_history(scalars: pd.DataFrame) -> pd.DataFrame:
     frame = frame.assign(epoch=epoch.astype("int64"))
     steps = frame["global_step"]
     frame = frame.assign(order=(frame["step"] if steps.isna().all() else steps).astype("Float64"))
+    # As most runs are: to sort and to compare takes ten times as long.
+    if _is_in_order(frame["epoch"], frame["order"]):
+        return frame.drop(columns="order").reset_index(drop=True)
     newest = frame.sort_values("timestamp", kind="stable").drop_duplicates(
         ["epoch", "order"], keep="last"
     )
@@ -55,6 +58,13 @@ def training_history(scalars: pd.DataFrame) -> pd.DataFrame:
         .drop(columns="order")
         .reset_index(drop=True)
     )
+
+
+def _is_in_order(epoch: pd.Series, order: pd.Series) -> bool:
+    """Whether each validation comes after the one before it, by epoch and, within one, by step."""
+    epochs, steps = epoch.to_numpy("float64"), order.to_numpy("float64", na_value=np.nan)
+    later, same = np.diff(epochs) > 0, np.diff(epochs) == 0
+    return bool(np.isfinite(steps).all() and (later | (same & (np.diff(steps) > 0))).all())
 
 
 def x_positions(history: pd.DataFrame, axis: Axis, started: pd.Timestamp | None) -> pd.Series:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,14 +90,23 @@ def metric_prefix(store: Store, run: StoredRun, layout: Layout) -> str:
 
 def own_metrics(store: Store, run: StoredRun, layout: Layout) -> dict[str, str]:
     """Logged names by catalogue key, of the groups that the writer named."""
-    groups = set(layout.tags(run.tags).get("groups", "").split(","))
+    groups = layout.tags(run.tags).get("groups", "")
     prefix = metric_prefix(store, run, layout)
+    return dict(_own_metrics(layout, groups, prefix, frozenset(run.metrics)))
+
+
+# Most runs of a store log the same.
+@lru_cache(maxsize=256)
+def _own_metrics(
+    layout: Layout, groups: str, prefix: str, metrics: frozenset[str]
+) -> Mapping[str, str]:
     found = {
         layout.catalogue_key(metric.removeprefix(prefix)): metric
-        for metric in sorted(run.metrics)
+        for metric in sorted(metrics)
         if metric.startswith(prefix)
     }
-    return {key: metric for key, metric in found.items() if key and key.split("/")[0] in groups}
+    known = set(groups.split(","))
+    return {key: metric for key, metric in found.items() if key and key.split("/")[0] in known}
 
 
 def other_metrics(store: Store, run: StoredRun, layout: Layout) -> list[str]:
