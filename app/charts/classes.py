@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import altair as alt
@@ -37,10 +38,20 @@ def named(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: with ``class_index`` and ``class_name``, perhaps many rows a class.
     """
-    names = frame["class_name"].map(lambda name: one_line(str(name)) or "(no name)")
-    repeats = frame.assign(name=names).groupby("name")["class_index"].transform("nunique") > 1
-    return frame.assign(
-        name=names.where(~repeats, names + " (" + frame["class_index"].map(str) + ")")
+    names = _names(tuple(frame["class_index"]), tuple(map(str, frame["class_name"])))
+    return frame.assign(name=pd.Series(names, frame.index, dtype="str"))
+
+
+# The classes of a run are called the same at every epoch.
+@lru_cache(maxsize=32)
+def _names(indices: tuple[int, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    lines = [one_line(name) or "(no name)" for name in names]
+    called: dict[str, set[int]] = {}
+    for line, index in zip(lines, indices, strict=True):
+        called.setdefault(line, set()).add(index)
+    return tuple(
+        f"{line} ({index})" if len(called[line]) > 1 else line
+        for line, index in zip(lines, indices, strict=True)
     )
 
 

@@ -79,7 +79,8 @@ def _spec(build: Callable[..., alt.TopLevelMixin], arguments: tuple[Any, ...]) -
     return _kept(f"{build.__module__}.{build.__qualname__}", arguments, build)
 
 
-@st.cache_data(ttl="1h", max_entries=512, show_spinner=False)
+# Streamlit reads a chart and never writes to it: a copy for each page would only cost time.
+@st.cache_resource(ttl="1h", max_entries=512, show_spinner=False)
 def _kept(
     name: str, arguments: tuple[Any, ...], _build_chart: Callable[..., alt.TopLevelMixin]
 ) -> dict[str, Any]:

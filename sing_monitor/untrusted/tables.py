@@ -78,11 +78,13 @@ def check_columns(table: DataFrame, known: Collection[str], name: str = "") -> N
     Raises:
         ValueError: if words stand for numbers, or the other way round.
     """
+    from pandas import StringDtype
     from pandas.api.types import is_numeric_dtype
 
     words = _WORDS | _WORDS_OF.get(name, frozenset())
     for column, values in table.items():
-        is_right = is_numeric_dtype(values) and column not in words
+        is_text = isinstance(values.dtype, StringDtype)
+        is_right = is_text if column in words else is_numeric_dtype(values)
         if column not in known or column in _LISTS or is_right:
             continue
         expected = (str,) if column in words else (bool, int, float)
