@@ -19,8 +19,8 @@ from sing_monitor.app.wording.text import one_line
 from sing_monitor.headline import HIDDEN, HIDDEN_BY_PROBES, KEPT, leading_key
 from sing_monitor.tracking import shown_address
 
-# Of the table that are shown at a time, each with its curves.
-ROWS = 50
+# Rows of the table, each with its curves: of so many runs all are shown, of more a page at a time.
+MOST_AT_ONCE, ROWS = 50, 25
 REFIT = (HIDDEN, KEPT)
 PROBES = (HIDDEN_BY_PROBES, "probe/class_seen")
 # What leads where runs of earlier versions have nothing of the above.

@@ -12,6 +12,7 @@ import streamlit as st
 from sing_monitor.app.parts import alert_list, intervals
 from sing_monitor.app.parts.runs_table import (
     CURVES,
+    MOST_AT_ONCE,
     ROWS,
     best_first,
     card_metrics,
@@ -69,7 +70,7 @@ def body(chosen: Selection) -> None:
     if shown.empty:
         st.info(f"No run matches {plain(words or '')}.", icon=":material/search_off:")
         return
-    if len(shown) <= ROWS:
+    if len(shown) <= MOST_AT_ONCE:
         _table(chosen, shown)
     else:
         _pages(chosen, shown, words or "")

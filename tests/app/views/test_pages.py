@@ -339,6 +339,7 @@ def test_many_runs_are_shown_a_page_at_a_time(
     app = open_page("runs", runs=[runs.healthy])
     every = app.dataframe[0].value.set_index("run")
     monkeypatch.setattr(runs_table, "ROWS", 5)
+    monkeypatch.setattr(runs_table, "MOST_AT_ONCE", 5)
 
     def shown(place: int) -> list[str]:
         app.pagination[0].set_value(place).run()
