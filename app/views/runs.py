@@ -80,7 +80,7 @@ def _pages(chosen: Selection, shown: pd.DataFrame, words: str) -> None:
     """The table a page at a time; all runs are ordered and saved."""
     key = st.selectbox(
         "Order",
-        ["", *table_metrics(shown)],
+        ["", *(key for key in table_metrics(shown) if key in shown)],
         format_func=lambda key: _order(key) if key else "Newest first",
         key="order",
         bind="query-params",
