@@ -10,6 +10,8 @@ from torch import Tensor
 # Few enough for little memory, enough for products at full speed.
 _ROWS = 512
 _COLUMNS = 256
+# Columns of a triangle at a time: the fewer, the less of it is multiplied where it is 0.
+_BAND = 128
 # What is smaller than this share of the sums it was computed from is rounding noise.
 NOISE = 1e-13
 
@@ -87,9 +89,14 @@ def add_gram(upper: Tensor, block: Tensor) -> None:
         upper: (m, m); what lies below the diagonal may be anything afterwards.
         block: X, (B, m), in the precision that the product is worked out in.
     """
+    is_alike = upper.dtype == block.dtype
     for start in range(0, block.shape[1], _COLUMNS):
         band = slice(start, start + _COLUMNS)
-        upper[band, start:] += block[:, band].T @ block[:, start:]
+        left, right, sums = block[:, band].T, block[:, start:], upper[band, start:]
+        if is_alike:
+            sums.addmm_(left, right)
+        else:
+            sums += left @ right
 
 
 def is_upper(x: Tensor) -> bool:
@@ -103,9 +110,18 @@ def is_upper(x: Tensor) -> bool:
 def times_upper(x: Tensor, upper: Tensor) -> Tensor:
     """``X U`` of (B, k) and an upper triangular U (k, k), for little more than half the work."""
     found = torch.empty_like(x)
-    for start in range(0, len(upper), _COLUMNS):
-        end = start + _COLUMNS
+    for start in range(0, len(upper), _BAND):
+        end = start + _BAND
         torch.mm(x[:, :end], upper[:end, start:end], out=found[:, start:end])
+    return found
+
+
+def times_lower(x: Tensor, lower: Tensor) -> Tensor:
+    """``X L`` of (B, k) and L (k, q), zero above its diagonal, as :func:`times_upper`."""
+    found = x.new_empty(len(x), lower.shape[1])
+    for start in range(0, lower.shape[1], _BAND):
+        end = start + _BAND
+        torch.mm(x[:, start:], lower[start:, start:end], out=found[:, start:end])
     return found
 
 

@@ -14,6 +14,7 @@ from sing_monitor.row_blocks import (
     mirrored,
     row_blocks,
     squared_norms,
+    times_lower,
     times_upper,
     working,
 )
@@ -117,6 +118,12 @@ def test_a_product_with_an_upper_triangular_matrix_is_the_whole_one(size: int) -
     assert is_upper(upper)
     assert is_upper(upper + 1e-16 * normal(size, size, seed=3))
     torch.testing.assert_close(times_upper(x, upper), x @ upper)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (5, 3), (128, 128), (300, 300), (500, 290)])
+def test_a_product_with_a_lower_triangular_matrix_is_the_whole_one(rows: int, columns: int) -> None:
+    lower, x = normal(rows, columns, seed=1).tril(), normal(9, rows, seed=2)
+    torch.testing.assert_close(times_lower(x, lower), x @ lower)
 
 
 def test_what_is_not_upper_triangular_is_told() -> None:

@@ -12,7 +12,15 @@ from sing_monitor.analyses.analysis import Analysis
 from sing_monitor.findings import Findings, MetricGroup, MetricSpec
 from sing_monitor.head.feature_split import split_energy
 from sing_monitor.observation import Observation
-from sing_monitor.row_blocks import all_blocks, deviations, energy, gram, squared_norms, working
+from sing_monitor.row_blocks import (
+    all_blocks,
+    deviations,
+    energy,
+    gram,
+    squared_norms,
+    times_lower,
+    working,
+)
 from sing_monitor.scores.derived import ratio
 from sing_monitor.snapshot import Snapshot
 
@@ -173,15 +181,17 @@ class _Span:
     """The directions that the centered class means M, (C, m), span; k = min(C, m) of them.
 
     Args:
-        directions: R, (m, k), with ``R R' = (M' M)^+``. Since ``Sigma_B = M' M / C``, NC1 is the
-            mean of ``|R' (f - u_c)|^2``.
+        directions: R, (m, k), with ``R Z Z' R' = (M' M)^+``. Since ``Sigma_B = M' M / C``, NC1 is
+            the mean of ``|Z' R' (f - u_c)|^2``.
         places: of the means along them, (C, k): ``M R``, but for what Q takes to 0.
-        products: Q, (C, k), with ``R Q' = M'``.
+        scales: Z, (k, k), lower triangular; None: I.
+        products: Q, (C, k), with ``R Q' = M'``; None: I.
     """
 
     directions: Tensor
     places: Tensor
-    products: Tensor
+    scales: Tensor | None = None
+    products: Tensor | None = None
 
     @classmethod
     def of(cls, centered: Tensor, products: Tensor | None, kind: torch.dtype) -> _Span:
@@ -190,8 +200,10 @@ class _Span:
         Well-conditioned products are worked out in the precision of the features.
         """
         if products is not None and (inverse := _inverse(products)) is not None:
-            directions = centered.T.to(kind) @ inverse.to(kind)
-            return cls(directions, torch.eye(len(products)), products)
+            # (M' M)^+ = M' H H M with H the inverse of M M': the means are the directions, and the
+            # triangle of H has its lengths.
+            triangle = torch.linalg.qr(inverse.to(kind), mode="r").R
+            return cls(centered.T, products, triangle.T.contiguous())
         scatter = gram(centered) if products is None else products
         eigenvalues, vectors = torch.linalg.eigh(scatter)
         keep = eigenvalues > eigenvalues[-1] * len(centered) * torch.finfo(eigenvalues.dtype).eps
@@ -199,8 +211,9 @@ class _Span:
         vectors, variances = vectors * keep, eigenvalues.where(keep, 1)
         if products is None:
             places, roots = centered @ vectors, variances.sqrt()
-            return cls(vectors / roots, places / roots, places * roots)
-        return cls(centered.T @ (vectors / variances), vectors, vectors * variances)
+            return cls(vectors / roots, places / roots, products=places * roots)
+        directions = centered.T @ (vectors / variances)
+        return cls(directions, vectors, products=vectors * variances)
 
     def spread(self, features: Tensor, centered: Tensor, center: Tensor, labels: Tensor) -> _Spread:
         """What one pass over the features tells.
@@ -209,9 +222,10 @@ class _Span:
         have collapsed, that is little against the means, and would drown in their rounding.
         """
         kind = working(features[:0])
-        centered, directions, places, products = (
-            x.to(kind) for x in (centered, self.directions, self.places, self.products)
+        centered, directions, places = (
+            x.to(kind) for x in (centered, self.directions, self.places)
         )
+        products = None if self.products is None else self.products.T.to(kind)
         lengths = centered.square().sum(dim=1)
         within, nearest, total = 0.0, torch.empty_like(labels), 0.0
         for rows in all_blocks(features):
@@ -219,9 +233,13 @@ class _Span:
             away = deviations(features[rows], center).sub_(centered.index_select(0, own))
             total += energy(away)
             away = away @ directions
-            within += energy(away)
+            within += energy(away if self.scales is None else times_lower(away, self.scales))
             away += places.index_select(0, own)
-            nearest[rows] = torch.addmm(lengths, away, products.T, alpha=-2).argmin(dim=1)
+            if products is None:
+                distances = torch.sub(lengths, away, alpha=2)
+            else:
+                distances = torch.addmm(lengths, away, products, alpha=-2)
+            nearest[rows] = distances.argmin(dim=1)
         return _Spread(within / len(labels), total, nearest)
 
 

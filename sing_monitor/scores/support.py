@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sing_monitor.row_blocks import NOISE, gram
+from sing_monitor.row_blocks import NOISE, all_blocks, gram, times_lower
 
 VARIANCE = 0.95
 # Above this percentile a vector is out of support.
@@ -24,7 +24,8 @@ class Whitening:
     Args:
         mean: of the reference, the modality mean, (n,).
         directions: eigenvectors of its covariance over the square root of their eigenvalues,
-            (n, k).
+            turned among themselves so that the i-th is 0 before its i-th entry, (n, k): lengths
+            stay as they are, and products skip the zeros.
     """
 
     mean: Tensor
@@ -56,15 +57,20 @@ class Whitening:
         held = eigenvalues.cumsum(0)
         # The first count whose share suffices; rounding must not ask for one more.
         count = int((held < (variance - 1e-12) * held[-1]).sum()) + 1
-        return cls(mean, vectors[:, :count] / eigenvalues[:count].sqrt())
+        scaled = vectors[:, :count] / eigenvalues[:count].sqrt()
+        return cls(mean, torch.linalg.qr(scaled.T, mode="r").R.T.contiguous())
 
     def norm(self, embeddings: Tensor) -> Tensor:
         """Mahalanobis distance from the mean in the kept directions, (N, n) -> (N,)."""
-        return torch.linalg.vector_norm(self.coordinates(embeddings), dim=1)
+        norms = (
+            torch.linalg.vector_norm(self.coordinates(embeddings[rows]), dim=1)
+            for rows in all_blocks(embeddings)
+        )
+        return torch.cat(list(norms))
 
     def coordinates(self, embeddings: Tensor) -> Tensor:
         """Whitened deviations from the mean, (N, n) -> (N, k)."""
-        return (embeddings - self.mean) @ self.directions
+        return times_lower(embeddings - self.mean, self.directions)
 
 
 def percentiles(values: Tensor, reference: Tensor) -> Tensor:
