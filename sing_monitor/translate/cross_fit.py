@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ from sing_monitor.translate.ridge_search import RIDGE_GRID, choose_ridge
 from sing_monitor.translate.translator import LinearTranslator
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Of more images than that, R2 along the ridge is certain enough from one translator.
 _BOTH_FOLDS = 4000
@@ -100,6 +102,8 @@ class CrossFit:
         curve: R2 along the ridge; None where it was not asked for.
         lost_by_half: by how much R2 falls if the translator of fold 0 is fitted on half of its
             images, under the same rho; NaN where it was not asked for.
+        on_seen: what the translators make of coordinates in the row space of the head that was
+            given, ``A V_p``, (n, r) each; None where that was not worked out.
     """
 
     translators: tuple[LinearTranslator, LinearTranslator] | None
@@ -116,6 +120,7 @@ class CrossFit:
     kernels: Kernels | None = None
     curve: RidgeCurve | None = None
     lost_by_half: float = math.nan
+    on_seen: tuple[Tensor, Tensor] | None = None
 
     def translate(
         self,
@@ -130,7 +135,7 @@ class CrossFit:
 
         Args:
             features: (N, m).
-            geometry: of the head.
+            geometry: of the head; of the one that the fit was given, if it was given any.
             center: mu, (m,).
             seen: :func:`coordinates` of the features, where they are known.
 
@@ -171,8 +176,11 @@ class CrossFit:
         """
         centered = seen.new_full((len(seen), self.means.shape[1]), math.nan)
         basis = geometry.row_basis.to(seen)
-        for translator, half in self.halves(self.folds):
-            weight, base = (translator.weight.to(seen) @ basis).T, translator(center).to(seen)
+        for fold, (translator, half) in enumerate(self.halves(self.folds)):
+            on_seen = (
+                self.on_seen[fold].to(seen) if self.on_seen else translator.weight.to(seen) @ basis
+            )
+            weight, base = on_seen.T, translator(center).to(seen)
             for rows in row_blocks(half):
                 centered[rows] = torch.addmm(base, seen.index_select(0, rows), weight)
         return centered
@@ -284,6 +292,7 @@ def cross_fit(
         _both(first.parts.null, second.parts.null),
         joined(request, folds, first.parts.answers, second.parts.answers),
         _kernels(weighed, first, second),
+        on_seen=_both(first.parts.whole_on_seen, second.parts.whole_on_seen),
     )
     if ids is None:
         return fit
@@ -350,9 +359,7 @@ def _kernels(rows: tuple[Tensor, Tensor] | None, first: _Half, second: _Half) ->
     return Kernels(rows, (first.kernel, second.kernel), both)
 
 
-def _both(
-    first: LinearTranslator | None, second: LinearTranslator | None
-) -> tuple[LinearTranslator, LinearTranslator] | None:
+def _both(first: T | None, second: T | None) -> tuple[T, T] | None:
     return None if first is None or second is None else (first, second)
 
 

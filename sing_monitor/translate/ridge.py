@@ -107,8 +107,15 @@ class RidgeSolution:
         """``(X'X + lambda I)^-1 x`` of (m, k)."""
         return backward(self.factor, forward(self.factor, x))
 
+    def on_seen_part(self, geometry: HeadGeometry) -> Tensor:
+        """What the translator makes of coordinates in the row space: ``A V_p``, (n, rank)."""
+        return self.translator.weight.to(self.precision) @ geometry.row_basis.to(self.precision)
+
     def on_null_part(
-        self, geometry: HeadGeometry, inverse: NullInverse | None = None
+        self,
+        geometry: HeadGeometry,
+        inverse: NullInverse | None = None,
+        seen: Tensor | None = None,
     ) -> LinearTranslator:
         """Fit a translator with the same lambda to ``P_n x`` alone.
 
@@ -118,11 +125,17 @@ class RidgeSolution:
         Args:
             geometry: of the head.
             inverse: :meth:`null_inverse`, where it is known.
+            seen: :meth:`on_seen_part`, where it is known.
         """
         if geometry.rank == 0:
             return self.translator
         inverse = self.null_inverse(geometry) if inverse is None else inverse
-        return self._through_means(inverse.after_forward(self.loadings).T.double())
+        # A factor that is rounded to single precision is to be so on both sides.
+        if seen is not None and self.precision == self.factor.dtype:
+            weight = inverse.after_forward(self.loadings, seen.T)
+        else:
+            weight = inverse.after_forward(self.loadings)
+        return self._through_means(weight.T.double())
 
     def null_inverse(self, geometry: HeadGeometry) -> NullInverse:
         """Inverse of the regression on ``P_n x`` alone."""

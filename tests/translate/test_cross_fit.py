@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sing_monitor.head.feature_split import coordinates
 from sing_monitor.head.geometry import HeadGeometry
 from sing_monitor.translate.cross_fit import CrossFit, cross_fit, mean_cosine
 from sing_monitor.translate.ridge import RidgeStatistics
@@ -193,6 +194,18 @@ def test_translators_of_any_origin_can_be_used() -> None:
     pairs = fit.translate(x, head(3), torch.zeros(9).double())
     torch.testing.assert_close(pairs.original, translator(x))
     torch.testing.assert_close(pairs.removed, pairs.centered)
+
+
+def test_a_fit_that_knows_the_head_translates_equivalents_as_one_that_does_not() -> None:
+    x, z, folds = problem()
+    center = x.mean(dim=0)
+    seen = coordinates(x, head(3), center)
+    known = cross_fit(x, z, folds, 0.1, head(3), seen=seen)
+    assert known.on_seen is not None
+    pairs = known.translate(x, head(3), center, seen)
+    expected = cross_fit(x, z, folds, 0.1).translate(x, head(3), center)
+    torch.testing.assert_close(pairs.centered, expected.centered)
+    torch.testing.assert_close(pairs.removed, expected.removed)
 
 
 def test_mean_cosine_by_hand() -> None:

@@ -95,7 +95,8 @@ def _shifts(
     """
     snapshot, center = observation.snapshot, observation.center
     width = len(translators[0].bias)
-    both = replace(observation.fit, translators=translators, means=center.new_zeros(2, width))
+    means = center.new_zeros(2, width)
+    both = replace(observation.fit, translators=translators, means=means, on_seen=None)
     seen = observation.translated.seen
     moved = both.translate(snapshot.features, observation.geometry, center, seen)
     random = observation.random.translated(both, moved.original, center)

@@ -27,6 +27,8 @@ class PartFits:
         null_inverse: of the regression on the null part, in the primal form and for a head that
             sees anything; else None.
         null: translator of the null part, of whole features (n, m).
+        whole_on_seen: what the translator of whole features makes of coordinates in the row space,
+            ``A V_p``, (n, r); None in the dual form.
     """
 
     seen: Tensor
@@ -34,6 +36,7 @@ class PartFits:
     solution: Solution
     null_inverse: NullInverse | None
     null: LinearTranslator
+    whole_on_seen: Tensor | None
 
     @classmethod
     def of(
@@ -47,13 +50,13 @@ class PartFits:
             seen: these coordinates of all images, (N, r).
             geometry: of the head.
         """
-        inverse = None
+        inverse = on_seen = None
         if isinstance(whole, RidgeSolution) and geometry.rank > 0:
-            inverse = whole.null_inverse(geometry)
-            null = whole.on_null_part(geometry, inverse)
+            inverse, on_seen = whole.null_inverse(geometry), whole.on_seen_part(geometry)
+            null = whole.on_null_part(geometry, inverse, on_seen)
         else:
             null = whole.on_null_part(geometry)
-        return cls(seen, statistics, statistics.solve_at(whole.shift), inverse, null)
+        return cls(seen, statistics, statistics.solve_at(whole.shift), inverse, null, on_seen)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,9 @@ class PartRequest:
             found = answers(self.probes, whole, judged, self.geometry)
         if parts is None:
             return PartAnswers(answers=found)
-        return PartAnswers(parts.solution.translator, parts.null, error, found, kernel)
+        return PartAnswers(
+            parts.solution.translator, parts.null, error, found, kernel, parts.whole_on_seen
+        )
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class PartAnswers:
         error_seen: ``sum |z - T_s V_p' (f - mu)|^2`` over the other fold.
         answers: of the probes, by question.
         kernel_seen: how much some fitted images weigh in the refit on coordinates.
+        whole_on_seen: see :class:`PartFits`.
     """
 
     seen: LinearTranslator | None = None
@@ -116,3 +119,4 @@ class PartAnswers:
     error_seen: float = math.nan
     answers: Mapping[str, Answers] | None = None
     kernel_seen: Kernel | None = None
+    whole_on_seen: Tensor | None = None
