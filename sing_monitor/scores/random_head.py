@@ -201,6 +201,7 @@ class _Traces:
             equal = torch.full_like(each.quadratic, scale / 2)
             self._weights["L"] |= {(name, linear): equal, (linear, name): equal}
         self._known: dict[tuple[str, str, str], Tensor] = {}
+        self._alone: dict[Word, Tensor] = {}
 
     def of(self, word: Word) -> float:
         """The trace for all images."""
@@ -254,10 +255,14 @@ class _Traces:
 
     def _of_translators(self, word: Word) -> Tensor:
         """``tr B`` or ``tr B C``."""
-        half = self._halves[word[0]]
-        if len(word) == 1:
-            return half.energy - half.read.square().sum(dim=1).double().mean()
-        return torch.tensor(half.trace_with(self._halves[word[1]]), dtype=torch.float64)
+        if word not in self._alone:
+            half = self._halves[word[0]]
+            self._alone[word] = (
+                half.energy - half.read.square().sum(dim=1).double().mean()
+                if len(word) == 1
+                else torch.tensor(half.trace_with(self._halves[word[1]]), dtype=torch.float64)
+            )
+        return self._alone[word]
 
 
 def _probes(size: int) -> Tensor:
