@@ -309,7 +309,8 @@ def hex_id(image_id: int) -> str:
 
 def hex_ids(image_ids: Tensor) -> list[str]:
     """The same of many, (N,) int64."""
-    return [hex_id(value) for value in image_ids.tolist()]
+    digits = image_ids.numpy().astype(">i8").tobytes().hex()
+    return [digits[start : start + 16] for start in range(0, len(digits), 16)]
 
 
 def _check_shape(name: str, tensor: Tensor | None, expected: Sequence[int]) -> None:

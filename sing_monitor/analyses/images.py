@@ -123,7 +123,8 @@ def _neighbors(
     found = iter(_nearest(queries, snapshot, movers.repeat(len(kinds))))
     columns = {}
     for name, _ in _NEIGHBORS:
-        nearest: list[list[str]] = [[] for _ in ids]
+        # One list for all images without neighbors: thousands of them wake the garbage collector.
+        nearest: list[list[str]] = [[]] * len(ids)
         for row in movers.tolist():
             nearest[row] = [ids[other] for other in next(found)]
         columns[name] = nearest
