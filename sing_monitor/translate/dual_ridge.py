@@ -27,7 +27,7 @@ from sing_monitor.row_blocks import (
     working,
 )
 from sing_monitor.translate.kernel import Kernel
-from sing_monitor.translate.ridge_parts import Moments, check_samples, factorize, solved
+from sing_monitor.translate.ridge_parts import Factor, Moments, check_samples, factorize, solved
 from sing_monitor.translate.translator import LinearTranslator
 
 # Features at a time: a gathered block stays small beside all features.
@@ -265,8 +265,8 @@ class DualSolution:
         return self._through_means(weight.addmm_(read, geometry.row_basis.T.to(weight), alpha=-1))
 
     @cached_property
-    def factor(self) -> Tensor:
-        """Lower triangular factor L of ``X X' + lambda I = L L'``, (N, N)."""
+    def factor(self) -> Factor:
+        """Factor L of ``X X' + lambda I = L L'``, (N, N)."""
         return factorize(self.statistics.between, self.shift)
 
     @cached_property

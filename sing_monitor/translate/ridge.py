@@ -26,6 +26,7 @@ from sing_monitor.translate.dual_ridge import DualSolution, DualStatistics
 from sing_monitor.translate.kernel import Kernel
 from sing_monitor.translate.precision import solution_dtype
 from sing_monitor.translate.ridge_parts import (
+    Factor,
     Moments,
     NullInverse,
     backward,
@@ -46,7 +47,7 @@ class RidgeSolution:
     The factor L, the expensive part, serves the translator, its derivative and a refit.
 
     Args:
-        factor: L, lower triangular, (m, m).
+        factor: L, (m, m).
         loadings: ``L^-1 X'Z``, (m, n).
         shift: lambda; 0 for constant features.
         mean_x: (m,).
@@ -55,7 +56,7 @@ class RidgeSolution:
         samples: number of samples that were fitted.
     """
 
-    factor: Tensor
+    factor: Factor
     loadings: Tensor
     shift: float
     mean_x: Tensor
@@ -80,7 +81,7 @@ class RidgeSolution:
         Returns:
             (..., n).
         """
-        away = (features - self.mean_x).flatten(end_dim=-2).to(self.factor)
+        away = (features - self.mean_x).flatten(end_dim=-2).to(self.factor.dtype)
         inner = backward(self.factor, forward(self.factor, away.T))
         slope = (self.translator.weight.to(inner) @ inner).T.double()
         return -math.log(10) * self.shift * slope.unflatten(0, features.shape[:-1])
@@ -95,7 +96,7 @@ class RidgeSolution:
             rows: indices of the fitted images x_i, (I,).
         """
         away = features[rows].double() - self.mean_x
-        inner = backward(self.factor, forward(self.factor, away.T.to(self.factor)))
+        inner = backward(self.factor, forward(self.factor, away.T.to(self.factor.dtype)))
         weight = inner.T.double().contiguous()
         outside = 1 - 1 / self.samples - (away * weight).sum(dim=1)
         left = outside - self.shift * weight.square().sum(dim=1)
@@ -216,7 +217,7 @@ class RidgeStatistics(Moments):
             zz += energy(block_z)
             block_x = block_x.to(products)
             add_gram(xx, block_x)
-            zx += block_z.to(products).T @ block_x
+            zx.addmm_(block_z.to(products).T, block_x)
         return cls(
             len(rows),
             mean_x,
@@ -269,7 +270,7 @@ class RidgeStatistics(Moments):
     def solve_at(self, shift: float) -> RidgeSolution:
         """Solve with lambda itself, at least 0; 0 stands for constant features."""
         if shift == 0:
-            factor = torch.eye(len(self.xx), dtype=self.xx.dtype)
+            factor = Factor.of(torch.eye(len(self.xx), dtype=self.xx.dtype))
             loadings = torch.zeros_like(self.xz)
         else:
             factor = factorize(self.xx, shift)

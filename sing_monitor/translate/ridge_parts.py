@@ -13,6 +13,8 @@ from torch.linalg import solve_triangular
 from sing_monitor.row_blocks import NOISE, energy, gram
 
 _BLOCK = 128
+# Columns from which blocks are quicker than substitution of single rows.
+_COLUMNS = 64
 
 
 class Moments(ABC):
@@ -83,7 +85,38 @@ def check_samples(x: Tensor, z: Tensor) -> None:
         )
 
 
-def factorize(scatter: Tensor, shift: float) -> Tensor:
+@dataclass(frozen=True)
+class Factor:
+    """Lower triangular L, which linear systems are solved with.
+
+    Args:
+        matrix: L, (k, k).
+        corners: inverses of its blocks on the diagonal.
+    """
+
+    matrix: Tensor
+    corners: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> Factor:
+        """Invert the blocks of L."""
+        starts = range(0, len(matrix), _BLOCK)
+        blocks = (slice(start, start + _BLOCK) for start in starts)
+        return cls(matrix, tuple(_inverse(matrix[rows, rows]) for rows in blocks))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of L, and of what is solved with it."""
+        return self.matrix.dtype
+
+    def to(self, precision: torch.dtype) -> Factor:
+        """The same in another precision."""
+        if precision == self.dtype:
+            return self
+        return Factor(self.matrix.to(precision), tuple(x.to(precision) for x in self.corners))
+
+
+def factorize(scatter: Tensor, shift: float) -> Factor:
     """Factorize ``scatter + shift I = L L'`` with L lower triangular, also if it is singular.
 
     Args:
@@ -95,56 +128,61 @@ def factorize(scatter: Tensor, shift: float) -> Tensor:
     # Rounding left eigenvalues below -shift. A scatter has no negative ones, so they are rounding.
     eigenvalues, basis = torch.linalg.eigh(scatter)
     root = (eigenvalues.clamp(min=NOISE * float(eigenvalues[-1])) + shift).sqrt()
-    return torch.linalg.qr(root[:, None] * basis.T, mode="r").R.T
+    return Factor.of(torch.linalg.qr(root[:, None] * basis.T, mode="r").R.T)
 
 
-def _cholesky(scatter: Tensor, shift: float) -> Tensor | None:
+def _cholesky(scatter: Tensor, shift: float) -> Factor | None:
     """Factor of ``scatter + shift I``, by columns of blocks; None where it is not positive.
 
     In LAPACK's order, block by block: products that :func:`forward` has, too, in place of
     substitutions, which take half the time.
     """
-    factor = torch.zeros_like(scatter)
+    matrix, corners = torch.zeros_like(scatter), []
     for start in range(0, len(scatter), _BLOCK):
         end = start + _BLOCK
-        done = factor[start:end, :start]
-        column = torch.addmm(scatter[start:, start:end], factor[start:, :start], done.T, alpha=-1)
+        done = matrix[start:end, :start]
+        column = torch.addmm(scatter[start:, start:end], matrix[start:, :start], done.T, alpha=-1)
         square, below = column[:_BLOCK], column[_BLOCK:]
         square.diagonal().add_(shift)
         corner, failed = torch.linalg.cholesky_ex(square)
         if failed:
             return None
-        factor[start:end, start:end] = corner
-        factor[end:, start:end] = below @ _inverse(corner).T
-    return factor
+        corners.append(_inverse(corner))
+        matrix[start:end, start:end] = corner
+        torch.mm(below, corners[-1].T, out=matrix[end:, start:end])
+    return Factor(matrix, tuple(corners))
 
 
-def forward(factor: Tensor, x: Tensor) -> Tensor:
+def forward(factor: Factor, x: Tensor) -> Tensor:
     """Solve ``L^-1 x``, for L (k, k) and x (k, q).
 
     By substitution of blocks, whose inverses are multiplied: that is a third faster than
     substitution of single rows, and about as exact (Higham 1995, "Stability of parallel triangular
-    system solvers"). For fewer columns than rows in a block the inverses cost more than they save.
+    system solvers").
     """
-    if x.shape[1] < _BLOCK:
-        return solve_triangular(factor, x, upper=False)
-    found = torch.empty_like(x)
-    for start in range(0, len(factor), _BLOCK):
+    matrix = factor.matrix
+    if x.shape[1] < _COLUMNS:
+        return solve_triangular(matrix, x, upper=False)
+    found = torch.empty_like(x, memory_format=torch.contiguous_format)
+    for number, corner in enumerate(factor.corners):
+        start = number * _BLOCK
         rows = slice(start, start + _BLOCK)
-        left = torch.addmm(x[rows], factor[rows, :start], found[:start], alpha=-1)
-        found[rows] = _inverse(factor[rows, rows]) @ left
+        left = torch.addmm(x[rows], matrix[rows, :start], found[:start], alpha=-1)
+        torch.mm(corner, left, out=found[rows])
     return found
 
 
-def backward(factor: Tensor, x: Tensor) -> Tensor:
+def backward(factor: Factor, x: Tensor) -> Tensor:
     """Solve ``L^-T x``, as :func:`forward`."""
-    if x.shape[1] < _BLOCK:
-        return solve_triangular(factor.T, x, upper=True)
-    found = torch.empty_like(x)
-    for start in reversed(range(0, len(factor), _BLOCK)):
+    matrix = factor.matrix
+    if x.shape[1] < _COLUMNS:
+        return solve_triangular(matrix.T, x, upper=True)
+    found = torch.empty_like(x, memory_format=torch.contiguous_format)
+    for number, corner in reversed(list(enumerate(factor.corners))):
+        start = number * _BLOCK
         rows, after = slice(start, start + _BLOCK), slice(start + _BLOCK, None)
-        left = torch.addmm(x[rows], factor[after, rows].T, found[after], alpha=-1)
-        found[rows] = _inverse(factor[rows, rows]).T @ left
+        left = torch.addmm(x[rows], matrix[after, rows].T, found[after], alpha=-1)
+        torch.mm(corner.T, left, out=found[rows])
     return found
 
 
@@ -152,7 +190,7 @@ def _inverse(factor: Tensor) -> Tensor:
     return solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)
 
 
-def solved(factor: Tensor, x: Tensor) -> Tensor:
+def solved(factor: Factor, x: Tensor) -> Tensor:
     """Solve ``(L L')^-1 x``."""
     return backward(factor, forward(factor, x))
 
@@ -171,16 +209,16 @@ class NullInverse:
         inner: factor of Y'Y, (r, r).
     """
 
-    factor: Tensor
+    factor: Factor
     basis: Tensor
-    inner: Tensor
+    inner: Factor
 
     @classmethod
-    def of(cls, factor: Tensor, row_basis: Tensor, precision: torch.dtype) -> NullInverse:
+    def of(cls, factor: Factor, row_basis: Tensor, precision: torch.dtype) -> NullInverse:
         """Build it from L and V_p, (m, r), to multiply in a given precision."""
         narrow = factor.to(precision)
-        basis = forward(narrow, row_basis.to(narrow))
-        return cls(narrow, basis, factorize(gram(basis).to(factor), 0.0))
+        basis = forward(narrow, row_basis.to(precision))
+        return cls(narrow, basis, factorize(gram(basis).to(factor.dtype), 0.0))
 
     def after_forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         """The inverse times x, (m, k), from ``L^-1 x``.
@@ -189,7 +227,7 @@ class NullInverse:
             x: ``L^-1 x``, (m, k).
             seen: ``V_p' (X'X + lambda I)^-1 x``, (r, k), where it is known: it is ``Y' L^-1 x``.
         """
-        x = x.to(self.factor)
+        x = x.to(self.factor.dtype)
         seen = self.basis.T @ x if seen is None else seen
-        multipliers = solved(self.inner, seen.to(self.inner)).to(x)
+        multipliers = solved(self.inner, seen.to(self.inner.dtype)).to(x)
         return backward(self.factor, torch.addmm(x, self.basis, multipliers, alpha=-1))

@@ -18,7 +18,7 @@ from sing_monitor.row_blocks import deviations, row_blocks
 from sing_monitor.translate.dual_ridge import DualStatistics
 from sing_monitor.translate.parts.refit import FoldFit
 from sing_monitor.translate.ridge import RidgeStatistics
-from sing_monitor.translate.ridge_parts import backward, factorize, forward, solved
+from sing_monitor.translate.ridge_parts import Factor, backward, factorize, forward, solved
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _solved_scorers(
     center: Tensor,
     held_out: Tensor,
     targets: Tensor,
-    factor: Tensor,
+    factor: Factor,
     inverses: Mapping[str, Callable[[Tensor], Tensor]],
     shift: float,
 ) -> dict[str, Scorer]:
@@ -102,7 +102,7 @@ def _solved_scorers(
     found: dict[str, Scorer] = {}
     are_images_fewer = len(held_out) < targets.shape[1]
     away = deviations(vectors, center, held_out).T if are_images_fewer else targets
-    inner = forward(factor, away.to(factor))
+    inner = forward(factor, away.to(factor.dtype))
     for part, inverse in inverses.items():
         if are_images_fewer:
             found[part] = partial(_of_images, inverse(inner).to(targets), targets)
@@ -135,7 +135,9 @@ def _dual_scorers(
     if fit.parts is not None:
         seen, center = fit.parts.seen, fit.parts.statistics.mean_x
         own, others = (deviations(seen, center, rows).to(across) for rows in (fit.rows, held_out))
-        of_null = factorize(whole.between - own @ own.T, shift) if shift > 0 else across
+        of_null = (
+            factorize(whole.between - own @ own.T, shift) if shift > 0 else fit.solution.factor
+        )
         kernels["seen"] = fit.parts.solution.factor, others @ own.T
         kernels["null"] = of_null, across - kernels["seen"][1]
     return {
@@ -145,7 +147,7 @@ def _dual_scorers(
 
 
 def _kernel_scorer(
-    factor: Tensor,
+    factor: Factor,
     across: Tensor,
     shift: float,
     rows: Tensor,
