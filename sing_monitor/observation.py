@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot
 
 from sing_monitor.head.geometry import HeadGeometry, check_bias
 from sing_monitor.row_blocks import all_blocks, working
-from sing_monitor.scores.angles import PairScores, attribute_score, score_pairs
+from sing_monitor.scores.angles import PairScores, Rows, attribute_score, score_pairs
 from sing_monitor.scores.pairs import CENTERED, PAIRS, RANDOM, Pair
 from sing_monitor.scores.readings import Reading
 from sing_monitor.snapshot import Snapshot
@@ -224,9 +224,8 @@ class Observation:
     def scores(self) -> Mapping[Pair, PairScores]:
         """AS toward the true class and IS of every image, by pair."""
         translated = self.translated
-        # The baseline's embeddings are used here alone; they are not kept.
         random = self.random.translated(self.fit, translated.original, self.center)
-        equivalents = {**translated.equivalents, RANDOM: random}
+        equivalents: dict[Pair, Rows] = {**translated.equivalents, RANDOM: random}
         scores = score_pairs(
             translated.original,
             [equivalents[pair] for pair in PAIRS],

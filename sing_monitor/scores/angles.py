@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -31,8 +32,15 @@ class PairScores:
     length: Tensor
 
 
+class Rows(Protocol):
+    """Embeddings (N, n) that are taken a few rows at a time: a tensor, or what works them out."""
+
+    def __getitem__(self, rows: slice, /) -> Tensor:
+        """Some of them, (B, n)."""
+
+
 def score_pairs(
-    original: Tensor, equivalents: Sequence[Tensor], texts: Tensor, labels: Tensor
+    original: Tensor, equivalents: Sequence[Rows], texts: Tensor, labels: Tensor
 ) -> list[PairScores]:
     """AS and IS of several equivalents of the same images (SING, eqs. 6-8).
 
@@ -50,12 +58,13 @@ def score_pairs(
         directions, towards = unit(original[rows]), text_directions[labels[rows]]
         to_text = _between(directions, towards)
         for score, equivalent in zip(scores, equivalents, strict=True):
-            moved = unit(equivalent[rows])
+            translated = equivalent[rows]
+            moved = unit(translated)
             after = _between(moved, towards)
             score.attribute[rows] = (to_text - after).double()
             score.image[rows] = _between(directions, moved).double()
             score.toward[rows] = after.double()
-            score.length[rows] = torch.linalg.vector_norm(equivalent[rows], dim=1).double()
+            score.length[rows] = torch.linalg.vector_norm(translated, dim=1).double()
     return scores
 
 

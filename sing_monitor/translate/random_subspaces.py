@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +14,6 @@ from sing_monitor.row_blocks import (
     all_blocks,
     all_rows,
     deviations,
-    row_blocks,
     squared_norms,
     working,
 )
@@ -79,7 +77,7 @@ class RandomRemoval:
         kept = torch.lerp(center, features[rows].double(), self.keep[rows, None])
         return kept + self.add[rows, None] * self.directions[self.draws[rows]]
 
-    def translated(self, fit: CrossFit, original: Tensor, center: Tensor) -> Tensor:
+    def translated(self, fit: CrossFit, original: Tensor, center: Tensor) -> TranslatedAtRandom:
         """``T mu + keep (T f - T mu) + add A g``, (N, n): only the few g are multiplied with A.
 
         Args:
@@ -87,15 +85,42 @@ class RandomRemoval:
             original: ``T f``, (N, n).
             center: mu, (m,).
         """
-        translated = torch.full_like(original, math.nan)
-        for translator, half in fit.halves(fit.folds):
-            base = translator(center).to(original)
-            steps = self.directions.to(original) @ translator.weight.T.to(original)
-            for rows in row_blocks(half):
-                keep, add = (each[rows, None].to(original) for each in (self.keep, self.add))
-                kept = torch.lerp(base, original.index_select(0, rows), keep)
-                translated[rows] = kept.addcmul_(add, steps.index_select(0, self.draws[rows]))
-        return translated
+        count, n = len(self.directions), original.shape[1]
+        # Without translators there is no T f, either.
+        bases, steps = original.new_zeros(2, n), original.new_zeros(2 * count, n)
+        directions = self.directions.to(original)
+        for fold, translator in enumerate(fit.translators or ()):
+            bases[fold] = translator(center).to(original)
+            part = steps[fold * count : (fold + 1) * count]
+            torch.mm(directions, translator.weight.T.to(original), out=part)
+        return TranslatedAtRandom(self, original, fit.folds, bases, steps)
+
+
+@dataclass(frozen=True)
+class TranslatedAtRandom:
+    """Translations of what is left, worked out for the rows that are asked for.
+
+    Args:
+        removal: what is left of the images.
+        original: ``T f``, (N, n).
+        folds: (N,) of 0 and 1.
+        bases: ``T mu`` of either fold's translator, (2, n).
+        steps: ``A g`` of every draw, those of fold 0 first, (2 K, n).
+    """
+
+    removal: RandomRemoval
+    original: Tensor
+    folds: Tensor
+    bases: Tensor
+    steps: Tensor
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Of some images, (B, n)."""
+        removal, original, folds = self.removal, self.original[rows], self.folds[rows]
+        keep, add = (each[rows, None].to(original) for each in (removal.keep, removal.add))
+        kept = torch.lerp(self.bases.index_select(0, folds), original, keep)
+        places = removal.draws[rows] + folds * len(removal.directions)
+        return kept.addcmul_(add, self.steps.index_select(0, places))
 
 
 def remove_at_random(

@@ -99,7 +99,7 @@ def _shifts(
     both = replace(observation.fit, translators=translators, means=means, on_seen=None)
     seen = observation.translated.seen
     moved = both.translate(snapshot.features, observation.geometry, center, seen)
-    random = observation.random.translated(both, moved.original, center)
+    random = observation.random.translated(both, moved.original, center)[:]
     lengths = {pair: scores.length for pair, scores in observation.scores.items()}
     original = torch.linalg.vector_norm(observation.translated.original, dim=1)
     found: dict[Pair | None, Shift] = {None: _shift(moved.original, original)}
