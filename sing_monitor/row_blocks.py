@@ -99,14 +99,6 @@ def add_gram(upper: Tensor, block: Tensor) -> None:
             sums += left @ right
 
 
-def is_upper(x: Tensor) -> bool:
-    """Whether a matrix is square and upper triangular, but for the rounding of its entries."""
-    if x.shape[0] != x.shape[1]:
-        return False
-    least = torch.finfo(x.dtype).eps * x.abs().max()
-    return bool((x.tril(-1).abs() <= 8 * least).all())
-
-
 def times_upper(x: Tensor, upper: Tensor) -> Tensor:
     """``X U`` of (B, k) and an upper triangular U (k, k), for little more than half the work."""
     found = torch.empty_like(x)

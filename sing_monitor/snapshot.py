@@ -21,7 +21,7 @@ from sing_monitor.head.geometry import (
     check_invariance,
     effective_weight,
 )
-from sing_monitor.row_blocks import all_blocks, all_rows, is_upper, mean, times_upper, working
+from sing_monitor.row_blocks import all_blocks, all_rows, mean, times_upper, working
 from sing_monitor.snapshot_file import read_snapshot, write_snapshot
 from sing_monitor.space.fingerprints import mix64
 from sing_monitor.space.text_embeddings import Texts
@@ -222,15 +222,17 @@ class Snapshot:
         check_bias(self.bias)
         weight = effective_weight(self.weight.double(), self.invariance)
         at_center = weight @ self.center + (0 if self.bias is None else self.bias.double())
-        visible = (weight.to(self.seen) @ self.geometry.row_basis.to(self.seen)).T
-        product = times_upper if is_upper(visible) else torch.mm
+        triangle, basis = self.geometry.triangle, self.geometry.row_basis
+        visible = weight.to(self.seen) @ basis.to(self.seen) if triangle is None else triangle.T
+        visible = visible.T.to(self.seen)
+
+        def logits(seen: Tensor) -> Tensor:
+            found = seen @ visible if triangle is None else times_upper(seen, visible)
+            return found.add_(at_center.to(visible))
+
         # A block at a time: all logits of a head of many classes are larger than the features.
-        return torch.cat(
-            [
-                product(self.seen[rows], visible).add_(at_center.to(visible)).argmax(dim=1)
-                for rows in all_blocks(self.seen)
-            ]
-        )
+        blocks = [logits(self.seen[rows]).argmax(dim=1) for rows in all_blocks(self.seen)]
+        return torch.cat(blocks)
 
     @cached_property
     def accuracy(self) -> float:

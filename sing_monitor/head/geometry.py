@@ -27,6 +27,7 @@ class HeadGeometry:
     Args:
         row_basis: an orthonormal basis ``V_p`` of the row space, (m, rank).
         singular_values: all min(C, m) singular values of W, largest first.
+        triangle: ``(W V_p)'``, where the basis makes it upper triangular, (C, C); else None.
 
     Example::
 
@@ -39,6 +40,7 @@ class HeadGeometry:
 
     row_basis: Tensor
     singular_values: Tensor
+    triangle: Tensor | None = None
 
     @classmethod
     def from_weight(
@@ -85,9 +87,15 @@ class HeadGeometry:
             # The rounding is that of the stored entries, however much of them is one common row.
             atol = rounding_noise(matrix, torch.finfo(weight.dtype).eps)
             rtol = max(weight.shape) * torch.finfo(matrix.dtype).eps
-        decomposed = decompose(effective_weight(matrix, invariance), rtol or 0.0, atol or 0.0)
+        basis, values, triangle = decompose(
+            effective_weight(matrix, invariance), rtol or 0.0, atol or 0.0
+        )
         dtype = _wide_dtype(weight.device)
-        return cls(*(part.to(dtype).to(weight.device) for part in decomposed))
+
+        def there(part: Tensor) -> Tensor:
+            return part.to(dtype).to(weight.device)
+
+        return cls(there(basis), there(values), None if triangle is None else there(triangle))
 
     @property
     def feature_dim(self) -> int:

@@ -14,7 +14,7 @@ from sing_monitor.row_blocks import gram
 _WELL_CONDITIONED = 1e-2
 
 
-def decompose(matrix: Tensor, rtol: float, atol: float) -> tuple[Tensor, Tensor]:
+def decompose(matrix: Tensor, rtol: float, atol: float) -> tuple[Tensor, Tensor, Tensor | None]:
     """Decompose a weight into a basis of its row space and its singular values.
 
     For a well-conditioned weight the eigenvalues of the Gram matrix give the singular values in a
@@ -28,7 +28,8 @@ def decompose(matrix: Tensor, rtol: float, atol: float) -> tuple[Tensor, Tensor]
         atol: absolute tolerance of the rank; the larger of the two counts.
 
     Returns:
-        Basis (m, rank), and all singular values (min(C, m),), largest first.
+        Basis V_p, (m, rank), all singular values, (min(C, m),), largest first, and ``(W V_p)'``
+        where it is upper triangular, (C, C); else None.
     """
     is_wide = matrix.shape[0] <= matrix.shape[1]
     gram_matrix = gram(matrix.T if is_wide else matrix)
@@ -37,12 +38,13 @@ def decompose(matrix: Tensor, rtol: float, atol: float) -> tuple[Tensor, Tensor]
     threshold = max(atol, rtol * largest)
     if not singular_values[-1] > max(threshold, _WELL_CONDITIONED * largest):
         _, singular_values, right = torch.linalg.svd(matrix, full_matrices=False)
-        return right[singular_values > threshold].T, singular_values
+        return right[singular_values > threshold].T, singular_values, None
     if not is_wide:
-        return torch.eye(len(gram_matrix), dtype=matrix.dtype), singular_values
+        return torch.eye(len(gram_matrix), dtype=matrix.dtype), singular_values, None
     # With W W' = R' R the columns of W' R^-1 are orthonormal.
     factor = torch.linalg.cholesky(gram_matrix, upper=True)
-    return solve_triangular(factor, matrix.T, upper=True, left=False), singular_values
+    basis = solve_triangular(factor, matrix.T, upper=True, left=False)
+    return basis, singular_values, factor
 
 
 def rounding_noise(matrix: Tensor, eps: float) -> float:
