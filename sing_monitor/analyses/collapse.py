@@ -141,7 +141,7 @@ def analyze_collapse(observation: Observation) -> Findings:
         means, energies, seen_means, snapshot.geometry, snapshot.center, about=center
     )
     found = {
-        "collapse/nc3": _self_duality(snapshot.weight.double()[present], centered),
+        "collapse/nc3": _self_duality(snapshot.weight[present].double(), centered),
         "collapse/null_share_between": ratio(float(invisible.sum()), float(energies.sum())),
     }
     if len(present) > 2:
@@ -317,7 +317,8 @@ def _equiangle(centered: Tensor, norms: Tensor, products: Tensor | None) -> floa
 def _self_duality(weight: Tensor, centered: Tensor) -> float:
     lengths = torch.linalg.matrix_norm(weight) * torch.linalg.matrix_norm(centered)
     # A head or means of zeros have no direction: 0 / 0 is NaN, as it should be.
-    return float((2 - 2 * (weight * centered).sum() / lengths).clamp(min=0))
+    products = torch.dot(weight.flatten(), centered.flatten())
+    return float((2 - 2 * products / lengths).clamp(min=0))
 
 
 ANALYSIS = Analysis("collapse", analyze_collapse, COLLAPSE_METRICS, needs=frozenset({"labels"}))
