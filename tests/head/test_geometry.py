@@ -282,6 +282,22 @@ def test_the_decomposition_is_the_singular_value_decomposition(
     torch.testing.assert_close((head.row_basis.T @ right).det().abs(), identity[0, 0])
 
 
+@pytest.mark.parametrize(
+    ("spread", "rows", "has_triangle"), [(1, 5, True), (9, 5, False), (1, 20, False)]
+)
+def test_the_triangle_is_the_weight_in_the_row_space(
+    spread: float, rows: int, has_triangle: bool
+) -> None:
+    size = min(rows, 12)
+    values = torch.logspace(0, -spread, size, dtype=torch.float64)
+    weight = orthogonal(rows, 1)[:, :size] * values @ orthogonal(12, 2)[:, :size].T
+    head = HeadGeometry.from_weight(weight)
+    assert (head.triangle is not None) == has_triangle
+    if head.triangle is not None:
+        torch.testing.assert_close(head.triangle, (weight @ head.row_basis).T)
+        assert torch.equal(head.triangle, head.triangle.triu())
+
+
 @pytest.mark.parametrize("shape", [(5, 12), (12, 5)])
 def test_a_tolerance_leaves_the_strongest_directions_of_a_well_conditioned_head(
     shape: tuple[int, int],
