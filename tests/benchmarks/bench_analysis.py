@@ -17,7 +17,7 @@ import time
 import torch
 from sklearn.linear_model import Ridge
 
-from sing_monitor.analyses import analyze
+from sing_monitor.analyses import CHOICES, analyze
 from sing_monitor.analyses.collapse import analyze_collapse
 from sing_monitor.observation import Observation
 from sing_monitor.scores.angles import attribute_score, image_score
@@ -82,14 +82,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--ridge", type=float, default=RIDGE, help="small ones cost more")
+    parser.add_argument("--without", nargs="*", default=[], choices=CHOICES, help="leave these out")
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
+    chosen = set(CHOICES) - set(arguments.without)
     print(describe())
     for name, shape in SHAPES.items():
         snapshot, texts = planted(shape)
 
         def ours(snapshot: Snapshot = snapshot, texts: Texts = texts) -> None:
-            analyze(fresh(snapshot), texts, ridge=arguments.ridge)
+            analyze(fresh(snapshot), texts, ridge=arguments.ridge, chosen=chosen)
 
         def core(snapshot: Snapshot = snapshot, texts: Texts = texts) -> None:
             observation = Observation(fresh(snapshot), texts, ridge=arguments.ridge)
