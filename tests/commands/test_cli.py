@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -60,16 +61,22 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     assert "usage: sing-monitor" in capsys.readouterr().out
 
 
-def test_python_runs_the_package_as_the_command() -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "sing_monitor", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def test_python_runs_the_package_as_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["sing_monitor", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module("sing_monitor", run_name="__main__", alter_sys=True)
+        assert ended.value.code == 0
+        return capsys.readouterr().out
 
-    assert run("--help").stdout.startswith("usage: python -m sing_monitor [-h]")
-    assert run("sync", "--help").stdout.startswith("usage: python -m sing_monitor sync [-h]")
-    done = run("sync", "nowhere")
+    assert said("--help").startswith("usage: python -m sing_monitor [-h]")
+    assert said("sync", "--help").startswith("usage: python -m sing_monitor sync [-h]")
+    assert said("--version") == f"{version('sing-monitor')}\n"
+    command = [sys.executable, "-m", "sing_monitor", "sync", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (1, "There is no folder nowhere.\n")
-    assert run("--version").stdout == f"{version('sing-monitor')}\n"
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_an_address_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_processes_that_write_different_runs_do_not_disturb_each_other(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # it imports nothing anew
     names = ["one", "two", "three"]
     processes = [
         context.Process(target=write_many, args=(str(tmp_path / "runs"), name, 10))
