@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.app.browser.tab import HEIGHT, LOOK, PATIENCE, WIDTH, Tab
 from tests.app.conftest import MAIN
@@ -24,6 +24,8 @@ ARGUMENTS = (
     "--no-first-run",
 )
 Open = Callable[[str], Tab]
+# A busy machine is no fault of a page.
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -162,7 +162,7 @@ def upload(tab: Tab) -> None:
         {"name": name, "mimeType": "image/png", "buffer": content.getvalue()}
     )
     shown = tab.main.get_by_alt_text("The uploaded picture as the model sees it")
-    expect(shown).to_be_visible(timeout=PATIENCE)
+    expect(shown).to_be_visible()
     tab.settle()
 
 
@@ -186,7 +186,7 @@ def point_at_everything(tab: Tab) -> None:
     """Open what waits for the pointer: lists to choose from, help texts, tooltips of charts."""
     for box in tab.main.get_by_test_id("stPopover").all():
         box.get_by_role("button").click()
-        expect(tab.page.get_by_test_id("stPopoverBody")).to_be_visible(timeout=PATIENCE)
+        expect(tab.page.get_by_test_id("stPopoverBody")).to_be_visible()
         tab.page.keyboard.press("Escape")
     for box in tab.main.locator('[data-testid="stSelectbox"] input').all():
         if box.is_enabled():
@@ -195,7 +195,7 @@ def point_at_everything(tab: Tab) -> None:
     for icon in tab.main.get_by_test_id("stTooltipIcon").all()[:_MOST]:
         icon.hover()
         content = tab.page.get_by_test_id("stTooltipContent").first
-        expect(content).to_be_visible(timeout=PATIENCE)
+        expect(content).to_be_visible()
     for chart in tab.main.get_by_test_id("stVegaLiteChart").all()[:_MOST]:
         chart.scroll_into_view_if_needed()
         # At its place: a chart may be drawn anew at any time, and its marks with it.
