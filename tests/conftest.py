@@ -40,11 +40,27 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.fixture(scope="session")
-def quickstart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where ``python examples/quickstart.py`` was run, as a newcomer would."""
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder of all processes that share out the tests."""
     base = tmp_path_factory.getbasetemp()
-    # Processes that share out the tests have folders of their own beside each other.
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "quickstart"
+    # They have folders of their own beside each other.
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_empty_database(shared_folder: Path) -> Iterator[None]:
+    """MLflow lays out one empty database, of which all processes of the tests take copies."""
+    from tests.helpers.stores.databases import SHARED
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SHARED, str(shared_folder / "empty.db"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def quickstart_folder(shared_folder: Path) -> Path:
+    """Where ``python examples/quickstart.py`` was run, as a newcomer would."""
+    folder = shared_folder / "quickstart"
     with FileLock(f"{folder}.lock"):
         if not (folder / "done").exists():
             _run_quickstart(folder)

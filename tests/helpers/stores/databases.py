@@ -9,7 +9,8 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from mlflow import MlflowClient
+# Environment variable: where processes that are started for one run of the tests share it.
+SHARED = "SING_MONITOR_TESTS_EMPTY_DATABASE"
 
 
 def empty_database(path: Path) -> str:
@@ -24,6 +25,14 @@ def empty_database(path: Path) -> str:
 
 @lru_cache(maxsize=1)
 def _template() -> Path:
-    path = Path(tempfile.mkdtemp()) / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
+    """The database that the tests' processes share, or one of this process's own."""
+    from mlflow import MlflowClient
+
+    shared = os.environ.get(SHARED)
+    path = Path(shared or Path(tempfile.mkdtemp()) / "mlflow.db")
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            made = Path(folder) / path.name
+            MlflowClient(f"sqlite:///{made}").search_experiments()
+            made.replace(path)
     return path
