@@ -9,6 +9,7 @@ trains, forked from this one, which has imported everything.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import math
@@ -175,6 +176,9 @@ def main() -> None:
     # What a first training loads and lays out, the others find.
     (folder / "first").mkdir()
     train(folder / "first", "mlflow")
+    # Processes that are forked do not look through what this one has imported.
+    gc.collect()
+    gc.freeze()
     took = trial(folder / "undisturbed", first, None)["seconds"]
     for seed in range(first, first + trials):
         found = trial(folder / str(seed), seed, took)
