@@ -197,8 +197,9 @@ def point_at_everything(tab: Tab) -> None:
         content = tab.page.get_by_test_id("stTooltipContent").first
         expect(content).to_be_visible()
     for chart in tab.main.get_by_test_id("stVegaLiteChart").all()[:_MOST]:
-        chart.scroll_into_view_if_needed()
-        # At its place: a chart may be drawn anew at any time, and its marks with it.
+        # A chart may be drawn anew at any time, and its marks with it: no waiting for this element,
+        # and the pointer goes to a place.
+        chart.evaluate("each => each.scrollIntoView({block: 'nearest'})")
         marks = chart.locator(".mark-symbol.role-mark path, .mark-rect.role-mark path")
         for x, y in marks.evaluate_all(_LAST_CENTER):
             tab.page.mouse.move(x, y)
