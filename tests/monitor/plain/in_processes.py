@@ -143,6 +143,8 @@ def main() -> None:
         results[scenario.__name__] = everyone
     if fabric.global_rank == 0:
         (folder / "results.json").write_text(json.dumps(results))
+    # Gloo's threads, left to the end of the interpreter, may abort it.
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
