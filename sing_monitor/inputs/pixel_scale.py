@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sing_monitor.errors import Option, SetupError
@@ -54,6 +56,27 @@ class PixelScale:
         """
         pixels = self.undo(images).clamp_(0, 1)
         return pixels.repeat(1, 3, 1, 1) if pixels.shape[1] == 1 else pixels
+
+    def levels(self, images: Tensor) -> NDArray[np.uint8]:
+        """The restored images on the CPU, rounded to 8 bits, (B, 3, H, W).
+
+        By numpy: torch shares such short steps out among threads, and they wait for each other
+        where other processes want the cores.
+
+        Args:
+            images: as of :meth:`restore`, on the CPU.
+        """
+        if images.dtype == torch.uint8:
+            levels: NDArray[np.uint8] = images.numpy()
+        else:
+            std, mean = (_per_channel(numbers, images.device) for numbers in (self.std, self.mean))
+            values = images.detach().to(torch.float32).numpy() * std.numpy()
+            values += mean.numpy()
+            np.clip(values, 0, 1, out=values)
+            values *= 255
+            with np.errstate(invalid="ignore"):  # NaN
+                levels = np.rint(values, out=values).astype(np.uint8)
+        return levels.repeat(3, axis=1) if levels.shape[1] == 1 else levels
 
     def __str__(self) -> str:
         return f"mean {self.mean}, std {self.std}"

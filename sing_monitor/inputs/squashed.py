@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sing_monitor.inputs.pixel_scale import PixelScale
+from sing_monitor.space.fingerprints import to_uint8
 
 
 class SquashedInputs(PixelScale):
@@ -30,3 +33,8 @@ class SquashedInputs(PixelScale):
         if images.dtype == torch.uint8:
             return images.detach().to(torch.float32) / 255
         return images.detach().to(torch.float32).sigmoid()
+
+    def levels(self, images: Tensor) -> NDArray[np.uint8]:
+        """What is restored, rounded to 8 bits."""
+        levels: NDArray[np.uint8] = to_uint8(self.restore(images)).numpy()
+        return levels

@@ -8,8 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from sing_monitor.capture.probe import ProbeRows, hashes, in_probe, probe_threshold
+from sing_monitor.capture.probe import (
+    ProbeRows,
+    fingerprints_of,
+    hashes,
+    in_probe,
+    probe_threshold,
+)
 from sing_monitor.errors import SetupError
+from sing_monitor.inputs.pixel_scale import PixelScale
+from sing_monitor.inputs.squashed import SquashedInputs
+from sing_monitor.space.fingerprints import fingerprint, to_uint8
 
 EVERYTHING = 2**63 - 1
 
@@ -106,3 +115,18 @@ def test_ranks_in_another_order_give_the_same_rows() -> None:
     assert torch.equal(first.sample_index, second.sample_index)
     assert first.image_ids.tolist() == [2, 4, 6, 8]
     assert first.sample_index.tolist()[-1] == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64, torch.uint8])
+@pytest.mark.parametrize("scale", [PixelScale((0.4,), (0.2,), ""), SquashedInputs("")])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_read_a_few_at_a_time_have_the_fingerprints_of_their_pixels(
+    dtype: torch.dtype, scale: PixelScale, channels: int
+) -> None:
+    values = torch.randn(5, channels, 300, 301, generator=torch.Generator().manual_seed(0))
+    images = (values.clamp(0, 1) * 255 if dtype == torch.uint8 else values).to(dtype)
+    given = images.clone()
+    for some in (images, images[:0], images.transpose(2, 3)):
+        found = fingerprints_of(some, scale)
+        assert torch.equal(found, fingerprint(to_uint8(scale.restore(some))))
+    assert torch.equal(images, given)
