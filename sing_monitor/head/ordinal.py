@@ -64,7 +64,8 @@ def answers_by_thresholds(logits: Tensor, labels: Tensor) -> str | None:
     Nearly always the outputs fall from the first to the last, so that the largest is always the
     first; and how many of them are above 0 tells the labels, or these counted from 1, by far
     better than the largest output or any one class does. No classifier that answers with its
-    largest output looks like that.
+    largest output looks like that, but one of two classes may: a model that learned that the first
+    is by far the commoner, on data where it is not. So nothing is said of two outputs.
 
     Args:
         logits: outputs of the head, (N, C).
@@ -79,7 +80,7 @@ def answers_by_thresholds(logits: Tensor, labels: Tensor) -> str | None:
 tells the label of 100 %, the largest one of 25 %
         >>> answers_by_thresholds(torch.eye(4)[labels], labels)
     """
-    if len(labels) == 0:
+    if len(labels) == 0 or logits.shape[1] < 3:
         return None
     falling = _share((logits.diff(dim=1) <= 0).all(dim=1))
     if falling < _FALLING:

@@ -47,6 +47,13 @@ def test_no_classifier_is_taken_for_thresholds(seed: int, classes: int, skew: fl
             assert answers_by_thresholds(answer, truth) is None
 
 
+def test_a_head_of_two_classes_that_knows_the_first_as_the_commoner_is_a_classifier() -> None:
+    """Trained where nearly all images are of the first class, and validated where half are."""
+    truth = torch.arange(200) % 2
+    logits = torch.stack([2.0 + 0 * truth, truth - 0.5], dim=1)
+    assert answers_by_thresholds(logits, truth) is None
+
+
 def test_nothing_is_said_of_no_image() -> None:
     assert answers_by_thresholds(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)) is None
 
