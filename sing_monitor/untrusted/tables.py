@@ -34,6 +34,8 @@ def read_table(
     source: Path | bytes,
     columns: Sequence[str] | None = None,
     filters: list[tuple[str, str, Any]] | None = None,
+    *,
+    most_rows: int = MOST_ROWS,
 ) -> DataFrame:
     """The table in a Parquet file.
 
@@ -41,10 +43,11 @@ def read_table(
         source: the file, or what it holds.
         columns: to read, as far as the table has them; None: all.
         filters: which rows to read, as pyarrow takes them; None: all.
+        most_rows: that the file may hold.
 
     Raises:
-        ValueError: if the footer tells of more than `MOST_ROWS` rows, or of more than `MOST_BYTES`
-            without compression.
+        ValueError: if the footer tells of more than ``most_rows`` rows, or of more than
+            `MOST_BYTES` without compression.
         Exception: whatever pyarrow raises for a damaged file.
     """
     from pyarrow.parquet import ParquetFile, filters_to_expression
@@ -52,9 +55,9 @@ def read_table(
     with ParquetFile(BytesIO(source) if isinstance(source, bytes) else source) as file:
         about, held = file.metadata, file.schema_arrow.names
         size = sum(about.row_group(each).total_byte_size for each in range(about.num_row_groups))
-        if about.num_rows > MOST_ROWS or size > MOST_BYTES:
+        if about.num_rows > most_rows or size > MOST_BYTES:
             raise ValueError(
-                f"it tells of {about.num_rows:,} rows and {size:,} bytes; at most {MOST_ROWS:,} "
+                f"it tells of {about.num_rows:,} rows and {size:,} bytes; at most {most_rows:,} "
                 f"rows and {MOST_BYTES:,} bytes are read"
             )
         wanted = held if columns is None else [name for name in columns if name in held]

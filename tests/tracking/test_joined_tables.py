@@ -38,6 +38,14 @@ def test_a_part_that_is_not_what_was_joined_is_left_out(tmp_path: Path, column: 
     assert load_joined(path) == {place: PARTS[place] for place in PARTS if place.epoch != 1}
 
 
+def test_more_parts_than_anybody_joins_are_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "joined"
+    one = pd.DataFrame({"epoch": [0], "step": 0, "when": 0, "digest": "", "file": b""})
+    pd.concat([one] * (joined_tables.MOST_ROWS + 1)).to_parquet(path)
+    with pytest.raises(ValueError, match="1,001 rows"):
+        load_joined(path)
+
+
 def test_a_name_tells_what_may_be_inside() -> None:
     found = JoinedFile.at(joined_path("sing.aux", "class_graph", PARTS))
     assert found is not None

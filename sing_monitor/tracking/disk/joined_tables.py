@@ -19,6 +19,8 @@ from sing_monitor.untrusted.tables import read_table
 # then.
 MOST_PARTS = 8
 MOST_BYTES = 8_000_000
+# More rows than any version has joined are refused before they are decoded.
+MOST_ROWS = 1_000
 
 _PATH = re.compile(r".*/([a-z_]+)\.(\d+)-(\d+)\.joined\.parquet")
 _PLACE = ["epoch", "step", "when"]
@@ -110,9 +112,10 @@ def load_joined(path: Path) -> dict[Place, bytes]:
     """The parts of a joined file that are whole.
 
     Raises:
+        ValueError: if the file tells of more than `MOST_ROWS` parts.
         Exception: whatever a damaged file leads to.
     """
-    rows = read_table(path).to_dict("records")
+    rows = read_table(path, most_rows=MOST_ROWS).to_dict("records")
     found = {Place(*(int(row[key]) for key in _PLACE)): row for row in rows}
     return {
         place: row["file"]
