@@ -21,6 +21,8 @@ TILES_PER_ROW = 16
 # Ends of the names of marks, see `Layout.mark`.
 BEGUN, COMPLETE = ".begun.json", ".complete.json"
 
+# Nanoseconds until the year 2262; the tables of Parquet hold no larger numbers.
+_LAST = 2**63 - 1
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TABLE = re.compile(r"[a-z_]+")
 _IMAGE_ID = re.compile(r"[0-9a-f]{16}")
@@ -173,6 +175,20 @@ def validation_tries(paths: Iterable[str]) -> dict[tuple[int, int], int | None]:
         # Marks alone tell of tables that are on their way, or gone.
         if pair in folders or not is_whole[pair]
     }
+
+
+def last_try(paths: Iterable[str]) -> int:
+    """The largest number of a try in the names of marks; -1 where there are none.
+
+    Numbers that no clock gives are left out.
+
+    Example::
+
+        >>> last_try(["sing/epoch=0007-step=00001234.5.begun.json", "sing/config.json"])
+        5
+    """
+    marks = (_MARK.fullmatch(path.rpartition("/")[2]) for path in paths)
+    return max((when for mark in marks if mark and (when := int(mark[4])) < _LAST), default=-1)
 
 
 def check_thumbnail(image_id: str, image: NDArray[np.uint8]) -> None:

@@ -42,6 +42,7 @@ from sing_monitor.tracking.layout import (
     SCHEMA,
     Layout,
     check_thumbnail,
+    last_try,
     save_sheet,
 )
 from sing_monitor.tracking.reader import RunReader
@@ -104,6 +105,8 @@ class RunWriter:
         self._delivery = Delivery(run, spool, {MARKER_TAG: "true"})
         self._groups: set[str] = set()
         self._stored_ids: set[str] | None = None
+        self._last_try = -1
+        self._knows_tries = False
         # Files on this machine are read where they lie: one by one costs nothing.
         self._joiner = Joiner() if run.store.at_a_time > 1 else None
 
@@ -259,10 +262,10 @@ class RunWriter:
 
         Gives the number of the try.
         """
-        when = time.time_ns()
         if not tables:
-            yield when
+            yield time.time_ns()
             return
+        when = self._next_try()
         text = json.dumps({"tables": sorted(tables)})
 
         def mark(end: str) -> None:
@@ -274,6 +277,25 @@ class RunWriter:
         mark(BEGUN)
         yield when
         mark(COMPLETE)
+
+    def _next_try(self) -> int:
+        """The time in ns; after a larger number, as where the clock was set back, the next one."""
+        if not self._knows_tries:
+            self._last_try = max(self._last_try, self._stored_try())
+        self._last_try = max(time.time_ns(), self._last_try + 1)
+        return self._last_try
+
+    def _stored_try(self) -> int:
+        """The last one in the run and in the spool. While the store cannot say, in the spool."""
+        waiting = [path.name for path in self._delivery.kept(f"{self.layout.folder}/*.json")]
+        try:
+            self._delivery.ask()
+            stored = self._run.store.files(self._run.run_id, self.layout.folder)
+        # The time alone is right, too, where the clock is.
+        except (OSError, LookupError, ValueError):
+            return last_try(waiting)
+        self._knows_tries = True
+        return last_try([*waiting, *stored])
 
     def _put_tables(self, tables: Mapping[str, DataFrame], place: Place) -> None:
         for table, frame in tables.items():

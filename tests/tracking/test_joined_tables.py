@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from sing_monitor.tracking.disk.joined_tables import (
     load_joined,
     save_joined,
 )
+from sing_monitor.tracking.layout import last_try
 
 PARTS = {Place(epoch, 10 * epoch, 100 + epoch): bytes([epoch]) * 50 for epoch in range(3)}
 
@@ -89,3 +91,20 @@ def test_a_folder_of_runs_gets_no_second_copy(tmp_path: Path) -> None:
     assert len(listing.whole) == MOST_PARTS + 1
     assert not listing.joined
     assert not list(tmp_path.rglob("*.joined.parquet"))
+
+
+def test_tries_are_numbered_on_where_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = str(tmp_path / "runs")
+    run = create_run(uri)
+    table = pd.DataFrame({"class_index": [0], "class_name": ["a"]})
+    now = time.time_ns()
+    tries = []
+    for clock in (now, now - 10**15, now - 10**15, now + 10):
+        monkeypatch.setattr(time, "time_ns", lambda clock=clock: clock)
+        RunWriter(run).write(Findings({}, {"classes": table}), epoch=0, step=0)
+        tries.append(RunReader(uri, run.run_id).listing().whole[0, 0])
+    assert tries == [now, now + 1, now + 2, now + 10]
+    # No clock says what would fit into no table.
+    assert last_try([f"sing/epoch=0-step=0.{2**63}.begun.json"]) == -1

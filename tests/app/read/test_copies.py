@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -145,6 +146,24 @@ def test_a_validation_is_not_whole_before_its_mark_whatever_is_joined(
         classes("new"), epoch=2, step=300
     )
     assert read(restarted(served, run))[0][2, 300] == list("new")
+
+
+def test_no_older_copy_is_read_where_the_clock_was_set_back(
+    cache: Path, served: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(served, MOST_PARTS)
+    first, _ = read(restarted(served, run))
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now - 10**13)
+    # The same process, and the next one.
+    for spool, names in (("spool", "xy"), ("spool", "z"), ("other", "w")):
+        writer = RunWriter(MlflowRun(served.client, run), served.folder / spool)
+        writer.write(classes(names), epoch=2, step=300)
+        again, _ = read(restarted(served, run))
+        assert again == {**first, (2, 300): list(names)}
+        del writer
+    shutil.rmtree(cache)
+    assert read(restarted(served, run))[0] == again
 
 
 def test_copies_that_are_gone_or_damaged_are_read_anew(cache: Path, served: Store) -> None:
