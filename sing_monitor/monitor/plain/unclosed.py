@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from sing_monitor.messages import warn
 from sing_monitor.tracking.addresses import redact
-from sing_monitor.tracking.stores import open_store
+from sing_monitor.tracking.stores import find_again
 
 
 class UnclosedRun:
@@ -20,6 +22,7 @@ class UnclosedRun:
 
     def __init__(self) -> None:
         self._run: tuple[str, str] | None = None
+        self._folder = Path()
         self._process = 0
 
     def watch(self, uri: str, run_id: str) -> None:
@@ -27,6 +30,10 @@ class UnclosedRun:
         if self._run is None:
             self._process = os.getpid()
             atexit.register(self._end)
+        if self._run != (uri, run_id):
+            # A relative address means nothing where the program goes on in another folder.
+            with suppress(OSError):
+                self._folder = Path.cwd()
         self._run = uri, run_id
 
     def close(self) -> None:
@@ -40,7 +47,7 @@ class UnclosedRun:
             return
         uri, run_id = self._run
         try:
-            store = open_store(uri)
+            store = find_again(uri, self._folder)
             store.check()
             if store.run(run_id).status == "RUNNING":
                 store.open_run(run_id).finish("FINISHED")

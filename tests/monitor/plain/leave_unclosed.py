@@ -30,7 +30,8 @@ def main() -> None:
 
 def train(folder: Path) -> None:
     """Write which run is which, and what they are while the program goes on."""
-    place, model = str(folder), tiny.Classifier().network
+    os.chdir(folder.parent)
+    place, model = folder.name, tiny.Classifier().network
     joined = create_run(place, run_name="joined").run_id
     monitors = {
         "own": quick(model, tracking_uri=place, analyses=["head"]),
@@ -46,6 +47,7 @@ def train(folder: Path) -> None:
         sys.exit()  # a copy ends no run
     os.wait()
     folder.with_suffix(".before").write_text(json.dumps(status_of(folder)))
+    os.chdir("/")  # the runs lie at a relative path
 
 
 def status_of(folder: Path) -> dict[str, str]:
