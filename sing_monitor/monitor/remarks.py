@@ -69,7 +69,7 @@ def notes(account: Account, epoch: int) -> tuple[str, ...]:
     elif account.missing:
         found.append(
             f"images that the scores of epoch {epoch} leave out: {account.missing}. They "
-            "were not in the validations before. The next validation embeds what is new; "
+            "were not in the validation before it. The next validation embeds what is new; "
             "scores of epochs compare where all validate on the same images."
         )
     return tuple(found)

@@ -216,6 +216,19 @@ def test_images_that_a_shorter_first_block_left_out_are_not_taken_for_others(
     assert not any("not seen before" in each for each in said)
 
 
+def test_what_is_left_out_after_a_shorter_block_is_said_as_it_is(model: nn.Module) -> None:
+    watching = quick(model)
+    watched(watching, model, 0)
+    with said_by_the_monitor() as said:
+        in_block(watching, model, short, 1)
+        lost = watched(watching, model, 2)["monitor/skipped"]
+        assert watched(watching, model, 3)["monitor/skipped"] == 0
+    (sentence,) = (each for each in said if "leave out" in each)
+    assert f"scores of epoch 2 leave out: {lost:.0f}." in sentence
+    # They were in the one before that.
+    assert "They were not in the validation before it." in sentence
+
+
 @pytest.mark.parametrize("tells_the_loader", [True, False])
 def test_other_images_in_every_block_turn_the_monitor_off(
     tells_the_loader: bool, model: nn.Module
