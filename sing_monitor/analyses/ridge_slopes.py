@@ -76,6 +76,9 @@ def analyze_ridge(observation: Observation) -> Findings:
         pairs = zip(fit.translators, sample.vectors, strict=True)
         translated = torch.cat([translator(vectors) for translator, vectors in pairs], dim=1)
         slopes = torch.cat(fit.slopes, dim=1)
+        if observation.geometry.null_dim == 0:
+            # Nothing is removed, and rounding is not to pass for it.
+            translated, slopes = (x[:1].expand_as(x) for x in (translated, slopes))
 
         def at(decades: float) -> Tensor:
             return translated + decades * slopes
