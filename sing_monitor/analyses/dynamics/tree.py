@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sing_monitor.row_blocks import add_gram
+from sing_monitor.row_blocks import add_gram, mirrored
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.floating[Any]]
@@ -27,7 +27,7 @@ class ModeTree:
             Correlations have their precision.
         energies: squared length of the trajectories about their mean, (N,).
         sample: rows of the clustered ones, (K,), K > 1.
-        correlations: ``|corr|`` within the sample, 0 for constant ones, (K, K).
+        correlations: ``|corr|`` within the sample, 0 for constant ones, symmetric, (K, K).
         merges: scipy's linkage matrix, (K - 1, 4).
     """
 
@@ -54,21 +54,27 @@ class ModeTree:
         energies = np.einsum("nt,nt->n", directions, directions)
         directions /= np.sqrt(np.where(energies > 0, energies, 1))[:, None]
         directions = directions.astype(trajectories.dtype)
-        correlations = np.abs(_product(directions[sample], directions[sample]))
-        products = torch.zeros(correlations.shape, dtype=torch.from_numpy(correlations).dtype)
-        add_gram(products, torch.from_numpy(correlations))  # symmetric: C'C is CC'
+        among = torch.from_numpy(directions[sample])
+        correlations = among.new_zeros(len(sample), len(sample))
+        add_gram(correlations, among.T)
+        # Symmetric, and 1 on the diagonal, to the last digit: of two weights alone in a cluster
+        # neither is nearer, and rounding is not to choose their reference.
+        mirrored(correlations.abs_()).diagonal().copy_(torch.from_numpy(energies[sample] > 0))
+        products = torch.zeros_like(correlations)
+        add_gram(products, correlations)  # symmetric: C'C is CC'
         squares = products.diagonal()
         # Squares of distances: complete linkage takes the largest one, so the tree is the same.
         # Of the matrix, which has its upper triangle alone, the other is not read.
         distances = torch.add(squares[:, None] + squares, products, alpha=-2).fill_diagonal_(0)
         condensed = squareform(distances.numpy(), checks=False).clip(min=0)
-        return cls(directions, energies, sample, correlations, linkage(condensed, "complete"))
+        merges = linkage(condensed, "complete")
+        return cls(directions, energies, sample, correlations.numpy(), merges)
 
     def references(self, max_modes: int) -> Ints:
         """Rows of the reference trajectories of at most so many modes, the largest mode first.
 
-        A reference is the member with the largest mean ``|corr|`` to its cluster. A cluster of
-        constant trajectories has none.
+        A reference is the member with the largest mean ``|corr|`` to its cluster, of equally near
+        ones the first. A cluster of constant trajectories has none.
 
         Returns:
             (M,), M <= max_modes.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sing_monitor.analyses.dynamics import CorrelationModes, correlation_modes
 from sing_monitor.analyses.dynamics.agreement import adjusted_rand_index
+from sing_monitor.analyses.dynamics.tree import ModeTree
 
 REFERENCE = Path(__file__).parents[2] / "data" / "cmd_reference.npz"
 SEEDS = range(5)
@@ -117,6 +118,13 @@ def test_a_cluster_of_constant_weights_is_no_mode() -> None:
     assert sorted(found.reference_index.tolist()) == [0, 1]
     assert found.mode.tolist()[4:] == [-1] * 5
     assert found.explained == pytest.approx(1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_of_two_weights_alone_in_a_cluster_the_first_is_the_reference(dtype: Any) -> None:
+    pairs = np.random.default_rng(0).standard_normal((40, 2, 9)).astype(dtype)
+    trees = [ModeTree.grow(pair, np.arange(2)) for pair in pairs]
+    assert [tree.references(1).tolist() for tree in trees] == [[0]] * 40
 
 
 VALUES, SAMPLE = np.random.default_rng(0).standard_normal((6, 5)), np.arange(4)
