@@ -1,0 +1,26 @@
+"""Pixels are restored in new memory: the model's input, which training goes on with, stays."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sing_monitor.inputs.pixel_scale import PixelScale
+from sing_monitor.inputs.squashed import SquashedInputs
+
+SCALES = [PixelScale((0.0,), (1.0,), ""), PixelScale((0.5,), (0.25,), ""), SquashedInputs("")]
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=["as it is", "normalized", "squashed"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.uint8])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_given_images_are_neither_changed_nor_returned(
+    scale: PixelScale, dtype: torch.dtype, channels: int
+) -> None:
+    images = torch.linspace(-60, 300, 2 * channels * 16).reshape(2, channels, 4, 4)
+    images = images.clamp(0, 255).to(dtype) if dtype == torch.uint8 else (images / 100).to(dtype)
+    given = images.clone()
+    for found in (scale.restore(images), scale.undo(images)):
+        assert torch.equal(images, given)
+        found.fill_(0.5)
+        assert torch.equal(images, given)
