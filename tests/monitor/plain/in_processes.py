@@ -8,6 +8,7 @@ process found goes to ``<folder>/results.json``, by scenario. What one process f
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -143,8 +144,10 @@ def main() -> None:
         results[scenario.__name__] = everyone
     if fabric.global_rank == 0:
         (folder / "results.json").write_text(json.dumps(results))
-    # Gloo's threads, left to the end of the interpreter, may abort it.
-    dist.destroy_process_group()
+    # At the end of the interpreter gloo's threads have aborted a process that was done.
+    dist.barrier()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
