@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sing_monitor.row_blocks import add_gram
+from sing_monitor.row_blocks import gram
 
 # Sums in double precision err by so many roundings.
 _ROUNDINGS = 16
@@ -87,7 +87,7 @@ def principal_components(features: Tensor) -> PrincipalComponents:
         ValueError: as :func:`effective_rank` does.
     """
     away = _about_mean(features)
-    values, vectors = torch.linalg.eigh(_smaller_gram(away), UPLO="U")
+    values, vectors = torch.linalg.eigh(_smaller_gram(away))
     values, vectors = values.flip(0), vectors.flip(1)
     varies = values > _rounding(features, values)
     return PrincipalComponents(away, values[varies], vectors[:, varies])
@@ -95,7 +95,7 @@ def principal_components(features: Tensor) -> PrincipalComponents:
 
 def principal_variances(features: Tensor) -> Tensor:
     """The variances of :func:`principal_components` alone, in half of the time."""
-    values = torch.linalg.eigvalsh(_smaller_gram(_about_mean(features)), UPLO="U").flip(0)
+    values = torch.linalg.eigvalsh(_smaller_gram(_about_mean(features))).flip(0)
     return values[values > _rounding(features, values)]
 
 
@@ -169,11 +169,8 @@ def _about_mean(features: Tensor) -> Tensor:
 
 
 def _smaller_gram(away: Tensor) -> Tensor:
-    """``X X'`` or ``X' X``, whichever is smaller; the upper triangle counts alone."""
-    columns = away.T if len(away) <= away.shape[1] else away
-    upper = away.new_zeros(columns.shape[1], columns.shape[1])
-    add_gram(upper, columns)
-    return upper
+    """``X X'`` or ``X' X``, whichever is smaller."""
+    return gram(away.T if len(away) <= away.shape[1] else away)
 
 
 def _rounding(features: Tensor, values: Tensor) -> float:
