@@ -62,26 +62,29 @@ def fingerprint(images: Tensor) -> Tensor:
         raise TypeError(f"images are {images.dtype}; expected uint8, see to_uint8")
     if images.ndim != 4:
         raise ValueError(f"images have shape {tuple(images.shape)}; expected (B, C, H, W)")
-    if images.device.type == "cpu":
-        return mix64(_sums_on_cpu(images))
+    sums = _sums_on_cpu if images.device.type == "cpu" else _sums_on_device
+    return mix64(sums(images))
+
+
+def _sums_on_device(images: Tensor) -> Tensor:
+    """The sums of images before they are mixed, (B,) int64."""
     count, *shape = images.shape
     size = math.prod(shape)
-    words = -(-size // 8)
-    # A fresh buffer, because a view as words needs aligned memory as well as the padding.
-    buffer = torch.zeros(count, 8 * words, dtype=torch.uint8, device=images.device)
-    buffer[:, :size] = images.reshape(count, size)
     factor, terms, offset = _constants(tuple(shape), images.device)
+    # A fresh buffer, because a view as words needs aligned memory as well as the padding.
+    buffer = torch.zeros(count, 8 * len(terms), dtype=torch.uint8, device=images.device)
+    buffer[:, :size] = images.reshape(count, size)
     # In place, for speed: a batch of large images is tens of megabytes.
     scaled = buffer.view(torch.int64).mul_(factor)
     mixed = _shift(scaled, 32).bitwise_xor_(scaled).mul_(terms)
-    return mix64(mixed.sum(1) + offset)
+    return mixed.sum(1) + offset
 
 
 def _sums_on_cpu(images: Tensor) -> Tensor:
-    """The sums of images before they are mixed, (B,) int64.
+    """The same by numpy.
 
-    By numpy: torch shares such short steps out among threads, and they wait for each other where
-    other processes want the cores.
+    torch shares such short steps out among threads, and they wait for each other where other
+    processes want the cores.
     """
     count, *shape = images.shape
     size = math.prod(shape)

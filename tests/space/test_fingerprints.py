@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sing_monitor.space.fingerprints import fingerprint, to_uint8
+from sing_monitor.space.fingerprints import (
+    _sums_on_cpu,
+    _sums_on_device,
+    fingerprint,
+    to_uint8,
+)
 
 FROZEN = {
     (3, 8, 10): -1923233487209331562,
@@ -159,3 +164,9 @@ def test_pixels_outside_saturate_and_integers_are_refused() -> None:
     assert to_uint8(torch.tensor([-0.3, 1.7])).tolist() == [0, 255]
     with pytest.raises(TypeError, match=r"torch\.uint8"):
         to_uint8(torch.zeros(3, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (1, 1, 1, 1), (5, 3, 7, 5), (3, 3, 32, 32)])
+def test_what_devices_add_up_is_what_the_processor_does(shape: tuple[int, ...]) -> None:
+    images = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).byte()
+    assert torch.equal(_sums_on_device(images), _sums_on_cpu(images))
