@@ -215,7 +215,8 @@ def save_sheet(path: Path, images: Sequence[NDArray[np.uint8]]) -> None:
     for index, image in enumerate(images):
         y, x = (TILE * at for at in divmod(index, TILES_PER_ROW))
         sheet[y : y + TILE, x : x + TILE] = image
-    Image.fromarray(sheet).save(path, format="PNG")
+    # A third of the default level's time, for 2 to 3 % more bytes.
+    Image.fromarray(sheet).save(path, format="PNG", compress_level=2)
 
 
 def load_sheet(path: Path) -> list[NDArray[np.uint8]]:
