@@ -202,8 +202,13 @@ class Run(Protocol):
         """How long a logger of this tracker may take to bring what it was given."""
         ...
 
-    def put_file(self, path: str, file: Path) -> None:
-        """Store a file at a path of the run, in the place of an earlier one; it may be moved."""
+    def put_files(self, folder: str, files: Sequence[Path]) -> None:
+        """Store files in a folder of the run, in the place of earlier ones of the same names.
+
+        Args:
+            folder: path in the run.
+            files: that lie in one folder; they may be moved.
+        """
         ...
 
     def put_tags(self, tags: Mapping[str, str]) -> None:

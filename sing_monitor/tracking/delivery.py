@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -161,10 +161,11 @@ class Delivery:
         self._lock_if_possible()
         deadline = time.monotonic() + _SETTLING_SECONDS if last else None
 
-        def send(file: Path) -> None:
-            self._send(file, deadline)
+        def send(files: Sequence[Path]) -> None:
+            self._send(files, deadline)
             if sent is not None:
-                sent()
+                for _ in files:
+                    sent()
 
         failure: Exception | None = None
         try:
@@ -219,7 +220,8 @@ class Delivery:
                 is_loss=True,
             ) from None
 
-    def _send(self, file: Path, deadline: float | None) -> None:
+    def _send(self, files: Sequence[Path], deadline: float | None) -> None:
+        file = files[0]
         name = file.relative_to(self._spool.folder)
         if name == Path(_TAGS):
             self._run.put_tags(json.loads(file.read_text("utf-8")))
@@ -228,7 +230,7 @@ class Delivery:
         elif self._waits_for_another(file):
             raise NotYetError
         else:
-            self._run.put_file(name.relative_to(_ARTIFACTS).as_posix(), file)
+            self._run.put_files(name.parent.relative_to(_ARTIFACTS).as_posix(), files)
 
     def _waits_for_another(self, file: Path) -> bool:
         """Whether a table waits for the mark before it, or a mark for the tables before it."""

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -259,15 +260,16 @@ class FolderRun:
         self.store = FolderStore(str(root))
         self.folder = root / run_id
 
-    def put_file(self, path: str, file: Path) -> None:
-        """Move a file to a path of the run."""
-        target = self.folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.replace(file, target)
-        # From another disk, a file can only be copied.
-        except OSError:
-            write_whole(target, lambda half: shutil.copyfile(file, half))
+    def put_files(self, folder: str, files: Sequence[Path]) -> None:
+        """Move files to a folder of the run."""
+        place = self.folder / folder
+        place.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            try:
+                os.replace(file, place / file.name)
+            # From another disk, a file can only be copied.
+            except OSError:
+                write_whole(place / file.name, partial(shutil.copyfile, file))
 
     def put_tags(self, tags: Mapping[str, str]) -> None:
         """Store tags over those of the same key."""

@@ -313,10 +313,15 @@ class MlflowRun:
         """As long as MLflow itself tries."""
         return PATIENCE_SECONDS
 
-    def put_file(self, path: str, file: Path) -> None:
-        """Store a file, which must have the name that the path ends in."""
+    def put_files(self, folder: str, files: Sequence[Path]) -> None:
+        """Store files, all of a folder in one call, which costs a third of as many calls."""
+        source = files[0].parent
         with short_waits():
-            self._client.log_artifact(self.run_id, str(file), path.rpartition("/")[0])
+            if len(files) > 1 and set(source.iterdir()) == set(files):
+                self._client.log_artifacts(self.run_id, str(source), folder)
+                return
+            for file in files:
+                self._client.log_artifact(self.run_id, str(file), folder)
 
     def put_tags(self, tags: Mapping[str, str]) -> None:
         """Store tags, cut to the length that every MLflow takes."""

@@ -7,8 +7,10 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 
 from sing_monitor.tracking.disk.whole_files import write_whole
@@ -18,6 +20,8 @@ from sing_monitor.tracking.layout import BEGUN, COMPLETE
 SPOOL_DIR = ".sing_spool"
 ABOUT = "spool.json"
 PATIENCE_SECONDS = 10.0
+# Place of tables and pictures in the order of delivery.
+_PLAIN = 1
 
 
 _LOCAL_URL = re.compile(r"(?:file|local):/*(?=/)")
@@ -168,30 +172,39 @@ class Spool:
         )
         return sorted(waiting, key=_in_order)
 
-    def deliver(self, send: Callable[[Path], None]) -> Exception | None:
+    def deliver(self, send: Callable[[Sequence[Path]], None]) -> Exception | None:
         """Send every file and remove it; a file that fails stays and the others go on.
 
-        After a failure no further file is tried once `PATIENCE_SECONDS` are over.
+        Tables and pictures of one folder are sent together, and one by one where that fails. After
+        a failure no further file is tried once `PATIENCE_SECONDS` are over.
+
+        Args:
+            send: takes files of one folder, all or none.
 
         Returns:
             The first failure, or None.
         """
         failure: Exception | None = None
         start = time.monotonic()
-        for path in self.files():
+        waiting = deque(_by_folder(self.files()))
+        while waiting:
             if failure is not None and time.monotonic() - start > PATIENCE_SECONDS:
                 break
+            files = waiting.popleft()
             try:
-                send(path)
+                send(files)
             except NotYetError:
                 continue
             # Every artifact store has exceptions of its own.
             except Exception as error:
+                if len(files) > 1:
+                    waiting.extendleft([path] for path in reversed(files))
                 # A file that is gone was delivered by another process.
-                if path.exists():
+                elif files[0].exists():
                     failure = failure or error
             else:
-                path.unlink(missing_ok=True)
+                for path in files:
+                    path.unlink(missing_ok=True)
         if not self.files():
             self._remove_empty()
         return failure
@@ -209,4 +222,13 @@ def _in_order(path: Path) -> tuple[int, Path]:
         return 0, path
     if path.name.endswith(COMPLETE):
         return 3, path
-    return (2 if path.suffix == ".json" else 1), path
+    return (2 if path.suffix == ".json" else _PLAIN), path
+
+
+def _by_folder(files: Iterable[Path]) -> Iterator[list[Path]]:
+    """The files in their order, those of one folder together; marks and other JSON one by one."""
+    for (_, order), some in groupby(files, key=lambda path: (path.parent, _in_order(path)[0])):
+        if order == _PLAIN:
+            yield list(some)
+        else:
+            yield from ([path] for path in some)

@@ -377,8 +377,8 @@ def test_tables_of_earlier_versions_need_no_marks(tracker: Tracker, tmp_path: Pa
     for epoch in range(2):
         (tmp_path / "classes.parquet").unlink(missing_ok=True)
         TABLE.to_parquet(tmp_path / "classes.parquet")
-        path = f"sing/epoch={epoch:04d}-step={epoch + 1:08d}/classes.parquet"
-        run.put_file(path, tmp_path / "classes.parquet")
+        folder = f"sing/epoch={epoch:04d}-step={epoch + 1:08d}"
+        run.put_files(folder, [tmp_path / "classes.parquet"])
     log(tracker.writer(run), {"sing/x": 1.0}, 2)
     reader = tracker.reader(run)
     assert (reader.validations(), reader.incomplete()) == ([(0, 1), (1, 2), (2, 30)], [])

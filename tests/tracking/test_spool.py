@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_delivery_empties_the_folder(tmp_path: Path) -> None:
     spool = make(tmp_path)
     put(spool, "a/b/x.txt", "a/y.txt")
     sent: list[str] = []
-    assert spool.deliver(lambda path: sent.append(path.name)) is None
+    assert spool.deliver(lambda files: sent.extend(path.name for path in files)) is None
     assert sent == ["x.txt", "y.txt"]
     assert list(tmp_path.iterdir()) == []
     put(spool, "z.txt")
@@ -82,35 +83,53 @@ def test_delivery_leaves_the_spool_of_another_monitor(tmp_path: Path) -> None:
     one, other = make(tmp_path), Spool(tmp_path / "run" / "sing-other", {"run_id": "r"})
     put(one, "x.txt")
     put(other, "y.txt")
-    assert one.deliver(lambda path: None) is None
+    assert one.deliver(lambda files: None) is None
     assert not one.folder.exists()
     assert names(other) == ["y.txt"]
+
+
+def test_files_of_one_folder_are_sent_together_and_json_by_itself(tmp_path: Path) -> None:
+    spool = make(tmp_path)
+    put(spool, "a/1.txt", "a/2.txt", "a/3.json", "b/4.txt", "a.begun.json", "a.complete.json")
+    sent: list[list[str]] = []
+    assert spool.deliver(lambda files: sent.append([path.name for path in files])) is None
+    assert sent == [
+        ["a.begun.json"],
+        ["1.txt", "2.txt"],
+        ["4.txt"],
+        ["3.json"],
+        ["a.complete.json"],
+    ]
 
 
 def test_a_file_that_fails_stays_and_the_others_go(tmp_path: Path) -> None:
     spool = make(tmp_path)
     put(spool, "1.txt", "2.txt", "3.txt")
+    tried: list[list[str]] = []
 
-    def send(path: Path) -> None:
-        if path.name == "2.txt":
-            refuse(path)
+    def send(files: Sequence[Path]) -> None:
+        tried.append([path.name for path in files])
+        for path in files:
+            if path.name == "2.txt":
+                refuse(path)
 
     assert str(spool.deliver(send)) == "no room for 2.txt"
+    assert tried == [["1.txt", "2.txt", "3.txt"], ["1.txt"], ["2.txt"], ["3.txt"]]
     assert names(spool) == ["2.txt"]
-    assert make(tmp_path).deliver(lambda path: None) is None
+    assert make(tmp_path).deliver(lambda files: None) is None
     assert names(spool) == []
 
 
 def test_a_file_whose_time_has_not_come_stays_without_a_failure(tmp_path: Path) -> None:
     spool = make(tmp_path)
-    put(spool, "1.txt", "2.txt")
+    put(spool, "a/1.txt", "b/2.txt")
 
-    def send(path: Path) -> None:
-        if path.name == "1.txt":
+    def send(files: Sequence[Path]) -> None:
+        if files[0].name == "1.txt":
             raise NotYetError
 
     assert spool.deliver(send) is None
-    assert names(spool) == ["1.txt"]
+    assert names(spool) == ["a/1.txt"]
 
 
 def test_no_patience_after_a_slow_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,13 +138,13 @@ def test_no_patience_after_a_slow_failure(tmp_path: Path, monkeypatch: pytest.Mo
     put(spool, "1.txt", "2.txt", "3.txt")
     tried: list[str] = []
 
-    def send(path: Path) -> None:
-        tried.append(path.name)
-        if path.name == "2.txt":
-            refuse(path)
+    def send(files: Sequence[Path]) -> None:
+        tried.append(" ".join(path.name for path in files))
+        if len(files) > 1 or files[0].name == "2.txt":
+            refuse(files[0])
 
     assert spool.deliver(send) is not None
-    assert tried == ["1.txt", "2.txt"]
+    assert tried == ["1.txt 2.txt 3.txt", "1.txt", "2.txt"]
     assert names(spool) == ["2.txt", "3.txt"]
 
 
@@ -133,9 +152,9 @@ def test_a_file_that_another_process_delivered_is_no_failure(tmp_path: Path) -> 
     spool = make(tmp_path)
     put(spool, "1.txt")
 
-    def send(path: Path) -> None:
-        path.unlink()
-        refuse(path)
+    def send(files: Sequence[Path]) -> None:
+        files[0].unlink()
+        refuse(files[0])
 
     assert spool.deliver(send) is None
 
