@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ViewportSize, expect, sync_playwright
 
 from tests.app.browser.tab import HEIGHT, LOOK, PATIENCE, WIDTH, Tab
 from tests.app.conftest import MAIN
@@ -23,6 +23,7 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
+WINDOW = ViewportSize(width=WIDTH, height=HEIGHT)
 Open = Callable[[str], Tab]
 # A busy machine is no fault of a page.
 expect.set_options(timeout=PATIENCE)
@@ -67,9 +68,14 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def open_tab(browser: Browser) -> Open:
+def context(browser: Browser) -> BrowserContext:
+    """A browser that has seen nothing yet."""
+    return browser.new_context(viewport=WINDOW)
+
+
+@pytest.fixture(scope="module")
+def open_tab(context: BrowserContext) -> Open:
     """Opens an address in a tab of its own. What the browser has loaded serves the next one too."""
-    context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
     context.set_default_timeout(PATIENCE)
     context.add_init_script(path=LOOK)
     return lambda url: Tab.at(url, context)

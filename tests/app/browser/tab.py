@@ -36,7 +36,7 @@ class Tab:
 
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not message.location["url"].endswith(_PROBES):
-            self.problems.append(message.text)
+            self.problems.append(f"{message.location['url']}: {message.text}")
 
     @property
     def main(self) -> Locator:

@@ -1,6 +1,7 @@
 """From a training that is killed to a page of the app, on the servers that a team has.
 
-PostgreSQL holds the curves, an MLflow server hands out everything else.
+PostgreSQL holds the curves, an MLflow server hands out everything else, and nginx lets in those who
+have a password: trainings to MLflow, browsers to the app.
 """
 
 from __future__ import annotations
@@ -8,33 +9,45 @@ from __future__ import annotations
 import math
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 import sqlalchemy
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from sing_monitor.tracking import RunReader
-from tests.app.browser.conftest import Open
-from tests.helpers.stores import postgresql
-from tests.helpers.stores.servers import MlflowServer
+from tests.app.browser.conftest import WINDOW, Open
+from tests.helpers.stores import postgresql, proxy
+from tests.helpers.stores.servers import MlflowServer, free_port, serving
 
 ROOT = Path(__file__).parents[4]
 TRAIN = "tests.app.browser.whole.train"
+USER, PASSWORD = "alice", "with a space: and an é"
 SYNCED, RESUMED = "handed-over", "resumed"  # names of the runs, and of the folders of their jobs
 
 
 @dataclass(frozen=True)
 class Servers:
-    """What a team shares."""
+    """What a team shares.
+
+    Attributes:
+        database: address of PostgreSQL.
+        uri: that of the proxy.
+        artifacts: folder of MLflow's server.
+        app_port: the port at which the proxy looks for the app.
+    """
 
     database: str
     uri: str
     artifacts: Path
+    app_port: int
 
 
 @dataclass(frozen=True)
@@ -49,27 +62,67 @@ class Job:
 
 @pytest.fixture(scope="module")
 def servers(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """An MLflow server on PostgreSQL. Without it these tests are skipped, but never in CI."""
-    programs = postgresql.find_programs()
-    if programs is None:
-        reason = "no PostgreSQL on this machine: apt-get install postgresql"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("team")
-    with postgresql.database(programs) as database:
+    """PostgreSQL, an MLflow server on it, and nginx before that, where this process logs in."""
+    programs = found(postgresql.find_programs(), "postgresql")
+    nginx = found(proxy.find_nginx(), "nginx")
+    folder, port, app_port = tmp_path_factory.mktemp("team"), free_port(), free_port()
+    with postgresql.database(programs) as database, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_SERVER_ALLOWED_HOSTS", f"127.0.0.1:{port}")
         server = MlflowServer(folder, database)
         server.start()
+        addresses = {
+            "mlflow": server.uri.removeprefix("http://"),
+            "app": f"127.0.0.1:{app_port}",
+        }
+        own = tmp_path_factory.mktemp("proxy")
         try:
-            yield Servers(database, server.uri, folder / "artifacts")
+            with proxy.proxy(nginx, own, port, {USER: PASSWORD}, **addresses) as certificate:
+                patch.setenv("MLFLOW_TRACKING_USERNAME", USER)
+                patch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+                patch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
+                uri = f"https://127.0.0.1:{port}"
+                yield Servers(database, uri, folder / "artifacts", app_port)
         finally:
             server.kill()
 
 
+def found(program: Path | None, package: str) -> Path:
+    """What was looked for. Without it these tests are skipped, but never in CI."""
+    if program is None:
+        reason = f"it is not on this machine: apt-get install {package}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return program
+
+
 @pytest.fixture(scope="module")
-def store_uri(servers: Servers) -> str:
-    """The app of these tests looks at that server."""
-    return servers.uri
+def app_url(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app behind the proxy, started as docs/team.md says."""
+    port = str(servers.app_port)
+    with serving(
+        [sys.executable, "-m", "sing_monitor", "app", "--port", port],
+        f"http://127.0.0.1:{port}/sing/_stcore/health",
+        tmp_path_factory.mktemp("app"),
+        MLFLOW_TRACKING_URI=servers.uri,
+        STREAMLIT_SERVER_BASE_URL_PATH="sing",
+        STREAMLIT_SERVER_HEADLESS="true",
+    ):
+        yield f"{servers.uri}/sing"
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser, servers: Servers) -> BrowserContext:
+    """A browser that has logged in, at an address above all others. It takes any certificate."""
+    context = browser.new_context(
+        viewport=WINDOW,
+        http_credentials={"username": USER, "password": PASSWORD},
+        ignore_https_errors=True,
+    )
+    page = context.new_page()
+    page.goto(f"{servers.uri}/health")
+    page.close()
+    return context
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +186,15 @@ def test_curves_are_in_postgresql_and_tables_with_the_server(
     assert points == {jobs[SYNCED].reader.run_id: 2, jobs[RESUMED].reader.run_id: 3}
     tables = [path.parent.name for path in servers.artifacts.rglob("images.parquet")]
     assert len(tables) == 5
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/sing/", "/sing/_stcore/health", "/api/2.0/mlflow/runs/get"]
+)
+def test_nobody_is_let_in_without_a_password(path: str, servers: Servers, app_url: str) -> None:
+    trusted = ssl.create_default_context(cafile=os.environ["MLFLOW_TRACKING_SERVER_CERT_PATH"])
+    with pytest.raises(HTTPError, match="401"):
+        urlopen(f"{servers.uri}{path}", context=trusted, timeout=60)
 
 
 @pytest.mark.parametrize(
