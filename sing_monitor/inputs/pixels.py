@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -146,9 +147,11 @@ def _find(
 
 
 def _processor_scales(processor: object, images: Tensor) -> Iterator[PixelScale]:
-    """Statistics of an image processor that fit the number of channels."""
+    """Statistics of an image processor that are finite and fit the number of channels."""
     found = image_processor_of(processor)
     for stats in processor_stats(found) if found is not None else ():
+        if not all(map(math.isfinite, (*stats[0], *stats[1]))):
+            continue
         if all(len(part) in (1, images.shape[1]) for part in stats) and min(stats[1]) > 0:
             yield parse_stats(stats, images, f"the image processor ({type(found).__name__})")
 

@@ -417,6 +417,8 @@ def test_what_is_said_explicitly_comes_before_an_image_processor() -> None:
         (Processor(image_std=["x"]), normalize(make_pixels())),
         (Processor(image_mean=[0.5] * 2), normalize(make_pixels())),
         (Processor(image_std=[0.0] * 3), normalize(make_pixels())),
+        (Processor(rescale_factor=0), normalize(make_pixels())),
+        (Processor(rescale_factor=0, do_normalize=False), normalize(make_pixels())),
         (object(), normalize(make_pixels())),
     ],
 )
