@@ -144,7 +144,8 @@ def main() -> None:
         results[scenario.__name__] = everyone
     if fabric.global_rank == 0:
         (folder / "results.json").write_text(json.dumps(results))
-    # At the end of the interpreter gloo's threads have aborted a process that was done.
+    # While the interpreter ends, a thread of gloo's that drops a tensor of the last collective
+    # aborts the process, without the monitor as well: github.com/pytorch/pytorch/issues/190489.
     dist.barrier()
     sys.stderr.flush()
     os._exit(0)
