@@ -232,6 +232,7 @@ class ProbeEmbedder:
     def __init__(self, space: SemanticSpace, cache: EmbeddingCache, *, thumbnails: bool) -> None:
         self.thumbnails: dict[int, Tensor] = {}
         self.unknown = 0
+        self._broken = 0
         self._space = space
         self._cache = cache
         self._keep_thumbnails = thumbnails
@@ -242,7 +243,7 @@ class ProbeEmbedder:
 
     def start_pass(self, expected: int | None) -> None:
         """Count anew how many images had to be embedded; ``expected`` are to come, if known."""
-        self.unknown, self._expected = 0, expected
+        self.unknown, self._broken, self._expected = 0, 0, expected
 
     def embed(self, image_ids: Tensor, pixels: Tensor) -> Tensor:
         """Embeddings of images, from the cache or from the space.
@@ -266,7 +267,8 @@ class ProbeEmbedder:
         for rows in missing.split(CHUNK):
             self._start_bar()
             started = time.perf_counter()
-            found = self._space.encode_images(pixels[rows.to(pixels.device)]).float().cpu()
+            shown = pixels[rows.to(pixels.device)]
+            found = self._space.encode_images(shown).float().cpu()
             self._seconds += time.perf_counter() - started
             self._encoded += len(rows)
             if not bool(found.isfinite().all()):
@@ -278,6 +280,7 @@ class ProbeEmbedder:
             self._cache.add(image_ids[rows], found)
             self._announce()
             self.unknown += len(rows)
+            self._broken += int(shown.isnan().flatten(1).any(1).sum())
             if self._bar is not None:
                 self._bar.update(len(rows))
         return embeddings
@@ -302,6 +305,14 @@ class ProbeEmbedder:
         if self._bar is not None:
             self._bar.close()
         self._bar = None
+
+    @property
+    def others(self) -> int:
+        """How many images were not embedded before, but for those that hold NaN.
+
+        Those may be images of before that went wrong on their way.
+        """
+        return self.unknown - self._broken
 
     @property
     def seconds_per_image(self) -> float | None:

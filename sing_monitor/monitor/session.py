@@ -294,7 +294,7 @@ class Session:
         ranks = self._source.ranks if self._source else 1
         # A pass that is longer than the one before has new images though none has changed.
         longer = 0 if self.images else max(self.capture.seen * ranks - self._seen, 0)
-        refuse_changed(self.capture.embedder.unknown * ranks - longer, self._expected_images or 0)
+        refuse_changed(self.capture.embedder.others * ranks - longer, self._expected_images or 0)
 
     def _conclude(self) -> tuple[Outcome, Record | None]:
         """End a pass. Every process takes part in every exchange, whatever went wrong before."""

@@ -240,6 +240,31 @@ def test_other_images_in_every_block_turn_the_monitor_off(
     assert math.isnan(found["sing/image_score"])
 
 
+@pytest.mark.parametrize("values", [slice(None), 0])
+@pytest.mark.parametrize("watcher", [monitor, quick])
+def test_images_that_become_nan_cost_their_epoch_alone(
+    watcher: Callable[..., Monitor], values: slice | int, model: nn.Module
+) -> None:
+    """They are not taken for others, even where they are a third of all."""
+
+    def spoilt(model: nn.Module, watch: Watch) -> None:
+        for place, (inputs, labels) in enumerate(BATCHES):
+            inputs = inputs.clone()
+            if place < (len(BATCHES) + 2) // 3:
+                inputs[:, 0, values, 0] = math.nan
+            model(inputs)
+            watch.add(inputs, labels)
+
+    watching = watcher(model, loader=images(), on_error="warn")
+    watched(watching, model, 0)
+    with pytest.warns(UserWarning, match="no scores for epoch 1: .*NaN"):
+        in_block(watching, model, spoilt, 1)
+    for epoch in (2, 3):
+        found = watched(watching, model, epoch)
+        assert (found["monitor/samples"], found["monitor/skipped"]) == (48, 0)
+        assert found["head/rank"] == 4
+
+
 @pytest.mark.parametrize(
     ("tells_the_loader", "before", "loop", "skipped"),
     [
