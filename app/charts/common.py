@@ -13,6 +13,7 @@ from typing import Any
 
 import altair as alt
 
+from sing_monitor.app.charts.vega import Part, category
 from sing_monitor.app.wording.text import count, listed
 
 PALETTE = (
@@ -76,43 +77,41 @@ class SeriesStyle:
         return SHAPES[self.variant % len(SHAPES)]
 
 
-def color(series: Sequence[SeriesStyle]) -> alt.Color:
+def color(series: Sequence[SeriesStyle]) -> Part:
     """Color by the column ``series``; without a legend, which the page shows once."""
-    return alt.Color("series:N", scale=_scale(series, [s.color for s in series]), legend=None)
+    return _by_series(series, [each.color for each in series])
 
 
-def dash(series: Sequence[SeriesStyle]) -> alt.StrokeDash:
+def dash(series: Sequence[SeriesStyle]) -> Part:
     """Dashes for the baseline and for colors that repeat, by the column ``series``."""
-    scale = _scale(series, [tuple(each.dashes) for each in series])
-    return alt.StrokeDash("series:N", scale=scale, legend=None)
+    return _by_series(series, [each.dashes for each in series])
 
 
-def shape(series: Sequence[SeriesStyle]) -> alt.Shape:
+def shape(series: Sequence[SeriesStyle]) -> Part:
     """Circles, and other shapes where colors repeat, by the column ``series``."""
-    return alt.Shape("series:N", scale=_scale(series, [s.shape for s in series]), legend=None)
+    return _by_series(series, [each.shape for each in series])
 
 
-def _scale(series: Sequence[SeriesStyle], looks: Sequence[Any]) -> alt.Scale:
-    # Altair copies each item of a list with every layer, many times over, and takes tuples as
-    # they are.
-    return alt.Scale(domain=tuple(each.key for each in series), range=tuple(looks))
+def _by_series(series: Sequence[SeriesStyle], looks: list[Any]) -> Part:
+    scale = {"domain": [each.key for each in series], "range": looks}
+    return category("series", scale=scale, legend=None)
 
 
-def chart_title(text: str, *lines: str) -> alt.TitleParams:
+def chart_title(text: str, *lines: str) -> Part:
     """A title at the left with smaller lines below; empty lines are left out."""
     below = [line for line in lines if line]
-    return alt.TitleParams(
-        text,
-        subtitle=below or alt.Undefined,
-        anchor="start",
-        frame="bounds",
-        fontSize=14,
-        fontWeight=600,
-        subtitleFontSize=12,
+    return {
+        "text": text,
+        **({"subtitle": below} if below else {}),
+        "anchor": "start",
+        "frame": "bounds",
+        "fontSize": 14,
+        "fontWeight": 600,
+        "subtitleFontSize": 12,
         # Streamlit's theme leaves it black, also on the dark background.
-        subtitleColor=RANDOM_COLOR,
-        offset=8,
-    )
+        "subtitleColor": RANDOM_COLOR,
+        "offset": 8,
+    }
 
 
 def line_title(name: str) -> str:
@@ -152,17 +151,27 @@ def random_swatch() -> str:
     return _stroke(RANDOM_COLOR, 1.5, RANDOM_DASH, 12)
 
 
+def cross_look(size: int = 110, width: float = 1.6) -> Part:
+    """How a mark ``point`` looks that says of a score: it is out of support.
+
+    Args:
+        size: in square pixels; larger than the point, which it would not stand out from.
+        width: of the strokes.
+    """
+    look = {"shape": _OUTSIDE, "filled": False, "opacity": 1, "clip": True}
+    return {**look, "size": size, "strokeWidth": width}
+
+
 def support_cross(base: alt.Chart, size: int = 110, width: float = 1.6, **more: Any) -> alt.Chart:
     """A diagonal cross on each point of the chart: its score is out of support.
 
     Args:
         base: holds those points alone.
-        size: in square pixels; larger than the point, which it would not stand out from.
-        width: of the strokes.
+        size: see `cross_look`.
+        width: see there.
         more: properties of the mark.
     """
-    look: dict[str, Any] = {"shape": _OUTSIDE, "filled": False, "opacity": 1} | more
-    return base.mark_point(strokeWidth=width, size=size, clip=True, **look)
+    return base.mark_point(**{**cross_look(size, width), **more})
 
 
 def cross_swatch() -> str:

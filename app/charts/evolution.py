@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 
-import altair as alt
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sing_monitor.app.charts import marks
 from sing_monitor.app.charts.common import (
@@ -19,6 +20,7 @@ from sing_monitor.app.charts.common import (
     shape,
 )
 from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.vega import Part, category, layer, layered, quantity
 from sing_monitor.app.wording.metrics import MISSING
 from sing_monitor.app.wording.support_marks import is_marked, support_text
 
@@ -39,7 +41,7 @@ def curve_panel(
     series: Sequence[SeriesStyle],
     random: pd.DataFrame | None = None,
     alerts: pd.DataFrame | None = None,
-) -> alt.LayerChart:
+) -> Part:
     """Curves of one metric, a line for each run; gaps where a value is missing.
 
     Args:
@@ -51,40 +53,44 @@ def curve_panel(
         random: the same columns for the random subspace, drawn thin and dotted behind.
         alerts: the marks of alerts that fired, from `sing_monitor.app.read.alerts.alert_marks`.
     """
-    drawn = values.assign(
-        has_point=_points_at(values, series),
-        change=values["difference"].map(panel.change),
-        **_notes(values, panel),
-    )
-    more = [alt.Tooltip(f"{each}:N", title=_NOTES[each]) for each in _NOTES if each in drawn]
+    notes = _notes(values, panel)
+    more = [category(each, title=_NOTES[each]) for each in _NOTES if each in notes]
     if not panel.is_difference and values["difference"].notna().any():
-        more.append(alt.Tooltip("change:N", title="to the baseline"))
+        notes["change"] = _each(panel.change, values["difference"])
+        more.append(category("change", title="to the baseline"))
     layers = [
         *marks.random_lines(random, panel, series),
-        *(marks.intervals(panel, series) if "interval" in drawn else []),
+        *(marks.intervals(panel, series) if "interval" in notes else []),
         _line(panel, series),
         *_points(panel, series, more),
-        *(marks.crosses(panel, series) if "support" in drawn else []),
+        *(marks.crosses(panel, series) if "support" in notes else []),
         *marks.triangles(alerts, panel, series),
     ]
-    return _finish(drawn, [*marks.zero(values), *layers], panel)
+    ends = ["low", "high"] if "interval" in notes else []
+    return _finish(values, [*marks.zero(values), *layers], panel, series, notes, ends)
 
 
-def _notes(values: pd.DataFrame, panel: Panel) -> dict[str, pd.Series]:
+def _notes(values: pd.DataFrame, panel: Panel) -> dict[str, object]:
     """What the tooltip says beside the value, as far as the values tell."""
 
     def shown(value: float) -> str:
         return format(value, panel.number_format) if isfinite(value) else MISSING
 
-    found = {}
+    found: dict[str, object] = {}
     if "low" in values and values["low"].notna().any():
-        low, high = values["low"].map(shown), values["high"].map(shown)
-        found["interval"] = (low + " to " + high).where(values["low"].notna(), MISSING)
+        ends = zip(values["low"].tolist(), values["high"].tolist(), strict=True)
+        found["interval"] = [
+            f"{shown(low)} to {shown(high)}" if isfinite(low) else MISSING for low, high in ends
+        ]
     if "spread" in values and values["spread"].notna().any():
-        found["deviation"] = values["spread"].map(shown)
+        found["deviation"] = _each(shown, values["spread"])
     if "outside" in values and is_marked(values["outside"]).any():
         found["support"] = support_text(values["outside"])
     return found
+
+
+def _each(said: Callable[[float], str], values: pd.Series) -> list[str]:
+    return [said(value) for value in values.tolist()]
 
 
 def band_panel(
@@ -92,7 +98,7 @@ def band_panel(
     panel: Panel,
     series: Sequence[SeriesStyle],
     random: pd.DataFrame | None = None,
-) -> alt.LayerChart:
+) -> Part:
     """Mean of the runs of a configuration as a line, smallest to largest value as a band.
 
     Args:
@@ -102,23 +108,23 @@ def band_panel(
         random: as for `curve_panel`, a line for each run.
     """
     notes = _notes(values.drop(columns=["low", "high"]), panel)
-    drawn = values.assign(has_point=_points_at(values, series), **notes)
-    band = (
-        alt.Chart()
-        .mark_area(opacity=0.18, line=False)
-        .encode(x=panel.x(), y=panel.y("low"), y2=alt.Y2("high:Q"), color=color(series))
-    )
+    ends = {"y": panel.y("low"), "y2": {"field": "high"}}
+    band = {"x": panel.x(), **ends, "color": color(series)}
     more = [
-        alt.Tooltip("low:Q", title="smallest", format=panel.number_format),
-        alt.Tooltip("high:Q", title="largest", format=panel.number_format),
-        alt.Tooltip("n:Q", title="runs"),
-        *(alt.Tooltip(f"{each}:N", title=_NOTES[each]) for each in notes),
+        quantity("low", title="smallest", format=panel.number_format),
+        quantity("high", title="largest", format=panel.number_format),
+        quantity("n", title="runs"),
+        *(category(each, title=_NOTES[each]) for each in notes),
     ]
-    layers = [band, _line(panel, series), *_points(panel, series, more)]
-    layers += marks.crosses(panel, series) if "support" in notes else []
-    return _finish(
-        drawn, [*marks.zero(values), *marks.random_lines(random, panel, series), *layers], panel
-    )
+    layers = [
+        *marks.zero(values),
+        *marks.random_lines(random, panel, series),
+        layer("area", band, opacity=0.18, line=False),
+        _line(panel, series),
+        *_points(panel, series, more),
+        *(marks.crosses(panel, series) if "support" in notes else []),
+    ]
+    return _finish(values, layers, panel, series, notes, ["low", "high", "n"])
 
 
 def x_domain(x: pd.Series) -> tuple[float, float]:
@@ -128,56 +134,64 @@ def x_domain(x: pd.Series) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _line(panel: Panel, series: Sequence[SeriesStyle]) -> alt.Chart:
-    line = alt.Chart().mark_line(strokeWidth=LINE_WIDTH, invalid="break-paths-show-domains")
-    return line.encode(x=panel.x(), y=panel.y(), color=color(series), strokeDash=dash(series))
+def _line(panel: Panel, series: Sequence[SeriesStyle]) -> Part:
+    place = {"x": panel.x(), "y": panel.y(), "color": color(series), "strokeDash": dash(series)}
+    return layer("line", place, strokeWidth=LINE_WIDTH, invalid="break-paths-show-domains")
 
 
-def _points_at(values: pd.DataFrame, series: Sequence[SeriesStyle]) -> pd.Series:
+def _points_at(values: pd.DataFrame, series: Sequence[SeriesStyle]) -> NDArray[np.bool_]:
     """Which values are marked by a point: all, unless they are many."""
-    curves = values.groupby("series", sort=False)["value"]
-    many = int(curves.size().max())
+    place = values.groupby("series", sort=False).cumcount().to_numpy()
+    many = int(place.max(initial=-1)) + 1
     if many <= _MANY:
-        return pd.Series(True, values.index)
-    repeats = values["series"].isin([each.key for each in series if each.variant])
-    return curves.transform(marks.isolated) | (
-        repeats & (curves.cumcount() % (many // _MARKS) == 0)
-    )
+        return np.ones(len(values), dtype=bool)
+    repeats = values["series"].isin([each.key for each in series if each.variant]).to_numpy()
+    alone = marks.isolated(values["value"], values["series"])
+    return alone | (repeats & (place % (many // _MARKS) == 0))
 
 
-def _points(
-    panel: Panel, series: Sequence[SeriesStyle], more: Sequence[alt.Tooltip]
-) -> list[alt.Chart]:
+def _points(panel: Panel, series: Sequence[SeriesStyle], more: Sequence[Part]) -> list[Part]:
     """Points on the curves, a rule under the pointer, and what it points at."""
-    hover = alt.selection_point(
-        name="hover", nearest=True, on="pointerover", clear="pointerout", fields=["x"], empty=False
-    )
-    base = alt.Chart()
-    known = base.transform_filter("isValid(datum.value)")
-    # Of a condition alone, Altair finds out by its schema what it is, which takes long.
-    rule = known.mark_rule(strokeWidth=1).encode(
-        x=panel.x(),
-        color=alt.ColorValue(RANDOM_COLOR),
-        opacity=alt.OpacityValue(**alt.condition(hover, alt.value(0.6), alt.value(0))),
-    )
-    near = known.mark_point(filled=True, size=90).encode(
-        x=panel.x(),
-        y=panel.y(),
-        color=color(series),
-        shape=shape(series),
-        opacity=alt.OpacityValue(**alt.condition(hover, alt.value(1), alt.value(0))),
-        tooltip=panel.tooltip(*more),
-    )
+    x, known = panel.x(), "isValid(datum.value)"
+    place = {"x": x, "y": panel.y(), "color": color(series), "shape": shape(series)}
     is_mixed = any(each.variant for each in series)
-    dots = base.transform_filter("datum.has_point").mark_point(
-        filled=True, size=50 if is_mixed else 26, opacity=1
-    )
-    dots = dots.encode(x=panel.x(), y=panel.y(), color=color(series), shape=shape(series))
-    # A name of our own: Altair would count on, and every redrawing would look like a new chart.
-    return [dots, rule, near.add_params(hover).properties(name="near")]
+    dots = {"filled": True, "size": 50 if is_mixed else 26, "opacity": 1}
+    rule = {"x": x, "color": {"value": RANDOM_COLOR}, "opacity": _pointed_at(0.6)}
+    near = {**place, "opacity": _pointed_at(1), "tooltip": panel.tooltip(*more)}
+    return [
+        layer("point", place, "datum.has_point", **dots),
+        layer("rule", rule, known, strokeWidth=1),
+        {**layer("point", near, known, filled=True, size=90), "name": "near"},
+    ]
+
+
+def _pointed_at(opacity: float) -> Part:
+    return {"condition": {"param": "hover", "empty": False, "value": opacity}, "value": 0}
+
+
+# What the pointer is nearest to, and all others at the same place of the axis.
+_HOVER = {
+    "name": "hover",
+    "select": {
+        "type": "point",
+        "nearest": True,
+        "on": "pointerover",
+        "clear": "pointerout",
+        "fields": ["x"],
+    },
+    "views": ["near"],
+}
 
 
 def _finish(
-    drawn: pd.DataFrame, layers: Sequence[alt.Chart | alt.LayerChart], panel: Panel
-) -> alt.LayerChart:
-    return alt.LayerChart(data=drawn, layer=list(layers), title=panel.heading, height=PANEL_HEIGHT)
+    values: pd.DataFrame,
+    layers: Sequence[Part],
+    panel: Panel,
+    series: Sequence[SeriesStyle],
+    notes: dict[str, object],
+    columns: Sequence[str],
+) -> Part:
+    drawn = values[["series", "label", "epoch", "x", "value", *columns]]
+    drawn = drawn.assign(has_point=_points_at(values, series), **notes)
+    heading = {"title": panel.heading, "height": PANEL_HEIGHT}
+    return layered(drawn, layers, **heading, params=[_HOVER])

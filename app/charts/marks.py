@@ -4,95 +4,101 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import altair as alt
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from sing_monitor.app.charts.common import (
     RANDOM_COLOR,
     RANDOM_DASH,
     SeriesStyle,
     color,
-    support_cross,
+    cross_look,
 )
 from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.vega import Part, category, layer, quantity
 
 
 def random_lines(
     random: pd.DataFrame | None, panel: Panel, series: Sequence[SeriesStyle]
-) -> list[alt.Chart | alt.LayerChart]:
+) -> list[Part]:
     """A dotted line for each run, and a tick where there is no line."""
     if random is None or random["value"].isna().all():
         return []
-    place = {"x": panel.x(), "y": panel.y()}
+    drawn = random[["series", "label", "epoch", "x", "value"]]
+    drawn = drawn.assign(alone=isolated(random["value"], random["label"]))
     # Runs of a configuration share its color, and each has its own line.
-    run = {"color": color(series), "detail": alt.Detail("label:N")}
-    drawn = random.assign(alone=random.groupby("label")["value"].transform(isolated))
-    line = alt.Chart().mark_line(
-        strokeWidth=1.2, strokeDash=RANDOM_DASH, invalid="break-paths-show-domains"
-    )
-    ticks = alt.Chart().mark_tick(orient="horizontal", thickness=1.5, size=14)
-    alone = ticks.transform_filter("datum.alone")
-    return [
-        alt.LayerChart(data=drawn, layer=[each.encode(**place, **run) for each in (line, alone)])
-    ]
+    run = {"color": color(series), "detail": category("label")}
+    place = {"x": panel.x(), "y": panel.y(), **run}
+    dotted = {"strokeWidth": 1.2, "strokeDash": RANDOM_DASH}
+    line = layer("line", place, **dotted, invalid="break-paths-show-domains")
+    tick = {"orient": "horizontal", "thickness": 1.5, "size": 14}
+    return [{"data": drawn, "layer": [line, layer("tick", place, "datum.alone", **tick)]}]
 
 
-def intervals(panel: Panel, series: Sequence[SeriesStyle]) -> list[alt.Chart]:
+def intervals(panel: Panel, series: Sequence[SeriesStyle]) -> list[Part]:
     """A bar where the interval is known, and a faint band where it is at neighboring values too.
 
     No band leads over values whose interval was not read: their curve may lie beside it.
     """
-    place = {"x": panel.x(), "y": panel.y("low"), "y2": alt.Y2("high:Q"), "color": color(series)}
-    known = alt.Chart().transform_filter("isValid(datum.low)")
-    band = alt.Chart().mark_area(opacity=0.2, line=False, invalid="break-paths-show-domains")
-    return [band.encode(**place), known.mark_rule(opacity=0.5).encode(**place)]
+    ends = {"y": panel.y("low"), "y2": {"field": "high"}}
+    place = {"x": panel.x(), **ends, "color": color(series)}
+    faint = {"opacity": 0.2, "line": False, "invalid": "break-paths-show-domains"}
+    return [
+        layer("area", place, **faint),
+        layer("rule", place, "isValid(datum.low)", opacity=0.5),
+    ]
 
 
-def crosses(panel: Panel, series: Sequence[SeriesStyle]) -> list[alt.Chart]:
+def crosses(panel: Panel, series: Sequence[SeriesStyle]) -> list[Part]:
     """A cross on every value that is out of support."""
-    far = alt.Chart().transform_filter("datum.support && isValid(datum.value)")
-    return [support_cross(far).encode(x=panel.x(), y=panel.y(), color=color(series))]
+    place = {"x": panel.x(), "y": panel.y(), "color": color(series)}
+    return [layer("point", place, "datum.support && isValid(datum.value)", **cross_look())]
 
 
 def triangles(
     alerts: pd.DataFrame | None, panel: Panel, series: Sequence[SeriesStyle]
-) -> list[alt.Chart]:
+) -> list[Part]:
     """A rule at the epoch, and a large triangle on the curve that can be pointed at.
 
     One triangle stands for all alerts at its place; of several it is larger and holds their number.
     """
     if alerts is None or alerts.empty:
         return []
-    tooltip = [
-        alt.Tooltip("alert:N", title="alert"),
-        *panel.tooltip(),
-        alt.Tooltip("message:N"),
+    tooltip = [category("alert", title="alert"), *panel.tooltip(), category("message")]
+    place: Part = {"x": panel.x(), "color": color(series), "tooltip": tooltip}
+    several = "datum.count > 1"
+    size = {"condition": {"test": several, "value": 320}, "value": 140}
+    number = {"y": panel.y(), "text": quantity("count"), "color": {"value": "white"}}
+    look = {"shape": "triangle-down", "filled": True, "opacity": 1, "yOffset": -11}
+    layers = [
+        layer("rule", place, strokeWidth=1, strokeDash=[2, 2]),
+        layer("point", {**place, "y": panel.y(), "size": size}, **look),
+        layer("text", {**place, **number}, several, yOffset=-12, fontSize=10, fontWeight="bold"),
     ]
-    base = alt.Chart(alerts).encode(x=panel.x(), color=color(series), tooltip=tooltip)
-    triangle = base.mark_point(shape="triangle-down", filled=True, opacity=1, yOffset=-11).encode(
-        y=panel.y(), size=alt.condition("datum.count > 1", alt.value(320), alt.value(140))
-    )
-    number = base.transform_filter("datum.count > 1").mark_text(
-        yOffset=-12, fontSize=10, fontWeight="bold"
-    )
-    return [
-        base.mark_rule(strokeWidth=1, strokeDash=[2, 2]),
-        triangle,
-        number.encode(y=panel.y(), text=alt.Text("count:Q"), color=alt.ColorValue("white")),
-    ]
+    return [{"data": alerts, **each} for each in layers]
 
 
-def zero(values: pd.DataFrame) -> list[alt.Chart]:
+def zero(values: pd.DataFrame) -> list[Part]:
     """A line at zero where the curves lie on both sides: there the sign is the message."""
     if not values["value"].min() < 0 < values["value"].max():
         return []
-    rule = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeWidth=1, opacity=0.5)
-    return [rule.encode(y=alt.Y("zero:Q"), color=alt.ColorValue(RANDOM_COLOR))]
+    place = {"y": quantity("zero"), "color": {"value": RANDOM_COLOR}}
+    rule = layer("rule", place, strokeWidth=1, opacity=0.5)
+    return [{"data": pd.DataFrame({"zero": [0.0]}), **rule}]
 
 
-def isolated(values: Sequence[float] | pd.Series) -> np.ndarray:
-    """Which values have no neighbor to draw a line to."""
-    known = np.isfinite(np.asarray(values, dtype=np.float64))
-    padded = np.concatenate([[False], known, [False]])
-    return known & ~padded[:-2] & ~padded[2:]
+def isolated(values: ArrayLike, curves: ArrayLike) -> NDArray[np.bool_]:
+    """Which values have no neighbor on their curve to draw a line to, (N,).
+
+    Args:
+        values: in the order of each curve, (N,).
+        curves: what curve each one is on, (N,).
+    """
+    codes = pd.factorize(np.asarray(curves))[0]
+    order = np.argsort(codes, kind="stable")
+    known = np.isfinite(np.asarray(values, dtype=np.float64))[order]
+    linked = known[1:] & known[:-1] & (np.diff(codes[order]) == 0)
+    found = np.zeros(len(order), dtype=bool)
+    found[order] = known & ~np.append(linked, False) & ~np.append(False, linked)
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import altair as alt
 import pandas as pd
 
 from sing_monitor.app.charts.common import (
@@ -16,6 +15,7 @@ from sing_monitor.app.charts.common import (
     chart_title,
 )
 from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.vega import Part, category, layer, layered, quantity
 
 # The parts from bottom to top: column, name and color.
 PARTS = (
@@ -26,7 +26,7 @@ PARTS = (
 )
 # The legend stands below.
 _HEIGHT = PANEL_HEIGHT + 40
-_FAINT, _PAINTED = alt.value(0.3), alt.value(0.75)
+_FAINT, _PAINTED = 0.3, 0.75
 _LINES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3])
 
 
@@ -80,7 +80,7 @@ def stacked_parts(parts: pd.DataFrame) -> pd.DataFrame:
 
 def meaning_stack(
     parts: pd.DataFrame, about: str, x_title: str, x_domain: tuple[float, float]
-) -> alt.LayerChart:
+) -> Part:
     """The four parts on each other over the epochs; a bar where a validation stands alone.
 
     Args:
@@ -89,46 +89,39 @@ def meaning_stack(
         x_title: what the axis counts.
         x_domain: the same for all panels of the page.
     """
-    labels, colors = [part[1] for part in PARTS], [part[2] for part in PARTS]
-    place = Panel("", "", "", "", x_title, x_domain)
-    color = alt.Color(
-        "part:N",
-        scale=alt.Scale(domain=labels, range=colors),
-        legend=alt.Legend(
-            title=None, orient="bottom", columns=2, symbolType="square", symbolOpacity=0.75
-        ),
-    )
     top = max(1.0, float(parts["high"].max()))
-    y = alt.Y(
-        "low:Q",
-        title="share",
-        scale=alt.Scale(domain=[0, top], nice=False),
-        axis=alt.Axis(format=".1f", tickCount=5),
-    )
-    base = alt.Chart().encode(x=place.x(), y=y, y2=alt.Y2("high:Q"), color=color)
-    is_neither = "datum.part == 'neither'"
-    tooltip = [
-        alt.Tooltip("epoch:Q", format="d"),
-        *(alt.Tooltip(f"{name}:Q", title=title, format=".3f") for name, title, _ in PARTS),
-    ]
-    area = base.mark_area(line=False).encode(
-        detail="span:N",
-        opacity=alt.OpacityValue(**alt.when(is_neither).then(_FAINT).otherwise(_PAINTED)),
-    )
-    # Thin bars also catch the pointer, at every validation.
-    bars = base.mark_bar(size=9).encode(
-        opacity=alt.OpacityValue(
-            **alt.when(f"datum.alone && {is_neither}")
-            .then(_FAINT)
-            .when("datum.alone")
-            .then(_PAINTED)
-            .otherwise(alt.value(0.02))
+    square = {"symbolType": "square", "symbolOpacity": _PAINTED}
+    place = {
+        "x": Panel("", "", "", "", x_title, x_domain).x(),
+        "y": quantity(
+            "low",
+            title="share",
+            scale={"domain": [0, top], "nice": False},
+            axis={"format": ".1f", "tickCount": 5},
         ),
-        tooltip=tooltip,
-    )
-    return alt.LayerChart(
-        data=parts,
-        layer=[area, bars],
+        "y2": {"field": "high"},
+        "color": category(
+            "part",
+            scale={"domain": [part[1] for part in PARTS], "range": [part[2] for part in PARTS]},
+            legend={"title": None, "orient": "bottom", "columns": 2, **square},
+        ),
+    }
+    is_neither = "datum.part == 'neither'"
+    painted = {"condition": {"test": is_neither, "value": _FAINT}, "value": _PAINTED}
+    alone = [
+        {"test": f"datum.alone && {is_neither}", "value": _FAINT},
+        {"test": "datum.alone", "value": _PAINTED},
+    ]
+    tooltip = [
+        quantity("epoch", format="d"),
+        *(quantity(name, title=title, format=".3f") for name, title, _ in PARTS),
+    ]
+    # Thin bars also catch the pointer, at every validation.
+    bars = {**place, "opacity": {"condition": alone, "value": 0.02}, "tooltip": tooltip}
+    area = {**place, "detail": category("span"), "opacity": painted}
+    return layered(
+        parts,
+        [layer("area", area, line=False), layer("bar", bars, size=9)],
         title=chart_title("Meaning of the images", "share of the embeddings' variance", about),
         height=_HEIGHT,
     )
@@ -136,7 +129,7 @@ def meaning_stack(
 
 def things_panel(
     values: pd.DataFrame, panel: Panel, run: SeriesStyle, things: Sequence[str]
-) -> alt.LayerChart:
+) -> Part:
     """A line for the class and for each annotated attribute, all of one run, in its color.
 
     Args:
@@ -145,26 +138,23 @@ def things_panel(
         run: whose.
         things: in the order of the legend.
     """
-    names = list(things)
-    legend = alt.Legend(title=None, orient="bottom", symbolStrokeWidth=2)
-    dashes = [_LINES[place % len(_LINES)] for place in range(len(names))]
-    marks = [SHAPES[place % len(SHAPES)] for place in range(len(names))]
-    dash = alt.StrokeDash("thing:N", scale=alt.Scale(domain=names, range=dashes), legend=legend)
-    shape = alt.Shape("thing:N", scale=alt.Scale(domain=names, range=marks), legend=legend)
-    paint = alt.ColorValue(run.color)
-    base = alt.Chart().transform_filter("isValid(datum.value)")
-    line = base.mark_line(strokeWidth=2).encode(
-        x=panel.x(), y=panel.y(), strokeDash=dash, color=paint
-    )
-    point = base.mark_point(filled=True, size=42, opacity=1).encode(
-        x=panel.x(),
-        y=panel.y(),
-        shape=shape,
-        color=paint,
-        tooltip=[
-            alt.Tooltip("thing:N", title="of"),
-            alt.Tooltip("epoch:Q", format="d"),
-            alt.Tooltip("value:Q", title=panel.title, format=panel.number_format),
-        ],
-    )
-    return alt.LayerChart(data=values, layer=[line, point], title=panel.heading, height=_HEIGHT)
+    place = {"x": panel.x(), "y": panel.y(), "color": {"value": run.color}}
+    line = {**place, "strokeDash": _by_thing(things, _LINES)}
+    tooltip = [
+        category("thing", title="of"),
+        quantity("epoch", format="d"),
+        quantity("value", title=panel.title, format=panel.number_format),
+    ]
+    point = {**place, "shape": _by_thing(things, SHAPES), "tooltip": tooltip}
+    known = "isValid(datum.value)"
+    layers = [
+        layer("line", line, known, strokeWidth=2),
+        layer("point", point, known, filled=True, size=42, opacity=1),
+    ]
+    return layered(values, layers, title=panel.heading, height=_HEIGHT)
+
+
+def _by_thing(things: Sequence[str], looks: Sequence[object]) -> Part:
+    own = [looks[place % len(looks)] for place in range(len(things))]
+    legend = {"title": None, "orient": "bottom", "symbolStrokeWidth": 2}
+    return category("thing", scale={"domain": list(things), "range": own}, legend=legend)

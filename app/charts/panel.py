@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-import altair as alt
-
 from sing_monitor.app.charts.common import chart_title, line_title
+from sing_monitor.app.charts.vega import Part, category, quantity
 from sing_monitor.app.wording.metrics import MISSING
 
 
@@ -36,33 +35,33 @@ class Panel:
     is_difference: bool = False
 
     @property
-    def heading(self) -> alt.TitleParams:
+    def heading(self) -> Part:
         """The metric, with its unit and direction below, and the caveat."""
         about = " · ".join(filter(None, (self.unit, self.direction)))
         return chart_title(self.title, about, f"⚠ {self.caveat}" if self.caveat else "")
 
-    def x(self) -> alt.X:
+    def x(self) -> Part:
         """The axis that all panels of a page share."""
         whole = self.x_title in ("epoch", "global step")
-        axis = alt.Axis(format="d", tickMinStep=1) if whole else alt.Axis()
-        scale = alt.Scale(domain=list(self.x_domain), nice=False)
-        return alt.X("x:Q", title=self.x_title, scale=scale, axis=axis.copy())
+        axis = {"format": "d", "tickMinStep": 1} if whole else {}
+        scale = {"domain": list(self.x_domain), "nice": False}
+        return quantity("x", title=self.x_title, scale=scale, axis=axis)
 
-    def y(self, field: str = "value") -> alt.Y:
+    def y(self, field: str = "value") -> Part:
         """The axis of a column of values."""
         name = "difference to the baseline" if self.is_difference else self.unit
-        axis = alt.Axis(format=".6~g", tickCount=5)
-        return alt.Y(f"{field}:Q", title=name or None, scale=alt.Scale(zero=False), axis=axis)
+        axis = {"format": ".6~g", "tickCount": 5}
+        return quantity(field, title=name or None, scale={"zero": False}, axis=axis)
 
     def change(self, difference: float) -> str:
         """A difference with its sign; a dash where there is none."""
         return format(difference, f"+z{self.number_format}") if isfinite(difference) else MISSING
 
-    def tooltip(self, *more: alt.Tooltip) -> list[alt.Tooltip]:
+    def tooltip(self, *more: Part) -> list[Part]:
         """Run, epoch and value, then more."""
         return [
-            alt.Tooltip("label:N", title="run"),
-            alt.Tooltip("epoch:Q", title="epoch", format="d"),
-            alt.Tooltip("value:Q", title=line_title(self.title), format=self.number_format),
+            category("label", title="run"),
+            quantity("epoch", title="epoch", format="d"),
+            quantity("value", title=line_title(self.title), format=self.number_format),
             *more,
         ]

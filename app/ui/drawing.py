@@ -1,8 +1,9 @@
-"""Put a chart on the page; building it again for the same data costs nothing."""
+"""Put a chart on the page; making it again for the same data costs nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Literal
 
@@ -10,15 +11,51 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 from altair.utils.schemapi import debug_mode
+from streamlit.dataframe_util import convert_anything_to_arrow_bytes
+
+from sing_monitor.app.charts.vega import Part
 
 # Streamlit knows a frame of up to 50,000 rows by all its values, a larger one by a sample.
 _MOST_ROWS = 50_000
 
+# A chart of Altair, or one in Vega-Lite's own words, from `charts.vega.layered`.
+Chart = alt.TopLevelMixin | Part
+
 _lock = Lock()
 
 
+@dataclass(frozen=True, eq=False)
+class MadeChart:
+    """A chart that only has to be sent.
+
+    Args:
+        spec: in Vega-Lite's words, with the bytes of its data sets as Arrow.
+        key: unique on the page.
+        alt_text: what the chart shows, for those who cannot see it.
+    """
+
+    spec: dict[str, Any]
+    key: str
+    alt_text: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of its data."""
+        return sum(map(len, self.spec["datasets"].values()))
+
+
+def made(build: Callable[..., Chart], *arguments: Any, key: str, alt_text: str) -> MadeChart:
+    """``build(*arguments)``, for those who keep it until what they read has changed."""
+    return MadeChart(_made(build, arguments), key, alt_text)
+
+
+def show_made(chart: MadeChart) -> None:
+    """Draw a chart that was kept."""
+    st.vega_lite_chart(spec=chart.spec, key=chart.key, alt=chart.alt_text, width="stretch")
+
+
 def show_chart(
-    build: Callable[..., alt.TopLevelMixin],
+    build: Callable[..., Chart],
     *arguments: Any,
     key: str,
     alt_text: str,
@@ -26,8 +63,7 @@ def show_chart(
 ) -> None:
     """Draw ``build(*arguments)``.
 
-    Altair takes a good part of a second to make and check one chart, so what it made is kept as
-    long as the arguments are the same.
+    What was made is kept as long as the arguments are the same.
 
     Args:
         build: a pure function of this project, known by its name.
@@ -40,7 +76,7 @@ def show_chart(
 
 
 def show_chart_to_pick(
-    build: Callable[..., alt.TopLevelMixin],
+    build: Callable[..., Chart],
     *arguments: Any,
     key: str,
     alt_text: str,
@@ -73,35 +109,53 @@ def show_chart_to_pick(
     )
 
 
-def _spec(build: Callable[..., alt.TopLevelMixin], arguments: tuple[Any, ...]) -> dict[str, Any]:
+def _spec(build: Callable[..., Chart], arguments: tuple[Any, ...]) -> dict[str, Any]:
     if any(isinstance(a, pd.DataFrame) and len(a) > _MOST_ROWS for a in arguments):
-        return _build(build, arguments)
+        return _made(build, arguments)
     return _kept(f"{build.__module__}.{build.__qualname__}", arguments, build)
 
 
 # Streamlit reads a chart and never writes to it: a copy for each page would only cost time.
 @st.cache_resource(ttl="1h", max_entries=512, show_spinner=False)
-def _kept(
-    name: str, arguments: tuple[Any, ...], _build_chart: Callable[..., alt.TopLevelMixin]
-) -> dict[str, Any]:
-    return _build(_build_chart, arguments)
+def _kept(name: str, arguments: tuple[Any, ...], _build: Callable[..., Chart]) -> dict[str, Any]:
+    return _made(_build, arguments)
 
 
-def _build(build: Callable[..., alt.TopLevelMixin], arguments: tuple[Any, ...]) -> dict[str, Any]:
-    """The chart as Vega-Lite, its data frames by name beside it: Streamlit sends them as Arrow.
-
-    Altair would write every row as JSON and check every part against its schema, which takes longer
-    than all the rest; the tests of the charts do that.
-    """
+def _made(build: Callable[..., Chart], arguments: tuple[Any, ...]) -> dict[str, Any]:
+    """The chart as Vega-Lite, its data by name beside it, as the bytes that Streamlit sends."""
     frames: dict[str, pd.DataFrame] = {}
-    # These settings of Altair belong to the whole process, and sessions are threads.
-    with _lock, alt.data_transformers.enable("frames", frames=frames), debug_mode(False):
-        spec: dict[str, Any] = build(*arguments).to_dict(validate=False)
+    chart = build(*arguments)
+    spec = _named(chart, frames) if isinstance(chart, dict) else _of_altair(chart, frames)
     # Altair's own theme fixes the size of every chart, and Streamlit's moves the first and the last
     # label away from what they name, and leaves a gap below.
     config = {key: value for key, value in spec.get("config", {}).items() if key != "view"}
     config |= {"axis": {"labelFlush": False}, "padding": {"right": 10, "bottom": 4}}
-    return {**spec, "config": config, "datasets": frames}
+    data = {
+        name: convert_anything_to_arrow_bytes(frame.reset_index(drop=True))
+        for name, frame in frames.items()
+    }
+    return {"$schema": alt.SCHEMA_URL, **spec, "config": config, "datasets": data}
+
+
+def _of_altair(chart: alt.TopLevelMixin, frames: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """Altair would write every row as JSON and check every part against its schema.
+
+    That takes longer than all the rest; the tests of the charts do it.
+    """
+    # These settings of Altair belong to the whole process, and sessions are threads.
+    with _lock, alt.data_transformers.enable("frames", frames=frames), debug_mode(False):
+        spec: dict[str, Any] = chart.to_dict(validate=False)
+    return spec
+
+
+def _named(chart: Part, frames: dict[str, pd.DataFrame]) -> Part:
+    """With a name in the place of each data frame."""
+    found = dict(chart)
+    if "data" in chart:
+        found["data"] = _by_name(chart["data"], frames)
+    if "layer" in chart:
+        found["layer"] = [_named(each, frames) for each in chart["layer"]]
+    return found
 
 
 def _by_name(data: pd.DataFrame, frames: dict[str, pd.DataFrame]) -> dict[str, str]:

@@ -87,15 +87,15 @@ SERIES = [
 
 
 def test_color_and_dash_follow_the_series() -> None:
-    found = color(SERIES).to_dict()
+    found = color(SERIES)
     assert found["scale"] == {"domain": ["a", "b"], "range": ["#111111", "#222222"]}
     assert found["legend"] is None
-    assert dash(SERIES).to_dict()["scale"]["range"] == [[1, 0], [6, 4]]
+    assert dash(SERIES)["scale"]["range"] == [[1, 0], [6, 4]]
 
 
 def test_empty_lines_of_a_title_are_left_out() -> None:
-    assert "subtitle" not in chart_title("x", "", "").to_dict()
-    assert chart_title("x", "", "y").to_dict()["subtitle"] == ["y"]
+    assert "subtitle" not in chart_title("x", "", "")
+    assert chart_title("x", "", "y")["subtitle"] == ["y"]
 
 
 def test_alt_text_names_the_runs() -> None:

@@ -7,5 +7,10 @@ from sing_monitor.app.charts.marks import isolated
 
 def test_isolated_values_have_no_neighbor() -> None:
     values = [1.0, math.nan, 2.0, 3.0, math.inf, 4.0]
-    assert isolated(values).tolist() == [True, False, False, False, False, True]
-    assert isolated([]).tolist() == []
+    assert isolated(values, [0] * 6).tolist() == [True, False, False, False, False, True]
+    assert isolated([], []).tolist() == []
+
+
+def test_a_neighbor_on_another_curve_is_none() -> None:
+    one_by_one = isolated([1.0, 2.0, 3.0, math.nan], ["a", "b", "a", "b"])
+    assert one_by_one.tolist() == [False, True, False, False]

@@ -14,6 +14,7 @@ from sing_monitor.app.charts.meaning import (
     things_panel,
 )
 from sing_monitor.app.charts.panel import Panel
+from tests.app.specs import spec_of
 
 
 def history() -> pd.DataFrame:
@@ -45,7 +46,7 @@ def test_parts_lie_on_each_other_and_one_below_zero_takes_no_room() -> None:
     assert first.loc["seen alone", "value"] == pytest.approx(-0.01)
     assert first["low"].tolist() == pytest.approx([0, 0, 0.21, 0.31])
     assert first["high"].tolist() == pytest.approx([0, 0.21, 0.31, 1.01])
-    spec = meaning_stack(drawn, "about", "epoch", (0, 2)).to_dict()
+    spec = spec_of(meaning_stack(drawn, "about", "epoch", (0, 2)))
     area, bars = spec["layer"]
     assert (area["mark"]["type"], bars["mark"]["type"]) == ("area", "bar")
     assert area["encoding"]["y"]["scale"]["domain"] == [0, pytest.approx(1.01)]
@@ -65,7 +66,7 @@ def test_no_area_is_drawn_across_a_validation_without_a_split() -> None:
     drawn = stacked_parts(shares(seven)).drop_duplicates("epoch").set_index("epoch")
     assert drawn["span"].to_dict() == {0: 0, 2: 1, 3: 1, 5: 2, 6: 2}
     assert drawn["alone"].to_dict() == {0: True, 2: False, 3: False, 5: False, 6: False}
-    area, bars = meaning_stack(stacked_parts(shares(seven)), "", "epoch", (0, 6)).to_dict()["layer"]
+    area, bars = spec_of(meaning_stack(stacked_parts(shares(seven)), "", "epoch", (0, 6)))["layer"]
     assert area["encoding"]["detail"]["field"] == "span"
     assert [each["value"] for each in bars["encoding"]["opacity"]["condition"]] == [0.3, 0.75]
     assert bars["encoding"]["opacity"]["value"] < 0.1
@@ -75,7 +76,7 @@ def test_class_and_attributes_are_told_apart_by_dash_and_shape() -> None:
     values = pd.DataFrame({"thing": ["class", "colour"], "epoch": 0, "x": 0.0, "value": [0.9, 0.1]})
     panel = Panel("Kept", "share", "", ".3f", "epoch", (0, 1))
     run = SeriesStyle("a", "run a", "#111111")
-    line, point = things_panel(values, panel, run, ("class", "colour")).to_dict()["layer"]
+    line, point = spec_of(things_panel(values, panel, run, ("class", "colour")))["layer"]
     assert line["encoding"]["strokeDash"]["scale"]["domain"] == ["class", "colour"]
     dashes = line["encoding"]["strokeDash"]["scale"]["range"]
     assert dashes[0] != dashes[1]

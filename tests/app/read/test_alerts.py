@@ -13,6 +13,7 @@ from sing_monitor.app.charts.panel import Panel
 from sing_monitor.app.read.alerts import Rule, alert_marks, alert_rules, fired_alerts
 from sing_monitor.findings import Findings
 from tests.app.conftest import Opened, Runs, copy_of
+from tests.app.specs import spec_of
 from tests.app.stores import Store, history
 
 RATIO = "sing/score_ratio_centered"
@@ -84,7 +85,7 @@ def test_without_alerts_there_is_nothing_to_mark() -> None:
     panel = Panel("AS", "", "", ".2f", "epoch", (0, 2))
     series = [SeriesStyle("a", "run a", "#111111")]
     plain, marked = (
-        curve_panel(values(), panel, series, None, alerts).to_dict()["layer"]
+        spec_of(curve_panel(values(), panel, series, None, alerts))["layer"]
         for alerts in (nothing, alert_marks(of_run("ratio_falls@1"), RATIO, values()))
     )
     rule, triangle, number = marked[len(plain) :]
