@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
-import altair as alt
 import pandas as pd
 import torch
 
@@ -15,9 +13,10 @@ from sing_monitor.app.charts.common import (
     RANDOM_COLOR,
     SeriesStyle,
     chart_title,
+    cross_look,
     line_title,
-    support_cross,
 )
+from sing_monitor.app.charts.vega import Part, category, layer, layered, quantity
 from sing_monitor.app.wording.support_marks import support_text
 from sing_monitor.app.wording.text import one_line
 from sing_monitor.scores.class_leaks import leaks
@@ -26,8 +25,8 @@ MOST = 30
 AWAY, TOWARD = PALETTE[1], PALETTE[0]
 _ROW = 22
 # What the tooltip says of rows from `with_support`.
-SUPPORT = (alt.Tooltip("support:N", title="out of support"),)
-_CROSS = alt.ColorValue(RANDOM_COLOR)
+SUPPORT = (category("support", title="out of support"),)
+_CROSS = {"value": RANDOM_COLOR}
 # Streamlit counts title and axis as part of the height.
 _AROUND = 105
 
@@ -75,7 +74,9 @@ def spread(images: pd.DataFrame, classes: pd.DataFrame, column: str) -> pd.DataF
     """
     scores = images.groupby("label")[column]
     parts = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}
-    quantiles = pd.DataFrame({name: scores.quantile(share) for name, share in parts.items()})
+    quantiles = (
+        scores.quantile(list(parts.values())).unstack().set_axis(list(parts), axis="columns")
+    )
     about = ["class_index", "name", "n", "accuracy", *(["outside"] if "outside" in classes else [])]
     known = classes[about].merge(
         quantiles.assign(mean=scores.mean()), left_on="class_index", right_index=True, how="left"
@@ -111,7 +112,7 @@ def hidden_first(rows: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index(drop=True)
 
 
-def distribution(rows: pd.DataFrame, what: str, series: SeriesStyle) -> alt.LayerChart:
+def distribution(rows: pd.DataFrame, what: str, series: SeriesStyle) -> Part:
     """A box for each class: the middle half of its images, on a line from 5 to 95 %.
 
     Args:
@@ -119,41 +120,34 @@ def distribution(rows: pd.DataFrame, what: str, series: SeriesStyle) -> alt.Laye
         what: the score, in words.
         series: the run.
     """
-    y = names_axis("name", rows["name"].tolist())
-    base = alt.Chart().encode(y=y)
-    paint = alt.ColorValue(series.color)
-    tooltip = [
-        alt.Tooltip("name:N", title="class"),
-        alt.Tooltip("n:Q", title="images"),
-        *(alt.Tooltip(f"{each}:Q", format=".2f") for each in ("mean", "median", "low", "high")),
-        *SUPPORT,
-    ]
-    known = base.transform_filter("isValid(datum.mean)")
-    line = known.mark_rule(strokeWidth=1.5).encode(
-        x=alt.X("low:Q", title=f"{what} (degrees)"), x2="high:Q", color=paint
-    )
-    box = known.mark_bar(height={"band": 0.6}, opacity=0.45).encode(
-        x=alt.X("q1:Q"), x2="q3:Q", color=paint, tooltip=tooltip
-    )
-    mean = known.mark_tick(thickness=3, height={"band": 0.8}).encode(
-        x=alt.X("mean:Q"), color=paint, tooltip=tooltip
-    )
+    numbers = (quantity(each, format=".2f") for each in ("mean", "median", "low", "high"))
+    tooltip = [category("name", title="class"), quantity("n", title="images"), *numbers, *SUPPORT]
+    place = {"y": names_axis("name", rows["name"].tolist()), "color": {"value": series.color}}
+    line = {**place, "x": quantity("low", title=f"{what} (degrees)"), "x2": {"field": "high"}}
+    box = {**place, "x": quantity("q1"), "x2": {"field": "q3"}, "tooltip": tooltip}
+    mean = {**place, "x": quantity("mean"), "tooltip": tooltip}
     # Behind the line: on the box it would hardly be seen.
-    cross = support_cross(known.transform_filter("datum.support"), size=60, xOffset=10)
-    return alt.LayerChart(
-        data=with_support(rows),
-        layer=[_zero(), line, box, mean, cross.encode(x=alt.X("high:Q"), color=_CROSS)],
+    far = {**place, "x": quantity("high"), "color": _CROSS}
+    known = "isValid(datum.mean)"
+    layers = [
+        _zero(),
+        layer("rule", line, known, strokeWidth=1.5),
+        layer("bar", box, known, height={"band": 0.6}, opacity=0.45),
+        layer("tick", mean, known, thickness=3, height={"band": 0.8}),
+        layer("point", far, f"{known} && datum.support", **cross_look(60), xOffset=10),
+    ]
+    about = "tick: mean · box: middle half · line: 5 to 95 % of the images"
+    return layered(
+        with_support(rows),
+        layers,
+        title=chart_title(f"{what} by class", about),
         height=height_of(rows["name"].nunique()),
-        title=chart_title(
-            f"{what} by class",
-            "tick: mean · box: middle half · line: 5 to 95 % of the images",
-        ),
     )
 
 
 def paired(
     both: pd.DataFrame, names: Sequence[str], what: str, pair: Sequence[SeriesStyle], caveat: str
-) -> alt.LayerChart:
+) -> Part:
     """Two points for each class, one a run, and the line between; the baseline's is hollow.
 
     Args:
@@ -169,44 +163,29 @@ def paired(
         drawn = drawn.assign(**{f"{field}_support": support_text(drawn[f"{field}_outside"])})
     y = names_axis("name", names)
     tooltip = [
-        alt.Tooltip("name:N", title="class"),
-        alt.Tooltip("one:Q", title=line_title(one.label), format=".2f"),
-        alt.Tooltip("other:Q", title=line_title(other.label), format=".2f"),
-        alt.Tooltip("difference:Q", format="+.2f"),
-        alt.Tooltip("one_support:N", title=f"{one.label}: out of support"),
-        alt.Tooltip("other_support:N", title=f"{other.label}: out of support"),
+        category("name", title="class"),
+        quantity("one", title=line_title(one.label), format=".2f"),
+        quantity("other", title=line_title(other.label), format=".2f"),
+        quantity("difference", format="+.2f"),
+        category("one_support", title=f"{one.label}: out of support"),
+        category("other_support", title=f"{other.label}: out of support"),
     ]
-    base = alt.Chart()
-    line = base.transform_filter("isValid(datum.one) && isValid(datum.other)").mark_rule(
-        strokeWidth=2, opacity=0.5
-    )
-    x = alt.X("one:Q", title=f"mean {what} (degrees)")
-    layers = [
-        _zero(),
-        line.encode(y=y, x=x, x2="other:Q", color=alt.ColorValue(RANDOM_COLOR)),
-    ]
+    x = quantity("one", title=f"mean {what} (degrees)")
+    line = {"y": y, "x": x, "x2": {"field": "other"}, "color": {"value": RANDOM_COLOR}}
+    is_pair = "isValid(datum.one) && isValid(datum.other)"
+    layers = [_zero(), layer("rule", line, is_pair, strokeWidth=2, opacity=0.5)]
     for field, each in (("one", one), ("other", other)):
-        points = base.mark_point(
-            size=70, opacity=1, strokeWidth=2, filled=not each.is_baseline, shape=each.shape
-        )
-        place: dict[str, Any] = {
-            "y": y,
-            "x": alt.X(f"{field}:Q"),
-            "color": alt.ColorValue(each.color),
-        }
-        known = points.transform_filter(f"isValid(datum.{field})")
-        far = base.transform_filter(f"datum.{field}_support")
+        look = {"size": 70, "opacity": 1, "strokeWidth": 2, "shape": each.shape}
+        place: Part = {"y": y, "x": quantity(field), "color": {"value": each.color}}
+        point, known = {**place, "tooltip": tooltip}, f"isValid(datum.{field})"
         layers += [
-            known.encode(**place, tooltip=tooltip),
-            support_cross(far, size=190).encode(**place),
+            layer("point", point, known, **look, filled=not each.is_baseline),
+            layer("point", place, f"datum.{field}_support", **cross_look(190)),
         ]
     hollow = "hollow: baseline" if one.is_baseline or other.is_baseline else ""
-    return alt.LayerChart(
-        data=drawn,
-        layer=layers,
-        height=height_of(len(names)),
-        title=chart_title(f"Mean {what}, two runs", hollow, f"⚠ {caveat}" if caveat else ""),
-    )
+    lines = (hollow, f"⚠ {caveat}" if caveat else "")
+    title = chart_title(f"Mean {what}, two runs", *lines)
+    return layered(drawn, layers, title=title, height=height_of(len(names)))
 
 
 def side_by_side(one: pd.DataFrame, other: pd.DataFrame, key: str, column: str) -> pd.DataFrame:
@@ -241,20 +220,21 @@ def with_support(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(support=support_text(rows["outside"]) if "outside" in rows else "")
 
 
-def names_axis(field: str, names: Sequence[str]) -> alt.Y:
+def names_axis(field: str, names: Sequence[str]) -> Part:
     """An axis of names from top to bottom, every one of them written out."""
-    return alt.Y(
-        f"{field}:N",
+    return category(
+        field,
         title=None,
         sort=list(names),
-        scale=alt.Scale(domain=list(names)),
-        axis=alt.Axis(labelLimit=160, grid=False, labelOverlap=False),
+        scale={"domain": list(names)},
+        axis={"labelLimit": 160, "grid": False, "labelOverlap": False},
     )
 
 
-def _zero() -> alt.Chart:
-    rule = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeWidth=1, opacity=0.6)
-    return rule.encode(x=alt.X("zero:Q"), color=alt.ColorValue(RANDOM_COLOR))
+def _zero() -> Part:
+    place = {"x": quantity("zero"), "color": {"value": RANDOM_COLOR}}
+    rule = layer("rule", place, strokeWidth=1, opacity=0.6)
+    return {"data": pd.DataFrame({"zero": [0.0]}), **rule}
 
 
 def height_of(rows: int) -> int:

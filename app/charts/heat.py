@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import altair as alt
 import numpy as np
 import pandas as pd
 
@@ -17,14 +15,15 @@ from sing_monitor.app.charts.classes import (
     names_axis,
     with_support,
 )
-from sing_monitor.app.charts.common import chart_title, support_cross
+from sing_monitor.app.charts.common import chart_title, cross_look
+from sing_monitor.app.charts.vega import Part, category, layer, layered, quantity
 
 _NEUTRAL = "#e4e7ec"
 
 
 def heat_map(
     rows: pd.DataFrame, names: Sequence[str], what: str, *lines: str, kind: str = "class"
-) -> alt.LayerChart:
+) -> Part:
     """A cell for each name and epoch; orange below zero, blue above, a gap where nothing is known.
 
     Args:
@@ -37,33 +36,40 @@ def heat_map(
     drawn = rows[rows["name"].isin(names)]
     values = drawn["value"].to_numpy(dtype=float)
     furthest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
-    scale = alt.Scale(
-        domain=[-furthest, 0, furthest], range=[AWAY, _NEUTRAL, TOWARD], interpolate="lab"
-    )
     epochs = sorted(drawn["epoch"].unique().tolist())
-    axis = alt.Axis(labelAngle=0, labelOverlap=True, grid=False)
-    place: dict[str, Any] = {
-        "x": alt.X("epoch:O", title="epoch", scale=alt.Scale(domain=epochs), axis=axis),
+    place = {
+        "x": {
+            "field": "epoch",
+            "type": "ordinal",
+            "title": "epoch",
+            "scale": {"domain": epochs},
+            "axis": {"labelAngle": 0, "labelOverlap": True, "grid": False},
+        },
         "y": names_axis("name", names),
     }
-    legend = alt.Legend(title="degrees", gradientLength=120, format=".3~g")
+    paint = quantity(
+        "value",
+        scale={
+            "domain": [-furthest, 0, furthest],
+            "range": [AWAY, _NEUTRAL, TOWARD],
+            "interpolate": "lab",
+        },
+        legend={"title": "degrees", "gradientLength": 120, "format": ".3~g"},
+    )
     tooltip = [
-        alt.Tooltip("name:N", title=kind),
-        alt.Tooltip("epoch:O"),
-        alt.Tooltip("value:Q", title=what, format=".2f"),
+        category("name", title=kind),
+        {"field": "epoch", "type": "ordinal"},
+        quantity("value", title=what, format=".2f"),
         *SUPPORT,
     ]
-    cells = alt.Chart().mark_rect()
-    far = support_cross(alt.Chart().transform_filter("datum.support"), size=40, width=1)
-    return alt.LayerChart(
-        data=with_support(drawn.dropna(subset="value")),
-        layer=[
-            cells.encode(
-                **place, color=alt.Color("value:Q", scale=scale, legend=legend), tooltip=tooltip
-            ),
-            # Dark on every cell, whatever the background.
-            far.encode(**place, color=alt.ColorValue("#1b2430")),
+    # Dark on every cell, whatever the background.
+    far = {**place, "color": {"value": "#1b2430"}}
+    return layered(
+        with_support(drawn.dropna(subset="value")),
+        [
+            layer("rect", {**place, "color": paint, "tooltip": tooltip}),
+            layer("point", far, "datum.support", **cross_look(40, width=1)),
         ],
-        height=height_of(len(names)),
         title=chart_title(f"{what}: {kind} by epoch", *lines),
+        height=height_of(len(names)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from sing_monitor.app.charts.common import (
@@ -68,14 +69,17 @@ def stacked_parts(parts: pd.DataFrame) -> pd.DataFrame:
         Columns epoch, x, span, part, value, low, high, the four numbers of the validation, and
         ``alone``: whether it has no neighbor to draw an area to.
     """
-    parts = parts.assign(alone=parts.groupby("span")["x"].transform("size") == 1)
-    drawn = parts[[name for name, *_ in PARTS]].clip(lower=0)
-    tops = drawn.cumsum(axis=1)
-    rows = [
-        parts.assign(part=label, value=parts[name], low=tops[name] - drawn[name], high=tops[name])
-        for name, label, _ in PARTS
-    ]
-    return pd.concat(rows, ignore_index=True)
+    together = parts["span"].map(parts["span"].value_counts())
+    numbers = parts[[name for name, *_ in PARTS]].to_numpy()
+    heights = numbers.clip(min=0)
+    tops = heights.cumsum(axis=1)
+    rows = pd.concat([parts.assign(alone=together == 1)] * len(PARTS), ignore_index=True)
+    return rows.assign(
+        part=np.repeat([label for _, label, _ in PARTS], len(parts)),
+        value=numbers.ravel("F"),
+        low=(tops - heights).ravel("F"),
+        high=tops.ravel("F"),
+    )
 
 
 def meaning_stack(

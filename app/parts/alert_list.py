@@ -32,10 +32,12 @@ def of_runs(runs: Sequence[Run]) -> pd.DataFrame:
         The columns of `alerts.fired_alerts`, and series. Where the rule is about hidden or
         leaking classes, the message names them.
     """
-    parts = []
+    parts = [alerts.fired_alerts("", {}).assign(series="")]
     for run in runs:
         tag = run.tag("alerts")
-        config = (states.quietly(partial(store.config, run.source)) if tag else None) or {}
+        if not tag:
+            continue
+        config = states.quietly(partial(store.config, run.source)) or {}
         found = alerts.fired_alerts(tag, alerts.alert_rules(config))
         messages = [_with_classes(run, row) for row in found.to_dict("records")]
         parts.append(found.assign(series=run.run_id, message=messages))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlencode
@@ -11,34 +11,21 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.parts import epoch_tables, support_tables
+from sing_monitor.app.parts import epoch_tables
+from sing_monitor.app.parts.class_tables import ClassTables
 from sing_monitor.app.read import store
+from sing_monitor.app.read.derived import derived
 from sing_monitor.app.ui import selection, states
-from sing_monitor.app.ui.drawing import show_chart
+from sing_monitor.app.ui.drawing import show_known
 from sing_monitor.app.ui.selection import Run, Selection
-from sing_monitor.app.wording.removals import WITH_RANDOM, suffix
+from sing_monitor.app.wording.removals import suffix
 from sing_monitor.app.wording.text import plain, short
 
-# The columns of the table of classes that the page shows.
-COLUMNS = (
-    *("class_index", "class_name", "n", "accuracy", "attribute_q", "attribute_deviation"),
-    *("zero_shot", "zero_shot_seen", "hidden", "hidden_q"),
-    *support_tables.COLUMNS,
-    *(
-        f"{score}{spread}{suffix(removal)}"
-        for score in ("attribute_score", "image_score")
-        for spread in ("", "_std")
-        for removal in WITH_RANDOM
-    ),
-)
 _MOST_IMAGES = 16
 _TOP = 8
-
-Tables = Mapping[int, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -56,6 +43,11 @@ class ClassView:
     other: Run | None
     removal: str
     epoch: int
+
+    @property
+    def runs(self) -> list[Run]:
+        """Both."""
+        return [run for run in (self.run, self.other) if run is not None]
 
     @property
     def column(self) -> str:
@@ -77,8 +69,9 @@ def draw_class(
     chosen: Selection,
     view: ClassView,
     names: list[str],
-    by_run: Mapping[str, Tables],
+    by_run: Mapping[str, ClassTables],
     images: pd.DataFrame | None,
+    known_by: Hashable,
 ) -> None:
     """A box to choose a class, and all about it.
 
@@ -86,8 +79,9 @@ def draw_class(
         chosen: the selection.
         view: what is shown.
         names: of the classes to choose from.
-        by_run: tables of classes by run id and epoch.
+        by_run: tables of classes by run id.
         images: of the epoch; None where they cannot be read.
+        known_by: names the tables and the runs.
     """
     st.subheader("One class", anchor=False)
     # A default among the options would stay while the epoch moves on, and be lost to the link.
@@ -102,8 +96,8 @@ def draw_class(
         width=320,
     )
     name = asked or first
-    _curves(chosen, view, name, by_run)
-    here = by_run[view.run.run_id][view.epoch].set_index("name")["class_index"]
+    _curves(chosen, view, name, by_run, known_by)
+    here = by_run[view.run.run_id].by_epoch[view.epoch].set_index("name")["class_index"]
     if name not in here:
         return
     index = int(here[name])
@@ -113,29 +107,27 @@ def draw_class(
     _links(view, name)
 
 
-def _curves(chosen: Selection, view: ClassView, name: str, by_run: Mapping[str, Tables]) -> None:
-    runs = [run for run in (view.run, view.other) if run is not None]
+def _curves(
+    chosen: Selection,
+    view: ClassView,
+    name: str,
+    by_run: Mapping[str, ClassTables],
+    known_by: Hashable,
+) -> None:
     shown = {
         view.column: view.what,
         view.moved: f"IS, {view.removal.lower()}",
         "accuracy": "Accuracy",
     }
-    spreads = {
-        f"{score}{suffix(view.removal)}": f"{score}_std{suffix(view.removal)}"
-        for score in ("attribute_score", "image_score")
-    }
-    epochs = [float(epoch) for tables in by_run.values() for epoch in tables]
-    x = evolution.x_domain(pd.Series(epochs))
+    make = partial(_rows, view, name, by_run, list(shown))
+    curves = derived(("one class", known_by, name), make)
+    x = evolution.x_domain(pd.Series([float(e) for t in by_run.values() for e in t.by_epoch]))
     with st.grid(min_column_width=260, gap="medium") as grid:
         for column, title in shown.items():
-            parts = [
-                rows.assign(series=run.run_id, label=run.label, difference=np.nan)
-                for run in runs
-                if not (rows := _curve(by_run[run.run_id], name, column, spreads.get(column))).empty
-            ]
+            values = curves[column]
             is_share = column == "accuracy"
             with grid.cell():
-                if not parts or all(part["value"].isna().all() for part in parts):
+                if values["value"].isna().all():
                     states.no_values(title)
                     continue
                 panel = Panel(
@@ -147,22 +139,43 @@ def _curves(chosen: Selection, view: ClassView, name: str, by_run: Mapping[str, 
                     x_domain=x,
                     caveat="" if is_share else chosen.caveat(f"sing/{column}"),
                 )
-                series = [run.series for run in runs]
+                series = [run.series for run in view.runs]
                 said = alt_text(f"{title} of the chosen class against epoch", series)
-                values = pd.concat(parts, ignore_index=True)
-                show_chart(
-                    evolution.curve_panel, values, panel, series, key=f"one {column}", alt_text=said
+                show_known(
+                    (known_by, name),
+                    evolution.curve_panel,
+                    partial(tuple, (values, panel, series)),
+                    key=f"one {column}",
+                    alt_text=said,
                 )
 
 
-def _curve(tables: Tables, name: str, column: str, spread: str | None) -> pd.DataFrame:
-    """Columns epoch, x and value; for scores also spread and outside, NaN where unknown."""
-    rows = charts.stacked({epoch: table for epoch, table in tables.items() if column in table})
-    if "name" not in rows:
-        return rows
-    names = {column: "value"} | ({spread: "spread", "outside": "outside"} if spread else {})
-    rows = rows[rows["name"] == name].reindex(columns=["epoch", *names]).rename(columns=names)
-    return rows.assign(x=rows["epoch"] * 1.0)
+def _rows(
+    view: ClassView, name: str, by_run: Mapping[str, ClassTables], columns: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """The curves of the class by column, for `evolution.curve_panel`.
+
+    Scores also have spread and outside, NaN where unknown.
+    """
+    spreads = {
+        f"{score}{suffix(view.removal)}": f"{score}_std{suffix(view.removal)}"
+        for score in ("attribute_score", "image_score")
+    }
+    parts = []
+    for run in view.runs:
+        history = by_run[run.run_id].history
+        if "name" in history:
+            own = history[history["name"] == name]
+            parts.append(own.assign(series=run.run_id, label=run.label, x=own["epoch"] * 1.0))
+    every = pd.concat(parts, ignore_index=True)
+    found = {}
+    for column in columns:
+        names = {column: "value"}
+        if column in spreads:
+            names |= {spreads[column]: "spread", "outside": "outside"}
+        rows = every.reindex(columns=["series", "label", "epoch", "x", *names])
+        found[column] = rows.rename(columns=names).assign(difference=np.nan)
+    return found
 
 
 def _concepts(view: ClassView, index: int) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from functools import partial
+
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from sing_monitor.app.charts.common import swatch
 from sing_monitor.app.parts import intervals
 from sing_monitor.app.read import curves
+from sing_monitor.app.read.derived import derived
 from sing_monitor.app.ui.downloads import csv_button
 from sing_monitor.app.ui.selection import Selection
 from sing_monitor.app.ui.widgets import epoch_slider, mark_column
@@ -19,32 +24,44 @@ _ORDER = (
 )
 
 
-def draw_numbers(chosen: Selection, long: pd.DataFrame, *, with_intervals: bool) -> None:
+def draw_numbers(
+    chosen: Selection, long: pd.DataFrame, known_by: Hashable, *, with_intervals: bool
+) -> None:
     """Last, best and at a chosen epoch, with intervals and marks where the runs hold them.
 
     Args:
         chosen: whose curves.
         long: from `curves.add_difference`, with ``outside``, the share of images out of support.
+        known_by: names the curves.
         with_intervals: read them.
     """
     st.subheader("Numbers", anchor=False)
-    epoch = epoch_slider(sorted(long["epoch"].unique().tolist()))
+    epoch = epoch_slider(np.unique(long["epoch"]).tolist())
+    known = {}
+    if with_intervals:
+        known["last"] = intervals.at_last_validation(chosen.runs)
+        known["at_epoch"] = intervals.at_epoch(chosen.runs, epoch)
+    sizes = tuple(map(len, known.values()))
+    table = derived(
+        ("numbers", known_by, epoch, sizes), partial(_numbers, chosen, long, epoch, known)
+    )
+    _table(chosen, table, epoch)
+    with st.container(horizontal=True):
+        csv_button("All curves as CSV", "curves.csv", long.drop(columns="x"))
+        csv_button("This table as CSV", "numbers.csv", table)
+
+
+def _numbers(
+    chosen: Selection, long: pd.DataFrame, epoch: int, known: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
     baseline = chosen.baseline.run_id if chosen.baseline else None
     table = curves.last_and_best(long, epoch, baseline)
     epochs = {"last": table["last_epoch"], "at_epoch": pd.Series(epoch, table.index)}
     for name, at in epochs.items():
         table[f"{name}_mark"] = _marks(long, table, at)
-    if with_intervals:
-        known = {
-            "last": intervals.at_last_validation(chosen.runs),
-            "at_epoch": intervals.at_epoch(chosen.runs, epoch),
-        }
-        for name, at in epochs.items():
+        if name in known:
             table[f"{name}_interval"] = _intervals(known[name], table, at)
-    _table(chosen, table, epoch)
-    with st.container(horizontal=True):
-        csv_button("All curves as CSV", "curves.csv", long.drop(columns="x"))
-        csv_button("This table as CSV", "numbers.csv", table)
+    return table
 
 
 def _at(values: pd.DataFrame, table: pd.DataFrame, epochs: pd.Series) -> pd.DataFrame:

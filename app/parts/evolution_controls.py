@@ -139,7 +139,8 @@ def choose_curves(chosen: Selection) -> CurveView:
             key="interval",
             bind="query-params",
             help=f"Drawn for the headline scores, at up to {intervals.MOST_EPOCHS} epochs of each "
-            "run. Not drawn for differences, averaged seeds and runs of earlier versions. "
+            "run, at fewer of more than three runs. Not drawn for differences, averaged seeds and "
+            "runs of earlier versions. "
             f"{intervals.ABOUT}",
         )
         by_seeds = _seeds_toggle(chosen, axis or "Epoch")

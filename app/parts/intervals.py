@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from sing_monitor.app.parts import epoch_tables
+from sing_monitor.app.read import store
+from sing_monitor.app.read.derived import derived
+from sing_monitor.app.ui import states
 from sing_monitor.app.ui.selection import Run
 from sing_monitor.app.wording import metrics
 
@@ -18,29 +22,38 @@ ABOUT = (
     "another training well outside. Runs of earlier versions hold intervals that are too narrow: "
     "these left the translators out."
 )
-# Each is a file to fetch.
+# Each is a file to fetch; of all runs together, hardly more than `_MOST_FILES`.
 MOST_EPOCHS = 20
-_COLUMNS = ("key", "value", "low", "high")
+_MOST_FILES = 60
+_COLUMNS = ["key", "value", "low", "high"]
+_RETURNED = ["epoch", "metric", "value", "low", "high"]
 _RIDGE = ("key", "value", "value_low", "value_high")
 
 
-def during_training(runs: Sequence[Run], epochs: Sequence[int]) -> pd.DataFrame:
-    """The intervals of the runs, at the last epoch and others evenly before it.
+def by_run(runs: Sequence[Run], epochs: Sequence[int]) -> dict[str, pd.DataFrame]:
+    """The intervals by run id, at the last epoch and others evenly before it; of many runs at few.
 
     Args:
-        runs: picked.
+        runs: picked; those that hold no intervals are left out.
         epochs: of which there are curves, in order.
 
     Returns:
-        Columns series, epoch, metric, low and high; no row for runs that hold no intervals.
+        Columns epoch, metric, value, low and high.
     """
-    apart = -(-len(epochs) // MOST_EPOCHS)
-    return _read(runs, set(epochs[::-1][:: max(apart, 1)])).drop(columns="value")
+    most = min(MOST_EPOCHS, -(-_MOST_FILES // max(len(runs), 1)))
+    apart = -(-len(epochs) // most)
+    wanted = set(epochs[::-1][:: max(apart, 1)])
+    found = {run.run_id: _of_run(run, wanted) for run in runs}
+    return {run: table for run, table in found.items() if not table.empty}
 
 
 def at_epoch(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
-    """The same at one epoch."""
-    return during_training(runs, [epoch])
+    """The intervals of the runs at one epoch, of those that hold some.
+
+    Returns:
+        Columns series, epoch, metric, value, low and high.
+    """
+    return _one_table(by_run(runs, [epoch]))
 
 
 def along_ridge(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
@@ -65,11 +78,14 @@ def along_ridge(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
 
 
 def at_last_validation(runs: Sequence[Run]) -> pd.DataFrame:
-    """The same at the last validation with tables of each run, with the ``value`` it is about."""
-    parts = [
-        _read([run], {max(steps)}) for run in runs if (steps := epoch_tables.last_validations(run))
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else _one_table([])
+    """The same at the last validation with tables of each run."""
+    return _one_table(
+        {
+            run.run_id: _of_run(run, {max(steps)})
+            for run in runs
+            if (steps := epoch_tables.last_validations(run))
+        }
+    )
 
 
 def of_last_values(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
@@ -107,21 +123,26 @@ def show_note() -> None:
     st.caption("95 % intervals, over the choice of images and translators.", help=ABOUT)
 
 
-def _read(runs: Sequence[Run], wanted: Collection[int]) -> pd.DataFrame:
-    parts = []
-    for run in runs:
-        steps = {
-            at: pair for at, pair in epoch_tables.last_validations(run).items() if at in wanted
-        }
-        for epoch, table in epoch_tables.tables_by_epoch(
-            run, "intervals", steps, columns=_COLUMNS
-        ).items():
-            parts.append(table.assign(series=run.run_id, epoch=epoch))
-    return _one_table(parts)
+def _of_run(run: Run, wanted: Collection[int]) -> pd.DataFrame:
+    """Columns epoch, metric, value, low and high; no row where nothing can be read."""
+    known = epoch_tables.last_validations(run)
+    at = tuple(pair for epoch, pair in known.items() if epoch in wanted)
+    read = partial(_together, run, at)
+    found = states.attempt(partial(derived, ("intervals", run.source, at), read), run)
+    return pd.DataFrame(columns=_RETURNED) if found is None else found
 
 
-def _one_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    columns = ["series", "epoch", "metric", "value", "low", "high"]
+def _together(run: Run, at: Sequence[tuple[int, int]]) -> pd.DataFrame:
+    tables = store.tables(run.source, "intervals", at, _COLUMNS)
+    parts = [
+        table.reindex(columns=_COLUMNS).assign(epoch=epoch) for (epoch, _), table in tables.items()
+    ]
     if not parts:
-        return pd.DataFrame(columns=columns)
-    return pd.concat(parts, ignore_index=True).rename(columns={"key": "metric"})[columns]
+        return pd.DataFrame(columns=_RETURNED)
+    return pd.concat(parts, ignore_index=True).rename(columns={"key": "metric"})[_RETURNED]
+
+
+def _one_table(by_run: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    parts = [table.assign(series=run) for run, table in by_run.items() if not table.empty]
+    columns = ["series", *_RETURNED]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

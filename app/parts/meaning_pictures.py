@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -12,16 +13,17 @@ import streamlit as st
 from sing_monitor.app.charts import meaning as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.read.derived import derived
 from sing_monitor.app.ui import page
-from sing_monitor.app.ui.drawing import show_chart
+from sing_monitor.app.ui.drawing import MadeChart, made, show_made
 from sing_monitor.app.ui.selection import Run, Selection
-from sing_monitor.app.wording.text import count, listed, plain
+from sing_monitor.app.wording.text import listed, plain
 
 _MEANING = ("meaning/unique_seen", "meaning/shared", "meaning/unique_null", "translator/r2")
 _CLASS = {"kept": "sing/retention_seen", "hidden": "sing/class_hidden"}
 _ATTRIBUTE = re.compile(r"attribute/([a-z0-9_]+)_retention_seen")
 # Three charts each.
-_MOST = 6
+_MOST, _FIRST = 6, 2
 _ABOUT = (
     "Three translators read the image embeddings: one from the whole features, one from what the "
     "head sees, one from what it cannot see. How much of the embeddings' variance each explains on "
@@ -46,7 +48,11 @@ def keys_of(runs: Sequence[Run]) -> list[str]:
 
 
 def draw_meaning(
-    chosen: Selection, long: pd.DataFrame, x_title: str, domain: tuple[float, float]
+    chosen: Selection,
+    long: pd.DataFrame,
+    x_title: str,
+    domain: tuple[float, float],
+    known_by: Hashable,
 ) -> None:
     """A row of pictures for each run that has what they need; the others are named.
 
@@ -55,6 +61,7 @@ def draw_meaning(
         long: from `curves.long_table`, with the metrics of `keys_of`.
         x_title: what the axis counts.
         domain: of the axis.
+        known_by: names the curves.
     """
     runs = [run for run in chosen.runs if run.has_space]
     if not runs:
@@ -66,17 +73,13 @@ def draw_meaning(
             "What the head sees of a feature and what it cannot see, each read on its own.",
             help=_ABOUT,
         )
-    for run in drawn[:_MOST]:
-        of_run = long[long["series"] == run.run_id]
+    for run in _chosen(drawn):
         page.legend([run.series])
+        made_of = partial(_pictures, run, long, x_title, domain)
         with st.grid(3, min_column_width=260, gap="medium") as grid:
-            with grid.cell():
-                _stack(run, of_run, x_title, domain)
-            for what in _CLASS:
+            for chart in derived(("meaning", known_by, run.run_id), made_of):
                 with grid.cell():
-                    _things(run, of_run, what, x_title, domain)
-    if len(drawn) > _MOST:
-        st.caption(f"The first {_MOST} of {count(len(drawn), 'run')}.")
+                    show_made(chart)
     if without := [plain(run.label) for run in runs if run not in drawn]:
         st.caption(
             f"{listed(without)}: no split at the last validation. An earlier version of "
@@ -86,7 +89,33 @@ def draw_meaning(
         )
 
 
-def _stack(run: Run, of_run: pd.DataFrame, x_title: str, domain: tuple[float, float]) -> None:
+def _chosen(runs: Sequence[Run]) -> list[Run]:
+    """The runs to draw; of two there is nothing to choose."""
+    if len(runs) <= _FIRST:
+        return list(runs)
+    by_id = {run.run_id: run for run in runs}
+    chosen = st.multiselect(
+        "Runs with pictures",
+        list(by_id),
+        default=list(by_id)[:_FIRST],
+        format_func=lambda run: by_id[run].label,
+        key="meaning",
+        bind="query-params",
+        max_selections=_MOST,
+        help=f"Of the picked runs; at most {_MOST}.",
+    )
+    return [by_id[run] for run in chosen]
+
+
+def _pictures(
+    run: Run, long: pd.DataFrame, x_title: str, domain: tuple[float, float]
+) -> tuple[MadeChart, ...]:
+    of_run = long[long["series"] == run.run_id]
+    things = (_things(run, of_run, what, x_title, domain) for what in _CLASS)
+    return (_stack(run, of_run, x_title, domain), *things)
+
+
+def _stack(run: Run, of_run: pd.DataFrame, x_title: str, domain: tuple[float, float]) -> MadeChart:
     of_parts = of_run[of_run["metric"].isin(_MEANING)]
     # Validations without a split stay, as gaps.
     wide = of_parts.groupby(["epoch", "x", "metric"])["value"].mean().unstack("metric")
@@ -94,7 +123,7 @@ def _stack(run: Run, of_run: pd.DataFrame, x_title: str, domain: tuple[float, fl
     last = parts.iloc[-1]
     about = f"null alone at epoch {last['epoch']:.0f}: {last['null']:.2f}"
     said = alt_text("Shares of the embeddings' variance, stacked over the epochs", [run.series])
-    show_chart(
+    return made(
         charts.meaning_stack,
         charts.stacked_parts(parts),
         about,
@@ -107,7 +136,7 @@ def _stack(run: Run, of_run: pd.DataFrame, x_title: str, domain: tuple[float, fl
 
 def _things(
     run: Run, of_run: pd.DataFrame, what: str, x_title: str, domain: tuple[float, float]
-) -> None:
+) -> MadeChart:
     things = {"class": _CLASS[what]}
     things |= {name.replace("_", " "): _keys(name)[what] for name in _attributes(run)}
     names = {key: thing for thing, key in things.items()}
@@ -115,7 +144,7 @@ def _things(
     values = values.assign(thing=values["metric"].map(names))[["thing", "epoch", "x", "value"]]
     panel = Panel(_TITLES[what], "share", _OF[what], ".3f", x_title, domain)
     said = alt_text(f"{panel.title}: {listed(list(things))}", [run.series])
-    show_chart(
+    return made(
         charts.things_panel,
         values.dropna(subset="value"),
         panel,

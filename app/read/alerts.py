@@ -88,8 +88,10 @@ def alert_marks(alerts: pd.DataFrame, key: str, values: pd.DataFrame) -> pd.Data
         Columns series, label, epoch, x, value, alert and message, those of the first alert at the
         place or, of several, a list; and their count.
     """
-    is_watched = alerts["keys"].map(lambda keys: key in keys).astype(bool)
+    is_watched = np.array([key in keys for keys in alerts["keys"]], dtype=bool)
     watched = alerts[is_watched].drop(columns="keys")
+    if watched.empty:
+        return pd.DataFrame(columns=[*values.columns, "alert", "message", "count"])
     ends = values.drop_duplicates(["series", "epoch"], keep="last").dropna(subset="value")
     found = ends.merge(watched, on=["series", "epoch"]).sort_values("x", kind="stable")
     size = (values[_AXES].max() - values[_AXES].min()).to_numpy(dtype=float)

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sing_monitor.app.wording.metrics import better
 
@@ -41,15 +42,17 @@ def training_history(scalars: pd.DataFrame) -> pd.DataFrame:
     frame = scalars
     if STAGE in frame:
         outside = frame[STAGE].eq(1)
-        frame = frame if outside.all() else frame[~outside]
-    epoch = frame["epoch"].astype("Float64")
-    epoch = frame["step"].astype("Float64") if epoch.isna().all() else epoch.ffill().bfill()
+        if outside.any() and not outside.all():
+            frame = frame[~outside]
+    epoch = frame["epoch"]
+    if epoch.isna().any():
+        epoch = frame["step"] if epoch.isna().all() else epoch.ffill().bfill()
     frame = frame.assign(epoch=epoch.astype("int64"))
-    steps = frame["global_step"]
-    frame = frame.assign(order=(frame["step"] if steps.isna().all() else steps).astype("Float64"))
+    steps = frame["step" if frame["global_step"].isna().all() else "global_step"]
     # As most runs are: to sort and to compare takes ten times as long.
-    if _is_in_order(frame["epoch"], frame["order"]):
-        return frame.drop(columns="order").reset_index(drop=True)
+    if _is_in_order(frame["epoch"], steps):
+        return frame.reset_index(drop=True)
+    frame = frame.assign(order=steps.astype("Float64"))
     newest = frame.sort_values("timestamp", kind="stable").drop_duplicates(
         ["epoch", "order"], keep="last"
     )
@@ -79,6 +82,8 @@ def x_positions(history: pd.DataFrame, axis: Axis, started: pd.Timestamp | None)
     if axis == "Time":
         start = history["timestamp"].min() if pd.isna(started) else started
         return (history["timestamp"] - start).dt.total_seconds()
+    if history["epoch"].is_unique:
+        return history["epoch"].astype("float64")
     in_epoch = history.groupby("epoch")["epoch"]
     left = in_epoch.transform("size") - 1 - in_epoch.cumcount()
     return history["epoch"] - left / in_epoch.transform("size")
@@ -100,6 +105,9 @@ def long_table(
         axis: what ``x`` is.
         labels: by run id.
         started: by run id, for the axis Time.
+
+    Returns:
+        The rows of each metric together, and of all metrics in the same order.
     """
     about = ["series", "label", "epoch", "global_step", "timestamp", "x"]
     parts = []
@@ -112,6 +120,29 @@ def long_table(
     wide = pd.concat(parts, ignore_index=True)
     known = [column for column in dict.fromkeys(columns) if column in wide]
     return wide.melt(about, known, var_name="metric")[names]
+
+
+def by_metric(long: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each metric of a `long_table`."""
+    metric = pd.factorize(long["metric"])[0]
+    starts = np.flatnonzero(np.diff(metric, prepend=-1)).tolist()
+    parts = (long.iloc[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True))
+    return {part["metric"].iloc[0]: part for part in parts}
+
+
+def beside(long: pd.DataFrame, others: Mapping[str, str | None]) -> NDArray[np.float64]:
+    """The value of another metric at the same validation, NaN where there is none, (N,).
+
+    Args:
+        long: from `long_table`.
+        others: the other metric by metric.
+    """
+    values = {metric: part["value"].to_numpy() for metric, part in by_metric(long).items()}
+    parts = [
+        values.get(others.get(metric) or "", np.full(len(own), np.nan))
+        for metric, own in values.items()
+    ]
+    return np.concatenate(parts)
 
 
 def add_difference(long: pd.DataFrame, baseline: str | None) -> pd.DataFrame:

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
+from pandas.api.types import is_object_dtype
 
-from sing_monitor.app.read import run_list
+from sing_monitor.app.read import derived, run_list
 from sing_monitor.app.read.curves import training_history
 from sing_monitor.app.read.kept import Kept
 from sing_monitor.space.cache import default_cache_dir
@@ -335,8 +336,8 @@ def _held_tables() -> Kept[tuple[RunSource, _Asked], pd.DataFrame]:
 
 def _size(table: pd.DataFrame) -> int:
     """Bytes, about: those of objects are not counted one by one."""
-    objects = sum(values.dtype == object for _, values in table.items())
-    return 5_000 + sum(values.nbytes for _, values in table.items()) + 200 * objects * len(table)
+    objects = sum(map(is_object_dtype, table.dtypes))
+    return 5_000 + int(table.memory_usage(index=False).sum()) + 200 * objects * len(table)
 
 
 # Runs of earlier versions lack the same tables at every epoch. Not for long, and anew after every
@@ -375,4 +376,5 @@ def forget() -> None:
     st.cache_data.clear()
     for held in (_held_histories, _held_tables, _missing_tables, _listing):
         held.clear()
+    derived.forget()
     run_list.forget()

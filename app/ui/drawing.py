@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from altair.utils.schemapi import debug_mode
 from streamlit.dataframe_util import convert_anything_to_arrow_bytes
 
 from sing_monitor.app.charts.vega import Part
+from sing_monitor.app.read.derived import derived
 
 # Streamlit knows a frame of up to 50,000 rows by all its values, a larger one by a sample.
 _MOST_ROWS = 50_000
@@ -52,6 +53,32 @@ def made(build: Callable[..., Chart], *arguments: Any, key: str, alt_text: str) 
 def show_made(chart: MadeChart) -> None:
     """Draw a chart that was kept."""
     st.vega_lite_chart(spec=chart.spec, key=chart.key, alt=chart.alt_text, width="stretch")
+
+
+def show_known(
+    known_by: Hashable,
+    build: Callable[..., Chart],
+    arguments: Callable[[], tuple[Any, ...]],
+    *,
+    key: str,
+    alt_text: str,
+) -> None:
+    """Draw ``build(*arguments())``, made once for all that it is known by.
+
+    Args:
+        known_by: names the arguments; another one as soon as one of them has changed.
+        build: see `show_chart`.
+        arguments: makes them, which costs nothing where the chart is known.
+        key: see there.
+        alt_text: see there.
+    """
+    name = f"{build.__module__}.{build.__qualname__}"
+    show_made(
+        derived(
+            (name, key, alt_text, known_by),
+            lambda: made(build, *arguments(), key=key, alt_text=alt_text),
+        )
+    )
 
 
 def show_chart(
@@ -124,8 +151,14 @@ def _kept(name: str, arguments: tuple[Any, ...], _build: Callable[..., Chart]) -
 def _made(build: Callable[..., Chart], arguments: tuple[Any, ...]) -> dict[str, Any]:
     """The chart as Vega-Lite, its data by name beside it, as the bytes that Streamlit sends."""
     frames: dict[str, pd.DataFrame] = {}
-    chart = build(*arguments)
-    spec = _named(chart, frames) if isinstance(chart, dict) else _of_altair(chart, frames)
+    # These settings of Altair belong to the whole process, and sessions are threads. It would write
+    # every row as JSON and check every part against its schema, which takes longer than all the
+    # rest; the tests of the charts do that.
+    with _lock, alt.data_transformers.enable("frames", frames=frames), debug_mode(False):
+        chart = build(*arguments)
+        spec: dict[str, Any] = (
+            _named(chart, frames) if isinstance(chart, dict) else chart.to_dict(validate=False)
+        )
     # Altair's own theme fixes the size of every chart, and Streamlit's moves the first and the last
     # label away from what they name, and leaves a gap below.
     config = {key: value for key, value in spec.get("config", {}).items() if key != "view"}
@@ -135,17 +168,6 @@ def _made(build: Callable[..., Chart], arguments: tuple[Any, ...]) -> dict[str, 
         for name, frame in frames.items()
     }
     return {"$schema": alt.SCHEMA_URL, **spec, "config": config, "datasets": data}
-
-
-def _of_altair(chart: alt.TopLevelMixin, frames: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """Altair would write every row as JSON and check every part against its schema.
-
-    That takes longer than all the rest; the tests of the charts do it.
-    """
-    # These settings of Altair belong to the whole process, and sessions are threads.
-    with _lock, alt.data_transformers.enable("frames", frames=frames), debug_mode(False):
-        spec: dict[str, Any] = chart.to_dict(validate=False)
-    return spec
 
 
 def _named(chart: Part, frames: dict[str, pd.DataFrame]) -> Part:

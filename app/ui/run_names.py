@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from sing_monitor.app.charts.common import PALETTE
-from sing_monitor.app.wording.rescored import MARK, is_rescored, origin
+from sing_monitor.app.wording.degrees import RIDGE
+from sing_monitor.app.wording.rescored import MARK, SOURCE, is_rescored, origin
 from sing_monitor.app.wording.text import one_line, short
 
 # Characters of an id that tell runs of one name apart.
@@ -34,7 +35,7 @@ def one_row_a_run(listing: pd.DataFrame, monitor: str | None) -> pd.DataFrame:
     rows = listing.loc[listing.index.isin(first)].reset_index(drop=True)
     names = labels(rows)
     by_id = dict(zip(rows["run_id"], names, strict=True))
-    origins = [origin(row, by_id) for row in rows.to_dict("records")]
+    origins = [origin(row, by_id) for row in _about_origin(rows)]
     return rows.assign(label=names, origin=pd.Series(origins, rows.index, dtype=object))
 
 
@@ -44,7 +45,7 @@ def labels(listing: pd.DataFrame) -> list[str]:
     Rescored runs have a mark before it.
     """
     ids = [str(run_id) for run_id in listing["run_id"]]
-    marks = [f"{MARK} " if is_rescored(row) else "" for row in listing.to_dict("records")]
+    marks = [f"{MARK} " if is_rescored(row) else "" for row in _about_origin(listing)]
     names = [
         mark + short(name)
         if isinstance(name, str) and one_line(name)
@@ -58,6 +59,11 @@ def labels(listing: pd.DataFrame) -> list[str]:
         f"{name} · {_part(run_id, alike[name])}" if len(alike[name]) > 1 else name
         for name, run_id in zip(names, ids, strict=True)
     ]
+
+
+def _about_origin(listing: pd.DataFrame) -> list[dict[str, object]]:
+    # All columns of all runs would take longer than the rest.
+    return listing.reindex(columns=[SOURCE, RIDGE]).to_dict("records")
 
 
 def _part(run_id: str, alike: Sequence[str]) -> str:

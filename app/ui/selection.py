@@ -79,6 +79,7 @@ class Selection:
         unknown: ids of the address that the store does not hold.
         left_out: how many runs were asked for beyond `MAX_RUNS`.
         pulse: differs as soon as any run of the store begins, validates or ends.
+        version: of the listing.
     """
 
     uri: str
@@ -87,6 +88,12 @@ class Selection:
     unknown: tuple[str, ...] = ()
     left_out: int = 0
     pulse: frozenset[Hashable] = frozenset()
+    version: Hashable = None
+
+    @property
+    def known_by(self) -> Hashable:
+        """Another one as soon as anything of the picked runs or of the listing has changed."""
+        return self.version, tuple((run.source, run.series) for run in self.runs)
 
     @property
     def baseline(self) -> Run | None:
@@ -195,7 +202,9 @@ def current() -> Selection:
         series = SeriesStyle(run, row["label"], shown.colors[run], is_baseline, variant[run])
         runs.append(Run(run, row["label"], series, run_source(uri, row), row))
     unknown = tuple(chosen.unknown)
-    return Selection(uri, shown.listing, tuple(runs), unknown, chosen.left_out, shown.pulse)
+    return Selection(
+        uri, shown.listing, tuple(runs), unknown, chosen.left_out, shown.pulse, version=shown
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ def _monitor(picks: Picks) -> None:
 
 
 def _runs(chosen: Selection, picks: Picks) -> None:
-    label = chosen.listing.set_index("run_id")["label"]
+    label = _labels(chosen)
     offered = offered_runs(chosen.listing, picks)
     st.session_state["sidebar_runs"] = list(picks.runs)
     st.multiselect(
@@ -89,6 +89,10 @@ def _runs(chosen: Selection, picks: Picks) -> None:
     )
 
 
+def _labels(chosen: Selection) -> dict[str, str]:
+    return dict(zip(chosen.listing["run_id"], chosen.listing["label"], strict=True))
+
+
 def offered_runs(listing: pd.DataFrame, picks: Picks) -> list[str]:
     """Runs of the chosen experiment, and those already picked."""
     if picks.experiment is None:
@@ -98,7 +102,7 @@ def offered_runs(listing: pd.DataFrame, picks: Picks) -> list[str]:
 
 
 def _baseline(chosen: Selection, picks: Picks) -> None:
-    label = chosen.listing.set_index("run_id")["label"]
+    label = _labels(chosen)
     _choice(
         "Baseline",
         ["", *picks.runs],

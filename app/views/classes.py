@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import partial
 
 import pandas as pd
@@ -10,12 +11,14 @@ import streamlit as st
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.heat import heat_map
-from sing_monitor.app.parts import epoch_tables, support_tables
-from sing_monitor.app.parts.class_detail import COLUMNS, ClassView, Tables, draw_class
+from sing_monitor.app.parts import class_tables, epoch_tables
+from sing_monitor.app.parts.class_detail import ClassView, draw_class
+from sing_monitor.app.parts.class_tables import ClassTables
 from sing_monitor.app.read import store
+from sing_monitor.app.read.derived import derived
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button
-from sing_monitor.app.ui.drawing import show_chart
+from sing_monitor.app.ui.drawing import show_known
 from sing_monitor.app.ui.selection import Run, Selection
 from sing_monitor.app.ui.widgets import REMOVED, epoch_slider, mark_column, removal_box, run_box
 from sing_monitor.app.wording import hidden_classes, metrics, support_marks
@@ -44,74 +47,54 @@ def body(chosen: Selection) -> None:
         removal = removal_box(WITH_RANDOM, REMOVED)
         words = st.text_input("Find classes", key="find_class", bind="query-params")
         ending = suffix(removal)
-        tables = _tables(run, ending)
-        if tables:
-            epoch = epoch_slider(sorted(tables))
-    if not tables:
+        tables = class_tables.read(run, ending)
+        if tables.by_epoch:
+            epoch = epoch_slider(sorted(tables.by_epoch))
+    if not tables.by_epoch:
         _no_tables(run)
         return
-    tables = _with_support(run, tables, epoch, ending)
+    tables = class_tables.with_support(run, tables, epoch, ending)
     view = ClassView(run, _other(chosen, run), removal, epoch)
-    if not states.has_columns(tables[epoch], [view.column, "accuracy", "n"], "classes"):
+    if not states.has_columns(tables.by_epoch[epoch], [view.column, "accuracy", "n"], "classes"):
         return
-    if len(tables) == 1:
+    if len(tables.by_epoch) == 1:
         states.one_epoch()
     images = _images(view)
-    spread = charts.hidden_first(_spread(view, images, tables[epoch]), tables[epoch])
+    known_by = tables.known_by, epoch, view.column, images is None
+    classes = tables.by_epoch[epoch]
+    spread = derived(("spread", known_by), partial(_spread, view, images, classes))
     if said := hidden_classes.sentence(spread, epoch):
         st.markdown(said, help=hidden_classes.ABOUT)
     found = charts.matching(spread["name"].tolist(), words or "")
     if not found:
         st.info(f"No class matches {plain(words or '')}.", icon=":material/search_off:")
         return
-    shown = spread[spread["name"].isin(found)].head(charts.MOST).reset_index(drop=True)
+    wanted = set(found)
+    is_found = [name in wanted for name in spread["name"]]
+    shown = spread[is_found].head(charts.MOST).reset_index(drop=True)
     if len(found) > len(shown):
         st.caption(
             f"The {len(shown)} classes {hidden_classes.order(spread)} are drawn; "
             f"{len(found) - len(shown):,} more are in the table below and in its CSV file."
         )
-    by_run: dict[str, Tables] = {run.run_id: tables}
+    by_run = {run.run_id: tables}
     if view.other is not None:
-        others = _tables(view.other, ending)
+        others = class_tables.read(view.other, ending)
         # It may have ended before.
-        last = max((each for each in others if each <= epoch), default=epoch)
-        by_run[view.other.run_id] = _with_support(view.other, others, last, ending)
-    _charts(chosen, view, shown, by_run)
-    draw_class(chosen, view, found, by_run, images)
-    spread = _trust(view, spread, tables[epoch])
-    _table(view, spread[spread["name"].isin(found)])
+        last = max((each for each in others.by_epoch if each <= epoch), default=epoch)
+        others = class_tables.with_support(view.other, others, last, ending)
+        by_run[view.other.run_id] = others
+    drawn_by = chosen.known_by, words, known_by, *(each.known_by for each in by_run.values())
+    _charts(chosen, view, shown, by_run, drawn_by)
+    draw_class(chosen, view, found, by_run, images, drawn_by)
+    spread = derived(("trust", known_by), partial(_trust, view, spread, classes))
+    _table(view, spread[is_found])
 
 
 def _other(chosen: Selection, run: Run) -> Run | None:
     """The baseline, or the first other pick."""
     others = [each for each in chosen.runs if each is not run and each.has_space]
     return next((each for each in others if each.is_baseline), next(iter(others), None))
-
-
-def _tables(run: Run, suffix: str) -> Tables:
-    """The table of classes of every epoch, with ``outside`` where it tells that of the removal."""
-    steps = epoch_tables.last_validations(run)
-    found = epoch_tables.tables_by_epoch(run, "classes", steps, columns=COLUMNS)
-    is_named = {"class_index", "class_name"}
-    return {
-        epoch: support_tables.with_shares(charts.named(table), suffix)
-        for epoch, table in found.items()
-        if is_named <= set(table.columns)
-    }
-
-
-def _with_support(run: Run, tables: Tables, epoch: int, suffix: str) -> Tables:
-    """Tables with ``outside`` also where an earlier version has stored it apart, at one epoch.
-
-    A table for each epoch would be read for a mark; those of other epochs stay unknown.
-    """
-    table = tables.get(epoch)
-    if table is None or support_tables.has_shares(table):
-        return tables
-    shares = support_tables.class_shares(run, epoch_tables.last_validations(run)[epoch], suffix)
-    if shares is None:
-        return tables
-    return {**tables, epoch: table.assign(outside=table["class_index"].map(shares))}
 
 
 def _images(view: ClassView) -> pd.DataFrame | None:
@@ -131,63 +114,94 @@ def _spread(view: ClassView, images: pd.DataFrame | None, classes: pd.DataFrame)
     # The table of classes knows the mean even where that of images cannot be read.
     means = classes.set_index("name")[view.column]
     spread["mean"] = spread["mean"].fillna(spread["name"].map(means))
-    return spread.sort_values("mean", kind="stable").reset_index(drop=True)
+    spread = spread.sort_values("mean", kind="stable").reset_index(drop=True)
+    return charts.hidden_first(spread, classes)
 
 
 def _charts(
-    chosen: Selection, view: ClassView, shown: pd.DataFrame, by_run: dict[str, Tables]
+    chosen: Selection,
+    view: ClassView,
+    shown: pd.DataFrame,
+    by_run: dict[str, ClassTables],
+    known_by: Hashable,
 ) -> None:
     names = shown["name"].tolist()
-    shares = [table["outside"] for tables in by_run.values() for table in tables.values()]
     page.legend(
         [run.series for run in (view.run, view.other) if run is not None],
-        with_crosses=any(support_marks.is_marked(share).any() for share in shares),
+        with_crosses=any(
+            support_marks.is_marked(tables.history["outside"]).any()
+            for tables in by_run.values()
+            if tables.by_epoch
+        ),
     )
     with st.grid(min_column_width=360, gap="medium") as grid:
         with grid.cell():
-            _distribution(view, shown)
+            _distribution(view, shown, known_by)
         with grid.cell():
             if view.other is None:
-                _heat_map(view, names, by_run)
+                _heat_map(view, names, by_run, known_by)
             else:
-                both = _paired(chosen, view, view.other, names, by_run)
+                both = _paired(chosen, view, view.other, names, by_run, known_by)
     if view.other is not None:
         _below(view, view.other, both)
-        _heat_map(view, names, by_run)
+        _heat_map(view, names, by_run, known_by)
 
 
-def _distribution(view: ClassView, shown: pd.DataFrame) -> None:
+def _distribution(view: ClassView, shown: pd.DataFrame, known_by: Hashable) -> None:
     if shown["mean"].isna().all():
         states.no_values(view.what)
         return
     series = view.run.series
     said = alt_text(f"{view.what} by class at epoch {view.epoch}", [series])
-    show_chart(charts.distribution, shown, view.what, series, key="spread", alt_text=said)
+    show_known(
+        known_by,
+        charts.distribution,
+        lambda: (shown, view.what, series),
+        key="spread",
+        alt_text=said,
+    )
 
 
-def _heat_map(view: ClassView, names: list[str], by_run: dict[str, Tables]) -> None:
-    history = charts.stacked(by_run[view.run.run_id]).rename(columns={view.column: "value"})
-    cells = history[["name", "epoch", "value", "outside"]]
+def _heat_map(
+    view: ClassView, names: list[str], by_run: dict[str, ClassTables], known_by: Hashable
+) -> None:
+    def arguments() -> tuple[pd.DataFrame, list[str], str, str]:
+        history = by_run[view.run.run_id].history.rename(columns={view.column: "value"})
+        cells = history[["name", "epoch", "value", "outside"]]
+        return cells, names, f"Mean {view.what}", about
+
     said = alt_text(f"Mean {view.what}, class by epoch", [view.run.series])
     about = f"{short(view.run.label)} · blue: toward the class, orange: away from it"
-    show_chart(heat_map, cells, names, f"Mean {view.what}", about, key="heat", alt_text=said)
+    show_known(known_by, heat_map, arguments, key="heat", alt_text=said)
 
 
 def _paired(
-    chosen: Selection, view: ClassView, other: Run, names: list[str], by_run: dict[str, Tables]
+    chosen: Selection,
+    view: ClassView,
+    other: Run,
+    names: list[str],
+    by_run: dict[str, ClassTables],
+    known_by: Hashable,
 ) -> tuple[int, pd.DataFrame] | None:
     """The other run's epoch, and what is drawn; None if it has no such table."""
-    here, there = by_run[view.run.run_id][view.epoch], by_run[other.run_id]
+    here, there = by_run[view.run.run_id].by_epoch[view.epoch], by_run[other.run_id].by_epoch
     # The other run may have ended before.
     epoch = max((each for each in there if each <= view.epoch), default=None)
     if epoch is None or view.column not in there[epoch]:
         st.caption(f"{plain(other.label)} has no table of classes for this epoch.")
         return None
-    both = charts.side_by_side(here, there[epoch], "name", view.column)
+    compared = partial(charts.side_by_side, here, there[epoch], "name", view.column)
+    both = derived(("paired", known_by), compared)
     pair = [view.run.series, other.series]
     caveat = chosen.caveat(f"sing/{view.column}")
     said = alt_text(f"Mean {view.what} by class", pair)
-    show_chart(charts.paired, both, names, view.what, pair, caveat, key="paired", alt_text=said)
+    show_known(
+        known_by,
+        charts.paired,
+        lambda: (both, names, view.what, pair, caveat),
+        key="paired",
+        alt_text=said,
+    )
     return epoch, both
 
 

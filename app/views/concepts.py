@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
 from sing_monitor.app.charts import concepts as charts
 from sing_monitor.app.charts.common import alt_text
 from sing_monitor.app.charts.heat import heat_map
+from sing_monitor.app.charts.vega import Part
 from sing_monitor.app.parts import epoch_tables, support_tables
 from sing_monitor.app.read import store
 from sing_monitor.app.ui import page, states
@@ -136,7 +136,7 @@ def _charts(
             show_chart(_heat_map, cells, names, key="heat", alt_text=said)
 
 
-def _heat_map(cells: pd.DataFrame, names: list[str]) -> alt.LayerChart:
+def _heat_map(cells: pd.DataFrame, names: list[str]) -> Part:
     return heat_map(
         cells, names, "AS", "blue: nearer after null removal, orange: farther", kind="concept"
     )

@@ -151,8 +151,9 @@ class RunReader:
             spec = analyses.TABLES.get(table)
             check_columns(frame, [each.name for each in spec.columns] if spec else (), table)
         # Parquet brings lists back as arrays.
-        for column, values in frame.items():
-            if values.dtype == object and any(isinstance(value, np.ndarray) for value in values):
+        for column, kind in frame.dtypes.items():
+            values = frame[column] if pd.api.types.is_object_dtype(kind) else ()
+            if any(isinstance(value, np.ndarray) for value in values):
                 frame[column] = pd.Series(map(_as_list, values), frame.index, dtype=object)
         return frame
 

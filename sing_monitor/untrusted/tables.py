@@ -176,13 +176,13 @@ def check_columns(table: DataFrame, known: Collection[str], name: str = "") -> N
     from pandas.api.types import is_numeric_dtype
 
     words = _WORDS | _WORDS_OF.get(name, frozenset())
-    for column, values in table.items():
-        is_text = isinstance(values.dtype, StringDtype)
-        is_right = is_text if column in words else is_numeric_dtype(values)
+    for column, kind in table.dtypes.items():
+        is_text = isinstance(kind, StringDtype)
+        is_right = is_text if column in words else is_numeric_dtype(kind)
         if column not in known or column in _LISTS or is_right:
             continue
         expected = (str,) if column in words else (bool, int, float)
-        if not all(isinstance(value, expected) for value in values.dropna()):
+        if not all(isinstance(value, expected) for value in table[column].dropna()):
             raise ValueError(
                 f"its column {column!r} does not hold {'words' if column in words else 'numbers'}"
             )

@@ -66,7 +66,7 @@ def monitored_runs(uri: str, experiments: Mapping[str, str]) -> list[tuple[Store
         def words(of: Any) -> dict[str, dict[str, str]]:
             rows: dict[str, dict[str, str]] = {row.run_uuid: {} for row in found}
             texts = select(of.run_uuid, of.key, of.value).where(of.run_uuid.in_(chosen))
-            for run_id, key, value in connection.execute(texts):
+            for run_id, key, value in connection.execute(texts).all():
                 # A run that has begun since comes with the next question.
                 if run_id in rows:
                     rows[run_id][key] = value
@@ -74,9 +74,8 @@ def monitored_runs(uri: str, experiments: Mapping[str, str]) -> list[tuple[Store
 
         tags, params = words(tag), words(models.SqlParam)
         metrics: dict[str, dict[str, float]] = {row.run_uuid: {} for row in found}
-        for run_id, key, value, is_nan in connection.execute(
-            values.where(metric.run_uuid.in_(chosen))
-        ):
+        numbers = connection.execute(values.where(metric.run_uuid.in_(chosen)))
+        for run_id, key, value, is_nan in numbers.all():
             if run_id in metrics:
                 metrics[run_id][key] = float("nan") if is_nan else value
     return [

@@ -18,6 +18,7 @@ from sing_monitor.app.charts.heat import heat_map
 from sing_monitor.app.wording.support_marks import MARK
 from sing_monitor.findings import Findings
 from tests.app.conftest import MARKUP, Opened, Runs, copy_of
+from tests.app.specs import spec_of
 from tests.app.stores import Store, history
 
 ONE = SeriesStyle("a", "run a", "#111111")
@@ -96,7 +97,7 @@ def test_classes_are_found_by_words() -> None:
 def test_the_distribution_keeps_its_order_and_the_color_of_the_run() -> None:
     named = charts.named(class_table(["a", "b", "c"]))
     rows = charts.spread(image_table(3), named, "attribute_score")
-    spec = charts.distribution(rows, "AS", ONE).to_dict()
+    spec = spec_of(charts.distribution(rows, "AS", ONE))
     assert marks(spec) == ["rule", "rule", "bar", "tick", "point"]
     assert spec["layer"][2]["encoding"]["color"] == {"value": "#111111"}
     assert y_domain(spec) == ["b", "a", "c"]
@@ -109,7 +110,7 @@ def test_the_colors_of_the_heat_map_are_centred_at_zero(
     values: list[float], furthest: float
 ) -> None:
     rows = pd.DataFrame({"name": "a", "epoch": [0, 1], "value": values})
-    cells = heat_map(rows, ["a"], "AS").to_dict()["layer"][0]
+    cells = spec_of(heat_map(rows, ["a"], "AS"))["layer"][0]
     scale = cells["encoding"]["color"]["scale"]
     assert scale["domain"] == [-furthest, 0, furthest]
     assert (scale["range"][0], scale["range"][2]) == (charts.AWAY, charts.TOWARD)
@@ -121,7 +122,7 @@ def test_two_runs_are_joined_by_a_line_and_the_baseline_is_hollow() -> None:
     both = charts.side_by_side(one, other.iloc[:1], "name", "v")
     assert both.set_index("name")["difference"]["a"] == -2.0
     assert math.isnan(both.set_index("name")["other"]["b"])
-    spec = charts.paired(both, ["a", "b"], "AS", [ONE, BASE], "other space").to_dict()
+    spec = spec_of(charts.paired(both, ["a", "b"], "AS", [ONE, BASE], "other space"))
     assert marks(spec) == ["rule", "rule", *["point"] * 4]
     assert [layer["mark"]["filled"] for layer in spec["layer"][2::2]] == [True, False]
     assert spec["title"]["subtitle"] == ["hollow: baseline", "⚠ other space"]
@@ -139,12 +140,12 @@ def test_classes_out_of_support_are_crossed_in_every_chart() -> None:
         return {row["name"]: row[field] for row in spec["datasets"][spec["data"]["name"]]}
 
     rows = charts.spread(image_table(3), named, "attribute_score")
-    assert crossed(charts.distribution(rows, "AS", ONE).to_dict()) == said
+    assert crossed(spec_of(charts.distribution(rows, "AS", ONE))) == said
     cells = named.assign(epoch=0, value=1.0)
-    assert crossed(heat_map(cells, ["a", "b", "c"], "AS").to_dict()) == said
+    assert crossed(spec_of(heat_map(cells, ["a", "b", "c"], "AS"))) == said
     both = charts.side_by_side(named, class_table(["a", "b", "c"]), "class_index", "accuracy")
     both["name"] = ["a", "b", "c"]
-    spec = charts.paired(both, ["a", "b", "c"], "AS", [ONE, BASE], "").to_dict()
+    spec = spec_of(charts.paired(both, ["a", "b", "c"], "AS", [ONE, BASE], ""))
     assert crossed(spec, "one_support") == said
     assert crossed(spec, "other_support") == dict.fromkeys(said, "")
 
