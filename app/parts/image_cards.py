@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sing_monitor.app.charts import images as charts
 from sing_monitor.app.read import store
 from sing_monitor.app.ui import selection, states
+from sing_monitor.app.ui.pictures import png
 from sing_monitor.app.ui.selection import Run
 from sing_monitor.app.wording import metrics, support_marks
 from sing_monitor.app.wording.removals import Removal, suffix
@@ -129,8 +130,7 @@ def head(view: ImageView, row: Mapping[str, Any], pictures: Thumbnails) -> None:
 def picture(pixels: NDArray[np.uint8], alt: str) -> None:
     """The picture (H, W, 3) of a card."""
     times = max(1, _SHARP // max(pixels.shape[:2]))
-    large = pixels.repeat(times, axis=0).repeat(times, axis=1)
-    st.image(large, width=_SIDE, output_format="PNG", alt=alt)
+    st.image(png(pixels, _SIDE, times), width=_SIDE, output_format="PNG", alt=alt)
 
 
 def neighbors(
@@ -153,7 +153,7 @@ def neighbors(
         with st.container(horizontal=True, gap="xsmall"):
             for image in known:
                 st.image(
-                    pictures[image],
+                    png(pictures[image], _SMALL),
                     caption=plain(short(names[image], 9)),
                     width=_SMALL,
                     output_format="PNG",

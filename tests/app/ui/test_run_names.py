@@ -116,6 +116,6 @@ def test_dashes_mark_the_baseline_and_shapes_repeated_colors() -> None:
         SeriesStyle("b", "", "#111111", variant=1),
         SeriesStyle("c", "", "#222222"),
     ]
-    strokes, points = dash(series).to_dict(), shape(series).to_dict()
+    strokes, points = dash(series), shape(series)
     assert strokes["scale"]["range"] == [[6, 4], [2, 3], [1, 0]]
     assert points["scale"] == {"domain": ["a", "b", "c"], "range": ["circle", "square", "circle"]}
