@@ -74,9 +74,9 @@ def spread(images: pd.DataFrame, classes: pd.DataFrame, column: str) -> pd.DataF
     """
     scores = images.groupby("label")[column]
     parts = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}
-    quantiles = (
-        scores.quantile(list(parts.values())).unstack().set_axis(list(parts), axis="columns")
-    )
+    # Without images there is no column either.
+    quantiles = scores.quantile(list(parts.values())).unstack().reindex(columns=parts.values())
+    quantiles = quantiles.set_axis(list(parts), axis="columns")
     about = ["class_index", "name", "n", "accuracy", *(["outside"] if "outside" in classes else [])]
     known = classes[about].merge(
         quantiles.assign(mean=scores.mean()), left_on="class_index", right_index=True, how="left"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -126,7 +127,7 @@ def by_metric(long: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The rows of each metric of a `long_table`."""
     metric = pd.factorize(long["metric"])[0]
     starts = np.flatnonzero(np.diff(metric, prepend=-1)).tolist()
-    parts = (long.iloc[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True))
+    parts = (long.iloc[start:end] for start, end in pairwise([*starts, len(long)]))
     return {part["metric"].iloc[0]: part for part in parts}
 
 

@@ -28,7 +28,7 @@ def body(chosen: Selection) -> None:
     read = list(dict.fromkeys([*view.read, *meaning_pictures.keys_of(chosen.runs)]))
     histories = page.read_histories(chosen.runs, read, view.own)
     epochs = evolution_panels.epochs_of(histories)
-    if not epochs:
+    if not epochs or not (read or view.own):
         states.no_validation()
         return
     sure = intervals.by_run(chosen.runs, epochs) if view.with_intervals else {}

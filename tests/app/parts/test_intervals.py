@@ -62,6 +62,18 @@ def test_evolution_draws_bands_unless_told_not_to_and_fetches_few_files(
     assert numbers.loc[runs.healthy]["last_interval"].eq("").all()
 
 
+def test_of_many_runs_fewer_files_are_fetched(
+    open_page: Opened, sure: tuple[Store, str], runs: Runs
+) -> None:
+    store, run = sure
+    others = [runs.healthy, runs.shortcut, runs.resumed, runs.one_epoch, runs.other_space]
+    with counting() as asked:
+        app = open_page("evolution", store.uri, runs=[run, *others])
+    assert not app.exception
+    assert "area" in kinds(charts(app)[metrics.label(KEYS[0])])
+    assert asked["read_file"] <= MOST_EPOCHS // 2 + 1 + 2 * len(others)
+
+
 def test_runs_without_intervals_have_no_bands(open_page: Opened, runs: Runs) -> None:
     app = open_page("evolution", runs=[runs.healthy])
     assert not app.exception

@@ -31,6 +31,19 @@ def long(**runs: pd.DataFrame) -> pd.DataFrame:
     return curves.long_table(runs, ["m"], labels=LABELS)
 
 
+def test_another_metric_of_the_same_validation_stands_beside() -> None:
+    runs = {"a": simple(1.0, 2.0), "b": simple(3.0)}
+    both = {run: history.assign(other=10 * history["m"]) for run, history in runs.items()}
+    table = curves.long_table(both, ["m", "other"], labels=LABELS)
+    parts = curves.by_metric(table)
+    assert list(parts) == ["m", "other"]
+    assert parts["other"]["value"].tolist() == [10.0, 20.0, 30.0]
+    beside = curves.beside(table, {"m": "other", "other": None})
+    assert beside[:3].tolist() == [10.0, 20.0, 30.0]
+    assert np.isnan(beside[3:]).all()
+    assert curves.by_metric(table.iloc[:0]) == {}
+
+
 def test_a_repeated_validation_counts_once_with_its_newest_value() -> None:
     frame = scalars(
         (0, 10, 9, 0, 1.0), (1, 20, 19, 1, 2.0), (1, 20, 18, 60, 3.0), (2, 30, 28, 61, 4.0)

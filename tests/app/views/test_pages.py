@@ -227,6 +227,14 @@ def test_a_run_has_one_color_whatever_else_is_picked(open_page: Opened, runs: Ru
     assert len({*together.values()}) == len(together)
 
 
+def test_evolution_without_a_metric_says_so(open_page: Opened, runs: Runs) -> None:
+    app = open_page("evolution", runs=[runs.healthy])
+    for key in ("metrics", "own"):
+        app.multiselect(key=key).set_value([]).run()
+    assert not app.exception
+    assert not app.get("vega_lite_chart")
+
+
 def test_the_evolution_page_shows_the_default_metrics_and_the_runs_own(
     open_page: Opened, runs: Runs
 ) -> None:

@@ -114,6 +114,21 @@ def test_evolution_begins_with_what_is_hidden_and_stacks_the_meaning(
     assert "AS toward the true class, centered" in titles(old)
 
 
+def test_of_several_runs_one_chooses_whose_meaning_is_drawn(
+    open_page: Opened, store: Store, honest: str, blind: str
+) -> None:
+    third = store.run("third", refitted_history(4), experiment="refit")
+    app = open_page("evolution", store.uri, runs=[honest, blind, third])
+    assert not app.exception
+    assert titles(app).count(STACK) == 2
+    assert app.multiselect(key="meaning").value == [honest, blind]
+    app.multiselect(key="meaning").set_value([honest, blind, third]).run()
+    assert not app.exception
+    assert titles(app).count(STACK) == 3
+    alone = open_page("evolution", store.uri, runs=[honest, blind, third], meaning="third")
+    assert titles(alone).count(STACK) == 1
+
+
 def test_hidden_classes_are_named_first_and_marked(
     open_page: Opened, store: Store, blind: str
 ) -> None:
