@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import altair as alt
@@ -134,6 +135,8 @@ def alt_text(what: str, series: Sequence[SeriesStyle]) -> str:
     return f"{what}; {count(len(series), 'run')}: {shown}."
 
 
+# A page names each run many times over.
+@lru_cache(maxsize=512)
 def swatch(series: SeriesStyle, height: int = 12) -> str:
     """A short stroke as it looks in the charts, as a data URI for Markdown and tables.
 

@@ -141,7 +141,7 @@ def _line(panel: Panel, series: Sequence[SeriesStyle]) -> Part:
 
 def _points_at(values: pd.DataFrame, series: Sequence[SeriesStyle]) -> NDArray[np.bool_]:
     """Which values are marked by a point: all, unless they are many."""
-    place = values.groupby("series", sort=False).cumcount().to_numpy()
+    place = marks.places(values["series"])
     many = int(place.max(initial=-1)) + 1
     if many <= _MANY:
         return np.ones(len(values), dtype=bool)

@@ -88,6 +88,19 @@ def zero(values: pd.DataFrame) -> list[Part]:
     return [{"data": pd.DataFrame({"zero": [0.0]}), **rule}]
 
 
+def places(curves: ArrayLike) -> NDArray[np.int64]:
+    """How many values of its curve come before each one, (N,).
+
+    Args:
+        curves: what curve each one is on, (N,).
+    """
+    codes = pd.factorize(np.asarray(curves))[0]
+    order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
+    found = np.empty(len(codes), dtype=np.int64)
+    found[order] = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return found
+
+
 def isolated(values: ArrayLike, curves: ArrayLike) -> NDArray[np.bool_]:
     """Which values have no neighbor on their curve to draw a line to, (N,).
 

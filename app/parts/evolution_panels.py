@@ -208,7 +208,8 @@ class _Maker:
         values, said = part.values, replace(panel, caveat=part.caveat or panel.caveat)
         if self._view.is_difference:
             values = values.assign(value=values["difference"])
-        marks = alerts.alert_marks(self._alerted, key, values)
+        fired = len(self._alerted) > 0
+        marks = alerts.alert_marks(self._alerted, key, values) if fired else None
         what = alt_text(f"{panel.title} against {panel.x_title}", part.series)
         name = f"panel {key} {part.caveat}"
         arguments = (values, said, part.series, random, marks)

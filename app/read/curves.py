@@ -218,10 +218,11 @@ def configurations(rows: pd.DataFrame) -> dict[str, str]:
     """
     params = [column for column in rows.columns if column.startswith("param.")]
     relevant = [column for column in params if not _SEED_PARAM.search(column)]
+    needed = [*_SEED_TAGS, *params, "run_name", "run_id"]
     found = {}
-    for _, row in rows.iterrows():
+    for row in rows[[name for name in needed if name in rows]].to_dict("records"):
         parts = [str(row.get(tag)) for tag in _SEED_TAGS]
-        if params and row[params].notna().any():
+        if any(pd.notna(row[column]) for column in params):
             parts += [f"{column}={row[column]}" for column in relevant]
         else:
             name = row["run_name"]

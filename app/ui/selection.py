@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -125,7 +126,7 @@ class Selection:
         is_moved = degrees.move(key) and bool(degrees.unlike(self.last_values))
         return not (differences(self.runs) or is_moved)
 
-    @property
+    @cached_property
     def last_values(self) -> list[dict[str, object]]:
         """The latest values of each run that has scores, by catalogue key."""
         return [run.row.to_dict() for run in self.runs if run.has_space]
