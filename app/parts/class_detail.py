@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text
-from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.curves import evolution
+from sing_monitor.app.charts.curves.panel import Panel
 from sing_monitor.app.parts import epoch_tables
 from sing_monitor.app.parts.class_tables import ClassTables
 from sing_monitor.app.read import store

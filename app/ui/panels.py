@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts.common import alt_text, swatch
-from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.curves import evolution
+from sing_monitor.app.charts.curves.panel import Panel
 from sing_monitor.app.ui import hierarchies, states
 from sing_monitor.app.ui.drawing import show_chart
 from sing_monitor.app.ui.selection import Selection

@@ -6,15 +6,9 @@ from functools import partial
 
 import streamlit as st
 
-from sing_monitor.app.parts import (
-    alert_list,
-    curve_numbers,
-    evolution_controls,
-    evolution_panels,
-    intervals,
-    meaning_pictures,
-)
-from sing_monitor.app.parts.evolution_panels import Cell, Curves
+from sing_monitor.app.parts import alert_list, intervals
+from sing_monitor.app.parts.evolution import controls, meaning_pictures, numbers, panels
+from sing_monitor.app.parts.evolution.panels import Cell, Curves
 from sing_monitor.app.read.derived import derived
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.drawing import show_made
@@ -24,10 +18,10 @@ from sing_monitor.app.wording import metrics
 
 def body(chosen: Selection) -> None:
     """Controls, legend, one panel for each metric, where the meaning lies, then the table."""
-    view = evolution_controls.choose_curves(chosen)
+    view = controls.choose_curves(chosen)
     read = list(dict.fromkeys([*view.read, *meaning_pictures.keys_of(chosen.runs)]))
     histories = page.read_histories(chosen.runs, read, view.own)
-    epochs = evolution_panels.epochs_of(histories)
+    epochs = panels.epochs_of(histories)
     if not epochs or not (read or view.own):
         states.no_validation()
         return
@@ -42,7 +36,7 @@ def body(chosen: Selection) -> None:
     )
     shown = derived(
         known_by,
-        partial(evolution_panels.curves_of, chosen, view, read, histories, sure, alerted),
+        partial(panels.curves_of, chosen, view, read, histories, sure, alerted),
     )
     if shown.has_one_epoch:
         states.one_epoch()
@@ -59,7 +53,7 @@ def body(chosen: Selection) -> None:
     _panels(shown)
     meaning_pictures.draw_meaning(chosen, shown.long, shown.x_title, shown.x_domain, known_by)
     # A fragment of its own: moving the slider redraws no chart.
-    st.fragment(curve_numbers.draw_numbers)(
+    st.fragment(numbers.draw_numbers)(
         chosen, shown.table, known_by, with_intervals=view.with_intervals
     )
 

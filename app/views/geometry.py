@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts import geometry as charts
 from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.charts.curves import evolution
 from sing_monitor.app.parts import epoch_tables
 from sing_monitor.app.parts.structure.depth import OF_STAGES, draw_depth
 from sing_monitor.app.read import curves

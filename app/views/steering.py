@@ -7,9 +7,9 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.charts import evolution
 from sing_monitor.app.charts import steering as charts
 from sing_monitor.app.charts.common import alt_text
+from sing_monitor.app.charts.curves import evolution
 from sing_monitor.app.parts import epoch_tables
 from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import page, states

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sing_monitor.app.charts import evolution
+from sing_monitor.app.charts.curves import evolution
 from sing_monitor.app.parts import epoch_tables
 from sing_monitor.app.read import curves, stored_tables
 from sing_monitor.app.ui import page, states

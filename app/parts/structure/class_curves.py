@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.charts import evolution
+from sing_monitor.app.charts.curves import evolution
 from sing_monitor.app.read import curves
 from sing_monitor.app.ui import page, states
 from sing_monitor.app.ui.downloads import csv_button

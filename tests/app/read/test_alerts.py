@@ -8,8 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.charts.common import SeriesStyle
-from sing_monitor.app.charts.evolution import curve_panel
-from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.curves.evolution import curve_panel
+from sing_monitor.app.charts.curves.panel import Panel
 from sing_monitor.app.read.alerts import Rule, alert_marks, alert_rules, fired_alerts
 from sing_monitor.findings import Findings
 from tests.app.conftest import Opened, Runs, copy_of

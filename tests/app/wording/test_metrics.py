@@ -5,7 +5,8 @@ import math
 import pytest
 
 from sing_monitor.analyses import CATALOGUE
-from sing_monitor.app.parts import evolution_controls, runs_table
+from sing_monitor.app.parts import runs_table
+from sing_monitor.app.parts.evolution import controls
 from sing_monitor.app.wording import degrees, metrics
 
 KEYS = [spec.key.replace("{attribute}", "ink_colour") for spec in CATALOGUE]
@@ -23,10 +24,10 @@ def test_every_metric_of_the_catalogue_can_be_shown() -> None:
 
 def test_keys_the_app_names_are_in_the_catalogue() -> None:
     named = {
-        *evolution_controls.DEFAULT,
-        *evolution_controls.DEFAULT_BY_PROBES,
-        *evolution_controls.EARLIER,
-        *evolution_controls.EARLIER_WITHOUT_SPACE,
+        *controls.DEFAULT,
+        *controls.DEFAULT_BY_PROBES,
+        *controls.EARLIER,
+        *controls.EARLIER_WITHOUT_SPACE,
         *(key for keys in runs_table.HEADLINES.values() for key in keys),
         *(degrees.RIDGE, degrees.SAMPLES, degrees.SATURATION),
         *runs_table.SCORES,

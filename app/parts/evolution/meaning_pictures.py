@@ -10,9 +10,9 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sing_monitor.app.charts import meaning as charts
 from sing_monitor.app.charts.common import alt_text
-from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.curves import meaning as charts
+from sing_monitor.app.charts.curves.panel import Panel
 from sing_monitor.app.read.derived import derived
 from sing_monitor.app.ui import page
 from sing_monitor.app.ui.drawing import MadeChart, made, show_made

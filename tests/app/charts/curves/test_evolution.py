@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from sing_monitor.app.charts.common import SeriesStyle
-from sing_monitor.app.charts.evolution import band_panel, curve_panel, x_domain
-from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.curves.evolution import band_panel, curve_panel, x_domain
+from sing_monitor.app.charts.curves.panel import Panel
 from tests.app.specs import spec_of
 
 SERIES = [

@@ -15,7 +15,7 @@ from sing_monitor.app.charts.common import (
     SeriesStyle,
     chart_title,
 )
-from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.curves.panel import Panel
 from sing_monitor.app.charts.vega import Part, category, layer, layered, quantity
 
 # The parts from bottom to top: column, name and color.

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sing_monitor.app.charts import marks
 from sing_monitor.app.charts.common import (
     LINE_WIDTH,
     PANEL_HEIGHT,
@@ -19,7 +18,8 @@ from sing_monitor.app.charts.common import (
     dash,
     shape,
 )
-from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.curves import marks
+from sing_monitor.app.charts.curves.panel import Panel
 from sing_monitor.app.charts.vega import Part, category, layer, layered, quantity
 from sing_monitor.app.wording.metrics import MISSING
 from sing_monitor.app.wording.support_marks import is_marked, support_text
@@ -193,5 +193,5 @@ def _finish(
 ) -> Part:
     drawn = values[["series", "label", "epoch", "x", "value", *columns]]
     drawn = drawn.assign(has_point=_points_at(values, series), **notes)
-    heading = {"title": panel.heading, "height": PANEL_HEIGHT}
+    heading: Part = {"title": panel.heading, "height": PANEL_HEIGHT}
     return layered(drawn, layers, **heading, params=[_HOVER])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from sing_monitor.app.charts.marks import isolated, places
+from sing_monitor.app.charts.curves.marks import isolated, places
 
 
 def test_isolated_values_have_no_neighbor() -> None:

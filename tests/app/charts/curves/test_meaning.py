@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 
 from sing_monitor.app.charts.common import SeriesStyle
-from sing_monitor.app.charts.meaning import (
+from sing_monitor.app.charts.curves.meaning import (
     PARTS,
     meaning_stack,
     shares,
     stacked_parts,
     things_panel,
 )
-from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.curves.panel import Panel
 from tests.app.specs import spec_of
 
 

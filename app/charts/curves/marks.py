@@ -15,7 +15,7 @@ from sing_monitor.app.charts.common import (
     color,
     cross_look,
 )
-from sing_monitor.app.charts.panel import Panel
+from sing_monitor.app.charts.curves.panel import Panel
 from sing_monitor.app.charts.vega import Part, category, layer, quantity
 
 
@@ -30,9 +30,9 @@ def random_lines(
     # Runs of a configuration share its color, and each has its own line.
     run = {"color": color(series), "detail": category("label")}
     place = {"x": panel.x(), "y": panel.y(), **run}
-    dotted = {"strokeWidth": 1.2, "strokeDash": RANDOM_DASH}
+    dotted: Part = {"strokeWidth": 1.2, "strokeDash": RANDOM_DASH}
     line = layer("line", place, **dotted, invalid="break-paths-show-domains")
-    tick = {"orient": "horizontal", "thickness": 1.5, "size": 14}
+    tick: Part = {"orient": "horizontal", "thickness": 1.5, "size": 14}
     return [{"data": drawn, "layer": [line, layer("tick", place, "datum.alone", **tick)]}]
 
 
@@ -43,7 +43,7 @@ def intervals(panel: Panel, series: Sequence[SeriesStyle]) -> list[Part]:
     """
     ends = {"y": panel.y("low"), "y2": {"field": "high"}}
     place = {"x": panel.x(), **ends, "color": color(series)}
-    faint = {"opacity": 0.2, "line": False, "invalid": "break-paths-show-domains"}
+    faint: Part = {"opacity": 0.2, "line": False, "invalid": "break-paths-show-domains"}
     return [
         layer("area", place, **faint),
         layer("rule", place, "isValid(datum.low)", opacity=0.5),
@@ -70,7 +70,7 @@ def triangles(
     several = "datum.count > 1"
     size = {"condition": {"test": several, "value": 320}, "value": 140}
     number = {"y": panel.y(), "text": quantity("count"), "color": {"value": "white"}}
-    look = {"shape": "triangle-down", "filled": True, "opacity": 1, "yOffset": -11}
+    look: Part = {"shape": "triangle-down", "filled": True, "opacity": 1, "yOffset": -11}
     layers = [
         layer("rule", place, strokeWidth=1, strokeDash=[2, 2]),
         layer("point", {**place, "y": panel.y(), "size": size}, **look),

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from sing_monitor.app.charts import evolution as charts
 from sing_monitor.app.charts.common import SeriesStyle, alt_text, swatch
-from sing_monitor.app.charts.panel import Panel
-from sing_monitor.app.parts.evolution_controls import CurveView
+from sing_monitor.app.charts.curves import evolution as charts
+from sing_monitor.app.charts.curves.panel import Panel
+from sing_monitor.app.parts.evolution.controls import CurveView
 from sing_monitor.app.read import alerts, curves
 from sing_monitor.app.ui import hierarchies
 from sing_monitor.app.ui.drawing import MadeChart, made
@@ -173,6 +173,7 @@ class _Maker:
         random = self._random(key) if shown else None
         panel = self._panel(key, label)
         parts = hierarchies.parts(self._chosen, key, values)
+        drawn: tuple[MadeChart, ...]
         if self._view.by_seeds and len(parts) == 1:
             drawn = (self._seeds(key, values, random, panel),)
         else:

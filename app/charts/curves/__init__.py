@@ -1,0 +1,1 @@
+"""Curves over training, and what stands around and beside them."""
