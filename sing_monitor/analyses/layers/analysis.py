@@ -33,8 +33,7 @@ def analyze_layers(observation: Observation) -> Findings:
         Scalars ``layers/*``; NaN where features do not vary.
     """
     snapshot = observation.snapshot
-    rows = snapshot.draws.argsort(stable=True)[:MOST_IMAGES]
-    components = principal_components(snapshot.features[rows])
+    rows, components = head_rows(snapshot), observation.once(head_components)
     if not len(components.variances):
         return Findings(dict.fromkeys((spec.key for spec in METRICS), math.nan))
     most = min(len(rows), feature_dim(snapshot))
@@ -46,6 +45,17 @@ def analyze_layers(observation: Observation) -> Findings:
     scalars = {f"layers/{name}": value for name, value in ranks.items()}
     shares = {f"layers/{name}_share": value / most for name, value in ranks.items()}
     return Findings(scalars | shares)
+
+
+def head_rows(snapshot: Snapshot) -> Tensor:
+    """The images with the smallest draws, at most 1,024; their rows, (N,)."""
+    return snapshot.draws.argsort(stable=True)[:MOST_IMAGES]
+
+
+def head_components(observation: Observation) -> PrincipalComponents:
+    """In which directions the features of these images vary."""
+    snapshot = observation.snapshot
+    return principal_components(snapshot.features[head_rows(snapshot)])
 
 
 def _needed(snapshot: Snapshot, rows: Tensor, components: PrincipalComponents) -> float:

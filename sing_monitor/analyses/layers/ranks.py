@@ -159,13 +159,14 @@ def classification_dimension(
 def _about_mean(features: Tensor) -> Tensor:
     if features.ndim != 2:
         raise ValueError(f"features must be (N, m), one row an image; got {tuple(features.shape)}.")
-    x = features.double()
-    if not x.isfinite().all():
+    if not features.isfinite().all():
         raise ValueError(
             "features hold NaN or infinite values, and no directions follow from them; leave those "
             "images out."
         )
-    return x - x.mean(dim=0) if len(x) else x
+    return (
+        features - features.mean(dim=0, dtype=torch.float64) if len(features) else features.double()
+    )
 
 
 def _smaller_gram(away: Tensor) -> Tensor:
@@ -177,5 +178,5 @@ def _rounding(features: Tensor, values: Tensor) -> float:
     """Below this an eigenvalue is rounding: of the Gram matrix, or of the mean taken off."""
     if not features.numel():
         return 0.0
-    of_the_mean = features.numel() * (_EPS * float(features.double().abs().max())) ** 2
+    of_the_mean = features.numel() * (_EPS * float(features.abs().max())) ** 2
     return _ROUNDINGS * max(len(values) * _EPS * float(values[0]), of_the_mean)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from sing_monitor.analyses import analyze
+from sing_monitor.analyses.layers.analysis import analyze_layers
 from sing_monitor.analyses.layers.ranks import effective_rank, pca_dimension
 from sing_monitor.analyses.layers.stages import analyze_stages
 from sing_monitor.feature_maps import StageFeatures
@@ -28,7 +29,10 @@ def found_in(snapshot: Snapshot) -> tuple[float, pd.DataFrame]:
 
 
 def of_stages(*values: Tensor) -> Snapshot:
-    snapshot = make_snapshot(samples=len(values[0]))
+    return with_stages_of(make_snapshot(samples=len(values[0])), *values)
+
+
+def with_stages_of(snapshot: Snapshot, *values: Tensor) -> Snapshot:
     assert snapshot.image_ids is not None
     named = {f"layer{i}": each for i, each in enumerate(values, start=1)}
     return replace(snapshot, stages=StageFeatures(snapshot.image_ids, named))
@@ -51,6 +55,23 @@ def test_a_row_holds_the_ranks_of_its_features() -> None:
     # The second stage holds 3 directions.
     assert table["rank"].iloc[1] < 3.001
     assert table["pca_95"].iloc[1] <= 3
+
+
+def test_a_stage_that_enters_the_head_has_the_ranks_of_its_features() -> None:
+    snapshot = make_snapshot()
+    other = snapshot.features.clone()
+    other[0] *= 2
+    snapshot = with_stages_of(snapshot, snapshot.features, other)
+    snapshot = reorder(snapshot, torch.randperm(len(snapshot), generator=generator(1)))
+    observation = Observation(snapshot)
+    of_head, table = (
+        analyze_layers(observation).scalars,
+        analyze_stages(observation).tables["layers"],
+    )
+    assert table["rank"][0] == of_head["layers/effective_rank"]
+    assert table["pca_95"][0] == of_head["layers/pca_95"]
+    assert table["rank"][1] == pytest.approx(effective_rank(other))
+    assert abs(table["rank"][1] / table["rank"][0] - 1) > 1e-3
 
 
 def test_a_wider_layer_that_holds_the_same_has_the_same_rank() -> None:
