@@ -233,11 +233,12 @@ def _of_images(
 
 
 def _tables(snapshot: Snapshot, columns: Mapping[str, Tensor]) -> dict[str, DataFrame]:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     classes = range(len(snapshot.class_names))
     quantities = DataFrame({name: values.numpy() for name, values in columns.items()})
-    labels = snapshot.labels.numpy()
+    # pandas writes out an array, to see whether it names a column; not so a series.
+    labels = Series(snapshot.labels.numpy())
     by_class = quantities.groupby(labels).mean().reindex(classes).reset_index(drop=True)
     by_class.insert(0, "class_index", classes)
     by_class.insert(1, "class_name", list(snapshot.class_names))
