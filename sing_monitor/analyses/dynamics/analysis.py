@@ -63,7 +63,7 @@ def analyze_dynamics(observation: Observation) -> Findings:
         scalars["dynamics/constant"] = 1 - len(moving) / len(window)
     if columns < FEWEST or len(moving) < 2:
         return Findings(scalars)
-    values = window.values.float().numpy()[moving]
+    values = window.values.float().numpy()[moving].T
     sample = np.searchsorted(moving, window.sample(CLUSTERED).numpy())
     tree = ModeTree.grow(values, sample)
     references = tree.references(MODES)
@@ -90,15 +90,15 @@ def _explained(
 
     Args:
         tree: of the trajectories.
-        values: the trajectories, (n, T) float32.
+        values: the trajectories, (T, n) float32.
         correlation: of each to the reference of its mode, (n,).
         is_head: whether a weight belongs to the head, (n,).
     """
     whole, head, steps = [], [], math.nan
-    increments = np.diff(values, axis=1)
+    increments = np.diff(values, axis=0)
     for draw, flipped in enumerate(flips(increments, _DRAWS, _SEED)):
         by_chance = ModeTree.grow(walk(flipped), tree.sample)
-        _, chance = by_chance.joined(by_chance.references(MODES))
+        chance = by_chance.nearness(by_chance.references(MODES))
         whole.append(explained(chance, by_chance.energies))
         head.append(explained(chance, by_chance.energies, is_head))
         if draw == 0:

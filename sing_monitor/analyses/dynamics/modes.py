@@ -75,7 +75,7 @@ def correlation_modes(
     values = checked_trajectories(trajectories)
     rows = checked_sample(sample, len(values))
     check_max_modes(max_modes)
-    tree = ModeTree.grow(values, rows)
+    tree = ModeTree.grow(values.T, rows)
     references = tree.references(max_modes)
     if len(references) == 0:
         raise ValueError(f"none of the {len(rows)} weights of the sample moves; sample others.")

@@ -36,7 +36,7 @@ def followed(recent: Trajectory, previous: Mapping[str, Tensor]) -> tuple[float,
     moves = recent.moves.numpy()
     if moves.sum() < 2:
         return math.nan, {}
-    values = np.where(moves[:, None], recent.values.float().numpy(), 0)
+    values = np.where(moves, recent.values.T.float().numpy(), 0)
     tree = ModeTree.grow(values, recent.sample(CLUSTERED).numpy())
     references = tree.references(MODES)
     modes = np.where(moves, tree.joined(references)[0], -1)

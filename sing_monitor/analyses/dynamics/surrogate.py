@@ -56,7 +56,7 @@ def random_walk_surrogate(
     check_max_modes(max_modes)
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
         raise ValueError(f"draws must be an integer of at least 1; got {draws!r}.")
-    increments = np.diff(values, axis=1)
+    increments = np.diff(values.T, axis=0)
     return median(
         ModeTree.grow(walk(flipped), rows).explained(max_modes)
         for flipped in flips(increments, draws, seed)
@@ -64,13 +64,13 @@ def random_walk_surrogate(
 
 
 def flips(increments: Numbers, draws: int, seed: int) -> Iterator[Numbers]:
-    """Increments (N, T - 1) with random signs, so many times."""
+    """Increments (T - 1, N) with random signs, so many times."""
     rng = np.random.default_rng(seed)
     for _ in range(draws):
-        signs = rng.integers(0, 2, increments.shape, dtype=np.int8)
+        signs = rng.integers(0, 2, increments.T.shape, dtype=np.int8).T
         yield increments * (2 * signs - 1)
 
 
 def walk(increments: Numbers) -> Numbers:
-    """The trajectories (N, T) from 0 that have these increments (N, T - 1)."""
-    return np.cumsum(np.pad(increments, ((0, 0), (1, 0))), axis=1)
+    """The trajectories (T, N) from 0 that have these increments (T - 1, N)."""
+    return np.cumsum(np.pad(increments, ((1, 0), (0, 0))), axis=0)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sing_monitor.row_blocks import add_gram, mirrored
 
@@ -23,7 +24,7 @@ class ModeTree:
     """Trajectories of N weights, and the tree in which a sample of them is clustered.
 
     Args:
-        directions: trajectories about their mean, of unit length; 0 for a constant one, (N, T).
+        directions: trajectories about their mean, of unit length; 0 for a constant one, (T, N).
             Correlations have their precision.
         energies: squared length of the trajectories about their mean, (N,).
         sample: rows of the clustered ones, (K,), K > 1.
@@ -31,10 +32,10 @@ class ModeTree:
         merges: scipy's linkage matrix, (K - 1, 4).
     """
 
-    directions: Numbers
+    directions: Tensor
     energies: Floats
     sample: Ints
-    correlations: Numbers
+    correlations: Tensor
     merges: Floats
 
     @classmethod
@@ -42,21 +43,25 @@ class ModeTree:
         """Cluster a sample: rows of ``|corr|``, Euclidean distances, complete linkage.
 
         Args:
-            trajectories: (N, T), finite. In single precision it takes half the time.
-            sample: rows, (K,), K > 1.
+            trajectories: (T, N), finite: a row holds all weights at one validation, so that sums
+                over a few validations run over long rows. In single precision it takes half the
+                time.
+            sample: of the weights, (K,), K > 1.
         """
         from scipy.cluster.hierarchy import linkage
         from scipy.spatial.distance import squareform
 
-        directions = trajectories - trajectories.mean(axis=1, keepdims=True, dtype=np.float64)
+        away = trajectories.astype(np.float64, order="C")
+        is_constant = (away == away[0]).all(axis=0)
+        away -= away.mean(axis=0)
         # Rounding of the mean would make a constant trajectory move.
-        directions[(trajectories == trajectories[:, :1]).all(axis=1)] = 0
-        energies = np.einsum("nt,nt->n", directions, directions)
-        directions /= np.sqrt(np.where(energies > 0, energies, 1))[:, None]
-        directions = directions.astype(trajectories.dtype)
-        among = torch.from_numpy(directions[sample])
+        away[:, is_constant] = 0
+        energies = np.einsum("tn,tn->n", away, away)
+        away /= np.sqrt(np.where(energies > 0, energies, 1))
+        directions = torch.from_numpy(away.astype(trajectories.dtype))
+        among = directions[:, torch.from_numpy(sample)]
         correlations = among.new_zeros(len(sample), len(sample))
-        add_gram(correlations, among.T)
+        add_gram(correlations, among)
         # Symmetric, and 1 on the diagonal, to the last digit: of two weights alone in a cluster
         # neither is nearer, and rounding is not to choose their reference.
         mirrored(correlations.abs_()).diagonal().copy_(torch.from_numpy(energies[sample] > 0))
@@ -68,7 +73,7 @@ class ModeTree:
         distances = torch.add(squares[:, None] + squares, products, alpha=-2).fill_diagonal_(0)
         condensed = squareform(distances.numpy(), checks=False).clip(min=0)
         merges = linkage(condensed, "complete")
-        return cls(directions, energies, sample, correlations.numpy(), merges)
+        return cls(directions, energies, sample, correlations, merges)
 
     def references(self, max_modes: int) -> Ints:
         """Rows of the reference trajectories of at most so many modes, the largest mode first.
@@ -79,16 +84,15 @@ class ModeTree:
         Returns:
             (M,), M <= max_modes.
         """
-        from scipy.cluster.hierarchy import fcluster
-
-        labels = fcluster(self.merges, max_modes, "maxclust")
-        is_member = labels[:, None] == np.unique(labels)
-        sizes = is_member.sum(axis=0)
-        nearness = _product(self.correlations, is_member.T.astype(self.correlations.dtype)) / sizes
+        labels = cut(self.merges, max_modes)
+        is_member = np.unique(labels)[:, None] == labels
+        sizes = is_member.sum(axis=1)
+        members = torch.from_numpy(is_member).to(self.correlations)
+        nearness = (members @ self.correlations).numpy() / sizes[:, None]
         nearness[~is_member] = -1
-        first, best = is_member.argmax(axis=0), nearness.argmax(axis=0)
+        first, best = is_member.argmax(axis=1), nearness.argmax(axis=1)
         order = np.lexsort((first, -sizes))
-        moving = nearness.max(axis=0)[order] > 0
+        moving = nearness.max(axis=1)[order] > 0
         return self.sample[best[order[moving]]]
 
     def joined(self, references: Ints) -> tuple[Ints, Numbers]:
@@ -100,9 +104,13 @@ class ModeTree:
         Returns:
             The modes, (N,), and the signed correlations to their references, (N,).
         """
-        correlations = _product(self.directions, self.directions[references])
-        modes = np.abs(correlations).argmax(axis=1)
-        return modes, np.take_along_axis(correlations, modes[:, None], axis=1)[:, 0]
+        correlations = self._with(references).numpy()
+        modes = np.abs(correlations).argmax(axis=0)
+        return modes, np.take_along_axis(correlations, modes[None], axis=0)[0]
+
+    def nearness(self, references: Ints) -> Numbers:
+        """The largest ``|corr|`` of each weight to a reference, (N,)."""
+        return self._with(references).abs_().amax(dim=0).numpy()
 
     def explained(self, max_modes: int, rows: Bools | None = None) -> float:
         """Share of the variance over time that affine images of the references explain.
@@ -117,8 +125,33 @@ class ModeTree:
         references = self.references(max_modes)
         if len(references) == 0:
             return math.nan
-        correlations = np.abs(_product(self.directions, self.directions[references]))
-        return explained(correlations.max(axis=1), self.energies, rows)
+        return explained(self.nearness(references), self.energies, rows)
+
+    def _with(self, references: Ints) -> Tensor:
+        """Correlations of all weights with some of them, (M, N)."""
+        return self.directions[:, torch.from_numpy(references)].T @ self.directions
+
+
+def cut(merges: Floats, most: int) -> Ints:
+    """The clusters of a tree, at most so many: scipy's ``fcluster`` without its checks.
+
+    Args:
+        merges: scipy's linkage matrix of K things, (K - 1, 4), the lowest merge first.
+        most: of the clusters. Merges of one height are undone together.
+
+    Returns:
+        A number of the cluster of each, (K,).
+    """
+    count, heights = len(merges) + 1, merges[:, 2]
+    done = 0
+    if most < count:
+        done = int(np.searchsorted(heights, heights[count - most - 1], side="right"))
+    above = np.arange(count + done)
+    above[merges[:done, :2].astype(np.int64)] = np.arange(count, count + done)[:, None]
+    # From each node to the one above, twice as far each time.
+    while (above[above] != above).any():
+        above = above[above]
+    return above[:count]
 
 
 def explained(correlations: Numbers, energies: Floats, rows: Any = None) -> float:
@@ -138,8 +171,3 @@ def explained(correlations: Numbers, energies: Floats, rows: Any = None) -> floa
         return math.nan
     # Rounding lifts a correlation above 1.
     return min(float((np.square(correlations[rows]) * energies[rows]).sum()) / total, 1.0)
-
-
-def _product(left: Numbers, right: Numbers) -> Numbers:
-    """``left @ right.T`` by torch: the threads of numpy's BLAS and torch's wait for each other."""
-    return (torch.from_numpy(left) @ torch.from_numpy(right).T).numpy()

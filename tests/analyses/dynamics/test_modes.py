@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from sklearn.metrics import adjusted_rand_score
 
 from sing_monitor.analyses.dynamics import CorrelationModes, correlation_modes
 from sing_monitor.analyses.dynamics.agreement import adjusted_rand_index
-from sing_monitor.analyses.dynamics.tree import ModeTree
+from sing_monitor.analyses.dynamics.tree import ModeTree, cut
 
 REFERENCE = Path(__file__).parents[2] / "data" / "cmd_reference.npz"
 SEEDS = range(5)
@@ -111,6 +113,17 @@ def test_scale_sign_and_offset_of_a_weight_change_no_mode() -> None:
     assert other.reference_index.tolist() == found.reference_index.tolist()
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_clusters_are_those_of_scipy(seed: int) -> None:
+    """Also where merges of one height, as of equal points, are undone together."""
+    points = np.random.default_rng(seed).integers(0, 4, (30, 2)).astype(np.float64)
+    for count in (2, 3, 30):
+        merges = linkage(points[:count], "complete")
+        for most in range(1, count + 3):
+            found, expected = cut(merges, most), fcluster(merges, most, "maxclust")
+            assert adjusted_rand_score(found, expected) == 1
+
+
 def test_a_cluster_of_constant_weights_is_no_mode() -> None:
     curves = np.random.default_rng(0).standard_normal((2, 9))
     values = np.concatenate([curves, 2 * curves, np.full((5, 9), 0.1)])
@@ -123,7 +136,7 @@ def test_a_cluster_of_constant_weights_is_no_mode() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_of_two_weights_alone_in_a_cluster_the_first_is_the_reference(dtype: Any) -> None:
     pairs = np.random.default_rng(0).standard_normal((40, 2, 9)).astype(dtype)
-    trees = [ModeTree.grow(pair, np.arange(2)) for pair in pairs]
+    trees = [ModeTree.grow(pair.T, np.arange(2)) for pair in pairs]
     assert [tree.references(1).tolist() for tree in trees] == [[0]] * 40
 
 

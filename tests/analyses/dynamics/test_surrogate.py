@@ -49,13 +49,13 @@ def test_common_motion_exceeds_its_surrogate() -> None:
 
 def test_a_surrogate_has_the_increments_of_the_trajectories_but_for_their_signs() -> None:
     values = walks(3)[:50]
-    (flipped,) = flips(np.diff(values, axis=1), 1, seed=0)
-    made = walk(flipped)
+    (flipped,) = flips(np.diff(values.T, axis=0), 1, seed=0)
+    made = walk(flipped).T
     assert made.shape == values.shape
     np.testing.assert_allclose(
         np.abs(np.diff(made, axis=1)), np.abs(np.diff(values, axis=1)), atol=1e-12
     )
-    signs = np.sign(flipped) * np.sign(np.diff(values, axis=1))
+    signs = np.sign(flipped.T) * np.sign(np.diff(values, axis=1))
     assert 0.4 < (signs > 0).mean() < 0.6
 
 
