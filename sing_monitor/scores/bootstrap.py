@@ -12,7 +12,7 @@ LEVEL = 0.95
 # Of fewer groups the spread between groups is too badly known.
 FEWEST_GROUPS = 8
 # Weights at a time: few enough to stay in a processor's cache.
-_CHUNK = 2**20
+_CHUNK = 2**16
 
 
 def bootstrap_means(
@@ -68,7 +68,7 @@ def bootstrap_means(
     means = values.new_empty(replicates, values.shape[1])
     for part in means.split(max(1, _CHUNK // len(sums))):
         uniform = torch.rand(len(part), len(drawn), generator=generator, dtype=torch.float64)
-        rows = start + (uniform * size).long()
+        rows = uniform.mul_(size).long().add_(start)
         weights = values.new_zeros(len(part), len(sums))
         weights.scatter_add_(1, rows, weight.expand_as(rows))
         if is_uneven:
