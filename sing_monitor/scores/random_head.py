@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial, reduce
-from operator import add
+from operator import add, mul
 
 import torch
 from torch import Tensor
@@ -206,7 +206,8 @@ class _Traces:
     def of(self, word: Word) -> float:
         """The trace for all images."""
 
-        def over_all(one: Tensor, product: Tensor, other: Tensor | None = None) -> Tensor:
+        def over_all(one: Tensor, *products: Tensor, other: Tensor | None = None) -> Tensor:
+            product = reduce(mul, products)
             return one @ product.diagonal() if other is None else one @ product @ other
 
         return float(self._trace(word, self._weights, over_all))
@@ -219,8 +220,9 @@ class _Traces:
             for letter, weights in self._weights.items()
         }
 
-        def each(one: Tensor, product: Tensor, other: Tensor | None = None) -> Tensor:
-            return one * product.diagonal() * (1 if other is None else other)
+        def each(one: Tensor, *products: Tensor, other: Tensor | None = None) -> Tensor:
+            product = reduce(mul, (found.diagonal() for found in products))
+            return one * product * (1 if other is None else other)
 
         return self._trace(word, own, each)
 
@@ -235,7 +237,7 @@ class _Traces:
             return torch.stack(parts).sum(dim=0)
         there, back = word[cuts[0] + 1 : cuts[1]], word[cuts[1] + 1 :] + word[: cuts[0]]
         parts = [
-            sums(one, self._products(q, there, r) * self._products(p, back[::-1], s), other)
+            sums(one, self._products(q, there, r), self._products(p, back[::-1], s), other=other)
             for (p, q), one in first.items()
             for (r, s), other in weights[word[cuts[1]]].items()
         ]

@@ -20,6 +20,8 @@ from sing_monitor.translate.translator import LinearTranslator
 
 # Of either half, and how many subspaces each loses in turn.
 _MOST_IMAGES, _FEWER_DRAWS = 32, 64
+# Draws at a time: few enough that their embeddings stay in a processor's cache.
+_AT_A_TIME = 16
 
 
 def baseline_spread(observation: Observation) -> float:
@@ -85,10 +87,12 @@ def _scores(
         exact @ draws.T,
         draws.square().sum(dim=1),
     )
-    base, moved = translator(center), (away @ weight.T).double()
+    base, moved = translator(center), (away @ weight.T).double()[:, None]
     steps = (draws.to(away) @ weight.T).double()
+    # (B, D, n): images by draws.
+    parts = (each[:, :, None].split(_AT_A_TIME, dim=1) for each in (keep, add))
     columns = [
-        image_score(base + moved, base + kept[:, None] * moved + added[:, None] * step)
-        for kept, added, step in zip(keep.T, add.T, steps, strict=True)
+        image_score(base + moved, base + kept * moved + added * some)
+        for kept, added, some in zip(*parts, steps.split(_AT_A_TIME), strict=True)
     ]
-    return torch.stack(columns, dim=1)
+    return torch.cat(columns, dim=1)
