@@ -159,10 +159,10 @@ def test_tables_are_as_their_specs_say() -> None:
     np.testing.assert_allclose(by_mode.mean(), 0, atol=1e-9)
     np.testing.assert_allclose(by_mode.std(ddof=0), 1, atol=1e-9)
     assert curves[curves["mode"] == 0]["epoch"].tolist() == list(range(5, 25))
-    assert len(weights) == 500
+    assert len(weights) == 400
     assert weights["mode"].is_monotonic_increasing
     stacked = np.stack(weights["curve"])
-    assert stacked.shape == (500, 20)
+    assert stacked.shape == (400, 20)
     references = curves.pivot(index="mode", columns="validation", values="value").to_numpy()
     told = (stacked * references[weights["mode"]]).mean(axis=1)
     np.testing.assert_allclose(told, weights["correlation"], atol=1e-5)
