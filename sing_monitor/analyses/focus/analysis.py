@@ -14,6 +14,7 @@ from sing_monitor.analyses.focus.locations import (
     Part,
     concentration,
     critical_share,
+    few_at_a_time,
     located,
     normalized_entropy,
     overlap,
@@ -89,11 +90,15 @@ def is_averaged(maps: Tensor, features: Tensor) -> bool:
     if maps.shape[:2] != features.shape:
         return False
     eps = max(torch.finfo(tensor.dtype).eps for tensor in (maps, features))
-    for image, feature in zip(maps.flatten(2), features, strict=True):
-        sizes = image.double().abs()
-        error = (image.double().mean(dim=1) - feature.double()).abs()
-        if (error > _OF_STORAGE * eps * sizes.mean(dim=1) + _OF_SUMS * sizes.max()).any():
+    start = 0
+    for some in few_at_a_time(maps.flatten(2)):
+        x = some.double()
+        error = (x.mean(dim=2) - features[start : start + len(x)].double()).abs()
+        sizes = x.abs()
+        most = _OF_SUMS * sizes.amax(dim=(1, 2))[:, None]
+        if (error > _OF_STORAGE * eps * sizes.mean(dim=2) + most).any():
             return False
+        start += len(x)
     return True
 
 

@@ -20,6 +20,8 @@ Part = Literal["all", "seen", "null"]
 # A smaller share of the importance of an image is rounding.
 _EPS = 1e-6
 _TENTH = 0.1
+# Of maps in double precision at a time: few enough to stay in a processor's cache.
+_NUMBERS = 2**16
 
 
 def importance(maps: Tensor, kind: Kind = "soft") -> Tensor:
@@ -50,30 +52,31 @@ def importance(maps: Tensor, kind: Kind = "soft") -> Tensor:
         )
     if kind not in get_args(Kind):
         raise ValueError(f"kind={kind!r}: expected 'soft', 'norm' or 'discrete'.")
-    count, _, *grid = maps.shape
-    one_image = _wins if kind == "discrete" else _NORMS[kind]
-    found = maps.new_zeros(count, *grid, dtype=torch.float64)
-    # An image at a time: copies of all maps in double precision are large.
-    for each, image in zip(found, maps, strict=True):
-        each.copy_(one_image(image.double().flatten(1)).view(*grid))
-    return found
+    found = [_IMPORTANCE[kind](some.double().flatten(2)) for some in few_at_a_time(maps)]
+    return torch.cat(found).view(len(maps), *maps.shape[2:])
 
 
-def _l1(image: Tensor) -> Tensor:
-    return image.abs().sum(dim=0)
+def few_at_a_time(maps: Tensor) -> tuple[Tensor, ...]:
+    """Maps (N, ...) in pieces of a few images: copies of all in double precision are large."""
+    return maps.split(max(1, _NUMBERS // max(maps[:1].numel(), 1)))
 
 
-def _l2(image: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(image, dim=0)
+def _l1(images: Tensor) -> Tensor:
+    return images.abs().sum(dim=1)
 
 
-def _wins(image: Tensor) -> Tensor:
-    """Number of channels (C, P) whose largest value stands at each location, (P,)."""
-    varies = image.amax(dim=1) > image.amin(dim=1)
-    return image[varies].argmax(dim=1).bincount(minlength=image.shape[1]).double()
+def _l2(images: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(images, dim=1)
 
 
-_NORMS = {"soft": _l1, "norm": _l2}
+def _wins(images: Tensor) -> Tensor:
+    """Number of channels (N, C, P) whose largest value stands at each location, (N, P)."""
+    varies = (images.amax(dim=2) > images.amin(dim=2)).double()
+    found = images.new_zeros(len(images), images.shape[2])
+    return found.scatter_add_(1, images.argmax(dim=2), varies)
+
+
+_IMPORTANCE = {"soft": _l1, "norm": _l2, "discrete": _wins}
 
 
 def normalized_entropy(importance: Tensor) -> Tensor:
@@ -183,17 +186,16 @@ def split_norms(deviations: Tensor, geometry: HeadGeometry) -> tuple[Tensor, Ten
     Returns:
         Seen and null, each (N, H, W) float64.
     """
-    basis = geometry.row_basis.double()
-    count, _, *grid = deviations.shape
-    seen, null = deviations.new_zeros(2, count, *grid, dtype=torch.float64)
-    for number, image in enumerate(deviations):
-        h = image.double().flatten(1)
-        energy = h.square().sum(dim=0)
+    basis, found = geometry.row_basis.double(), []
+    for some in few_at_a_time(deviations):
+        h = some.double().flatten(2)
+        energy = h.square().sum(dim=1)
         # A head without a null space sees all; rounding must not say otherwise.
-        of_seen = (basis.T @ h).square().sum(dim=0) if geometry.null_dim else energy
-        for found, part in ((seen, of_seen), (null, energy - of_seen)):
-            # A difference of squares, and a product with a basis, leave rounding.
-            found[number] = part.where(part > NOISE * energy.max(), 0).sqrt().view(*grid)
+        of_seen = (basis.T @ h).square().sum(dim=1) if geometry.null_dim else energy
+        parts = torch.stack([of_seen, energy - of_seen])
+        # A difference of squares, and a product with a basis, leave rounding.
+        found.append(parts.where(parts > NOISE * energy.amax(dim=1, keepdim=True), 0).sqrt())
+    seen, null = torch.cat(found, dim=1).view(2, len(deviations), *deviations.shape[2:])
     return seen, null
 
 
