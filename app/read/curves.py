@@ -22,6 +22,8 @@ Axis = Literal["Epoch", "Step", "Time"]
 AXES: tuple[Axis, ...] = ("Epoch", "Step", "Time")
 STAGE = "monitor/stage"
 
+_LONG = ["series", "label", "metric", "epoch", "global_step", "timestamp", "x", "value"]
+
 _SEED = re.compile(r"[\W_]*(?<![A-Za-z0-9])(?:random[\W_]?)?seed[\W_]*\d+(?!\d)", re.I)
 _SEED_PARAM = re.compile(r"(?:^|[\W_])seed$", re.I)
 _SEED_TAGS = (
@@ -110,17 +112,25 @@ def long_table(
     Returns:
         The rows of each metric together, and of all metrics in the same order.
     """
-    about = ["series", "label", "epoch", "global_step", "timestamp", "x"]
-    parts = []
+    known = [
+        column
+        for column in dict.fromkeys(columns)
+        if any(column in history for history in histories.values())
+    ]
+    if not known:
+        return pd.DataFrame(columns=_LONG)
+    places = []
     for run, history in histories.items():
         x = x_positions(history, axis, (started or {}).get(run))
-        parts.append(history.assign(series=run, label=labels[run], x=x))
-    names = [*about[:2], "metric", *about[2:], "value"]
-    if not parts:
-        return pd.DataFrame(columns=names)
-    wide = pd.concat(parts, ignore_index=True)
-    known = [column for column in dict.fromkeys(columns) if column in wide]
-    return wide.melt(about, known, var_name="metric")[names]
+        at = history[["epoch", "global_step", "timestamp"]]
+        places.append(at.assign(series=run, label=labels[run], x=x))
+    # Apart from the places, since a training may call a metric ``x`` or ``value``.
+    parts = [history.reindex(columns=known) for history in histories.values()]
+    values = pd.concat(parts, ignore_index=True).to_numpy("float64")
+    place = pd.concat(places, ignore_index=True)
+    long = place.iloc[np.tile(np.arange(len(place)), len(known))].reset_index(drop=True)
+    metric = pd.Series(known, dtype="str").repeat(len(place)).reset_index(drop=True)
+    return long.assign(metric=metric, value=values.ravel("F"))[_LONG]
 
 
 def by_metric(long: pd.DataFrame) -> dict[str, pd.DataFrame]:

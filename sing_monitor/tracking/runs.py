@@ -19,6 +19,8 @@ GLOBAL_STEP, STAGE = "monitor/global_step", "monitor/stage"
 
 # MLflow's databases store infinity as 1.797e308.
 _INFINITE = 1e300
+# What the tables of curves call the place of a validation: trainings log some of them as metrics.
+_PLACE = {"run_id", "epoch", "global_step", "step", "timestamp"}
 _RUN_COLUMNS = (
     "run_id",
     "name",
@@ -118,7 +120,7 @@ def other_metrics(store: Store, run: StoredRun, layout: Layout) -> list[str]:
     }
     prefix = metric_prefix(store, run, layout)
     names = {metric.removeprefix(prefix) for metric in run.metrics.keys() - ours}
-    return sorted(names - {"epoch"})
+    return sorted(names - _PLACE)
 
 
 def curves_of_runs(

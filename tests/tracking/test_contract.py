@@ -200,6 +200,14 @@ def test_other_metrics_of_the_run_are_told_apart(tracker: Tracker) -> None:
     assert reader.scalars(others=["val_acc"])["val_acc"].tolist() == [0.5]
 
 
+def test_what_a_training_logs_of_its_place_is_no_metric(tracker: Tracker) -> None:
+    run = tracker.run()
+    log(tracker.writer(run), {"sing/x": 1.0}, 0)
+    places = dict.fromkeys(("epoch", "global_step", "step", "timestamp", "run_id"), 7.0)
+    run.put_scalars({**places, "val_acc": 0.5}, 9, 1)
+    assert tracker.reader(run).other_metrics() == ["val_acc"]
+
+
 def test_a_run_without_curves_gives_an_empty_frame(tracker: Tracker) -> None:
     run = tracker.run()
     tracker.writer(run).describe({}, {})

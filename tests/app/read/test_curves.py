@@ -31,6 +31,17 @@ def long(**runs: pd.DataFrame) -> pd.DataFrame:
     return curves.long_table(runs, ["m"], labels=LABELS)
 
 
+@pytest.mark.parametrize("name", ["x", "label", "series", "metric", "value", "outside"])
+def test_a_training_may_call_its_metric_like_a_column(name: str) -> None:
+    runs = {"a": simple(1.0, 2.0).assign(**{name: [7.0, 8.0]})}
+    table = curves.long_table(runs, ["m", name, "absent"], labels=LABELS)
+    assert table["metric"].tolist() == ["m", "m", name, name]
+    assert table["value"].tolist() == [1.0, 2.0, 7.0, 8.0]
+    assert table["x"].tolist() == [0.0, 1.0] * 2
+    assert set(table["label"]) == {"run a"}
+    assert curves.long_table(runs, ["absent"], labels=LABELS).empty
+
+
 def test_another_metric_of_the_same_validation_stands_beside() -> None:
     runs = {"a": simple(1.0, 2.0), "b": simple(3.0)}
     both = {run: history.assign(other=10 * history["m"]) for run, history in runs.items()}
