@@ -204,7 +204,7 @@ def current() -> Selection:
         runs.append(Run(run, row["label"], series, run_source(uri, row), row))
     unknown = tuple(chosen.unknown)
     return Selection(
-        uri, shown.listing, tuple(runs), unknown, chosen.left_out, shown.pulse, version=shown
+        uri, shown.listing, tuple(runs), unknown, chosen.left_out, shown.pulse, shown.version
     )
 
 
@@ -218,6 +218,8 @@ class _Shown:
     colors: dict[str, str]
     places: dict[str, int]
     pulse: frozenset[Hashable]
+    # Equal to itself alone; what is kept by it does not hold the tables.
+    version: object = field(default_factory=object)
 
 
 # Of 400 runs, this takes longer than many a page; it is asked for three times a page.
