@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -62,16 +62,17 @@ def read(run: Run, ending: str) -> ClassTables:
         ending: of the removal's columns.
     """
     at = tuple(epoch_tables.last_validations(run).values())
-    known_by = ("classes", run.source, at, ending)
-    found = states.attempt(partial(derived, known_by, partial(_read, run, ending, known_by)), run)
-    return ClassTables({}, known_by) if found is None else found
+
+    def kept() -> ClassTables:
+        known_by = "classes", run.source, at, store.tries(run.source, at), ending
+        return derived(known_by, partial(_read, run, at, ending, known_by))
+
+    return states.attempt(kept, run) or ClassTables({}, run.source)
 
 
-def _read(
-    run: Run, ending: str, known_by: tuple[str, store.RunSource, tuple[tuple[int, int], ...], str]
-) -> ClassTables:
+def _read(run: Run, at: Sequence[tuple[int, int]], ending: str, known_by: Hashable) -> ClassTables:
     with st.spinner("Reading tables …"):
-        found = store.tables(run.source, "classes", known_by[2], _COLUMNS)
+        found = store.tables(run.source, "classes", at, _COLUMNS)
     tables = {
         epoch: support_tables.with_shares(charts.named(table), ending)
         for (epoch, _), table in found.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from functools import partial
 
 import pandas as pd
@@ -54,6 +54,20 @@ def at_epoch(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
         Columns series, epoch, metric, value, low and high.
     """
     return _one_table(by_run(runs, [epoch]))
+
+
+def known_by(table: pd.DataFrame) -> Hashable:
+    """Names intervals by what they are, not by the files that they come from.
+
+    Files arrive later than the curves, and one may take the place of another.
+
+    Args:
+        table: of those that this module returns.
+    """
+    named = ["series", "metric"] if "series" in table else ["metric"]
+    words = tuple(tuple(table[name].tolist()) for name in named)
+    numbers = table[["epoch", "value", "low", "high"]].to_numpy("float64")
+    return words, numbers.tobytes()
 
 
 def along_ridge(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
@@ -127,8 +141,12 @@ def _of_run(run: Run, wanted: Collection[int]) -> pd.DataFrame:
     """Columns epoch, metric, value, low and high; no row where nothing can be read."""
     known = epoch_tables.last_validations(run)
     at = tuple(pair for epoch, pair in known.items() if epoch in wanted)
-    read = partial(_together, run, at)
-    found = states.attempt(partial(derived, ("intervals", run.source, at), read), run)
+
+    def kept() -> pd.DataFrame:
+        key = "intervals", run.source, at, store.tries(run.source, at)
+        return derived(key, partial(_together, run, at))
+
+    found = states.attempt(kept, run)
     return pd.DataFrame(columns=_RETURNED) if found is None else found
 
 

@@ -136,6 +136,14 @@ def incomplete(source: RunSource) -> list[tuple[int, int]]:
     return list(_listing(source).incomplete)
 
 
+def tries(source: RunSource, validations: Iterable[tuple[int, int]]) -> tuple[int | None, ...]:
+    """The try that stored the tables of each validation: another one if they are stored again.
+
+    None where they are not whole at the moment. Raises as `histories` does.
+    """
+    return tuple(_listing(source).whole.get(at) for at in validations)
+
+
 # Tables may arrive later than the scalars of their validation.
 @st.cache_resource(ttl=60, max_entries=_CURVES, show_spinner=False, hash_funcs={RunSource: hash})
 def _listing(source: RunSource) -> Listing:
@@ -149,7 +157,7 @@ Where = tuple[str, object] | None
 def table(
     source: RunSource, name: str, epoch: int, step: int, columns: Columns = None
 ) -> pd.DataFrame:
-    """One table of one validation; written once, so a growing run need not be asked again.
+    """One table of one validation, kept until the validation is stored again.
 
     Args:
         source: the run.
@@ -272,8 +280,13 @@ def _parts_of(source: RunSource, joined: JoinedFile) -> dict[Place, bytes]:
         return {}
 
 
-def _held_key(source: RunSource, asked: _Asked) -> tuple[RunSource, _Asked]:
-    return replace(source, progress=""), asked
+# A run, what was read of it, and the try that stored it.
+_Key = tuple[RunSource, _Asked, int | None]
+
+
+def _held_key(source: RunSource, asked: _Asked) -> _Key:
+    # Written once in a try, so a growing run need not be asked again.
+    return replace(source, progress=""), asked, _listing(source).whole.get(asked.at)
 
 
 def _held(source: RunSource, asked: _Asked, file: bytes | None = None) -> pd.DataFrame:
@@ -287,7 +300,9 @@ def _held(source: RunSource, asked: _Asked, file: bytes | None = None) -> pd.Dat
         except ArtifactNotFoundError as error:
             missing.put((source, asked), str(error))
             raise
-        held.put(key, table)
+        # One that is being stored again may be whole and older than the rest.
+        if key[2] is not None:
+            held.put(key, table)
     # pandas copies what is written to.
     return table.copy(deep=False)
 
@@ -330,7 +345,7 @@ def _copies(root: Path) -> KeptFiles:
 
 
 @st.cache_resource(show_spinner=False)
-def _held_tables() -> Kept[tuple[RunSource, _Asked], pd.DataFrame]:
+def _held_tables() -> Kept[_Key, pd.DataFrame]:
     return Kept(_MEMORY, seconds=_HOUR, size_of=_size)
 
 

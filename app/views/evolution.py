@@ -31,7 +31,7 @@ def body(chosen: Selection) -> None:
     known_by = (
         *("evolution", chosen.known_by, repr(view)),
         tuple((run, len(history)) for run, history in histories.items()),
-        tuple((run, len(rows)) for run, rows in sure.items()),
+        tuple((run, intervals.known_by(table)) for run, table in sure.items()),
         repr(alerted.to_dict("records")),
     )
     shown = derived(
@@ -52,10 +52,11 @@ def body(chosen: Selection) -> None:
         intervals.show_note()
     _panels(shown)
     meaning_pictures.draw_meaning(chosen, shown.long, shown.x_title, shown.x_domain, known_by)
-    # A fragment of its own: moving the slider redraws no chart.
-    st.fragment(numbers.draw_numbers)(
-        chosen, shown.table, known_by, with_intervals=view.with_intervals
-    )
+    if not shown.table.empty:
+        # A fragment of its own: moving the slider redraws no chart.
+        st.fragment(numbers.draw_numbers)(
+            chosen, shown.table, known_by, with_intervals=view.with_intervals
+        )
 
 
 def _panels(shown: Curves) -> None:

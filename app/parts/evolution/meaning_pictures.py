@@ -57,13 +57,14 @@ def draw_meaning(
     """A row of pictures for each run that has what they need; the others are named.
 
     Args:
-        chosen: whose.
+        chosen: whose; those that could not be read have no curves, and the page has said why.
         long: from `curves.long_table`, with the metrics of `keys_of`.
         x_title: what the axis counts.
         domain: of the axis.
         known_by: names the curves.
     """
-    runs = [run for run in chosen.runs if run.has_space]
+    read = set(long["series"])
+    runs = [run for run in chosen.runs if run.has_space and run.run_id in read]
     if not runs:
         return
     drawn = [run for run in runs if _has_meaning(run)]

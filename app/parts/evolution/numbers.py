@@ -41,9 +41,9 @@ def draw_numbers(
     if with_intervals:
         known["last"] = intervals.at_last_validation(chosen.runs)
         known["at_epoch"] = intervals.at_epoch(chosen.runs, epoch)
-    sizes = tuple(map(len, known.values()))
+    about = tuple(intervals.known_by(table) for table in known.values())
     table = derived(
-        ("numbers", known_by, epoch, sizes), partial(_numbers, chosen, long, epoch, known)
+        ("numbers", known_by, epoch, about), partial(_numbers, chosen, long, epoch, known)
     )
     _table(chosen, table, epoch)
     with st.container(horizontal=True):

@@ -1,0 +1,116 @@
+"""What the page Evolution shows while files arrive, runs vanish and choices are taken back."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from sing_monitor.app.read import run_list
+from sing_monitor.app.read import store as reads
+from sing_monitor.findings import Findings
+from sing_monitor.tracking import MlflowRun, RunWriter
+from tests.app.conftest import Opened, copy_of
+from tests.app.stores import Store, history, refitted_history
+from tests.app.views.test_pages import texts, titles
+
+KEY = "sing/attribute_score_centered"
+MEANING = "Meaning of the images"
+
+
+@pytest.fixture
+def own(empty_store: Store, tmp_path: Path) -> Store:
+    """A store of one test."""
+    return copy_of(empty_store, tmp_path)
+
+
+def tables(high: float) -> Findings:
+    table = pd.DataFrame({"key": [KEY], "value": 5.0, "low": 4.0, "high": high})
+    classes = pd.DataFrame(
+        {
+            "class_index": [0],
+            "class_name": ["a"],
+            "n": [5],
+            "accuracy": [0.5],
+            "attribute_score_centered": [high],
+        }
+    )
+    return Findings(
+        history(1)[0], {"intervals": table.assign(n=100, level=0.95), "classes": classes}
+    )
+
+
+def listed_anew() -> None:
+    """As after the minute for which the list of a run's files is kept."""
+    reads._listing.clear()
+
+
+def write(store: Store, run: str, epoch: int, found: Findings) -> None:
+    writer = RunWriter(MlflowRun(store.client, run), store.folder / "spool")
+    writer.write(found, epoch=epoch, step=100 * (epoch + 1))
+
+
+def test_without_a_metric_there_are_no_numbers(open_page: Opened, own: Store) -> None:
+    run = own.run("refitted", refitted_history(3))
+    app = open_page("evolution", own.uri, runs=[run])
+    app.multiselect(key="metrics").set_value([]).run()
+    assert not app.exception
+    assert MEANING in titles(app)
+    assert "Numbers" not in texts(app)
+
+
+def test_a_run_that_vanishes_takes_no_other_away(open_page: Opened, own: Store) -> None:
+    stays, goes = (own.run(name, refitted_history(3)) for name in ("stays", "goes"))
+    # Gone after it was listed.
+    run_list.listed(own.uri)
+    with closing(sqlite3.connect(own.folder / "mlflow.db")) as database, database:
+        database.execute("DELETE FROM metrics WHERE run_uuid = ?", [goes])
+    app = open_page("evolution", own.uri, runs=[stays, goes])
+    assert not app.exception
+    assert titles(app).count(MEANING) == 1
+
+
+def last_intervals(app: AppTest, run: str) -> list[str]:
+    table = app.dataframe[0].value
+    if "last_interval" not in table:
+        return []
+    return table.loc[
+        table["series"].eq(run) & table["last_interval"].ne(""), "last_interval"
+    ].tolist()
+
+
+def test_intervals_that_arrive_late_are_shown(open_page: Opened, own: Store) -> None:
+    """Also at an epoch for which no band is read, since another run is longer."""
+    longer = own.run("longer", history(60))
+    late = own.run("late", history(4), status=None)
+    write(own, late, 2, tables(6.0))
+    app = open_page("evolution", own.uri, runs=[longer, late])
+    assert last_intervals(app, late) == []
+    write(own, late, 3, tables(7.0))
+    listed_anew()
+    app.run()
+    assert not app.exception
+    assert last_intervals(app, late) == ["4.00° to 7.00°"]
+
+
+def test_tables_that_are_stored_again_take_the_place_of_the_first(
+    open_page: Opened, own: Store
+) -> None:
+    """A killed run was never said to have ended: nothing but its files has changed."""
+    run = own.run("killed", history(2), status=None, tables=tables(6.0))
+    evolution, classes = (open_page(page, own.uri, runs=[run]) for page in ("evolution", "classes"))
+    assert last_intervals(evolution, run) == ["4.00° to 6.00°"]
+    assert classes.dataframe[0].value["mean"].tolist() == [6.0]
+    bands = [chart.proto.datasets[0].data.data for chart in evolution.get("vega_lite_chart")]
+    write(own, run, 1, tables(8.0))
+    listed_anew()
+    evolution.run()
+    classes.run()
+    assert last_intervals(evolution, run) == ["4.00° to 8.00°"]
+    assert classes.dataframe[0].value["mean"].tolist() == [8.0]
+    now = [chart.proto.datasets[0].data.data for chart in evolution.get("vega_lite_chart")]
+    assert sum(one != other for one, other in zip(bands, now, strict=True)) == 1
