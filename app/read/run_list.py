@@ -60,7 +60,7 @@ class _Watched:
         except StoreError as error:
             return str(error)
         self._stamp = stamp
-        if isinstance(known, RunList) and known.runs == runs and list(known.runs) == list(runs):
+        if isinstance(known, RunList) and _are_same(known.runs, runs):
             return known
         return RunList(runs_table(self._store, runs.values()), runs)
 
@@ -70,6 +70,14 @@ class _Watched:
             return self._store.renewed(list(known.runs.values()))
         self._asked_for_all = now
         return self._store.runs()
+
+
+def _are_same(known: Mapping[str, StoredRun], found: Mapping[str, StoredRun]) -> bool:
+    """Whether two looks found the same runs in the same order."""
+    # NaN, which runs log where a score is undefined, is unlike itself, but reads the same.
+    return list(known) == list(found) and all(
+        run == found[each] or repr(run) == repr(found[each]) for each, run in known.items()
+    )
 
 
 def listed(uri: str) -> RunList:
