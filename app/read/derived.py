@@ -12,8 +12,9 @@ from sing_monitor.app.read.kept import Kept
 
 V = TypeVar("V")
 
-# Bytes.
+# Bytes, the last one of a cell of a table: half of them hold words, which take 8 and more.
 _MEMORY = 64_000_000
+CELL = 16
 _SECONDS = 600.0
 
 
@@ -40,16 +41,16 @@ def forget() -> None:
 
 @st.cache_resource(show_spinner=False)
 def _held() -> Kept[Hashable, object]:
-    return Kept(_MEMORY, _SECONDS, size_of=_size)
+    return Kept(_MEMORY, _SECONDS, size_of=size_of)
 
 
-def _size(value: object) -> int:
+def size_of(value: object) -> int:
     """Bytes, about."""
     if isinstance(value, pd.DataFrame):
-        # Words count as much as numbers: to ask pandas for more would take longer than to keep it.
-        return 8 * value.size
+        # To ask pandas for more would take longer than to keep it.
+        return CELL * value.size
     if isinstance(value, Mapping):
-        return 1_000 + sum(map(_size, value.values()))
+        return 1_000 + sum(map(size_of, value.values()))
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return 1_000 + sum(map(_size, value))
+        return 1_000 + sum(map(size_of, value))
     return int(getattr(value, "size", 1_000))

@@ -18,6 +18,8 @@ from sing_monitor.app.read.derived import derived
 
 # Streamlit knows a frame of up to 50,000 rows by all its values, a larger one by a sample.
 _MOST_ROWS = 50_000
+# Bytes.
+_WORDS = 20_000
 
 # A chart of Altair, or one in Vega-Lite's own words, from `charts.vega.layered`.
 Chart = alt.TopLevelMixin | Part
@@ -41,8 +43,8 @@ class MadeChart:
 
     @property
     def size(self) -> int:
-        """Bytes of its data."""
-        return sum(map(len, self.spec["datasets"].values()))
+        """Bytes, about: of its data, and of its words, which take as much whatever it draws."""
+        return _WORDS + sum(map(len, self.spec["datasets"].values()))
 
 
 def made(build: Callable[..., Chart], *arguments: Any, key: str, alt_text: str) -> MadeChart:

@@ -13,6 +13,7 @@ from sing_monitor.app.charts.curves import evolution as charts
 from sing_monitor.app.charts.curves.panel import Panel
 from sing_monitor.app.parts.evolution.controls import CurveView
 from sing_monitor.app.read import alerts, curves
+from sing_monitor.app.read.derived import CELL
 from sing_monitor.app.ui import hierarchies
 from sing_monitor.app.ui.drawing import MadeChart, made
 from sing_monitor.app.ui.selection import Selection
@@ -73,7 +74,7 @@ class Curves:
     def size(self) -> int:
         """Bytes, about."""
         drawn = (chart for _, cells in self.sections for cell in cells for chart in cell.charts)
-        return 8 * (self.long.size + self.table.size) + sum(chart.size for chart in drawn)
+        return CELL * (self.long.size + self.table.size) + sum(chart.size for chart in drawn)
 
 
 def epochs_of(histories: Mapping[str, pd.DataFrame]) -> list[int]:
