@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Hashable, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -95,15 +96,22 @@ def _chosen(runs: Sequence[Run]) -> list[Run]:
     if len(runs) <= _FIRST:
         return list(runs)
     by_id = {run.run_id: run for run in runs}
+    first, before = list(by_id)[:_FIRST], st.session_state.get("meaning")
+    # All that was chosen here is no longer picked; a box that was cleared stays so.
+    is_left = bool(before) and not by_id.keys() & set(before)
+    if is_left:
+        st.session_state["meaning"] = first
+    # Streamlit takes a default and a set value for a mistake.
+    default: dict[str, Any] = {} if is_left else {"default": first}
     chosen = st.multiselect(
         "Runs with pictures",
         list(by_id),
-        default=list(by_id)[:_FIRST],
         format_func=lambda run: by_id[run].label,
         key="meaning",
         bind="query-params",
         max_selections=_MOST,
         help=f"Of the picked runs; at most {_MOST}.",
+        **default,
     )
     return [by_id[run] for run in chosen]
 

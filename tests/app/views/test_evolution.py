@@ -114,3 +114,18 @@ def test_tables_that_are_stored_again_take_the_place_of_the_first(
     assert classes.dataframe[0].value["mean"].tolist() == [8.0]
     now = [chart.proto.datasets[0].data.data for chart in evolution.get("vega_lite_chart")]
     assert sum(one != other for one, other in zip(bands, now, strict=True)) == 1
+
+
+def test_the_box_of_pictures_follows_the_picked_runs(open_page: Opened, own: Store) -> None:
+    ids = [own.run(f"run {number}", refitted_history(2)) for number in range(6)]
+    app = open_page("evolution", own.uri, runs=ids[:4])
+    app.multiselect(key="meaning").set_value(ids[2:4]).run()
+    app.multiselect(key="sidebar_runs").set_value(ids[:3]).run()
+    assert app.multiselect(key="meaning").value == [ids[2]]
+    app.multiselect(key="sidebar_runs").set_value([*ids[:2], *ids[4:]]).run()
+    assert not app.exception
+    assert app.multiselect(key="meaning").value == ids[:2]
+    assert titles(app).count(MEANING) == 2
+    app.multiselect(key="meaning").set_value([]).run()
+    app.multiselect(key="sidebar_runs").set_value(ids).run()
+    assert app.multiselect(key="meaning").value == []
