@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 
 import pandas as pd
@@ -31,7 +31,9 @@ _RIDGE = ("key", "value", "value_low", "value_high")
 
 
 def by_run(runs: Sequence[Run], epochs: Sequence[int]) -> dict[str, pd.DataFrame]:
-    """The intervals by run id, at the last epoch and others evenly before it; of many runs at few.
+    """The intervals by run id, at the last epoch of each run and at others; of many runs at few.
+
+    The others lie evenly before the last epoch of all.
 
     Args:
         runs: picked; those that hold no intervals are left out.
@@ -43,8 +45,7 @@ def by_run(runs: Sequence[Run], epochs: Sequence[int]) -> dict[str, pd.DataFrame
     most = min(MOST_EPOCHS, -(-_MOST_FILES // max(len(runs), 1)))
     apart = -(-len(epochs) // most)
     wanted = set(epochs[::-1][:: max(apart, 1)])
-    found = {run.run_id: _of_run(run, wanted) for run in runs}
-    return {run: table for run, table in found.items() if not table.empty}
+    return _by_run((run, {*wanted, *_last(run)}) for run in runs)
 
 
 def at_epoch(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
@@ -53,7 +54,7 @@ def at_epoch(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
     Returns:
         Columns series, epoch, metric, value, low and high.
     """
-    return _one_table(by_run(runs, [epoch]))
+    return _one_table(_by_run((run, {epoch}) for run in runs))
 
 
 def known_by(table: pd.DataFrame) -> Hashable:
@@ -93,13 +94,7 @@ def along_ridge(runs: Sequence[Run], epoch: int) -> pd.DataFrame:
 
 def at_last_validation(runs: Sequence[Run]) -> pd.DataFrame:
     """The same at the last validation with tables of each run."""
-    return _one_table(
-        {
-            run.run_id: _of_run(run, {max(steps)})
-            for run in runs
-            if (steps := epoch_tables.last_validations(run))
-        }
-    )
+    return _one_table(_by_run((run, _last(run)) for run in runs))
 
 
 def of_last_values(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
@@ -135,6 +130,16 @@ def in_words(key: str, low: float, high: float) -> str:
 def show_note() -> None:
     """What the intervals cover, where some are drawn."""
     st.caption("95 % intervals, over the choice of images and translators.", help=ABOUT)
+
+
+def _last(run: Run) -> set[int]:
+    """The epoch of its last validation with tables; none where there is none."""
+    return set(sorted(epoch_tables.last_validations(run))[-1:])
+
+
+def _by_run(wanted: Iterable[tuple[Run, Collection[int]]]) -> dict[str, pd.DataFrame]:
+    found = {run.run_id: _of_run(run, epochs) for run, epochs in wanted}
+    return {run: table for run, table in found.items() if not table.empty}
 
 
 def _of_run(run: Run, wanted: Collection[int]) -> pd.DataFrame:

@@ -12,11 +12,12 @@ from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.read import run_list
 from sing_monitor.app.read import store as reads
+from sing_monitor.app.wording import metrics
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import MlflowRun, RunWriter
 from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store, history, refitted_history
-from tests.app.views.test_pages import texts, titles
+from tests.app.views.test_pages import charts, layers, texts, titles
 
 KEY = "sing/attribute_score_centered"
 MEANING = "Meaning of the images"
@@ -95,6 +96,15 @@ def test_intervals_that_arrive_late_are_shown(open_page: Opened, own: Store) -> 
     app.run()
     assert not app.exception
     assert last_intervals(app, late) == ["4.00° to 7.00°"]
+
+
+def test_a_run_that_ended_early_has_its_last_interval(open_page: Opened, own: Store) -> None:
+    longer = own.run("longer", history(60))
+    early = own.run("early", history(2), tables=tables(6.0))
+    app = open_page("evolution", own.uri, runs=[longer, early])
+    assert not app.exception
+    (chart,) = (each for each in charts(app) if each["title"]["text"] == metrics.label(KEY))
+    assert any(each.get("encoding", {}).get("y2") == {"field": "high"} for each in layers(chart))
 
 
 def test_tables_that_are_stored_again_take_the_place_of_the_first(
