@@ -96,7 +96,7 @@ def _chosen(runs: Sequence[Run]) -> list[Run]:
     if len(runs) <= _FIRST:
         return list(runs)
     by_id = {run.run_id: run for run in runs}
-    first, before = list(by_id)[:_FIRST], st.session_state.get("meaning")
+    first, before = list(by_id)[:_FIRST], st.session_state.get("meaning") or ()
     # All that was chosen here is no longer picked; a box that was cleared stays so.
     is_left = bool(before) and not by_id.keys() & set(before)
     if is_left:
