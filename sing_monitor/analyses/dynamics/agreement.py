@@ -15,7 +15,7 @@ def adjusted_rand_index(one: NDArray[np.int64], other: NDArray[np.int64]) -> flo
     and ``e = p q / all pairs`` would be by chance (Hubert and Arabie 1985).
 
     Args:
-        one: group of each of N things, (N,), counted from 0.
+        one: group of each of N things, (N,), not negative.
         other: the same in another grouping, (N,).
 
     Returns:
@@ -28,16 +28,10 @@ def adjusted_rand_index(one: NDArray[np.int64], other: NDArray[np.int64]) -> flo
         >>> adjusted_rand_index(np.array([0, 0, 1, 1]), np.array([5, 5, 2, 2]))
         1.0
     """
-    width = int(other.max(initial=0)) + 1
-    together = np.bincount(one * width + other)
-    n, p, q = (_pairs(sizes) for sizes in (together, np.bincount(one), np.bincount(other)))
-    every = len(one) * (len(one) - 1) // 2
-    if p == q and p in (0, every):
+    from sklearn.metrics import adjusted_rand_score
+
+    groups = {len(np.unique(each)) for each in (one, other)}
+    # scikit-learn takes these for perfect agreement.
+    if groups in ({1}, {len(one)}):
         return math.nan
-    by_chance = p * q / every
-    return (n - by_chance) / ((p + q) / 2 - by_chance)
-
-
-def _pairs(sizes: NDArray[np.int64]) -> int:
-    """Number of pairs within groups of some sizes."""
-    return int((sizes * (sizes - 1) // 2).sum())
+    return float(adjusted_rand_score(one, other))

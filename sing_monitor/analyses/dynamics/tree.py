@@ -84,7 +84,9 @@ class ModeTree:
         Returns:
             (M,), M <= max_modes.
         """
-        labels = cut(self.merges, max_modes)
+        from scipy.cluster.hierarchy import fcluster
+
+        labels = fcluster(self.merges, max_modes, "maxclust")
         is_member = np.unique(labels)[:, None] == labels
         sizes = is_member.sum(axis=1)
         members = torch.from_numpy(is_member).to(self.correlations)
@@ -130,28 +132,6 @@ class ModeTree:
     def _with(self, references: Ints) -> Tensor:
         """Correlations of all weights with some of them, (M, N)."""
         return self.directions[:, torch.from_numpy(references)].T @ self.directions
-
-
-def cut(merges: Floats, most: int) -> Ints:
-    """The clusters of a tree, at most so many: scipy's ``fcluster`` without its checks.
-
-    Args:
-        merges: scipy's linkage matrix of K things, (K - 1, 4), the lowest merge first.
-        most: of the clusters. Merges of one height are undone together.
-
-    Returns:
-        A number of the cluster of each, (K,).
-    """
-    count, heights = len(merges) + 1, merges[:, 2]
-    done = 0
-    if most < count:
-        done = int(np.searchsorted(heights, heights[count - most - 1], side="right"))
-    above = np.arange(count + done)
-    above[merges[:done, :2].astype(np.int64)] = np.arange(count, count + done)[:, None]
-    # From each node to the one above, twice as far each time.
-    while (above[above] != above).any():
-        above = above[above]
-    return above[:count]
 
 
 def explained(correlations: Numbers, energies: Floats, rows: Any = None) -> float:

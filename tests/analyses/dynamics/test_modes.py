@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
-from sklearn.metrics import adjusted_rand_score
 
 from sing_monitor.analyses.dynamics import CorrelationModes, correlation_modes
 from sing_monitor.analyses.dynamics.agreement import adjusted_rand_index
-from sing_monitor.analyses.dynamics.tree import ModeTree, cut
+from sing_monitor.analyses.dynamics.tree import ModeTree
 
 REFERENCE = Path(__file__).parents[2] / "data" / "cmd_reference.npz"
 SEEDS = range(5)
@@ -111,17 +109,6 @@ def test_scale_sign_and_offset_of_a_weight_change_no_mode() -> None:
     other = correlation_modes(factors * values + 3, sample, 4)
     assert other.mode.tolist() == found.mode.tolist()
     assert other.reference_index.tolist() == found.reference_index.tolist()
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_clusters_are_those_of_scipy(seed: int) -> None:
-    """Also where merges of one height, as of equal points, are undone together."""
-    points = np.random.default_rng(seed).integers(0, 4, (30, 2)).astype(np.float64)
-    for count in (2, 3, 30):
-        merges = linkage(points[:count], "complete")
-        for most in range(1, count + 3):
-            found, expected = cut(merges, most), fcluster(merges, most, "maxclust")
-            assert adjusted_rand_score(found, expected) == 1
 
 
 def test_a_cluster_of_constant_weights_is_no_mode() -> None:
