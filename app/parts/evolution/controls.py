@@ -91,6 +91,11 @@ class CurveView:
     with_intervals: bool
 
     @property
+    def shows_random(self) -> bool:
+        """Whether random subspaces are drawn; they have no differences."""
+        return self.with_random and not self.is_difference
+
+    @property
     def shown(self) -> list[str]:
         """The metrics that have a panel."""
         return [key for _, keys in self.sections for key in keys]

@@ -121,12 +121,12 @@ def curves_of(
     supports = {key: metrics.support_of(key) for key in long["metric"].unique()}
     long = long.assign(outside=curves.beside(long, supports))
     maker = _Maker(chosen, view, long, sure, alerted, x_title)
-    has_random = view.with_random and not view.is_difference
+    compared = view.shown if view.shows_random else []
     chance, walks = (
-        {key for key in view.shown if has_random and is_against(key)}
+        set(filter(is_against, compared))
         for is_against in (metrics.is_against_chance, metrics.is_against_walks)
     )
-    beside = {key for key in view.shown if has_random and _beside(key)}
+    beside = set(filter(_beside, compared))
     return Curves(
         long,
         long[long["metric"].isin(view.shown)],
@@ -170,8 +170,7 @@ class _Maker:
             return Cell(label)
         if ends := self._sure.get(key):
             values = _with_ends(values, ends)
-        shown = self._view.with_random and not self._view.is_difference
-        random = self._random(key) if shown else None
+        random = self._random(key) if self._view.shows_random else None
         panel = self._panel(key, label)
         parts = hierarchies.parts(self._chosen, key, values)
         drawn: tuple[MadeChart, ...]
