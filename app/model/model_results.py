@@ -17,8 +17,9 @@ from sing_monitor.app.charts.structure.focus_rows import ImageFocus
 from sing_monitor.app.model import checkpoint, model_images
 from sing_monitor.app.model.checkpoint import LoadedModel
 from sing_monitor.app.model.model_images import ModelInput
-from sing_monitor.app.read import snapshot_images, store
+from sing_monitor.app.read import snapshot_images
 from sing_monitor.app.read.snapshot_images import FittedSnapshot
+from sing_monitor.app.read.sources import RunSource
 from sing_monitor.app.wording.removals import Removal
 from sing_monitor.commands.app_options import ModelSource
 from sing_monitor.explain.feature_explanation import Explanation, Shift
@@ -68,7 +69,7 @@ class MappedImage:
 
 @st.cache_resource(ttl="1h", max_entries=16, show_spinner="Explaining the picture …")
 def explain_upload(
-    source: store.RunSource, model: ModelSource, content: bytes, label: int | None
+    source: RunSource, model: ModelSource, content: bytes, label: int | None
 ) -> ExplainedUpload:
     """Explain a picture that the run never saw.
 
@@ -119,7 +120,7 @@ def explain_upload(
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner="Looking at the image …")
 def upload_maps(
-    source: store.RunSource, model: ModelSource, content: bytes, target: int, removal: Removal
+    source: RunSource, model: ModelSource, content: bytes, target: int, removal: Removal
 ) -> MappedImage:
     """Maps of a picture that the run never saw; AS toward the class ``target``.
 
@@ -135,9 +136,7 @@ def upload_maps(
 
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner="Looking at the image …")
-def probe_maps(
-    source: store.RunSource, model: ModelSource, image: str, removal: Removal
-) -> MappedImage:
+def probe_maps(source: RunSource, model: ModelSource, image: str, removal: Removal) -> MappedImage:
     """Maps of a probe image, whose pixels the data set of the command line has; AS as in the table.
 
     Raises:
@@ -160,7 +159,7 @@ def probe_maps(
 
 
 def pictures(
-    source: store.RunSource, model: ModelSource | None, ids: Iterable[str]
+    source: RunSource, model: ModelSource | None, ids: Iterable[str]
 ) -> dict[str, NDArray[np.uint8]]:
     """Pictures of probe images that the run does not store, as far as the data set has them."""
     if model is None or model.data is None:
@@ -170,9 +169,7 @@ def pictures(
 
 
 @st.cache_resource(ttl="1h", max_entries=1024, show_spinner=False)
-def _probe_picture(
-    source: store.RunSource, model: ModelSource, image: str
-) -> NDArray[np.uint8] | None:
+def _probe_picture(source: RunSource, model: ModelSource, image: str) -> NDArray[np.uint8] | None:
     """None where they cannot be had: the page can do without, and the maps say why."""
     try:
         loaded, fitted = checkpoint.load(model), snapshot_images.read(source)

@@ -10,6 +10,7 @@ import streamlit as st
 
 from sing_monitor.app.charts import classes as charts
 from sing_monitor.app.read import store
+from sing_monitor.app.read.held_tables import Where
 from sing_monitor.app.ui import states
 from sing_monitor.app.ui.selection import Run
 from sing_monitor.app.wording.text import listed, plain
@@ -58,7 +59,7 @@ def tables_by_epoch(
     steps: Mapping[int, tuple[int, int]],
     *,
     columns: store.Columns = None,
-    where: store.Where = None,
+    where: Where = None,
 ) -> dict[int, pd.DataFrame]:
     """One table of a run at every epoch that holds it and has rows in it.
 

@@ -10,6 +10,7 @@ import streamlit as st
 from torch import Tensor
 
 from sing_monitor.app.read import store
+from sing_monitor.app.read.sources import RunSource
 from sing_monitor.explain.feature_explanation import Explanation
 from sing_monitor.explain.stored_image import explain_stored_image
 from sing_monitor.offline.add_concepts import stored_ridge
@@ -66,7 +67,7 @@ class FittedSnapshot:
 
 # Features of a whole probe: few are kept.
 @st.cache_resource(ttl="1h", max_entries=2, show_spinner="Reading the snapshot …")
-def read(source: store.RunSource) -> FittedSnapshot:
+def read(source: RunSource) -> FittedSnapshot:
     """The run's last snapshot.
 
     Raises:
@@ -94,7 +95,7 @@ def read(source: store.RunSource) -> FittedSnapshot:
 
 
 @st.cache_resource(ttl="1h", max_entries=64, show_spinner=False)
-def explanation(source: store.RunSource, image: str) -> Explanation:
+def explanation(source: RunSource, image: str) -> Explanation:
     """One image of the run's last snapshot.
 
     Raises:

@@ -12,6 +12,7 @@ import streamlit as st
 
 from sing_monitor.app.charts.common import SeriesStyle
 from sing_monitor.app.read import store
+from sing_monitor.app.read.sources import RunSource
 from sing_monitor.app.ui.run_names import colors, one_row_a_run, variants
 from sing_monitor.app.ui.settings import tracking_uri
 from sing_monitor.app.wording import degrees, metrics
@@ -40,7 +41,7 @@ class Run:
     run_id: str
     label: str
     series: SeriesStyle
-    source: store.RunSource
+    source: RunSource
     row: pd.Series
 
     @property
@@ -293,7 +294,7 @@ def _drop_unknown(chosen: Picks, known: Collection[str]) -> None:
         chosen.baseline = None
 
 
-def run_source(uri: str, row: Mapping[str, Any] | pd.Series) -> store.RunSource:
+def run_source(uri: str, row: Mapping[str, Any] | pd.Series) -> RunSource:
     """The address of a run for `store`: another one as soon as the run has changed.
 
     Args:
@@ -301,6 +302,4 @@ def run_source(uri: str, row: Mapping[str, Any] | pd.Series) -> store.RunSource:
         row: of `list_runs`.
     """
     state = f"{row['status']} {row['end_time']}"
-    return store.RunSource(
-        uri, str(row["run_id"]), row["name"], state, progress=f"{row.get(_STEP)}"
-    )
+    return RunSource(uri, str(row["run_id"]), row["name"], state, progress=f"{row.get(_STEP)}")

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from sing_monitor.app.read import run_list
 from sing_monitor.app.read import store as data
+from sing_monitor.app.read.sources import RunSource
 from sing_monitor.app.ui.selection import run_source
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import Layout, MlflowRun, RunReader, RunWriter
@@ -52,7 +53,7 @@ def made(served: Store, epochs: int, names: str = "ab") -> str:
     return served.run(names, history(epochs), status=None, experiment=experiment, tables=tables)
 
 
-def restarted(served: Store, run: str) -> data.RunSource:
+def restarted(served: Store, run: str) -> RunSource:
     """The run as an app sees it that was just started."""
     data.forget()
     run_list.forget()
@@ -60,7 +61,7 @@ def restarted(served: Store, run: str) -> data.RunSource:
     return run_source(served.uri, listing[listing["run_id"] == run].iloc[0])
 
 
-def read(source: data.RunSource) -> tuple[dict[tuple[int, int], list[str]], int]:
+def read(source: RunSource) -> tuple[dict[tuple[int, int], list[str]], int]:
     """The names in the table of each validation, and how many files the server was asked for."""
     with counting() as asked:
         found = data.tables(source, "classes", data.validations(source), COLUMNS)
@@ -189,7 +190,7 @@ def test_runs_and_monitors_do_not_share_copies(cache: Path, served: Store) -> No
     for asked in (1, 0):
         data.forget()
         for (run, monitor), names in expected.items():
-            source = data.RunSource(served.uri, run, monitor, "RUNNING")
+            source = RunSource(served.uri, run, monitor, "RUNNING")
             assert read(source) == ({(0, 100): names}, asked)
 
 

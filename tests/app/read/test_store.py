@@ -11,6 +11,7 @@ import pytest
 
 from sing_monitor.app.read import run_list
 from sing_monitor.app.read import store as data
+from sing_monitor.app.read.sources import RunSource
 from sing_monitor.app.ui.selection import run_source
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import (
@@ -94,7 +95,7 @@ def test_tables_are_read_once_even_while_the_run_grows(store: Store, asked: Coun
     assert data.validations(found) == [(0, 100)]
     asked.clear()
     for progress in ("1", "2"):
-        grown = data.RunSource(found.uri, run, None, found.state, progress)
+        grown = RunSource(found.uri, run, None, found.state, progress)
         pd.testing.assert_frame_equal(data.table(grown, "classes", 0, 100), frame)
     assert asked["read_file"] == 1
     with pytest.raises(ArtifactNotFoundError, match=r"no images\.parquet"):
@@ -116,7 +117,7 @@ def test_a_missing_table_is_asked_for_once_until_the_next_validation(
             data.table(found, "support", 0, 100)
         assert data.tables(found, "class_support", [(0, 100), (1, 200)]) == {}
     assert asked["read_file"] == 3
-    grown = data.RunSource(found.uri, run, None, found.state, "2")
+    grown = RunSource(found.uri, run, None, found.state, "2")
     writer = RunWriter(MlflowRun(store.client, run), store.folder / "spool")
     writer.write(Findings({}, {"support": frame}), epoch=0, step=100)
     pd.testing.assert_frame_equal(data.table(grown, "support", 0, 100), frame)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from sing_monitor.app.charts.common import SeriesStyle
-from sing_monitor.app.read import store
+from sing_monitor.app.read.sources import RunSource
 from sing_monitor.app.ui.selection import MAX_RUNS, Picks, Run, Selection, differences, run_source
 
 
@@ -63,7 +63,7 @@ def test_the_source_of_a_run_changes_with_it(change: dict[str, object]) -> None:
 def test_progress_does_not_change_what_tables_are_kept_under() -> None:
     early, late = (run_source("uri", row(**{"monitor/global_step": step})) for step in (1.0, 2.0))
     assert early.state == late.state
-    assert isinstance(early, store.RunSource)
+    assert isinstance(early, RunSource)
 
 
 def test_yardsticks() -> None:

@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sing_monitor.app.read import run_list
-from sing_monitor.app.read import store as reads
+from sing_monitor.app.read import run_list, sources
 from sing_monitor.app.wording import metrics
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import MlflowRun, RunWriter
@@ -47,7 +46,7 @@ def tables(high: float) -> Findings:
 
 def listed_anew() -> None:
     """As after the minute for which the list of a run's files is kept."""
-    reads._listing.clear()
+    sources.listing_of.clear()
 
 
 def write(store: Store, run: str, epoch: int, found: Findings) -> None:
