@@ -82,7 +82,8 @@ def read(source: RunSource) -> FittedSnapshot:
     except ArtifactNotFoundError:
         config = {}
     ridge = stored_ridge(source.reader, config, snapshot)
-    features = snapshot.features.double()
+    # In the precision of the training: in double, all would be copied and take longer.
+    features = snapshot.features
     fit = cross_fit(features, snapshot.known_embeddings, snapshot.folds, ridge)
     if fit.translators is None:
         raise ValueError(
