@@ -22,7 +22,8 @@ from sing_monitor.app.wording.text import listed
 MAX_RUNS = 20
 RUNNING = "RUNNING"
 _STATE = "selection"
-_STEP = "monitor/global_step"
+# Of the last validation: one that a resumed run repeats takes another time.
+_PROGRESS = ("monitor/global_step", "monitor/seconds")
 _START_WITH = 2
 
 
@@ -229,7 +230,7 @@ def _shown(found: pd.DataFrame, monitor: str | None) -> _Shown:
     """Kept by the identity of the list, which `run_list` never changes."""
     listing = one_row_a_run(found, monitor)
     ids = listing["run_id"].tolist()
-    changes = ("run_id", "name", "status", "end_time", _STEP)
+    changes = ("run_id", "name", "status", "end_time", *_PROGRESS)
     columns = [listing[name] if name in listing else [None] * len(ids) for name in changes]
     pulse = frozenset(zip(*(map(str, column) for column in columns), strict=True))
     places = {run: place for place, run in enumerate(ids)}
@@ -302,4 +303,5 @@ def run_source(uri: str, row: Mapping[str, Any] | pd.Series) -> RunSource:
         row: of `list_runs`.
     """
     state = f"{row['status']} {row['end_time']}"
-    return RunSource(uri, str(row["run_id"]), row["name"], state, progress=f"{row.get(_STEP)}")
+    progress = " ".join(str(row.get(key)) for key in _PROGRESS)
+    return RunSource(uri, str(row["run_id"]), row["name"], state, progress)

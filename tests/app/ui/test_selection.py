@@ -52,6 +52,8 @@ def test_more_runs_than_fit_are_counted() -> None:
         {"status": "FINISHED"},
         {"end_time": pd.Timestamp("2026-01-01", tz="UTC")},
         {"monitor/global_step": 200.0},
+        # Killed after a validation that was not in the checkpoint, and resumed.
+        {"monitor/seconds": 0.31},
     ],
 )
 def test_the_source_of_a_run_changes_with_it(change: dict[str, object]) -> None:
