@@ -147,7 +147,9 @@ def _things(
     run: Run, of_run: pd.DataFrame, what: str, x_title: str, domain: tuple[float, float]
 ) -> MadeChart:
     things = {"class": _CLASS[what]}
-    things |= {name.replace("_", " "): _keys(name)[what] for name in _attributes(run)}
+    for name in _attributes(run):
+        label = name.replace("_", " ")
+        things[f"attribute {label}" if label in things else label] = _keys(name)[what]
     names = {key: thing for thing, key in things.items()}
     values = of_run[of_run["metric"].isin(names)]
     values = values.assign(thing=values["metric"].map(names))[["thing", "epoch", "x", "value"]]

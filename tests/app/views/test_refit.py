@@ -129,6 +129,19 @@ def test_of_several_runs_one_chooses_whose_meaning_is_drawn(
     assert titles(alone).count(STACK) == 1
 
 
+def test_an_attribute_called_class_has_a_line_beside_that_of_the_class(
+    open_page: Opened, store: Store
+) -> None:
+    own = {"attribute/class_retention_seen": 0.4, "attribute/class_hidden": 0.1}
+    history = [each | own for each in refitted_history(4)]
+    run = store.run("attribute class", history, experiment="refit")
+    app = open_page("evolution", store.uri, runs=[run])
+    assert not app.exception
+    kept = drawn(app, "Kept in what the head sees")
+    assert set(kept["thing"]) == {"class", "attribute class", "ink colour"}
+    assert set(kept.loc[kept["thing"] == "attribute class", "value"]) == {0.4}
+
+
 def test_hidden_classes_are_named_first_and_marked(
     open_page: Opened, store: Store, blind: str
 ) -> None:
