@@ -212,32 +212,33 @@ def _sample(rows: Tensor, ids: Tensor) -> Tensor:
 
 
 def _lanczos(solution: Solution, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Orthonormal bases (p, k, q) of Krylov spaces of K, and K in them, (q, p, p) float64.
+    """Orthonormal bases (q, p, k) of Krylov spaces of K, and K in them, (q, p, p) float64.
 
     Args:
         solution: with K.
         start: a first vector of each space, (k, q).
     """
+    size, spaces = start.shape
     tiny = torch.finfo(start.dtype).tiny
-    vector = start / torch.linalg.vector_norm(start, dim=0).clamp(min=tiny)
-    basis, inner = [vector], start.new_zeros(start.shape[1], _STEPS, _STEPS).double()
+    basis, inner = start.new_zeros(spaces, _STEPS, size), start.new_zeros(spaces, _STEPS, _STEPS)
+    basis[:, 0] = (start / torch.linalg.vector_norm(start, dim=0).clamp(min=tiny)).T
+    inner = inner.double()
     for step in range(_STEPS):
-        image = solution.inverse(basis[step])
-        length = torch.linalg.vector_norm(image, dim=0)
+        known, image = basis[:, : step + 1], solution.inverse(basis[:, step].T).T
+        length = torch.linalg.vector_norm(image, dim=1, keepdim=True)
         # Twice, since once leaves rounding in what is already there.
         for _ in range(2):
-            known = torch.stack(basis)
-            along = (known * image).sum(dim=1)
-            image = image - (known * along[:, None]).sum(dim=0)
-            inner[:, step, : step + 1] += along.T.double()
+            along = known @ image[..., None]
+            image = image - (known * along).sum(dim=1)
+            inner[:, step, : step + 1] += along[..., 0].double()
         if step + 1 < _STEPS:
-            left = torch.linalg.vector_norm(image, dim=0)
+            left = torch.linalg.vector_norm(image, dim=1, keepdim=True)
             # A space that is exhausted goes on with zeros.
             is_new = left > 100 * torch.finfo(start.dtype).eps * length
-            basis.append(torch.where(is_new, image / left.clamp(min=tiny), 0))
+            basis[:, step + 1] = torch.where(is_new, image / left.clamp(min=tiny), 0)
     # K is symmetric: what its products have along earlier vectors is half of it.
     lower = inner.tril()
-    return torch.stack(basis), lower + lower.tril(-1).transpose(1, 2)
+    return basis, lower + lower.tril(-1).transpose(1, 2)
 
 
 def _held_out_terms(
@@ -248,7 +249,7 @@ def _held_out_terms(
     Args:
         fit: statistics of the images that the translators are fitted on.
         held_out: of the other images.
-        basis: of weights, or of the coefficients of images, (p, k, q).
+        basis: of weights, or of the coefficients of images, (q, p, k).
         mix: of the embeddings, (n, q).
     """
     away_z = (held_out.mean_z - fit.mean_z) @ mix
@@ -256,18 +257,14 @@ def _held_out_terms(
         away_x = (held_out.mean_x - fit.mean_x).to(basis)
         across = held_out.xz @ mix.to(basis)
         across = across.addr(away_x, away_z.to(basis), alpha=held_out.n)
-        images = (
-            (held_out.xx @ basis.transpose(0, 1).flatten(start_dim=1))
-            .unflatten(1, basis.shape[::2])
-            .transpose(0, 1)
-        )
-        images += held_out.n * away_x[:, None] * (away_x @ basis)[:, None]
-        squares = basis.permute(2, 0, 1) @ images.permute(2, 1, 0)
-        return squares.double(), torch.einsum("pkq,kq->qp", basis, across).double()[..., None]
+        images = basis @ held_out.xx
+        images += held_out.n * (basis @ away_x)[..., None] * away_x
+        squares, products = basis @ images.transpose(1, 2), basis @ across.T[..., None]
+        return squares.double(), products.double()
     if not (isinstance(fit, DualStatistics) and isinstance(held_out, DualStatistics)):
         raise TypeError("the two folds have statistics of different forms.")
-    steps, _, few = basis.shape
-    weights = fit.combined(basis.permute(1, 2, 0).flatten(start_dim=1)).T
+    few, steps, _ = basis.shape
+    weights = fit.combined(basis.flatten(end_dim=1).T).T
     squares = weights.new_zeros(few, steps, steps)
     products = weights.new_zeros(few, steps, 1)
     about = held_out.embeddings.double() @ mix + away_z
