@@ -36,6 +36,13 @@ def all_blocks(x: Tensor) -> Iterator[slice]:
     return (slice(start, start + _ROWS) for start in range(0, max(len(x), 1), _ROWS))
 
 
+def is_finite(x: Tensor) -> bool:
+    """Whether (N, ...) holds neither NaN nor infinite values."""
+    blocks = (working(x[rows]) for rows in all_blocks(x))
+    # A finite sum has finite terms; these are looked at, at twenty times the cost, if it is not.
+    return all(bool(some.sum().isfinite() or some.isfinite().all()) for some in blocks)
+
+
 def deviations(x: Tensor, center: Tensor, rows: Tensor | None = None) -> Tensor:
     """``x - center`` in the precision that is worked in, also for a center far from 0.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sing_monitor.head.geometry import HeadGeometry
-from sing_monitor.row_blocks import all_blocks, working
+from sing_monitor.row_blocks import is_finite
 from sing_monitor.snapshot import Snapshot
 
 # So many times more features than directions make up for the basis, and of more directions than
@@ -81,7 +81,7 @@ def reduced(snapshot: Snapshot) -> Snapshot:
     classes, features = snapshot.weight.shape
     if not is_worthwhile(len(snapshot), classes, features):
         return snapshot
-    if not (_is_finite(snapshot.features) and _is_finite(snapshot.weight)):
+    if not (is_finite(snapshot.features) and is_finite(snapshot.weight)):
         return snapshot
     vectors = torch.cat([snapshot.features.double(), snapshot.weight.double()])
     # The coordinates of the rows of X are the columns of R in X' = Q R.
@@ -120,7 +120,3 @@ def feature_dim(snapshot: Snapshot) -> int:
 def in_its_coordinates(snapshot: Snapshot, vectors: Tensor) -> Tensor:
     """Vectors among the features, (..., m), as the snapshot's own are given."""
     return snapshot.span.coordinates(vectors) if isinstance(snapshot, ReducedSnapshot) else vectors
-
-
-def _is_finite(x: Tensor) -> bool:
-    return all(bool(working(x[rows]).isfinite().all()) for rows in all_blocks(x))

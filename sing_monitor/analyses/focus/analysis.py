@@ -23,7 +23,7 @@ from sing_monitor.analyses.focus.specs import FEWEST_IMAGES, IMAGES, MAPS, METRI
 from sing_monitor.analyses.focus.stored_maps import maps_table
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
-from sing_monitor.row_blocks import working
+from sing_monitor.row_blocks import is_finite, working
 from sing_monitor.scores.moments import average
 from sing_monitor.snapshot import hex_ids
 from sing_monitor.translate.reduced import whole
@@ -51,7 +51,7 @@ def analyze_focus(observation: Observation) -> Findings:
     snapshot = whole(observation.snapshot)
     rows, known = snapshot.known_maps.among(snapshot.ids)
     ids, maps = known.image_ids, known.values
-    if not maps.isfinite().all():
+    if not is_finite(maps):
         raise ValueError(
             "maps hold NaN or infinite values: the training has diverged, or numbers overflowed in "
             "half precision."

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sing_monitor.row_blocks import gram
+from sing_monitor.row_blocks import gram, is_finite
 
 # Sums in double precision err by so many roundings.
 _ROUNDINGS = 16
@@ -159,7 +159,7 @@ def classification_dimension(
 def _about_mean(features: Tensor) -> Tensor:
     if features.ndim != 2:
         raise ValueError(f"features must be (N, m), one row an image; got {tuple(features.shape)}.")
-    if not features.isfinite().all():
+    if not is_finite(features):
         raise ValueError(
             "features hold NaN or infinite values, and no directions follow from them; leave those "
             "images out."

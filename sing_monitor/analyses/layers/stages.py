@@ -13,6 +13,7 @@ from sing_monitor.analyses.layers.ranks import dimension_of, principal_variances
 from sing_monitor.analyses.layers.specs import SHARE, STAGE_METRICS, STAGES
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
+from sing_monitor.row_blocks import is_finite
 
 
 def analyze_stages(observation: Observation) -> Findings:
@@ -64,7 +65,7 @@ def _row(
 ) -> dict[str, str | int | float]:
     samples, channels = values.shape
     rank = components = math.nan
-    if bool(values.isfinite().all()):
+    if is_finite(values):
         variances = principal_variances(values) if known is None else known
         if len(variances):
             rank, components = rank_of(variances), float(dimension_of(variances, SHARE))
