@@ -93,8 +93,7 @@ def compared_images(observation: Observation) -> ComparedImages:
         first, second = pairs.first, pairs.second
         semantic[first, second] = pairs.strengths.sum(dim=1, dtype=torch.float64)
         best = strongest(pairs.permutation, pairs.strengths, STRONGEST)
-        for held, found in zip(numbers, best, strict=True):
-            held[first, second] = found.double()
+        numbers[:, first, second] = torch.stack([found.double() for found in best])
     cosines = matrices_of(vectors, semantic + semantic.T, scale).cosine()
     firsts, seconds = torch.triu_indices(count, count, offset=1)
     a, b, shares = numbers[:, firsts, seconds]

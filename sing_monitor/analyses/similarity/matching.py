@@ -8,6 +8,7 @@ order of positions, so one matching serves the inner product, the cosine and the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
 from typing import Literal, get_args
@@ -134,14 +135,43 @@ def matched(a: Tensor, b: Tensor, matcher: Matcher, window: int) -> tuple[Tensor
         return torch.arange(positions).expand(len(a), -1), (a * b).sum(dim=2)
     if matcher == "batch_optimal" and window < positions:
         return _by_windows(a, b, window)
-    affinity = (a.reshape(-1, a.shape[2]) @ b.T).view(-1, positions, positions)
+    affinity = _affinity(a, b)
     if matcher == "greedy":
         permutation = _greedy(affinity)
     elif matcher == "topk_greedy" and window < positions:
         permutation = _topk_greedy(affinity, a, b, window)
     else:
         permutation = _optimal(affinity)
-    return permutation, affinity.gather(2, permutation[:, :, None])[:, :, 0]
+    return permutation, _of_positions(affinity, permutation)
+
+
+def matched_each(
+    pairs: Sequence[tuple[Tensor, Tensor]], matcher: Matcher, window: int
+) -> tuple[Tensor, Tensor]:
+    """The same for several maps that others are matched with, one after the other.
+
+    Args:
+        pairs: a and b of :func:`matched`, of at least one.
+        matcher: as for :func:`match`.
+        window: as for :func:`match`.
+    """
+    if matcher != "optimal":
+        parts = zip(*(matched(a, b, matcher, window) for a, b in pairs), strict=True)
+        permutation, strengths = map(torch.cat, parts)
+        return permutation, strengths
+    affinity = torch.cat([_affinity(a, b) for a, b in pairs])
+    permutation = _optimal(affinity)
+    return permutation, _of_positions(affinity, permutation)
+
+
+def _affinity(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products of all positions of (B, S, C) and (S, C), (B, S, S)."""
+    return (a.reshape(-1, a.shape[2]) @ b.T).view(-1, len(b), len(b))
+
+
+def _of_positions(affinity: Tensor, permutation: Tensor) -> Tensor:
+    """Those of the positions that are matched, (B, S)."""
+    return affinity.gather(2, permutation[:, :, None])[:, :, 0]
 
 
 def _optimal(affinity: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,12 +15,12 @@ from sing_monitor.analyses.similarity.matching import (
     Matcher,
     as_maps,
     check_matcher,
-    matched,
+    matched_each,
     scaled,
 )
 
-# Inner products of all positions that are held at a time.
-_NUMBERS_AT_A_TIME = 2_000_000
+# Inner products of all positions that are held at a time; so many are worth a step of their own.
+_NUMBERS_AT_A_TIME, _ENOUGH_NUMBERS = 2_000_000, 100_000
 
 
 class Kernel(NamedTuple):
@@ -80,18 +80,18 @@ class SimilarityMatrices:
 
 
 class MatchedPairs(NamedTuple):
-    """Images 0, 1, ... matched with a later one: some of the pairs of a matrix.
+    """Images matched with a later one: some of the pairs of a matrix.
 
     Args:
-        first: the earlier images, a slice of B.
-        second: the later image.
+        first: the earlier images, (B,).
+        second: the later images, (B,).
         permutation: the position of the second that each of the first is matched with, (B, S)
             int64.
         strengths: inner products of matched positions, (B, S).
     """
 
-    first: slice
-    second: int
+    first: Tensor
+    second: Tensor
     permutation: Tensor
     strengths: Tensor
 
@@ -173,9 +173,25 @@ def matched_pairs(
         matcher: as for :func:`similarity_matrices`.
         window: as for :func:`similarity_matrices`.
     """
-    at_a_time = max(1, _NUMBERS_AT_A_TIME // vectors.shape[1] ** 2)
+    numbers = vectors.shape[1] ** 2
+    at_a_time = max(1, _NUMBERS_AT_A_TIME // numbers)
+    pieces: list[tuple[int, int, int]] = []
+    count = 0
     for second in range(1, len(vectors)):
         for start in range(0, second, at_a_time):
-            first = slice(start, min(start + at_a_time, second))
-            found = matched(vectors[first], vectors[second], matcher, window)
-            yield MatchedPairs(first, second, *found)
+            end = min(start + at_a_time, second)
+            pieces.append((start, end, second))
+            count += end - start
+            if count * numbers >= _ENOUGH_NUMBERS or end == len(vectors) - 1:
+                yield _matched(vectors, pieces, matcher, window)
+                pieces, count = [], 0
+
+
+def _matched(
+    vectors: Tensor, pieces: Sequence[tuple[int, int, int]], matcher: Matcher, window: int
+) -> MatchedPairs:
+    """Images from a first one up to another, each matched with a later one, by pieces of these."""
+    first = torch.cat([torch.arange(start, end) for start, end, _ in pieces])
+    second = torch.cat([torch.full((end - start,), later) for start, end, later in pieces])
+    pairs = [(vectors[start:end], vectors[later]) for start, end, later in pieces]
+    return MatchedPairs(first, second, *matched_each(pairs, matcher, window))
