@@ -82,8 +82,12 @@ class RidgeSolution:
             (..., n).
         """
         away = (features - self.mean_x).flatten(end_dim=-2).to(self.factor.dtype)
-        inner = backward(self.factor, forward(self.factor, away.T))
-        slope = (self.translator.weight.to(inner) @ inner).T.double()
+        weight = self.translator.weight.to(away)
+        # The inverse is symmetric: of the vectors and the dimensions, the fewer are solved for.
+        if len(away) < len(weight):
+            slope = (weight @ self.inverse(away.T)).T.double()
+        else:
+            slope = (away @ self.inverse(weight.T)).double()
         return -math.log(10) * self.shift * slope.unflatten(0, features.shape[:-1])
 
     def kernel(self, features: Tensor, rows: Tensor) -> Kernel:
