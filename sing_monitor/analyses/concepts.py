@@ -142,14 +142,15 @@ def _tables(snapshot: Snapshot, pairs: TranslatedPairs, concepts: TextSet) -> di
         [_by_group(quantities, groups) for groups in groupings]
         for quantities in _quantities(pairs, concepts)
     ]
-    overall, by_class = (
-        _rows(columns, groups, concepts)
-        for columns, groups in zip(zip(*parts, strict=True), groupings, strict=True)
-    )
     class_index = present.repeat_interleave(len(concepts.names)).numpy()
-    by_class.insert(0, "class_index", class_index)
-    by_class.insert(1, "class_name", Index(snapshot.class_names).take(class_index))
-    return {"concepts": overall, "class_concepts": by_class}
+    # Taken from an index: converting as many strings anew takes ten times as long.
+    class_name = Index(snapshot.class_names).take(class_index)
+    first = {"class_index": class_index, "class_name": class_name}
+    overall, by_class = zip(*parts, strict=True)
+    return {
+        "concepts": _rows({}, overall, groupings[0], concepts),
+        "class_concepts": _rows(first, by_class, groupings[1], concepts),
+    }
 
 
 def _quantities(pairs: TranslatedPairs, concepts: TextSet) -> Iterator[dict[_Column, Tensor]]:
@@ -178,10 +179,16 @@ def _by_group(quantities: Mapping[_Column, Tensor], groups: Tensor) -> dict[str,
     return columns
 
 
-def _rows(parts: Sequence[Mapping[str, Tensor]], groups: Tensor, concepts: TextSet) -> DataFrame:
+def _rows(
+    first: Mapping[str, object],
+    parts: Sequence[Mapping[str, Tensor]],
+    groups: Tensor,
+    concepts: TextSet,
+) -> DataFrame:
     """One row for every group and concept, groups outermost.
 
     Args:
+        first: columns that say which group it is.
         parts: columns of some concepts each, in their order, (G, k).
         groups: of the images, (N,).
         concepts: K of them.
@@ -190,8 +197,8 @@ def _rows(parts: Sequence[Mapping[str, Tensor]], groups: Tensor, concepts: TextS
 
     samples = groups.bincount()
     order = torch.arange(len(concepts.names)).repeat(len(samples))
-    columns: dict[str, object] = {
-        # Taken from an index: converting as many strings anew takes ten times as long.
+    columns = {
+        **first,
         "concept": Index(concepts.names).take(order.numpy()),
         "n": samples.repeat_interleave(len(concepts.names)).numpy(),
     }

@@ -91,9 +91,10 @@ def analyze_ridge(observation: Observation) -> Findings:
             "value_low": _scored(observation, at(steps[0])),
             "value_high": _scored(observation, at(steps[1])),
         }
-    table = DataFrame(values).rename_axis("key").reset_index()
     ridges = {"ridge": fit.ridge, "ridge_low": low, "ridge_high": high, "n": len(sample.rows)}
-    return Findings(tables={"ridge": table.assign(**ridges)[[c.name for c in RIDGE.columns]]})
+    numbers = {column: [found[key] for key in KEYS] for column, found in values.items()}
+    table = {"key": KEYS, **ridges, **numbers}
+    return Findings(tables={"ridge": DataFrame({c.name: table[c.name] for c in RIDGE.columns})})
 
 
 def _scored(observation: Observation, translated: Tensor) -> dict[str, float]:

@@ -14,6 +14,7 @@ from sing_monitor.analyses.columns import CLASS, COUNT, IMAGE, LABEL, columns_of
 from sing_monitor.findings import Findings, MetricGroup, MetricSpec, TableSpec
 from sing_monitor.observation import Observation
 from sing_monitor.scores.angles import text_cosines, to_degrees
+from sing_monitor.scores.moments import known_means
 from sing_monitor.scores.pairs import CENTERED, EQUIVALENTS, PLAIN, Pair
 from sing_monitor.scores.support import (
     OUTSIDE,
@@ -233,19 +234,22 @@ def _of_images(
 
 
 def _tables(snapshot: Snapshot, columns: Mapping[str, Tensor]) -> dict[str, DataFrame]:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
-    classes = range(len(snapshot.class_names))
-    quantities = DataFrame({name: values.numpy() for name, values in columns.items()})
-    # pandas writes out an array, to see whether it names a column; not so a series.
-    labels = Series(snapshot.labels.numpy())
-    by_class = quantities.groupby(labels).mean().reindex(classes).reset_index(drop=True)
-    by_class.insert(0, "class_index", classes)
-    by_class.insert(1, "class_name", list(snapshot.class_names))
-    by_class.insert(2, "n", snapshot.labels.bincount(minlength=len(classes)).numpy())
-    quantities.insert(0, "image", hex_ids(snapshot.ids))
-    quantities.insert(1, "label", labels)
-    return {"support": quantities, "class_support": by_class}
+    labels, classes = snapshot.labels, range(len(snapshot.class_names))
+    means = known_means(torch.stack(list(columns.values()), dim=1), labels, len(classes))
+    of_classes = {
+        "class_index": classes,
+        "class_name": list(snapshot.class_names),
+        "n": labels.bincount(minlength=len(classes)).numpy(),
+        **dict(zip(columns, means.T.numpy(), strict=True)),
+    }
+    of_images = {
+        "image": hex_ids(snapshot.ids),
+        "label": labels.numpy(),
+        **{name: values.numpy() for name, values in columns.items()},
+    }
+    return {"support": DataFrame(of_images), "class_support": DataFrame(of_classes)}
 
 
 ANALYSIS = Analysis(

@@ -27,6 +27,16 @@ def group_mean(values: Tensor, groups: Tensor, count: int) -> Tensor:
     return sums / sizes.view(-1, *[1] * (values.ndim - 1))
 
 
+def known_means(values: Tensor, groups: Tensor, count: int) -> Tensor:
+    """Mean by group of the numbers among (N, k), (count, k); NaN for a group without any."""
+    known = ~values.isnan()
+    sums, sizes = (
+        values.new_zeros(count, values.shape[1]).index_add(0, groups, each)
+        for each in (values.where(known, 0), known.to(values))
+    )
+    return sums / sizes
+
+
 def group_moments(values: Tensor, groups: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation by group; NaN for groups of fewer than one and two samples."""
     mean = group_mean(values, groups, count)
