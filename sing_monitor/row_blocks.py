@@ -140,8 +140,8 @@ def quadratic_form(symmetric: Tensor, vectors: Tensor) -> float:
 
 def mirrored(upper: Tensor) -> Tensor:
     """A symmetric matrix from its upper triangle, in place."""
-    for start in range(0, len(upper), _COLUMNS):
-        band, rest = slice(start, start + _COLUMNS), slice(start + _COLUMNS, None)
+    for start in range(0, len(upper), _BAND):
+        band, rest = slice(start, start + _BAND), slice(start + _BAND, None)
         square = upper[band, band]
         square.triu_().add_(square.triu(1).T)
         upper[rest, band] = upper[band, rest].T
