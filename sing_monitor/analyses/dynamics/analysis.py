@@ -63,7 +63,7 @@ def analyze_dynamics(observation: Observation) -> Findings:
         scalars["dynamics/constant"] = 1 - len(moving) / len(window)
     if columns < FEWEST or len(moving) < 2:
         return Findings(scalars)
-    values = window.values.float().numpy()[moving].T
+    values = np.ascontiguousarray(window.values.float().numpy()[moving].T)
     sample = np.searchsorted(moving, window.sample(CLUSTERED).numpy())
     tree = ModeTree.grow(values, sample)
     references = tree.references(MODES)

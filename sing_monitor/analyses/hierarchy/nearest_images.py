@@ -33,11 +33,11 @@ def nearest_images(
     """
     named = np.unique(pairs).tolist()
     column = {name: place for place, name in enumerate(named)}
-    templates, ids = torch.from_numpy(units[named]), snapshot.ids
+    templates, ids = torch.from_numpy(units[named]), snapshot.ids.numpy()
     rows, cosines = {}, {}
     for name in named:
-        rows[name] = (snapshot.labels == name).nonzero().flatten()
-        features = normalize(working(snapshot.features[rows[name]]), dim=1)
+        some = (snapshot.labels == name).nonzero().flatten()
+        features, rows[name] = normalize(working(snapshot.features[some]), dim=1), some.numpy()
         found = (features @ templates.T.to(features)).numpy()
         cosines[name] = np.nan_to_num(found - found[:, [column[name]]], nan=-np.inf)
 

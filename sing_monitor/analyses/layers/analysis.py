@@ -17,6 +17,7 @@ from sing_monitor.analyses.layers.ranks import (
 from sing_monitor.analyses.layers.specs import METRICS, MOST_IMAGES, SHARE
 from sing_monitor.findings import Findings
 from sing_monitor.observation import Observation
+from sing_monitor.row_blocks import mean
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.translate.reduced import feature_dim
 
@@ -65,7 +66,7 @@ def _needed(snapshot: Snapshot, rows: Tensor, components: PrincipalComponents) -
     if right == 0:
         return math.nan
     weight = snapshot.weight.double()
-    at_mean = weight @ snapshot.features[rows].double().mean(dim=0)
+    at_mean = weight @ mean(snapshot.features, rows)
     if snapshot.bias is not None:
         at_mean = at_mean + snapshot.bias.double()
     # 0.95 in binary digits may ask for one image more.

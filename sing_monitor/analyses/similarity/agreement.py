@@ -9,6 +9,8 @@ from torch import Tensor
 
 # A matrix that varies less than that about its means holds rounding alone.
 _ROUNDING = 1e-7
+# Of probabilities of pairs that are held at a time.
+_NUMBERS = 50_000
 
 
 def jensen_shannon(probabilities: Tensor) -> Tensor:
@@ -29,13 +31,13 @@ def jensen_shannon(probabilities: Tensor) -> Tensor:
     """
     p = probabilities.double()
     entropies = _entropy(p)
-    # A row at a time: all pairs of 1,000 classes would take much memory.
+    # A few rows at a time: all pairs of 1,000 classes would take much memory.
+    at_a_time = max(1, _NUMBERS // max(p.numel(), 1))
     rows = [
-        _entropy((p + each) / 2) - (entropies + own) / 2
-        for each, own in zip(p, entropies, strict=True)
+        _entropy((p + each[:, None]) / 2) - (entropies + own[:, None]) / 2
+        for each, own in zip(p.split(at_a_time), entropies.split(at_a_time), strict=True)
     ]
-    divergence = torch.stack(rows).clamp(0, 1) if rows else p.new_zeros(0, 0)
-    return divergence.fill_diagonal_(0)
+    return torch.cat(rows).clamp(0, 1).fill_diagonal_(0)
 
 
 def _entropy(p: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def compared_images(observation: Observation) -> ComparedImages:
     snapshot = observation.snapshot
     rows, maps = snapshot.known_maps.among(snapshot.ids)
     vectors, scale = position_vectors(maps.values)
-    has_map = (vectors != 0).any(dim=2).any(dim=1)
+    has_map = vectors.flatten(1).any(dim=1)
     vectors = vectors[has_map]
     count, positions = vectors.shape[:2]
     semantic = torch.zeros(count, count, dtype=torch.float64)
