@@ -106,9 +106,10 @@ class ModeTree:
         Returns:
             The modes, (N,), and the signed correlations to their references, (N,).
         """
-        correlations = self._with(references).numpy()
-        modes = np.abs(correlations).argmax(axis=0)
-        return modes, np.take_along_axis(correlations, modes[None], axis=0)[0]
+        correlations = self._with(references)
+        # Of equal ones the first.
+        modes = correlations.abs().max(dim=0).indices
+        return modes.numpy(), correlations.gather(0, modes[None])[0].numpy()
 
     def nearness(self, references: Ints) -> Numbers:
         """The largest ``|corr|`` of each weight to a reference, (N,)."""

@@ -164,9 +164,8 @@ def _about_mean(features: Tensor) -> Tensor:
             "features hold NaN or infinite values, and no directions follow from them; leave those "
             "images out."
         )
-    return (
-        features - features.mean(dim=0, dtype=torch.float64) if len(features) else features.double()
-    )
+    away = features.to(torch.float64, copy=True)
+    return away.sub_(away.mean(dim=0)) if len(features) else away
 
 
 def _smaller_gram(away: Tensor) -> Tensor:
