@@ -18,7 +18,7 @@ from sing_monitor.inputs.pixel_scale import PixelScale
 from sing_monitor.messages import duration, info, may_speak
 from sing_monitor.snapshot import hex_id
 from sing_monitor.space.cache import EmbeddingCache
-from sing_monitor.space.fingerprints import fingerprint, to_uint8
+from sing_monitor.space.fingerprints import fingerprint, mix64, to_uint8, word_sums
 from sing_monitor.space.semantic_space import SemanticSpace
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 THUMBNAIL = 64
 CHUNK = 256
 _HASHES = 2**63 - 1
-_VALUES = 2**19  # of images that are read together
+_VALUES = 2**18  # of images that are read together
 
 
 def probe_threshold(images: int | None, probe_size: int) -> int:
@@ -355,7 +355,7 @@ def fingerprints_of(inputs: Tensor, scale: PixelScale) -> Tensor:
     if inputs.device.type != "cpu":
         return fingerprint(to_uint8(scale.restore(inputs)))
     parts = inputs.split(max(1, _VALUES // max(1, inputs[:1].numel())))
-    return torch.cat([fingerprint(torch.from_numpy(scale.levels(part))) for part in parts])
+    return mix64(torch.cat([word_sums(torch.from_numpy(scale.levels(part))) for part in parts]))
 
 
 def thumbnails(pixels: Tensor) -> Tensor:

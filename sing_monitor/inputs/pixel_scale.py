@@ -69,10 +69,13 @@ class PixelScale:
         if images.dtype == torch.uint8:
             levels: NDArray[np.uint8] = images.numpy()
         else:
-            std, mean = (_per_channel(numbers, images.device) for numbers in (self.std, self.mean))
-            values = images.detach().to(torch.float32).numpy() * std.numpy()
-            values += mean.numpy()
-            np.clip(values, 0, 1, out=values)
+            given = images.detach().to(torch.float32).numpy()
+            values = np.empty(given.shape, dtype=np.float32)
+            if set(self.std) != {1} or set(self.mean) != {0}:  # else they are pixels already
+                std, mean = (_per_channel(each, images.device) for each in (self.std, self.mean))
+                given = np.multiply(given, std.numpy(), out=values)
+                given += mean.numpy()
+            np.clip(given, 0, 1, out=values)
             values *= 255
             with np.errstate(invalid="ignore"):  # NaN
                 levels = np.rint(values, out=values).astype(np.uint8)

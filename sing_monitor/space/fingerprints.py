@@ -58,12 +58,17 @@ def fingerprint(images: Tensor) -> Tensor:
         TypeError: if the images are not uint8.
         ValueError: if the images do not have four dimensions.
     """
+    return mix64(word_sums(images))
+
+
+def word_sums(images: Tensor) -> Tensor:
+    """The sums of :func:`fingerprint` before fmix64, (B,) int64; arguments and errors as there."""
     if images.dtype != torch.uint8:
         raise TypeError(f"images are {images.dtype}; expected uint8, see to_uint8")
     if images.ndim != 4:
         raise ValueError(f"images have shape {tuple(images.shape)}; expected (B, C, H, W)")
     sums = _sums_on_cpu if images.device.type == "cpu" else _sums_on_device
-    return mix64(sums(images))
+    return sums(images)
 
 
 def _sums_on_device(images: Tensor) -> Tensor:
