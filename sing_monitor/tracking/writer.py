@@ -299,7 +299,10 @@ class RunWriter:
 
     def _put_tables(self, tables: Mapping[str, DataFrame], place: Place) -> None:
         for table, frame in tables.items():
-            file, spec = frame.to_parquet(), analyses.TABLES.get(table)
+            # Hardly two numbers are equal, and no reader skips rows by their range: the file is
+            # smaller, too.
+            file = frame.to_parquet(use_dictionary=False, write_statistics=False)
+            spec = analyses.TABLES.get(table)
             self._delivery.put_artifact(
                 self.layout.table(table, place.epoch, place.step),
                 partial(Path.write_bytes, data=file),
