@@ -122,8 +122,9 @@ class MapRows:
         if plan is None or taken is None or self._rows_seen not in (plan.images, rows_of_head):
             return
         if plan.is_found is None:
-            for key, image in zip(plan.keys, taken, strict=True):
-                self._kept[key] = image.clone()
+            # Of known images none is given up; a part would keep the memory of the whole.
+            parts = taken if self._known is not None else map(torch.clone, taken)
+            self._kept.update(zip(plan.keys, parts, strict=True))
             for key in self._surplus():
                 del self._kept[key]
             return

@@ -97,9 +97,8 @@ class EmbeddingCache:
             self._memory.update(read)
         rows = torch.full((len(wanted), self._dim), torch.nan)
         known = torch.tensor([key in found for key in wanted], dtype=torch.bool)
-        for position, key in enumerate(wanted):
-            if key in found:
-                rows[position] = found[key]
+        if found:
+            rows[known] = torch.stack([found[key] for key in wanted if key in found])
         return rows.to(keys.device), known.to(keys.device)
 
     def add(self, keys: Tensor, embeddings: Tensor) -> None:
