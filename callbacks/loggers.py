@@ -80,6 +80,8 @@ def log_scalars(
     pl_module.log_dict(
         {key: torch.tensor(value, dtype=dtype, device=device) for key, value in values.items()},
         sync_dist=is_shared,
+        # Of one value each, so both give it as it is; for a mean Lightning counts the images, too.
+        reduce_fx="mean" if is_shared else "sum",
     )
 
 
