@@ -35,6 +35,7 @@ from sing_monitor.tracking.backend import Run
 from sing_monitor.tracking.delivery import Delivery
 from sing_monitor.tracking.disk.joined_tables import Joiner, Place, joined_path, save_joined
 from sing_monitor.tracking.disk.kept_scalars import KeptScalars
+from sing_monitor.tracking.disk.table_files import parquet
 from sing_monitor.tracking.layout import (
     BEGUN,
     COMPLETE,
@@ -299,10 +300,7 @@ class RunWriter:
 
     def _put_tables(self, tables: Mapping[str, DataFrame], place: Place) -> None:
         for table, frame in tables.items():
-            # Hardly two numbers are equal, and no reader skips rows by their range: the file is
-            # smaller, too.
-            file = frame.to_parquet(use_dictionary=False, write_statistics=False)
-            spec = analyses.TABLES.get(table)
+            file, spec = parquet(frame), analyses.TABLES.get(table)
             self._delivery.put_artifact(
                 self.layout.table(table, place.epoch, place.step),
                 partial(Path.write_bytes, data=file),
