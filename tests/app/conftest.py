@@ -6,10 +6,13 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from streamlit import config
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.read import run_list
@@ -46,6 +49,22 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_harness() -> Iterator[None]:
+    """Streamlit looks once for components among the installed packages, and compiles plain Python.
+
+    A server looks once, too; the harness would read the metadata of hundreds of packages for each
+    app it opens, half a second. The compiler's option is that of the app's config.toml, which the
+    harness does not read.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        scan = manifest_scanner.scan_component_manifests
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(scan))
+        config.set_option("runner.magicEnabled", False)
+        yield
+        config.set_option("runner.magicEnabled", True)
 
 
 @pytest.fixture(scope="session")
