@@ -7,10 +7,13 @@ that nobody catches.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
 from pathlib import Path
+
+import torch
 
 from sing_monitor.tracking import create_run, list_runs
 from tests.helpers import tiny
@@ -19,6 +22,11 @@ from tests.helpers.loops import images, quick
 
 def main() -> None:
     """Train in two copies of this process, one after the other."""
+    # What a first training imports, both find; a copy has no threads of torch but its own.
+    torch.set_num_threads(1)
+    quick(tiny.Classifier().network, analyses=["head"]).measure(images(), epoch=0)
+    create_run(sys.argv[1] + "/first", run_name="first")
+    gc.freeze()
     for end in ("return", "raise"):
         if os.fork() == 0:
             train(Path(sys.argv[1], end))
