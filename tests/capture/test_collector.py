@@ -53,7 +53,7 @@ class Passes:
         self.data = data
         self.adapter: Callable[[Any], Batch] = halves
         self.model = tiny.Classifier().network
-        settings = tiny.callback(
+        settings = tiny.quick_callback(
             probe_size=probe_size,
             pixel_stats=STATS,
             batch_adapter=lambda batch: self.adapter(batch),
@@ -263,7 +263,7 @@ def test_images_that_are_new_are_counted_once_and_known_afterwards(tmp_path: Pat
     at = At(epoch_3=change(data, 5), epoch_6=change(data, 48), epoch_10=change(data, 2))
     watched = fit(
         tmp_path,
-        tiny.callback(on_error="warn", alerts=None),
+        tiny.quick_callback(on_error="warn", alerts=None),
         at,
         Known(),
         witness,
@@ -315,7 +315,7 @@ def test_a_pass_that_failed_does_not_count_as_known(tmp_path: Path) -> None:
             return super().forward(images)
 
     witness = Witness()
-    callback = tiny.callback(probe=tiny.loader(tiny.Blobs(400)), on_error="warn")
+    callback = tiny.quick_callback(probe=tiny.loader(tiny.Blobs(400)), on_error="warn")
     trainer = tiny.trainer(tmp_path, callback, witness, max_epochs=4)
     with pytest.warns(UserWarning, match="epoch 2: out of memory"):
         trainer.fit(Stumbles(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))

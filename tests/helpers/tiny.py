@@ -21,6 +21,8 @@ from tests.helpers.stores.databases import empty_database
 
 CLASSES = ("cat", "dog", "ship", "tree")
 SIDE = 12
+# These read all that is captured by default: features, embeddings, maps and weights.
+READS_EVERYTHING = ("sing", "head", "focus", "dynamics")
 
 
 class HashSpace:
@@ -123,6 +125,14 @@ def callback(**changes: Any) -> SINGCallback:
     arguments = {"space": HashSpace(), "cache_dir": None, "concepts": ["red", "striped"]}
     arguments["n_maps"] = 8
     return SINGCallback(**{**arguments, "on_error": "raise", **changes})
+
+
+def quick_callback(**changes: Any) -> SINGCallback:
+    """A callback for tests of what is captured and when, not of all that is made of it.
+
+    The other analyses read the same again, and take a third of the time of a training.
+    """
+    return callback(**{"analyses": READS_EVERYTHING, **changes})
 
 
 def trainer(folder: Path, *callbacks: L.Callback, **changes: Any) -> L.Trainer:

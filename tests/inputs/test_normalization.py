@@ -179,7 +179,7 @@ def test_timms_own_loader_is_read_in_a_check() -> None:
         persistent_workers=False,
         device=torch.device("cpu"),
     )
-    report = tiny.callback().check(make_timm(), loader)
+    report = tiny.quick_callback().check(make_timm(), loader)
     assert "statistics of the loader itself; mean 0.5, std 0.5" in str(report)
     torch.testing.assert_close(report.image, Pictures().levels[0] / 255, atol=1e-4, rtol=0)
 
@@ -240,12 +240,12 @@ def test_the_advice_on_parts_that_differ_works() -> None:
     data = ConcatDataset([normalised(), Pictures(v2.Identity())])
     loader = DataLoader(data, 16)
     with pytest.raises((MisconfigurationException, SetupError), match="normalized differently"):
-        tiny.callback().check(make_timm(), loader)
+        tiny.quick_callback().check(make_timm(), loader)
     alike = DataLoader(ConcatDataset([normalised(), normalised()]), 16)
-    report = tiny.callback().check(make_timm(), alike)
+    report = tiny.quick_callback().check(make_timm(), alike)
     torch.testing.assert_close(report.image, Pictures().levels[0] / 255, atol=1e-4, rtol=0)
     pictures = torch.cat([Pictures().levels / 255] * 2)
-    adapted = tiny.callback(
+    adapted = tiny.quick_callback(
         batch_adapter=lambda batch: {"image": batch[0], "label": batch[1], "pictures": pictures}
     ).check(make_timm(), loader)
     torch.testing.assert_close(adapted.image, pictures[0])
@@ -269,7 +269,7 @@ def test_a_later_batch_of_another_scale_is_refused(tmp_path: Path) -> None:
     names = {"class_names": tiny.CLASSES, "batch_adapter": None}
     with pytest.raises(ValueError, match="A later batch has another scale than the first"):
         analyze(make_timm(), DataLoader(data, 4), tiny.HashSpace(), cache_dir=None, **names)
-    callback = tiny.callback(**names)
+    callback = tiny.quick_callback(**names)
     with pytest.raises((MisconfigurationException, SetupError), match="another scale"):
         tiny.trainer(tmp_path, callback).fit(
             tiny.Classifier(), DataLoader(data, 4), DataLoader(data, 8)

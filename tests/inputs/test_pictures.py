@@ -93,7 +93,9 @@ def picture_alone(batch: Any) -> Batch:
 
 
 def run_check(model: Spectral, space: SeenSpace, adapter: Any, folder: Path) -> None:
-    tiny.callback(space=space, batch_adapter=adapter, **NAMES).check(model, DataLoader(Bands(), 8))
+    tiny.quick_callback(space=space, batch_adapter=adapter, **NAMES).check(
+        model, DataLoader(Bands(), 8)
+    )
 
 
 def run_analyze(model: Spectral, space: SeenSpace, adapter: Any, folder: Path) -> None:
@@ -103,13 +105,13 @@ def run_analyze(model: Spectral, space: SeenSpace, adapter: Any, folder: Path) -
 
 def run_probe(model: Spectral, space: SeenSpace, adapter: Any, folder: Path) -> None:
     data = DataLoader(Bands(), 8)
-    callback = tiny.callback(space=space, batch_adapter=adapter, probe=data, **NAMES)
+    callback = tiny.quick_callback(space=space, batch_adapter=adapter, probe=data, **NAMES)
     tiny.trainer(folder, callback, max_epochs=1).fit(model, data)
 
 
 def run_validation(model: Spectral, space: SeenSpace, adapter: Any, folder: Path) -> None:
     data = DataLoader(Bands(), 8)
-    callback = tiny.callback(space=space, batch_adapter=adapter, **NAMES)
+    callback = tiny.quick_callback(space=space, batch_adapter=adapter, **NAMES)
     tiny.trainer(folder, callback, max_epochs=1).fit(model, data, data)
 
 
@@ -142,7 +144,9 @@ def test_a_fault_of_the_model_is_not_hidden() -> None:
     with pytest.raises(
         (MisconfigurationException, SetupError), match="to have 5 channels, but got 3"
     ):
-        tiny.callback(batch_adapter=narrow, **NAMES).check(Spectral(5), DataLoader(Bands(), 8))
+        tiny.quick_callback(batch_adapter=narrow, **NAMES).check(
+            Spectral(5), DataLoader(Bands(), 8)
+        )
 
 
 @dataclass
@@ -245,14 +249,14 @@ def test_pictures_have_a_scale_of_their_own() -> None:
     def both(batch: Any) -> Batch:
         return Batch(batch[0], batch[1], pictures=batch[2])
 
-    report = tiny.callback(batch_adapter=both, **NAMES).check(Spectral(), loader)
+    report = tiny.quick_callback(batch_adapter=both, **NAMES).check(Spectral(), loader)
     assert torch.equal(report.image, Bands().bands[0, RGB])
     assert "pictures of the batch: values already in [0, 1]" in str(report)
     with pytest.raises((MisconfigurationException, SetupError), match=r"pixel_stats="):
-        tiny.callback(batch_adapter=with_picture, **NAMES).check(Spectral(), loader)
-    report = tiny.callback(batch_adapter=with_picture, pixel_stats=(0.5, 0.25), **NAMES).check(
-        Spectral(), loader
-    )
+        tiny.quick_callback(batch_adapter=with_picture, **NAMES).check(Spectral(), loader)
+    report = tiny.quick_callback(
+        batch_adapter=with_picture, pixel_stats=(0.5, 0.25), **NAMES
+    ).check(Spectral(), loader)
     torch.testing.assert_close(report.image, Bands().bands[0, RGB])
 
 

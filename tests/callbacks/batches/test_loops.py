@@ -52,7 +52,7 @@ def test_every_validation_is_scored_on_the_batches_that_run(loop: str, tmp_path:
     changes, arguments, scored, samples = LOOPS[loop]
     data = tiny.Blobs()
     witness = Witness(data.images[:samples])
-    trainer = tiny.trainer(tmp_path, tiny.callback(**arguments), witness, **changes)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(**arguments), witness, **changes)
     trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs(64, seed=1)), tiny.loader(data))
     assert witness.scored == scored
     assert witness.curve("monitor/global_step") == [step for _, step in witness.places]
@@ -74,7 +74,9 @@ def test_the_chosen_one_of_several_loaders_is_scored(tmp_path: Path) -> None:
     small, large = tiny.Blobs(20), tiny.Blobs(40, seed=3)
     for index, data in enumerate((small, large)):
         witness = Witness(data.images)
-        trainer = tiny.trainer(tmp_path, tiny.callback(dataloader_idx=index), witness, max_epochs=1)
+        trainer = tiny.trainer(
+            tmp_path, tiny.quick_callback(dataloader_idx=index), witness, max_epochs=1
+        )
         loaders = [tiny.loader(small), tiny.loader(large)]
         trainer.fit(SeveralLoaders(), tiny.loader(tiny.Blobs(seed=1)), loaders)
         assert witness.curve("monitor/samples") == [len(data)]
@@ -89,7 +91,11 @@ class SeveralLoaders(tiny.Classifier):
 def test_fast_dev_run_goes_through_everything(tmp_path: Path) -> None:
     witness = Witness()
     trainer = tiny.trainer(
-        tmp_path, tiny.callback(), witness, logger=tiny.mlflow_logger(tmp_path), fast_dev_run=2
+        tmp_path,
+        tiny.quick_callback(),
+        witness,
+        logger=tiny.mlflow_logger(tmp_path),
+        fast_dev_run=2,
     )
     data = tiny.loader(tiny.Blobs())
     trainer.fit(tiny.Classifier(), data, data)
@@ -99,7 +105,9 @@ def test_fast_dev_run_goes_through_everything(tmp_path: Path) -> None:
 
 
 def test_fast_dev_run_shortens_a_probe_of_the_users_own(tmp_path: Path) -> None:
-    trainer = tiny.trainer(tmp_path, tiny.callback(probe=tiny.loader(tiny.Blobs())), fast_dev_run=1)
+    trainer = tiny.trainer(
+        tmp_path, tiny.quick_callback(probe=tiny.loader(tiny.Blobs())), fast_dev_run=1
+    )
     trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)))
     assert trainer.callback_metrics["monitor/samples"] == 16
 
@@ -109,7 +117,7 @@ def test_where_nothing_can_be_scored_one_warning_says_so(
     changes: dict[str, Any], tmp_path: Path
 ) -> None:
     folder: dict[str, Any] = {"default_root_dir": tmp_path, "accelerator": "cpu", "max_epochs": 2}
-    trainer = L.Trainer(callbacks=[tiny.callback()], **folder, **changes)
+    trainer = L.Trainer(callbacks=[tiny.quick_callback()], **folder, **changes)
     data = tiny.loader(tiny.Blobs())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -121,7 +129,7 @@ def test_where_nothing_can_be_scored_one_warning_says_so(
 
 
 def test_a_training_that_ends_before_its_first_validation_is_told_so(tmp_path: Path) -> None:
-    trainer = tiny.trainer(tmp_path, tiny.callback(), check_val_every_n_epoch=5)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(), check_val_every_n_epoch=5)
     data = tiny.loader(tiny.Blobs())
     with pytest.warns(UserWarning, match="no validation ran before the training ended"):
         trainer.fit(tiny.Classifier(), data, data)
@@ -132,7 +140,7 @@ def test_validate_scores_the_same_in_inference_mode_and_without(
     inference_mode: bool, tmp_path: Path
 ) -> None:
     model, witness = tiny.Classifier(), Witness()
-    trainer = tiny.trainer(tmp_path, tiny.callback(), witness, inference_mode=inference_mode)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(), witness, inference_mode=inference_mode)
     trainer.validate(model, tiny.loader(tiny.Blobs()), verbose=False)
     assert witness.curve("head/null_energy") == pytest.approx(witness.true_energy, rel=1e-5)
     # What the monitor keeps must not spoil a training that follows.

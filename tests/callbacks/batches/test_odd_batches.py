@@ -35,7 +35,7 @@ class Training:
         loader = changes.pop("loader", None) or tiny.loader(data)
         trainer_changes = changes.pop("trainer", {})
         logger, self.witness = tiny.mlflow_logger(folder), Witness(data.images)
-        self.callback = tiny.callback(**{"on_error": "warn", **changes})
+        self.callback = tiny.quick_callback(**{"on_error": "warn", **changes})
         trainer = tiny.trainer(
             folder, self.callback, self.witness, logger=logger, **trainer_changes
         )

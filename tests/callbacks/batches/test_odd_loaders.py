@@ -33,7 +33,7 @@ def fit(
 ) -> tuple[Witness, list[DataFrame]]:
     """Train for two epochs; what was logged, and the tables of images."""
     logger, witness = tiny.mlflow_logger(folder), Witness()
-    callback = tiny.callback(probe_size=probe_size, class_names=tiny.CLASSES)
+    callback = tiny.quick_callback(probe_size=probe_size, class_names=tiny.CLASSES)
     trainer = tiny.trainer(folder, callback, witness, logger=logger, **changes)
     trainer.fit(model or tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)), loader)
     reader = RunReader(str(logger._tracking_uri), str(logger.run_id))
@@ -133,7 +133,7 @@ def test_batches_of_several_loaders_at_once_have_no_positions(tmp_path: Path) ->
             super().validation_step(batch[1], batch_idx)
 
     logger = tiny.mlflow_logger(tmp_path)
-    callback = tiny.callback(batch_adapter=lambda batch: tuple(batch[1]))
+    callback = tiny.quick_callback(batch_adapter=lambda batch: tuple(batch[1]))
     loaders = CombinedLoader([tiny.loader(first), tiny.loader(second)], "max_size")
     trainer = tiny.trainer(tmp_path, callback, logger=logger, max_epochs=1)
     trainer.fit(Second(), tiny.loader(tiny.Blobs(seed=1)), loaders)
@@ -261,7 +261,7 @@ def test_a_data_set_that_grows_keeps_the_size_of_the_probe(tmp_path: Path) -> No
 
     resize(64)()
     logger, witness = tiny.mlflow_logger(tmp_path), Witness()
-    callback = tiny.callback(
+    callback = tiny.quick_callback(
         probe_size=20, class_names=tiny.CLASSES, allow_augmented=True, on_error="warn"
     )
     at = At(epoch_1=resize(256), epoch_3=resize(64))
@@ -312,7 +312,7 @@ def test_a_plain_list_of_batches_is_scored() -> None:
 
 def test_an_own_probe_without_a_length_is_scored(tmp_path: Path) -> None:
     loader = DataLoader(Stream(DATA), batch_size=None)
-    callback = tiny.callback(probe=loader, probe_size=20, class_names=tiny.CLASSES)
+    callback = tiny.quick_callback(probe=loader, probe_size=20, class_names=tiny.CLASSES)
     trainer = tiny.trainer(tmp_path, callback)
     trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)))
     assert trainer.callback_metrics["monitor/samples"] == 20

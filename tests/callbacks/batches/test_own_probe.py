@@ -58,7 +58,7 @@ def test_without_a_validation_loop_training_epochs_are_measured(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = tiny.Blobs(40)
-    callback = tiny.callback(probe=tiny.loader(data), every_n_epochs=2)
+    callback = tiny.quick_callback(probe=tiny.loader(data), every_n_epochs=2)
     # Both read our keys at the end of the epoch, although they come first.
     stopping = EarlyStopping("head/null_dim", patience=99, check_finite=False)
     best = ModelCheckpoint(tmp_path, monitor="head/null_energy", mode="min", save_top_k=-1)
@@ -118,7 +118,7 @@ def test_whatever_leaves_no_validation_loop_the_probe_is_measured(
 ) -> None:
     module, validation, changes = NO_LOOP[kind]
     keep = Keep()
-    callback = tiny.callback(probe=tiny.loader(tiny.Blobs(40)), every_n_epochs=2)
+    callback = tiny.quick_callback(probe=tiny.loader(tiny.Blobs(40)), every_n_epochs=2)
     trainer = tiny.trainer(tmp_path, callback, keep, max_epochs=4, **changes)
     trainer.fit(module(), tiny.loader(tiny.Blobs(seed=1)), validation)
     measured = [math.isfinite(score) for score in keep.curve("sing/image_score")]
@@ -128,7 +128,7 @@ def test_whatever_leaves_no_validation_loop_the_probe_is_measured(
 
 
 def test_an_empty_list_of_loaders_is_said_to_be_none(tmp_path: Path) -> None:
-    trainer = tiny.trainer(tmp_path, tiny.callback())
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback())
     with said_by_the_monitor() as said:
         trainer.fit(EmptyList(), tiny.loader(tiny.Blobs(seed=1)))
     (warning,) = said
@@ -138,7 +138,9 @@ def test_an_empty_list_of_loaders_is_said_to_be_none(tmp_path: Path) -> None:
 
 def test_with_a_validation_loop_the_probe_takes_the_place_of_its_batches(tmp_path: Path) -> None:
     data, model = tiny.Blobs(40, seed=3), tiny.Classifier()
-    trainer = tiny.trainer(tmp_path, tiny.callback(probe=tiny.loader(data)), val_check_interval=1)
+    trainer = tiny.trainer(
+        tmp_path, tiny.quick_callback(probe=tiny.loader(data)), val_check_interval=1
+    )
     trainer.fit(model, tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs(16)))
     metrics = trainer.callback_metrics
     assert metrics["monitor/samples"] == 40
@@ -149,7 +151,9 @@ def test_with_a_validation_loop_the_probe_takes_the_place_of_its_batches(tmp_pat
 
 
 def test_a_wrong_setup_is_named_before_the_first_step(tmp_path: Path) -> None:
-    callback = tiny.callback(probe=tiny.loader(tiny.Blobs()), class_names=["cat"], on_error="warn")
+    callback = tiny.quick_callback(
+        probe=tiny.loader(tiny.Blobs()), class_names=["cat"], on_error="warn"
+    )
     trainer, model = tiny.trainer(tmp_path, callback), tiny.Classifier()
     with pytest.raises(MisconfigurationException, match="C=4"):
         trainer.fit(model, tiny.loader(tiny.Blobs(seed=1)))
@@ -166,7 +170,7 @@ def test_a_module_without_forward_is_told_how_to_get_one(tmp_path: Path) -> None
         def validation_step(self, batch: Any, batch_idx: int) -> None:
             self.network(batch[0])
 
-    trainer = tiny.trainer(tmp_path, tiny.callback(probe=tiny.loader(tiny.Blobs())))
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(probe=tiny.loader(tiny.Blobs())))
     with pytest.raises(MisconfigurationException, match="def forward"):
         trainer.validate(NoForward(), tiny.loader(tiny.Blobs()), verbose=False)
 
@@ -179,7 +183,7 @@ def test_a_failing_pass_costs_one_epoch_and_leaves_the_modes_alone(tmp_path: Pat
             return super().forward(images)
 
     keep = Keep()
-    callback = tiny.callback(probe=tiny.loader(tiny.Blobs()), on_error="warn")
+    callback = tiny.quick_callback(probe=tiny.loader(tiny.Blobs()), on_error="warn")
     trainer = tiny.trainer(tmp_path, callback, keep, max_epochs=3)
     with pytest.warns(UserWarning, match="epoch 1: out of memory"):
         trainer.fit(Stumbles(), tiny.loader(tiny.Blobs(seed=1)))
@@ -189,7 +193,7 @@ def test_a_failing_pass_costs_one_epoch_and_leaves_the_modes_alone(tmp_path: Pat
 def test_a_sampler_that_shares_the_probe_out_is_refused(tmp_path: Path) -> None:
     data = tiny.Blobs()
     shared = DataLoader(data, 16, sampler=DistributedSampler(data, num_replicas=2, rank=0))
-    trainer = tiny.trainer(tmp_path, tiny.callback(probe=shared))
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(probe=shared))
     with pytest.raises(MisconfigurationException, match="Leave the sampler out"):
         trainer.fit(tiny.Classifier(), tiny.loader(data))
 
@@ -199,7 +203,7 @@ def test_a_pass_that_fails_leaves_nobody_listening() -> None:
         raise RuntimeError("out of memory")
 
     model, loader = tiny.Classifier().network, tiny.loader(tiny.Blobs())
-    watch = ModelCapture(tiny.callback().options, tiny.HashSpace(), None)
+    watch = ModelCapture(tiny.quick_callback().options, tiny.HashSpace(), None)
     watch.start(model, loader, threshold=probe_threshold(48, 100), images=48)
     with pytest.raises(RuntimeError, match="out of memory"):
         collect_probe(watch, model, loader, forward=stumble)
@@ -210,7 +214,7 @@ def test_a_pass_that_fails_leaves_nobody_listening() -> None:
 
 
 def test_the_probe_of_a_plain_module_is_collected_without_a_trainer() -> None:
-    callback, data = tiny.callback(), tiny.Blobs(40)
+    callback, data = tiny.quick_callback(), tiny.Blobs(40)
     model, loader = tiny.Classifier().network, tiny.loader(data)
     model[1].eval()
     modes = [module.training for module in model.modules()]

@@ -73,7 +73,7 @@ PLACES = (
 def test_a_run_that_is_broken_off_leaves_nothing_behind(
     error: BaseException, place: str, tmp_path: Path
 ) -> None:
-    model, callback = Breaks(place, error), tiny.callback()
+    model, callback = Breaks(place, error), tiny.quick_callback()
     train, validation = tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs())
     with pytest.raises((ValueError, SystemExit, KeyboardInterrupt)):
         tiny.trainer(tmp_path, callback).fit(model, train, validation)
@@ -93,5 +93,5 @@ def test_a_fault_in_the_setup_of_another_callback_leaves_no_hook(tmp_path: Path)
 
     model, data = tiny.Classifier(), tiny.loader(tiny.Blobs())
     with pytest.raises(ValueError, match="stop"):
-        tiny.trainer(tmp_path, tiny.callback(), Faulty()).fit(model, data, data)
+        tiny.trainer(tmp_path, tiny.quick_callback(), Faulty()).fit(model, data, data)
     assert_no_hooks(model)

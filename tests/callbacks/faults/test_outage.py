@@ -29,7 +29,7 @@ def test_sync_delivers_what_a_training_could_not_that_the_server_has_ended(
 ) -> None:
     logger = MLFlowLogger("outage", tracking_uri=mlflow_server.uri)
     outage = At(epoch_1=mlflow_server.kill)
-    trainer = tiny.trainer(tmp_path, tiny.callback(on_error="warn"), outage, logger=logger)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(on_error="warn"), outage, logger=logger)
     data = tiny.loader(tiny.Blobs())
     with (
         caplog.at_level("INFO"),
@@ -55,7 +55,7 @@ def test_a_server_that_dies_and_comes_back_misses_nothing(
     uri = mlflow_server.uri
     logger = MLFlowLogger("outage", tracking_uri=uri, synchronous=False, prefix="fold1")
     outage = At(epoch_2=mlflow_server.kill, epoch_4=mlflow_server.start)
-    callback = tiny.callback(on_error="warn")
+    callback = tiny.quick_callback(on_error="warn")
     done = fit(tmp_path / "watched", callback, outage, logger=logger, max_epochs=6)
 
     (warning,) = done.warnings

@@ -22,7 +22,11 @@ def fit(folder: Path, logger: Any, *callbacks: L.Callback, size: int = 48, **cha
     with said_by_the_monitor() as said:
         ckpt_path = changes.pop("ckpt_path", None)
         trainer = tiny.trainer(
-            folder, tiny.callback(name=name), *callbacks, logger=logger, enable_checkpointing=True
+            folder,
+            tiny.quick_callback(name=name),
+            *callbacks,
+            logger=logger,
+            enable_checkpointing=True,
         )
         trainer.fit_loop.max_epochs = changes.pop("max_epochs", 2)
         if changes.pop("validate", False):
@@ -84,7 +88,7 @@ def test_the_warning_comes_before_the_first_step(tmp_path: Path) -> None:
             seen.append(trainer.global_step)
             raise KeyboardInterrupt
 
-    trainer = tiny.trainer(tmp_path, tiny.callback(), Stop(), logger=logger)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(), Stop(), logger=logger)
     data = tiny.loader(tiny.Blobs())
     with said_by_the_monitor() as said, pytest.raises(SystemExit):
         trainer.fit(tiny.Classifier(), data, data)

@@ -33,7 +33,7 @@ def test_what_waits_lies_in_a_temporary_folder_and_sync_is_told_where(
     blocked = tmp_path / "blocked"
     blocked.write_text("no folder")
     logger = tiny.mlflow_logger(tmp_path, artifact_location=str(blocked))
-    trainer = tiny.trainer(tmp_path, tiny.callback(), logger=logger, default_root_dir=root)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(), logger=logger, default_root_dir=root)
     data = tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs())
     with said_by_the_monitor() as said:
         trainer.fit(tiny.Classifier(), *data)
@@ -56,7 +56,7 @@ def test_what_waits_lies_in_a_temporary_folder_and_sync_is_told_where(
 def test_check_keeps_its_picture_where_it_may_write(temporary: Path) -> None:
     # On a machine that is shared, somebody else's picture lies there.
     (temporary / "sing_monitor_check.png").mkdir()
-    report = tiny.callback().check(tiny.Classifier(), tiny.loader(tiny.Blobs()))
+    report = tiny.quick_callback().check(tiny.Classifier(), tiny.loader(tiny.Blobs()))
     (picture,) = temporary.rglob("*/sing_monitor_check.png")
     assert picture.is_file()
     assert "null space" in str(report)

@@ -37,7 +37,7 @@ def data(size: int = 48) -> DataLoader[Any]:
 
 def fit(folder: Path, model: tiny.Classifier, *more: L.Callback, **changes: Any) -> L.Trainer:
     options = {name: changes.pop(name) for name in ("head", "on_error") if name in changes}
-    trainer = tiny.trainer(folder, tiny.callback(**options), *more, **changes)
+    trainer = tiny.trainer(folder, tiny.quick_callback(**options), *more, **changes)
     trainer.fit(model, tiny.loader(tiny.Blobs(seed=1)), data())
     return trainer
 
@@ -150,7 +150,7 @@ def test_labels_that_an_adapter_makes_fit_an_ordinal_head_are_doubted(tmp_path: 
         return batch[0], (batch[1] - 1).clamp(min=0)
 
     names = list(tiny.CLASSES[:3])
-    callback = tiny.callback(batch_adapter=adapt, class_names=names, on_error="warn")
+    callback = tiny.quick_callback(batch_adapter=adapt, class_names=names, on_error="warn")
     trainer = tiny.trainer(tmp_path, callback, max_epochs=1)
     with said_by_the_monitor() as said:
         trainer.fit(Thresholds(), tiny.loader(tiny.Blobs(seed=1)), data())
@@ -161,7 +161,7 @@ def test_labels_that_an_adapter_makes_fit_an_ordinal_head_are_doubted(tmp_path: 
 
 
 def test_an_ordinal_head_whose_labels_fit_is_known_by_its_answers(tmp_path: Path) -> None:
-    trainer = tiny.trainer(tmp_path, tiny.callback(), max_epochs=8)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(), max_epochs=8)
     with said_by_the_monitor() as said:
         trainer.fit(Thresholds(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(LowClasses()))
     (found,) = [each for each in said if "thresholds between ordered classes" in each]
@@ -238,11 +238,11 @@ class WideInSteps(tiny.Classifier):
 
 
 def test_many_more_outputs_than_classes_are_remarked(tmp_path: Path) -> None:
-    callback = tiny.callback(class_names=[f"class {i}x" for i in range(64)])
+    callback = tiny.quick_callback(class_names=[f"class {i}x" for i in range(64)])
     trainer = tiny.trainer(tmp_path, callback, max_epochs=1)
     with pytest.warns(UserWarning, match="64 outputs, and the labels name no more than 4"):
         trainer.fit(WideInSteps(), tiny.loader(tiny.Blobs()), data())
-    named = tiny.callback(head="network.4", class_names=[f"class {i}x" for i in range(64)])
+    named = tiny.quick_callback(head="network.4", class_names=[f"class {i}x" for i in range(64)])
     with said_by_the_monitor() as said:
         tiny.trainer(tmp_path, named, max_epochs=1).fit(
             WideInSteps(), tiny.loader(tiny.Blobs()), data()
@@ -503,7 +503,7 @@ def test_a_scripted_model_is_refused_in_a_sentence() -> None:
 
 def test_names_are_asked_for_where_an_adapter_turns_the_labels_round(tmp_path: Path) -> None:
     def fit_with(**changes: Any) -> L.Trainer:
-        trainer = tiny.trainer(tmp_path, tiny.callback(**changes), max_epochs=1)
+        trainer = tiny.trainer(tmp_path, tiny.quick_callback(**changes), max_epochs=1)
         trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs()), data())
         return trainer
 

@@ -164,7 +164,7 @@ MODULES: dict[str, tuple[Callable[[], Any], dict[str, Any], dict[str, Any], floa
 def test_scores_are_those_of_the_module_that_is_validated(kind: str, tmp_path: Path) -> None:
     build, changes, arguments, tolerance = MODULES[kind]
     witness, module = Witness(), build()
-    trainer = tiny.trainer(tmp_path, tiny.callback(**arguments), witness, **changes)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(**arguments), witness, **changes)
     trainer.fit(module, tiny.loader(tiny.Blobs(64, seed=1)), tiny.loader(tiny.Blobs()))
     steps = 2 if kind == "two optimisers" else 1
     assert witness.scored == [(0, 4 * steps), (1, 8 * steps)]
@@ -194,7 +194,7 @@ def test_scores_are_those_of_averaged_weights(is_first: bool, tmp_path: Path) ->
 
     for arguments in ({}, {"probe": tiny.loader(tiny.Blobs())}):
         witness, current = Witness(), Current()
-        ours, averaging = tiny.callback(**arguments), EMAWeightAveraging(decay=0.8)
+        ours, averaging = tiny.quick_callback(**arguments), EMAWeightAveraging(decay=0.8)
         pair = (averaging, ours) if is_first else (ours, averaging)
         trainer = tiny.trainer(tmp_path, *pair, witness, current)
         model = tiny.Classifier()
@@ -211,7 +211,7 @@ def test_a_head_called_for_several_views_is_scored_by_the_mean_of_its_features(
     tmp_path: Path,
 ) -> None:
     witness = Witness(features=mirrored_features)
-    trainer = tiny.trainer(tmp_path, tiny.callback(), witness)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(), witness)
     with pytest.warns(UserWarning, match=r"called 2 times for each batch.*probe=") as caught:
         trainer.fit(TestTimeAugmented(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))
     assert sum("2 times" in str(warning.message) for warning in caught) == 1
@@ -226,7 +226,7 @@ def test_a_head_that_is_called_again_on_the_same_images_counts_once(tmp_path: Pa
             self.log("val_accuracy", (self(batch[0]).argmax(dim=1) == batch[1]).float().mean())
 
     witness = Witness()
-    trainer = tiny.trainer(tmp_path, tiny.callback(), witness, max_epochs=1)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(), witness, max_epochs=1)
     data = tiny.loader(tiny.Blobs())
     trainer.fit(Twice(), data, data)
     assert witness.curve("head/null_energy") == pytest.approx(witness.true_energy, rel=1e-5)
@@ -237,13 +237,13 @@ def test_compiled_code_of_an_earlier_run_does_not_hide_the_head(tmp_path: Path) 
     model, data = compiled_network(), tiny.loader(tiny.Blobs())
     tiny.trainer(tmp_path).validate(model, data, verbose=False)
     witness = Witness()
-    trainer = tiny.trainer(tmp_path, tiny.callback(), witness)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(), witness)
     trainer.validate(model, data, verbose=False)
     assert witness.curve("head/null_energy") == pytest.approx(witness.true_energy, rel=1e-5)
 
 
 def test_a_head_that_is_replaced_between_fits_is_found_anew(tmp_path: Path) -> None:
-    model, callback = tiny.timm_classifier(), tiny.callback()
+    model, callback = tiny.timm_classifier(), tiny.quick_callback()
     data = tiny.loader(tiny.Blobs())
     old = model.network.get_classifier()
     trainer = tiny.trainer(tmp_path, callback, max_epochs=1)

@@ -187,7 +187,7 @@ SETUPS: dict[str, tuple[dict[str, Any], Any, Any, str]] = {
 def test_a_wrong_setup_is_named_before_any_training(case: str, tmp_path: Path) -> None:
     changes, model, change, sentence = SETUPS[case]
     data = tiny.Blobs() if change is None else Mapped(change)
-    trainer = tiny.trainer(tmp_path, tiny.callback(**{**changes, "on_error": "warn"}))
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(**{**changes, "on_error": "warn"}))
     module = (model or tiny.Classifier)()
     with pytest.raises(MisconfigurationException, match=sentence):
         trainer.fit(module, tiny.loader(tiny.Blobs(seed=1)), tiny.loader(data))
@@ -200,7 +200,7 @@ def test_without_a_sanity_check_the_monitor_turns_itself_off_and_training_goes_o
     case: str, tmp_path: Path
 ) -> None:
     changes, model, _, sentence = SETUPS[case]
-    callback = tiny.callback(**{**changes, "on_error": "warn"})
+    callback = tiny.quick_callback(**{**changes, "on_error": "warn"})
     trainer = tiny.trainer(tmp_path, callback, num_sanity_val_steps=0)
     with pytest.warns(UserWarning, match=rf"turned off.*{sentence}") as warnings:
         trainer.fit(
@@ -215,7 +215,7 @@ def test_without_a_sanity_check_the_monitor_turns_itself_off_and_training_goes_o
 def test_a_data_set_without_length_is_scored_with_a_limit_and_without(
     limit: dict[str, Any], samples: int, tmp_path: Path
 ) -> None:
-    callback = tiny.callback(class_names=tiny.CLASSES)
+    callback = tiny.quick_callback(class_names=tiny.CLASSES)
     trainer = tiny.trainer(tmp_path, callback, max_epochs=1, **limit)
     loader = DataLoader(Endless(), 16)
     trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)), loader)
@@ -225,14 +225,16 @@ def test_a_data_set_without_length_is_scored_with_a_limit_and_without(
 def test_two_callbacks_of_one_name_are_refused(tmp_path: Path) -> None:
     data = tiny.loader(tiny.Blobs())
     for name in (None, "aux"):
-        trainer = tiny.trainer(tmp_path, tiny.callback(name=name), tiny.callback(name=name))
+        trainer = tiny.trainer(
+            tmp_path, tiny.quick_callback(name=name), tiny.quick_callback(name=name)
+        )
         with pytest.raises(MisconfigurationException, match=r"2 SINGCallbacks.*name='aux'"):
             trainer.fit(tiny.Classifier(), data, data)
 
 
 def test_randomly_augmented_validation_images_are_named(tmp_path: Path) -> None:
     def fit(**changes: Any) -> L.Trainer:
-        trainer = tiny.trainer(tmp_path, tiny.callback(**changes), max_epochs=3)
+        trainer = tiny.trainer(tmp_path, tiny.quick_callback(**changes), max_epochs=3)
         data = tiny.loader(tiny.Blobs(augment=True))
         trainer.fit(tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)), data)
         return trainer
@@ -255,7 +257,7 @@ def test_a_run_without_validation_is_told_so(tmp_path: Path) -> None:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), 0.1)
 
-    trainer = tiny.trainer(tmp_path, tiny.callback(), max_epochs=1)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(), max_epochs=1)
     with pytest.warns(UserWarning, match=r"none will run.*probe=DataLoader"):
         trainer.fit(NoValidation(), tiny.loader(tiny.Blobs()))
 
@@ -278,7 +280,7 @@ def test_features_that_turn_nan_cost_one_epoch_and_not_the_run(tmp_path: Path) -
             self.skipped.append(float(trainer.callback_metrics["monitor/skipped"]))
 
     keep = Keep()
-    trainer = tiny.trainer(tmp_path, tiny.callback(on_error="warn"), keep, max_epochs=3)
+    trainer = tiny.trainer(tmp_path, tiny.quick_callback(on_error="warn"), keep, max_epochs=3)
     with pytest.warns(UserWarning, match=r"epoch 1: features of 48 of 48 images hold NaN"):
         trainer.fit(Spoiled(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))
     assert [score == score for score in keep.scores] == [True, False, True]
