@@ -19,8 +19,7 @@ from torch.utils.data import DataLoader
 
 import sing_monitor
 from sing_monitor.inputs.batches import Batch
-from sing_monitor.tracking import RunReader
-from tests.callbacks.batches.test_odd_loaders import ids_of
+from tests.callbacks.batches.test_odd_loaders import ids_of, tables_of_images
 from tests.helpers import tiny
 from tests.helpers.disturbed import said_by_the_monitor
 from tests.helpers.witness import Witness, null_energy
@@ -34,15 +33,12 @@ class Training:
     ) -> None:
         loader = changes.pop("loader", None) or tiny.loader(data)
         trainer_changes = changes.pop("trainer", {})
-        logger, self.witness = tiny.mlflow_logger(folder), Witness(data.images)
-        self.callback = tiny.quick_callback(**{"on_error": "warn", **changes})
-        trainer = tiny.trainer(
-            folder, self.callback, self.witness, logger=logger, **trainer_changes
-        )
+        self.witness, runs = Witness(data.images), f"{folder}/runs"
+        self.callback = tiny.quick_callback(**{"on_error": "warn", "tracking": runs, **changes})
+        trainer = tiny.trainer(folder, self.callback, self.witness, **trainer_changes)
         with said_by_the_monitor() as self.warnings:
             trainer.fit(model, tiny.loader(tiny.Blobs(seed=1)), loader)
-        reader = RunReader(str(logger._tracking_uri), str(logger.run_id))
-        self.tables = [reader.table("images", *place) for place in reader.validations()]
+        self.tables = tables_of_images(runs)
 
 
 def assert_images(table: DataFrame, data: tiny.Blobs, rows: list[int]) -> None:

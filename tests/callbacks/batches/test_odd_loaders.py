@@ -21,7 +21,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 import sing_monitor
 from sing_monitor.capture.probe import hashes
 from sing_monitor.space.fingerprints import fingerprint, to_uint8
-from sing_monitor.tracking import RunReader
+from sing_monitor.tracking import RunReader, list_runs
 from tests.helpers import tiny
 from tests.helpers.disturbed import At
 from tests.helpers.witness import Witness
@@ -32,12 +32,18 @@ def fit(
     folder: Path, loader: Any, *, probe_size: int = 10_000, model: Any = None, **changes: Any
 ) -> tuple[Witness, list[DataFrame]]:
     """Train for two epochs; what was logged, and the tables of images."""
-    logger, witness = tiny.mlflow_logger(folder), Witness()
-    callback = tiny.quick_callback(probe_size=probe_size, class_names=tiny.CLASSES)
-    trainer = tiny.trainer(folder, callback, witness, logger=logger, **changes)
+    witness, runs = Witness(), f"{folder}/runs"
+    callback = tiny.quick_callback(probe_size=probe_size, class_names=tiny.CLASSES, tracking=runs)
+    trainer = tiny.trainer(folder, callback, witness, **changes)
     trainer.fit(model or tiny.Classifier(), tiny.loader(tiny.Blobs(seed=1)), loader)
-    reader = RunReader(str(logger._tracking_uri), str(logger.run_id))
-    return witness, [reader.table("images", *place) for place in reader.validations()]
+    return witness, tables_of_images(runs)
+
+
+def tables_of_images(runs: str) -> list[DataFrame]:
+    """Those of the only run of a folder, one for each validation."""
+    (run,) = list_runs(runs)["run_id"]
+    reader = RunReader(runs, run)
+    return [reader.table("images", *place) for place in reader.validations()]
 
 
 def ids_of(images: Tensor) -> list[str]:
