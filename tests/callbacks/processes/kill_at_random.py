@@ -69,7 +69,7 @@ def train(folder: Path, kind: str) -> None:
     keep = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True)
     trainer = tiny.trainer(
         folder,
-        tiny.callback(**callback),
+        tiny.quick_callback(**callback),
         keep,
         Diary(folder),
         logger=logger,
