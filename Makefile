@@ -30,8 +30,9 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## train two models on digits and compare what their heads ignore
 	$(BIN)/python examples/quickstart.py
 
+# In the order of the folders: files with few tests, put last by default, are the longest.
 test: $(STAMP) ## run the whole test suite but for the slow sweep, in two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP) ## run the tests of the method and of pure functions (under 3 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(FAST)
