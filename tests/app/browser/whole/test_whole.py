@@ -132,11 +132,13 @@ def jobs(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     folders = {name: base / name for name in (SYNCED, RESUMED)}
     for folder in folders.values():
         folder.mkdir()
-    train = {name: ["-m", TRAIN, str(folder)] for name, folder in folders.items()}
-    assert run_together(train.values(), servers.uri) == [-signal.SIGKILL] * 2
+    train = ["-m", TRAIN]
+    assert run_together([[*train, *map(str, folders.values())]], servers.uri) == [0]
+    ended = [(folder / "exit_code").read_text() for folder in folders.values()]
+    assert ended == [str(-signal.SIGKILL)] * 2
     killed = {name: killed_job(folder, servers.uri) for name, folder in folders.items()}
     sync = ["-m", "sing_monitor", "sync", str(folders[SYNCED])]
-    assert run_together([sync, train[RESUMED]], servers.uri) == [0, 0]
+    assert run_together([sync, [*train, str(folders[RESUMED])]], servers.uri) == [0, 0]
     return killed
 
 

@@ -2,6 +2,8 @@
 
 Run by the tests: ``python -m tests.app.browser.whole.train <folder>``, with the tracking server in
 MLFLOW_TRACKING_URI. What Lightning's logger was given is still in its queue when the job is killed.
+With several folders the job of each is a process of its own, forked from this one, which has
+imported everything; how it ended is written into ``exit_code``.
 """
 
 from __future__ import annotations
@@ -15,14 +17,26 @@ import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
 
+from tests.callbacks.processes.kill_at_random import in_process
 from tests.helpers import tiny
 from tests.helpers.disturbed import At
 
 
 def main() -> None:
+    """One job in this process, or several in copies of it."""
+    first, *more = (Path(folder) for folder in sys.argv[1:])
+    if not more:
+        train(first)
+        return
+    jobs = {folder: in_process(lambda folder=folder: train(folder)) for folder in (first, *more)}
+    for folder, process in jobs.items():
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        (folder / "exit_code").write_text(str(code))
+
+
+def train(folder: Path) -> None:
     """The first start never returns."""
     L.seed_everything(7, verbose=False)
-    folder = Path(sys.argv[1])
     note = folder / "run_id"
     is_resumed = note.exists()
     if not is_resumed:
