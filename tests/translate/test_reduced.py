@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -38,6 +39,15 @@ def analyzed(
         return analyze(replace(snapshot), make_texts(snapshot), ridge=ridge, previous_head=head)
 
 
+def noisy(seed: int, invariance: str) -> Snapshot:
+    return replace(of_few_images(seed), invariance=invariance)
+
+
+@cache
+def in_primal_form(ridge: float | str, invariance: str, seed: int) -> Findings:
+    return analyzed(noisy(seed, invariance), ridge, dual=False, in_coordinates=False)
+
+
 @pytest.mark.parametrize("ridge", ["auto", 1e-3, 1.0])
 @pytest.mark.parametrize("invariance", ["logits", "softmax"])
 @pytest.mark.parametrize("seed", [0, 1])
@@ -45,10 +55,10 @@ def analyzed(
 def test_every_number_is_that_of_the_primal_form(
     ridge: float | str, invariance: str, seed: int, dual: bool, in_coordinates: bool
 ) -> None:
-    snapshot = replace(of_few_images(seed), invariance=invariance)
+    snapshot = noisy(seed, invariance)
     assert isinstance(reduced(snapshot), ReducedSnapshot)
     found = analyzed(snapshot, ridge, dual=dual, in_coordinates=in_coordinates)
-    expected = analyzed(snapshot, ridge, dual=False, in_coordinates=False)
+    expected = in_primal_form(ridge, invariance, seed)
     assert 1e-6 < expected.scalars["translator/ridge"] < 10
     assert dict(found.scalars) == pytest.approx(
         dict(expected.scalars), rel=1e-8, abs=1e-8, nan_ok=True
