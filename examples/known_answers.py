@@ -97,6 +97,7 @@ def train(
     wrong = torch.rand(len(labels)) < label_noise
     labels[wrong] = torch.randint(CLASSES, (int(wrong.sum()),))
     model, epochs, batch_size = DigitNet(), 6, 64
+    model.backbone.requires_grad_(not frozen)
     trained = model.head if frozen else model
     optimizer = torch.optim.AdamW(trained.parameters())
     steps = epochs * -(-len(images) // batch_size)
