@@ -349,7 +349,9 @@ def test_a_first_download_says_its_size_and_a_second_load_needs_no_network(
     again = OpenClipSpace.pretrained(MODEL, "a_tag")
     assert torch.equal(again.encode_images(images), source.encode_images(images))
     assert hub.requests == []
-    assert caplog.records == []
+    # open_clip tells the root logger of each step; another test may have lowered its level.
+    ours = [record for record in caplog.records if record.name != "root"]
+    assert ours == []
 
 
 def check_ways_out(message: str, *parts: str) -> None:
