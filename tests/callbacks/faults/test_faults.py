@@ -56,7 +56,7 @@ def test_a_read_only_artifact_store_keeps_the_tables_for_sync(
 ) -> None:
     logger = tiny.mlflow_logger(tmp_path, artifact_location=str(disk.path / "artifacts"))
     protect = At(epoch_1=lambda: disk.allow_writing(False))
-    callback = tiny.quick_callback(on_error="warn", n_images=0)
+    callback = tiny.callback(on_error="warn", n_images=0)
     done = fit(tmp_path / "training", callback, protect, logger=logger)
     (warning,) = done.warnings
     assert "Read-only file system" in warning
@@ -75,7 +75,7 @@ def test_a_full_disk_loses_tables_and_no_scalar(
     disk: SmallDisk, undisturbed: Training, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fill = At(epoch_1=disk.fill, epoch_3=disk.make_room)
-    callback = tiny.quick_callback(on_error="warn", n_images=0)
+    callback = tiny.callback(on_error="warn", n_images=0)
     logger = tiny.mlflow_logger(tmp_path)
     done = fit(disk.path / "training", callback, fill, logger=logger)
     (warning,) = done.warnings
@@ -109,7 +109,7 @@ class Broken(tiny.Classifier):
 def test_features_that_are_no_numbers_cost_their_epochs(
     value: float, undisturbed: Training, tmp_path: Path
 ) -> None:
-    callback, model = tiny.quick_callback(on_error="warn"), Broken(value)
+    callback, model = tiny.callback(on_error="warn"), Broken(value)
     done = fit(tmp_path, callback, model=model, logger=tiny.mlflow_logger(tmp_path))
     (warning,) = done.warnings
     assert "no scores for epoch 1: features of" in warning
@@ -124,7 +124,7 @@ def test_features_that_are_no_numbers_cost_their_epochs(
 def test_a_training_that_loses_its_numbers_in_half_precision_is_told_why(tmp_path: Path) -> None:
     alone = fit(tmp_path, precision="16-true")
     assert all(value.isnan().any() for name, value in alone.weights.items() if "weight" in name)
-    watched = fit(tmp_path, tiny.quick_callback(on_error="warn"), precision="16-true")
+    watched = fit(tmp_path, tiny.callback(on_error="warn"), precision="16-true")
     (warning,) = watched.warnings
     assert "no scores for epoch 0: features of 48 of 48 images hold NaN" in warning
     assert "So does the head's weight: the training itself has diverged" in warning
@@ -152,7 +152,7 @@ class Collapsed(L.Callback):
 
 @pytest.mark.parametrize("rank", [1, 0])
 def test_a_collapsed_head_is_measured(rank: int, undisturbed: Training, tmp_path: Path) -> None:
-    callback, collapsed = tiny.quick_callback(on_error="warn"), Collapsed(rank)
+    callback, collapsed = tiny.callback(on_error="warn"), Collapsed(rank)
     done = fit(tmp_path, collapsed, callback, logger=tiny.mlflow_logger(tmp_path))
     assert done.warnings == []
     assert curve(done, "head/rank") == [rank] * 4
@@ -180,7 +180,7 @@ class Without(tiny.Blobs):
 def test_a_class_without_images_has_no_scores_and_the_others_have(
     undisturbed: Training, tmp_path: Path
 ) -> None:
-    callback = tiny.quick_callback(on_error="warn")
+    callback = tiny.callback(on_error="warn")
     logger = tiny.mlflow_logger(tmp_path)
     done = fit(tmp_path, callback, validation=Without(), logger=logger)
     assert done.warnings == []
@@ -213,7 +213,7 @@ class Failing(tiny.HashSpace):
 def test_a_space_that_fails_in_the_middle_costs_its_epochs(
     undisturbed: Training, tmp_path: Path
 ) -> None:
-    callback = tiny.quick_callback(space=Failing(), on_error="warn")
+    callback = tiny.callback(space=Failing(), on_error="warn")
     done = fit(tmp_path, callback, logger=tiny.mlflow_logger(tmp_path))
     (warning,) = done.warnings
     assert "no scores for epoch 0: out of memory" in warning
@@ -227,7 +227,7 @@ def test_a_damaged_embedding_cache_is_computed_again(
     undisturbed: Training, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = tmp_path / "cache"
-    healthy = fit(tmp_path, tiny.quick_callback(cache_dir=cache))
+    healthy = fit(tmp_path, tiny.callback(cache_dir=cache))
     truncated, other, *_ = sorted(cache.rglob("images/*.safetensors"))
     truncated.write_bytes(truncated.read_bytes()[:-5])
     with safe_open(other, framework="pt") as file:
@@ -238,7 +238,7 @@ def test_a_damaged_embedding_cache_is_computed_again(
     caplog.clear()
     space = tiny.HashSpace()
     with caplog.at_level(logging.WARNING, "sing_monitor"):
-        done = fit(tmp_path, tiny.quick_callback(space=space, cache_dir=cache, on_error="warn"))
+        done = fit(tmp_path, tiny.callback(space=space, cache_dir=cache, on_error="warn"))
     records = [each for each in caplog.records if each.name.startswith("sing_monitor")]
     messages = [each.getMessage() for each in records]
     assert all("passed over" in message or "another version" in message for message in messages)
