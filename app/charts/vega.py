@@ -26,13 +26,13 @@ def category(field: str, **more: Any) -> Part:
     return {"field": field, "type": "nominal", **more}
 
 
-def layer(kind: str, encoding: Part, where: str = "", **look: Any) -> Part:
+def layer(kind: str, encoding: Part, where: str | Part = "", **look: Any) -> Part:
     """A layer: a mark for each row, or a line or area for all.
 
     Args:
         kind: of Vega-Lite's marks.
         encoding: channels by name.
-        where: an expression that holds for the rows to draw; empty: for all.
+        where: an expression or a predicate that holds for the rows to draw; empty: for all.
         look: properties of the mark.
     """
     rows = {"transform": [{"filter": where}]} if where else {}

@@ -18,6 +18,8 @@ from sing_monitor.app.read.derived import derived
 
 # Streamlit knows a frame of up to 50,000 rows by all its values, a larger one by a sample.
 _MOST_ROWS = 50_000
+# Of larger data sets a chart has thousands of marks, hidden ones under the pointer among them.
+_FEW_ROWS = 500
 # Bytes.
 _WORDS = 20_000
 
@@ -169,6 +171,10 @@ def _made(build: Callable[..., Chart], arguments: tuple[Any, ...]) -> dict[str, 
         name: convert_anything_to_arrow_bytes(frame.reset_index(drop=True))
         for name, frame in frames.items()
     }
+    if any(len(frame) > _FEW_ROWS for frame in frames.values()):
+        # Else each mark is an element of the page, and says of itself what the alt text sums up.
+        spec["usermeta"] = {"embedOptions": {"renderer": "canvas"}}
+        config["mark"] = {**config.get("mark", {}), "aria": False}
     return {"$schema": alt.SCHEMA_URL, **spec, "config": config, "datasets": data}
 
 

@@ -130,6 +130,17 @@ def test_a_caveat_stands_on_the_chart_itself() -> None:
     assert subtitle == ["degrees", "⚠ other space"]
 
 
+def test_of_what_the_pointer_may_come_near_to_only_the_nearest_is_drawn() -> None:
+    spec = spec_of(curve_panel(values([1, 2], [3, 4]), PANEL, SERIES))
+    (hover,) = spec["params"]
+    (near,) = (mark for mark in marks(spec) if mark.get("name") in hover["views"])
+    assert near["mark"]["opacity"] == 0
+    assert near["encoding"].keys() == {"x", "y", "tooltip"}
+    nearest = {"filter": {"param": hover["name"], "empty": False}}
+    drawn = [mark["mark"]["type"] for mark in marks(spec) if nearest in mark.get("transform", [])]
+    assert drawn == ["rule", "point"]
+
+
 def test_differences_are_named_and_stand_in_the_tooltip() -> None:
     frame = values([1, 2]).assign(difference=[0.5, math.nan])
     spec = spec_of(curve_panel(frame, PANEL, SERIES[:1]))
