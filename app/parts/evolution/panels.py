@@ -21,6 +21,8 @@ from sing_monitor.app.wording import metrics, random_heads, support_marks
 from sing_monitor.app.wording.text import count, plain
 
 _X_TITLES = {"Epoch": "epoch", "Step": "global step"}
+# More would take as much room as the panel above; the table of numbers has them all.
+_MOST_CHANGES = 4
 
 
 @dataclass(frozen=True)
@@ -230,21 +232,28 @@ class _Maker:
         return made(charts.band_panel, *arguments, key=f"panel {key}", alt_text=what)
 
     def _below(self, key: str, values: pd.DataFrame) -> str:
-        """The last difference of each run to the baseline; empty where there is none."""
+        """The last difference of each run to the baseline, of many runs the smallest and largest.
+
+        Empty where there is none.
+        """
         if self._view.by_seeds or not self._chosen.compares(key):
             return ""
         columns = (values[name].tolist() for name in ("series", "epoch", "difference"))
         rows = zip(*columns, strict=True)
         # Of each run the last one stays.
         last = {run: (epoch, change) for run, epoch, change in rows if np.isfinite(change)}
-        is_own, parts = key in self._view.own, []
+        is_own, found = key in self._view.own, []
         for run in self._chosen.runs:
             if run.is_baseline or run.run_id not in last:
                 continue
             epoch, value = last[run.run_id]
             change = format(value, "+.4g") if is_own else metrics.value_text(key, value, sign=True)
             stroke = f"![{plain(run.label)}]({swatch(run.series)})"
-            parts.append(f"{stroke} {plain(change)} at epoch {epoch}")
+            found.append((value, f"{stroke} {plain(change)} at epoch {epoch}"))
+        parts = [said for _, said in found]
+        if len(found) > _MOST_CHANGES:
+            (_, least), (_, most) = min(found), max(found)
+            return f"To the baseline, of {len(found)} runs: {least} to {most}"
         return f"To the baseline: {' · '.join(parts)}" if parts else ""
 
 

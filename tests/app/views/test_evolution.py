@@ -125,6 +125,22 @@ def test_tables_that_are_stored_again_take_the_place_of_the_first(
     assert sum(one != other for one, other in zip(bands, now, strict=True)) == 1
 
 
+def test_of_many_runs_the_ends_of_their_differences_are_told(open_page: Opened, own: Store) -> None:
+    ids = [own.run(f"wide {number}", history(2, number / 10)) for number in range(6)]
+    few = open_page("evolution", own.uri, runs=ids[:5], baseline=ids[0])
+    assert "To the baseline: " in texts(few)
+    assert "To the baseline, of" not in texts(few)
+    many = open_page("evolution", own.uri, runs=ids, baseline=ids[0])
+    below = [each.value for each in many.caption if each.value.startswith("To the baseline")]
+    assert below
+    assert all(said.startswith("To the baseline, of 5 runs: ") for said in below)
+    assert all(said.count("at epoch 1") == 2 for said in below)
+    table = many.dataframe[0].value
+    found = table.loc[table["metric"] == metrics.label(KEY), "difference"].dropna()
+    ends = [metrics.value_text(KEY, each, sign=True) for each in (found.min(), found.max())]
+    assert any(all(end in said.replace("\\", "") for end in ends) for said in below)
+
+
 def test_the_box_of_pictures_follows_the_picked_runs(open_page: Opened, own: Store) -> None:
     ids = [own.run(f"run {number}", refitted_history(2)) for number in range(6)]
     app = open_page("evolution", own.uri, runs=ids[:4])
