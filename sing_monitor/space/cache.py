@@ -95,7 +95,7 @@ class EmbeddingCache:
             read = self._files.find(missing)
             found |= read
             self._memory.update(read)
-        rows = torch.full((len(wanted), self._dim), torch.nan)
+        rows = torch.full((len(wanted), self._dim), torch.nan, dtype=torch.float32)
         known = torch.tensor([key in found for key in wanted], dtype=torch.bool)
         if found:
             rows[known] = torch.stack([found[key] for key in wanted if key in found])
@@ -125,7 +125,7 @@ class EmbeddingCache:
             )
         # Copies: the caller may write to the tensor, and a tensor of inference mode is bound to it.
         with torch.inference_mode(False):
-            rows = torch.empty(embeddings.shape).copy_(embeddings.detach())
+            rows = torch.empty(embeddings.shape, dtype=torch.float32).copy_(embeddings.detach())
             new = {
                 key: row.clone()
                 for key, row in zip(names, rows, strict=True)

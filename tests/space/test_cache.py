@@ -430,6 +430,20 @@ def test_embeddings_come_back_in_single_precision(tmp_path: Path, dtype: torch.d
     assert torch.equal(found, rows.float())
 
 
+def test_the_default_precision_of_torch_changes_nothing(tmp_path: Path) -> None:
+    keys = keys_of(1, 2)
+    cache_in(tmp_path).add(keys[:1], embedding_of(keys[:1]))
+    cache = cache_in(tmp_path)
+    torch.set_default_dtype(torch.float64)
+    try:
+        cache.add(keys[1:], embedding_of(keys[1:]))
+        found, _ = cache.lookup(keys)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, embedding_of(keys))
+    assert torch.equal(cache_in(tmp_path).lookup(keys)[0], found)
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_numbers_that_are_not_finite_are_never_stored(tmp_path: Path, bad: float) -> None:
     cache = cache_in(tmp_path)
