@@ -70,7 +70,9 @@ class PixelScale:
             levels: NDArray[np.uint8] = images.numpy()
         else:
             given = images.detach().to(torch.float32).numpy()
-            values = np.empty(given.shape, dtype=np.float32)
+            # Gray images may come among colored ones, whose scale has three channels.
+            shape = np.broadcast_shapes(given.shape, (1, len(self.std), 1, 1))
+            values = np.empty(shape, dtype=np.float32)
             if set(self.std) != {1} or set(self.mean) != {0}:  # else they are pixels already
                 std, mean = (_per_channel(each, images.device) for each in (self.std, self.mean))
                 given = np.multiply(given, std.numpy(), out=values)

@@ -7,8 +7,10 @@ import torch
 
 from sing_monitor.inputs.pixel_scale import PixelScale
 from sing_monitor.inputs.squashed import SquashedInputs
+from sing_monitor.space.fingerprints import to_uint8
 
 SCALES = [PixelScale((0.0,), (1.0,), ""), PixelScale((0.5,), (0.25,), ""), SquashedInputs("")]
+OF_COLORS = [PixelScale((0.0,) * 3, (1.0,) * 3, ""), PixelScale((0.4, 0.5, 0.6), (0.2,) * 3, "")]
 
 
 @pytest.mark.parametrize("scale", SCALES, ids=["as it is", "normalized", "squashed"])
@@ -24,3 +26,12 @@ def test_the_given_images_are_neither_changed_nor_returned(
         assert torch.equal(images, given)
         found.fill_(0.5)
         assert torch.equal(images, given)
+
+
+@pytest.mark.parametrize("scale", [*SCALES[:2], *OF_COLORS], ids=str)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_levels_are_what_is_restored_in_8_bits(scale: PixelScale, channels: int) -> None:
+    images = torch.linspace(-3, 3, 2 * channels * 30).reshape(2, channels, 5, 6)
+    for each in (images, images.transpose(2, 3), images[:0]):
+        levels = torch.from_numpy(scale.levels(each))
+        assert torch.equal(levels, to_uint8(scale.restore(each)))
