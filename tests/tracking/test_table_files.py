@@ -53,3 +53,8 @@ def test_a_table_keeps_what_is_said_of_it() -> None:
     table = TABLE.copy()
     table.attrs["unit"] = "degree"
     assert read_table(parquet(table)).attrs == table.attrs
+
+
+def test_no_column_is_left_out_because_another_has_its_name() -> None:
+    with pytest.raises(ValueError, match="Duplicate column names"):
+        parquet(pd.DataFrame([[1, 2]], columns=["n", "n"]))

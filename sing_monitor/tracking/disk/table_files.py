@@ -33,13 +33,17 @@ def parquet(table: DataFrame) -> bytes:
 
 
 def _is_plain(table: DataFrame) -> bool:
-    """Whether rows are numbered from 0, and columns of numbers, words or lists named by words."""
+    """Whether rows are numbered from 0, and columns of numbers, words or lists named by words.
+
+    Of two columns of the same name pandas says that they cannot be stored.
+    """
     from pandas import DataFrame, RangeIndex
 
     names, rows = table.columns, table.index
     return (
         type(table) is DataFrame
         and not table.attrs
+        and names.is_unique
         and (names.inferred_type, names.name, rows.name) == ("string", None, None)
         and isinstance(rows, RangeIndex)
         and rows.equals(RangeIndex(len(table)))
