@@ -148,8 +148,9 @@ def _things(
 ) -> MadeChart:
     things = {"class": _CLASS[what]}
     for name in _attributes(run):
-        label = name.replace("_", " ")
-        things[f"attribute {label}" if label in things else label] = _keys(name)[what]
+        # No other name holds parentheses.
+        label = "class (attribute)" if name == "class" else name.replace("_", " ")
+        things[label] = _keys(name)[what]
     names = {key: thing for thing, key in things.items()}
     values = of_run[of_run["metric"].isin(names)]
     values = values.assign(thing=values["metric"].map(names))[["thing", "epoch", "x", "value"]]

@@ -133,13 +133,15 @@ def test_an_attribute_called_class_has_a_line_beside_that_of_the_class(
     open_page: Opened, store: Store
 ) -> None:
     own = {"attribute/class_retention_seen": 0.4, "attribute/class_hidden": 0.1}
+    own |= {"attribute/attribute_class_retention_seen": 0.3, "attribute/attribute_class_hidden": 0}
     history = [each | own for each in refitted_history(4)]
     run = store.run("attribute class", history, experiment="refit")
     app = open_page("evolution", store.uri, runs=[run])
     assert not app.exception
     kept = drawn(app, "Kept in what the head sees")
-    assert set(kept["thing"]) == {"class", "attribute class", "ink colour"}
-    assert set(kept.loc[kept["thing"] == "attribute class", "value"]) == {0.4}
+    assert set(kept["thing"]) == {"class", "class (attribute)", "attribute class", "ink colour"}
+    for thing, value in (("class (attribute)", 0.4), ("attribute class", 0.3)):
+        assert set(kept.loc[kept["thing"] == thing, "value"]) == {value}
 
 
 def test_hidden_classes_are_named_first_and_marked(
