@@ -100,7 +100,7 @@ def embed_texts(
     """
     distinct = list(dict.fromkeys(prompts))
     keys = torch.tensor([_text_key(prompt) for prompt in distinct], dtype=torch.int64)
-    rows = torch.empty(len(distinct), space.dim)
+    rows = torch.empty(len(distinct), space.dim, dtype=torch.float32)
     known = torch.zeros(len(distinct), dtype=torch.bool)
     if cache is not None:
         rows, known = cache.lookup(keys)

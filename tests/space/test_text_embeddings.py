@@ -50,6 +50,16 @@ def test_each_distinct_prompt_is_embedded_once() -> None:
     assert embed_texts(space, []).shape == (0, 26)
 
 
+def test_the_default_precision_of_torch_changes_nothing() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        rows = embed_texts(LetterSpace(), ["abba", "c"])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert rows.dtype == torch.float32
+    assert rows[:, :3].tolist() == [[2, 2, 0], [0, 0, 1]]
+
+
 def test_the_cache_spares_what_it_holds(tmp_path: Path) -> None:
     def cache() -> EmbeddingCache:
         return EmbeddingCache("letters", "texts", 26, tmp_path)
