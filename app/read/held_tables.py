@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -53,14 +54,16 @@ def _held_key(source: RunSource, asked: Asked) -> _Key:
     return replace(source, progress=""), asked, listing_of(source).whole.get(asked.at)
 
 
-def is_at_hand(source: RunSource, asked: Asked) -> bool:
-    """Whether the store need not be asked for a table."""
-    if _held_tables().get(_held_key(source, asked)) is not None:
-        return True
-    if _missing_tables().get((source, asked)) is not None:
-        return True
-    key = _copy_key(source, asked)
-    return key is not None and _copies(default_cache_dir()).has(key)
+def not_at_hand(source: RunSource, asked: Sequence[Asked]) -> list[Asked]:
+    """Of what the store must be asked."""
+    tables, missing, copies = _held_tables(), _missing_tables(), _copies(default_cache_dir())
+    return [
+        each
+        for each in asked
+        if tables.get(_held_key(source, each)) is None
+        and missing.get((source, each)) is None
+        and not ((key := _copy_key(source, each)) and copies.has(key))
+    ]
 
 
 def held(source: RunSource, asked: Asked, file: bytes | None = None) -> pd.DataFrame:

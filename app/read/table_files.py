@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pandas as pd
 
-from sing_monitor.app.read.held_tables import Asked, held, is_at_hand
+from sing_monitor.app.read.held_tables import Asked, held, not_at_hand
 from sing_monitor.app.read.sources import RunSource, listing_of
 from sing_monitor.tracking import ArtifactNotFoundError
 from sing_monitor.tracking.disk.joined_tables import JoinedFile, Place
@@ -20,7 +20,7 @@ def parts(source: RunSource, asked: Sequence[Asked]) -> list[Part]:
     """As few questions as what is asked for can be had by."""
     # Files on this machine are read where they lie, and nobody has joined them.
     is_local = source.reader.store.at_a_time == 1
-    unread = [] if is_local else [each for each in asked if not is_at_hand(source, each)]
+    unread = [] if is_local else not_at_hand(source, asked)
     together: dict[JoinedFile, list[Asked]] = {}
     for each in unread if len(unread) > 1 else ():
         if file := _joined_with(source, each):
