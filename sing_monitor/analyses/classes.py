@@ -205,12 +205,11 @@ def evidence_scalars(classes: DataFrame) -> dict[str, float]:
     )
     is_tested = bool((~(q + deviation).isnan()).any())
     lowest = float(deviation.nan_to_num(nan=math.inf).min())
-    r2 = _tensor(classes["translator_r2"])[_tensor(classes["n"]) >= MIN_IMAGES]
-    is_read = bool((~r2.isnan()).any())
+    is_read = bool((classes["translator_r2"].notna() & (classes["n"] >= MIN_IMAGES)).any())
     return {
         "sing/leaking_classes": float(leaks(mean, q, deviation).sum()) if is_tested else math.nan,
         "sing/class_deviation": lowest if math.isfinite(lowest) else math.nan,
-        "translator/poor_classes": float((r2 <= 0).sum()) if is_read else math.nan,
+        "translator/poor_classes": float(len(poor_classes(classes))) if is_read else math.nan,
     }
 
 

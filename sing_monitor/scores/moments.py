@@ -30,11 +30,10 @@ def group_mean(values: Tensor, groups: Tensor, count: int) -> Tensor:
 def known_means(values: Tensor, groups: Tensor, count: int) -> Tensor:
     """Mean by group of the numbers among (N, k), (count, k); NaN for a group without any."""
     known = ~values.isnan()
-    sums, sizes = (
-        values.new_zeros(count, values.shape[1]).index_add(0, groups, each)
-        for each in (values.where(known, 0), known.to(values))
+    mean, share = (
+        group_mean(each, groups, count) for each in (values.where(known, 0), known.to(values))
     )
-    return sums / sizes
+    return mean / share
 
 
 def group_moments(values: Tensor, groups: Tensor, count: int) -> tuple[Tensor, Tensor]:

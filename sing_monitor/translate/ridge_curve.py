@@ -220,9 +220,9 @@ def _lanczos(solution: Solution, start: Tensor) -> tuple[Tensor, Tensor]:
     """
     size, spaces = start.shape
     tiny = torch.finfo(start.dtype).tiny
-    basis, inner = start.new_zeros(spaces, _STEPS, size), start.new_zeros(spaces, _STEPS, _STEPS)
+    basis = start.new_zeros(spaces, _STEPS, size)
     basis[:, 0] = (start / torch.linalg.vector_norm(start, dim=0).clamp(min=tiny)).T
-    inner = inner.double()
+    inner = start.new_zeros(spaces, _STEPS, _STEPS, dtype=torch.float64)
     for step in range(_STEPS):
         known, image = basis[:, : step + 1], solution.inverse(basis[:, step].T).T
         length = torch.linalg.vector_norm(image, dim=1, keepdim=True)
