@@ -27,7 +27,8 @@ class Training:
         self.images = torch.tensor(digits.data / 16, dtype=torch.float32)
         labels = torch.tensor(digits.target)
         is_wrong = torch.rand(len(labels), generator=self.draw) < 0.2
-        self.labels = labels.where(~is_wrong, labels[torch.randperm(len(labels))])
+        others = labels[torch.randperm(len(labels), generator=self.draw)]
+        self.labels = labels.where(~is_wrong, others)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.network = nn.Sequential(nn.Linear(64, 10), nn.ReLU(), nn.Linear(10, 10))
