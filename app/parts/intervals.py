@@ -13,7 +13,7 @@ from sing_monitor.app.parts import epoch_tables
 from sing_monitor.app.read import store
 from sing_monitor.app.read.derived import derived
 from sing_monitor.app.ui import states
-from sing_monitor.app.ui.selection import Run
+from sing_monitor.app.ui.selection import Run, is_many
 from sing_monitor.app.wording import metrics
 
 ABOUT = (
@@ -22,9 +22,10 @@ ABOUT = (
     "another training well outside. Runs of earlier versions hold intervals that are too narrow: "
     "these left the translators out."
 )
-# Each is a file to fetch; of all runs together, hardly more than `_MOST_FILES`.
+# Each is a file to fetch; of all runs together, hardly more than the latter two. Bars of many runs
+# cover each other.
 MOST_EPOCHS = 20
-_MOST_FILES = 60
+_MOST_FILES, _MOST_OF_MANY = 60, 20
 _COLUMNS = ["key", "value", "low", "high"]
 _RETURNED = ["epoch", "metric", "value", "low", "high"]
 _RIDGE = ("key", "value", "value_low", "value_high")
@@ -42,7 +43,8 @@ def by_run(runs: Sequence[Run], epochs: Sequence[int]) -> dict[str, pd.DataFrame
     Returns:
         Columns epoch, metric, value, low and high.
     """
-    most = min(MOST_EPOCHS, -(-_MOST_FILES // max(len(runs), 1)))
+    files = _MOST_OF_MANY if is_many(runs) else _MOST_FILES
+    most = min(MOST_EPOCHS, -(-files // max(len(runs), 1)))
     apart = -(-len(epochs) // most)
     wanted = set(epochs[::-1][:: max(apart, 1)])
     return _by_run((run, {*wanted, *_last(run)}) for run in runs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,8 @@ _STATE = "selection"
 # Of the last validation: one that a resumed run repeats takes another time.
 _PROGRESS = ("monitor/global_step", "monitor/seconds")
 _START_WITH = 2
+# Of more runs a page draws less, until it is asked to.
+_FEW = 4
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,11 @@ class Selection:
     def last_values(self) -> list[dict[str, object]]:
         """The latest values of each run that has scores, by catalogue key."""
         return [run.row.to_dict() for run in self.runs if run.has_space]
+
+
+def is_many(runs: Sequence[Run]) -> bool:
+    """Whether a page shows at first only what the runs are compared by."""
+    return len(runs) > _FEW
 
 
 # What the scores of a run stand on: its name in the plural, and the value of a run that says none.

@@ -13,16 +13,18 @@ import streamlit as st
 from sing_monitor.app.parts import intervals
 from sing_monitor.app.read import curves, store
 from sing_monitor.app.ui import states
-from sing_monitor.app.ui.selection import Run, Selection
+from sing_monitor.app.ui.sections import Section, section
+from sing_monitor.app.ui.selection import Run, Selection, is_many
 from sing_monitor.app.wording import metrics
+from sing_monitor.app.wording.text import count
 
 DEFAULT = (
     "sing/class_hidden",
     "sing/retention_seen",
+    "monitor/accuracy",
     "sing/zero_shot",
     "sing/zero_shot_seen",
     "sing/zero_shot_null",
-    "monitor/accuracy",
     "sing/attribute_score_centered",
     "sing/image_score_centered",
     "head/null_energy_centered",
@@ -63,6 +65,8 @@ _OF_ATTRIBUTE = re.compile(r"attribute/\w+_probe_(hidden|seen)")
 # The monitor measures it too, on the same images or a sample of them.
 _OWN_ACCURACY = re.compile(r"(?:val|valid|validation)[\W_]*acc(?:uracy)?(?:[\W_]epoch)?", re.I)
 _MOST_OWN = 4
+# Panels of many runs, at least so many of them of the monitor; the others wait in a section.
+_FIRST, _FIRST_KEYS = 4, 2
 _VALUES, _DIFFERENCE = "Values", "Difference to the baseline"
 
 
@@ -72,6 +76,7 @@ class CurveView:
 
     Args:
         keys: of the catalogue.
+        more: further ones, in a section that stays closed at first.
         own: metrics that no monitor logged.
         groups: further keys of the catalogue, by the title of the group that was chosen whole.
         axis: what the curves stand on.
@@ -82,6 +87,7 @@ class CurveView:
     """
 
     keys: list[str]
+    more: list[str]
     own: list[str]
     groups: dict[str, list[str]]
     axis: curves.Axis
@@ -98,7 +104,7 @@ class CurveView:
     @property
     def shown(self) -> list[str]:
         """The metrics that have a panel."""
-        return [key for _, keys in self.sections for key in keys]
+        return [*(key for _, keys in self.sections for key in keys), *self.more]
 
     @property
     def sections(self) -> list[tuple[str, list[str]]]:
@@ -149,10 +155,14 @@ def choose_curves(chosen: Selection) -> CurveView:
             f"{intervals.ABOUT}",
         )
         by_seeds = _seeds_toggle(chosen, axis or "Epoch")
+    # Whoever chose metrics wants to see them.
+    is_folded = is_many(chosen.runs) and keys == _offered_first(chosen)
+    first = max(_FIRST - len(own), _FIRST_KEYS) if is_folded else len(keys)
     is_difference = shown == _DIFFERENCE and chosen.baseline is not None and not by_seeds
     with_intervals = bool(with_intervals) and not (is_difference or by_seeds)
     return CurveView(
-        keys,
+        keys[:first],
+        keys[first:],
         own,
         groups,
         axis or "Epoch",
@@ -163,13 +173,21 @@ def choose_curves(chosen: Selection) -> CurveView:
     )
 
 
+def take_section(view: CurveView) -> Section | None:
+    """The place of the further metrics; none where all are drawn anyhow."""
+    if not view.more:
+        return None
+    names = " · ".join(metrics.label(key) for key in view.more)
+    return section(f"{count(len(view.more), 'more metric')}: {names}", "more", is_folded=True)
+
+
 def _metrics(chosen: Selection) -> tuple[list[str], list[str], dict[str, list[str]]]:
     """The chosen keys of the catalogue, of the runs' own metrics, and of whole groups by title."""
-    available = metrics.in_catalogue_order(key for key in chosen.listing.columns if "/" in key)
+    available = _available(chosen)
     keys = st.multiselect(
         "What the monitor measured",
         available,
-        default=[key for key in _default(chosen) if key in available],
+        default=_offered_first(chosen),
         format_func=metrics.label,
         key="metrics",
         bind="query-params",
@@ -185,6 +203,15 @@ def _metrics(chosen: Selection) -> tuple[list[str], list[str], dict[str, list[st
         placeholder="Choose metrics" if offered else "Nothing",
     )
     return keys, own, _whole_groups(available, keys)
+
+
+def _available(chosen: Selection) -> list[str]:
+    return metrics.in_catalogue_order(key for key in chosen.listing.columns if "/" in key)
+
+
+def _offered_first(chosen: Selection) -> list[str]:
+    available = set(_available(chosen))
+    return [key for key in _default(chosen) if key in available]
 
 
 def _default(chosen: Selection) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from sing_monitor.app.charts.curves.panel import Panel
 from sing_monitor.app.read.derived import derived
 from sing_monitor.app.ui import page
 from sing_monitor.app.ui.drawing import MadeChart, made, show_made
-from sing_monitor.app.ui.selection import Run, Selection
+from sing_monitor.app.ui.sections import Section, section
+from sing_monitor.app.ui.selection import Run, Selection, is_many
 from sing_monitor.app.wording.text import listed, plain
 
 _MEANING = ("meaning/unique_seen", "meaning/shared", "meaning/unique_null", "translator/r2")
@@ -37,6 +38,14 @@ _TITLES = {
     "hidden": "Only in what it cannot see",
 }
 _OF = {"kept": "of what can be read, chance apart", "hidden": "of the images"}
+
+
+def take_section(chosen: Selection) -> Section | None:
+    """Its place on the page; none where no run has a space."""
+    if not any(run.has_space for run in chosen.runs):
+        return None
+    title = "Where the meaning lies"
+    return section(title, "pictures", is_folded=is_many(chosen.runs), holds="meaning")
 
 
 def keys_of(runs: Sequence[Run]) -> list[str]:
@@ -66,10 +75,7 @@ def draw_meaning(
     """
     read = set(long["series"])
     runs = [run for run in chosen.runs if run.has_space and run.run_id in read]
-    if not runs:
-        return
     drawn = [run for run in runs if _has_meaning(run)]
-    st.subheader("Where the meaning lies", anchor=False)
     if drawn:
         st.caption(
             "What the head sees of a feature and what it cannot see, each read on its own.",

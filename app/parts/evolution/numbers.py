@@ -35,7 +35,6 @@ def draw_numbers(
         known_by: names the curves.
         with_intervals: read them.
     """
-    st.subheader("Numbers", anchor=False)
     epoch = epoch_slider(np.unique(long["epoch"]).tolist())
     known = {}
     if with_intervals:

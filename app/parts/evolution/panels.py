@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -58,6 +59,7 @@ class Curves:
         with_walks: whether one shows random walks.
         with_crosses: whether a score is out of support.
         sections: the panels by the heading above them.
+        more: those of the section that stays closed at first.
     """
 
     long: pd.DataFrame
@@ -71,11 +73,13 @@ class Curves:
     with_walks: bool
     with_crosses: bool
     sections: list[tuple[str, list[Cell]]]
+    more: list[Cell]
 
     @property
     def size(self) -> int:
         """Bytes, about."""
-        drawn = (chart for _, cells in self.sections for cell in cells for chart in cell.charts)
+        cells = itertools.chain(self.more, *(cells for _, cells in self.sections))
+        drawn = (chart for cell in cells for chart in cell.charts)
         return CELL * (self.long.size + self.table.size) + sum(chart.size for chart in drawn)
 
 
@@ -141,6 +145,7 @@ def curves_of(
         with_walks=bool(walks),
         with_crosses=bool(support_marks.is_marked(long["outside"]).any()),
         sections=[(title, [maker.cell(key) for key in keys]) for title, keys in view.sections],
+        more=[maker.cell(key) for key in view.more],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sing_monitor.app.read import run_list, sources
+from sing_monitor.app.read import store as app_store
+from sing_monitor.app.read.sources import RunSource
 from sing_monitor.app.wording import metrics
 from sing_monitor.findings import Findings
 from sing_monitor.tracking import MlflowRun, RunWriter
@@ -135,7 +138,8 @@ def test_of_many_runs_the_ends_of_their_differences_are_told(open_page: Opened, 
     assert below
     assert all(said.startswith("To the baseline, of 5 runs: ") for said in below)
     assert all(said.count("at epoch 1") == 2 for said in below)
-    table = many.dataframe[0].value
+    opened = open_page("evolution", own.uri, runs=ids, baseline=ids[0], numbers="true")
+    table = opened.dataframe[0].value
     found = table.loc[table["metric"] == metrics.label(KEY), "difference"].dropna()
     ends = [metrics.value_text(KEY, each, sign=True) for each in (found.min(), found.max())]
     assert any(all(end in said.replace("\\", "") for end in ends) for said in below)
@@ -154,3 +158,77 @@ def test_the_box_of_pictures_follows_the_picked_runs(open_page: Opened, own: Sto
     app.multiselect(key="meaning").set_value([]).run()
     app.multiselect(key="sidebar_runs").set_value(ids).run()
     assert app.multiselect(key="meaning").value == []
+
+
+SECTIONS = ("more", "pictures", "numbers")
+
+
+@pytest.fixture(scope="module")
+def five(empty_store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[str]]:
+    store = copy_of(empty_store, tmp_path_factory.mktemp("five"))
+    own = [{"val_loss": 1.0}, {"val_loss": 0.5}]
+    return store, [store.run(f"run {at}", refitted_history(2), own=own) for at in range(5)]
+
+
+def test_of_many_runs_a_page_draws_the_first_metrics_until_its_sections_are_opened(
+    open_page: Opened, five: tuple[Store, list[str]]
+) -> None:
+    store, ids = five
+    few = open_page("evolution", store.uri, runs=ids[:4])
+    assert not few.expander
+    many = open_page("evolution", store.uri, runs=ids)
+    keys = ("sing/class_hidden", "sing/retention_seen", "monitor/accuracy")
+    first = [*map(metrics.label, keys), "val_loss"]
+    assert titles(many) == first
+    assert not many.dataframe
+    labels = [section.label for section in many.expander]
+    assert labels[1:] == ["Where the meaning lies", "Numbers"]
+    named = labels[0].removeprefix("7 more metrics: ").split(" · ")
+    opened = open_page("evolution", store.uri, runs=ids, **dict.fromkeys(SECTIONS, "true"))
+    assert not opened.exception
+    assert titles(opened)[:11] == [*first, *named]
+    # Pictures of the first two runs, as of few.
+    assert sorted(titles(opened)) == sorted(titles(few))
+    assert len(opened.dataframe) == len(few.dataframe) == 1
+
+
+def test_of_a_closed_section_nothing_is_read(
+    open_page: Opened, five: tuple[Store, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, ids = five
+    asked: list[set[str]] = []
+    histories = app_store.histories
+
+    def recorded(
+        sources: Sequence[RunSource], keys: Sequence[str], others: Sequence[str]
+    ) -> object:
+        asked.append({*keys})
+        return histories(sources, keys, others)
+
+    monkeypatch.setattr(app_store, "histories", recorded)
+    for choice in ({}, {"more": "true"}, {"pictures": "true"}):
+        open_page("evolution", store.uri, runs=ids, **choice)
+    closed, more, pictures = asked
+    assert "sing/class_hidden" in closed
+    assert "translator/r2" in more - closed
+    assert "meaning/shared" in pictures - more - closed
+
+
+def test_whoever_chose_metrics_or_what_a_section_holds_sees_them(
+    open_page: Opened, five: tuple[Store, list[str]]
+) -> None:
+    store, ids = five
+    keys = (
+        "translator/r2",
+        "collapse/nc1",
+        "head/null_dim",
+        "sing/zero_shot",
+        "sing/zero_shot_null",
+    )
+    labels = [*map(metrics.label, keys)]
+    chosen = open_page("evolution", store.uri, runs=ids, metrics=labels)
+    assert {*titles(chosen)} == {*labels, "val_loss"}
+    pictures = open_page("evolution", store.uri, runs=ids, meaning="run 3")
+    assert titles(pictures).count(MEANING) == 1
+    table = open_page("evolution", store.uri, runs=ids, epoch="0")
+    assert "At epoch 0" in table.dataframe[0].proto.columns

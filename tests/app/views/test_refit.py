@@ -90,12 +90,9 @@ def test_evolution_begins_with_what_is_hidden_and_stacks_the_meaning(
     app = open_page("evolution", store.uri, runs=[honest, blind, runs.healthy])
     assert not app.exception
     shown = titles(app)
-    assert shown[:5] == [
-        metrics.label(f"sing/{name}")
-        for name in (
-            *("class_hidden", "retention_seen", "zero_shot"),
-            *("zero_shot_seen", "zero_shot_null"),
-        )
+    assert shown[:6] == [
+        *map(metrics.label, ("sing/class_hidden", "sing/retention_seen", "monitor/accuracy")),
+        *map(metrics.label, ("sing/zero_shot", "sing/zero_shot_seen", "sing/zero_shot_null")),
     ]
     # One picture for each run that has the numbers, with class and attribute beside it.
     assert shown.count(STACK) == 2
