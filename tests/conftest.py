@@ -60,6 +60,14 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def current_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What libraries leave in the current folder stays away from the sources."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("current"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_empty_database(shared_folder: Path) -> Iterator[None]:
     """MLflow lays out one empty database, of which all processes of the tests take copies."""
     from tests.helpers.stores.databases import SHARED
