@@ -158,7 +158,9 @@ def test_jobs_of_a_multirun_give_the_numbers_of_the_quickstart(
 ) -> None:
     short = ["trainer.max_epochs=1", "data.copies=1", f"logger.tracking_uri={uri}"]
     multirun = ["hydra_train.py", "--multirun", "data.shortcut=0,0.95"]
-    monkeypatch.setattr("sys.argv", [*multirun, *short])
+    # Hydra would set up the root logger, which the tests after this one share.
+    silent = ["hydra/hydra_logging=none", "hydra/job_logging=none"]
+    monkeypatch.setattr("sys.argv", [*multirun, *silent, *short])
     hydra_train.main()
     runs = runs_of(uri, "sing hydra")
     scalars = {name: last_scalars(uri, run_id) for name, run_id in runs.items()}
