@@ -100,7 +100,9 @@ def test_dead_inputs_move_no_score(answers: Answers) -> None:
     assert relative[1] == pytest.approx(relative[0], rel=0.05)
 
 
-@pytest.mark.parametrize(("name", "labels"), zip(BLIND, known.PLANTED, strict=True), ids=BLIND)
+@pytest.mark.parametrize(
+    ("name", "labels"), list(zip(BLIND, known.PLANTED, strict=True)), ids=BLIND
+)
 def test_classes_that_the_head_cannot_see_are_found_and_no_others(
     name: str, labels: tuple[int, ...], answers: Answers
 ) -> None:

@@ -67,7 +67,8 @@ def take(
     """The maps of a model in passes over images; the later ones know the images."""
     pictures = images() if pictures is None else pictures
     labels = torch.arange(len(pictures)) % CLASSES if labels is None else labels
-    given = {"space": None, "n_maps": n_maps, "pixel_stats": ((0.0,) * 3, (1.0,) * 3), **options}
+    known = {"class_names": tiny.CLASSES, "pixel_stats": ((0.0,) * 3, (1.0,) * 3)}
+    given = {"space": None, "n_maps": n_maps, **known, **options}
     settings = tiny.callback(**given).options
     capture = ModelCapture(settings, tiny.HashSpace(), None)
     loader = DataLoader(TensorDataset(pictures, labels), batch_size)

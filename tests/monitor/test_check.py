@@ -12,9 +12,10 @@ import timm
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
+from PIL import Image
 from torch.utils.data import TensorDataset
-from torchvision.io import decode_image
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from sing_monitor import analyze
 from sing_monitor.inputs.batches import Batch
@@ -111,7 +112,8 @@ def test_a_guess_is_announced_with_its_picture() -> None:
         report = tiny.callback().check(model, tiny.loader(ByHand()))
     (warning,) = [str(each.message) for each in caught if "is a guess" in str(each.message)]
     assert "pixel_stats=(mean, std)" in warning
-    picture = decode_image(warning.rsplit(": ", 1)[1])
+    with Image.open(warning.rsplit(": ", 1)[1]) as file:
+        picture = pil_to_tensor(file)
     torch.testing.assert_close(picture / 255, report.image, atol=1 / 255, rtol=0)
     assert "a guess: timm's default_cfg; mean 0.485 0.456 0.406" in str(report)
     assert "become pixels from 0.00 to 1.00" in str(report)

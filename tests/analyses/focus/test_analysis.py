@@ -146,7 +146,8 @@ def test_only_the_norms_for_a_head_that_reads_no_average() -> None:
         found = found_in(other)
         undefined = {key for key, value in found.scalars.items() if math.isnan(value)}
         assert undefined == OF_THE_HEAD
-        assert found.tables["focus"][["entropy_seen", "entropy_null", "overlap"]].isna().all(None)
+        columns = found.tables["focus"][["entropy_seen", "entropy_null", "overlap"]]
+        assert columns.isna().all(axis=None)
 
 
 def with_all(snapshot: Snapshot, features: Tensor) -> Tensor:

@@ -228,7 +228,9 @@ def test_the_table_of_pairs_holds_what_is_close_and_what_is_confused() -> None:
     snapshot = planted()
     edges = hierarchy(snapshot).tables["class_edges"]
     names = list(snapshot.class_names)
-    first, second = (edges[side].map(names.index).to_numpy() for side in ("class_a", "class_b"))
+    first, second = (
+        edges[side].map(names.index).to_numpy(copy=True) for side in ("class_a", "class_b")
+    )
     assert (first < second).all()
     assert not edges.duplicated(["class_a", "class_b"]).any()
     templates = snapshot.weight.double() - snapshot.weight.double().mean(dim=0)

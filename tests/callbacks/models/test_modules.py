@@ -93,7 +93,7 @@ class HalfPrecision(tiny.Classifier):
         return torch.optim.Adam(self.parameters(), 1e-2, eps=1e-4)
 
 
-class TestTimeAugmented(tiny.Classifier):
+class Mirrored(tiny.Classifier):
     """Averages the logits of an image and of its mirror image."""
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -213,7 +213,7 @@ def test_a_head_called_for_several_views_is_scored_by_the_mean_of_its_features(
     witness = Witness(features=mirrored_features)
     trainer = tiny.trainer(tmp_path, tiny.quick_callback(), witness)
     with pytest.warns(UserWarning, match=r"called 2 times for each batch.*probe=") as caught:
-        trainer.fit(TestTimeAugmented(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))
+        trainer.fit(Mirrored(), tiny.loader(tiny.Blobs(seed=1)), tiny.loader(tiny.Blobs()))
     assert sum("2 times" in str(warning.message) for warning in caught) == 1
     assert witness.curve("head/null_energy") == pytest.approx(witness.true_energy, rel=1e-5)
     assert witness.curve("monitor/accuracy") == pytest.approx(witness.curve("val_accuracy"))

@@ -99,7 +99,7 @@ def test_an_option_survives_being_saved_and_loaded(option: str, value: Any, tmp_
     def saved(path: Path) -> str:
         made = cli(f"--config={path}")
         target = tmp_path / f"after_{path.name}"
-        made.parser.save(made.config, target, skip_none=False)
+        made.parser.save(made.config, target, skip_unset=False)
         return target.read_text()
 
     first = saved(config(tmp_path, **{option: value}))

@@ -58,7 +58,8 @@ def take_stages(
     """The stages of a model in passes over images; the later ones know the images."""
     pictures = images() if pictures is None else pictures
     labels = torch.arange(len(pictures)) % CLASSES if labels is None else labels
-    given = {"space": None, "n_maps": 0, "pixel_stats": ((0.0,) * 3, (1.0,) * 3), **options}
+    known = {"class_names": tiny.CLASSES, "pixel_stats": ((0.0,) * 3, (1.0,) * 3)}
+    given = {"space": None, "n_maps": 0, **known, **options}
     capture = ModelCapture(tiny.callback(layers=layers, **given).options, tiny.HashSpace(), None)
     loader = DataLoader(TensorDataset(pictures, labels), batch_size)
     found, ids = [], []
