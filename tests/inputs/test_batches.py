@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict, namedtuple
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,7 +239,8 @@ def test_groups_are_told_once() -> None:
 
 
 def test_a_copy_of_a_batch_has_numbers_of_its_own() -> None:
-    first = Batch(IMAGES.clone(), LABELS.clone(), dict(COLOURS), IMAGES.clone(), LABELS.clone())
+    colours = deepcopy(COLOURS)
+    first = Batch(IMAGES.clone(), LABELS.clone(), colours, IMAGES.clone(), LABELS.clone())
     copy = first.copied()
     for tensor in (first.labels, first.pictures, first.group, first.attributes["colour"][0]):
         tensor.zero_()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tests.app.conftest import Opened
+from tests.app.conftest import Opened, copy_of
 from tests.app.stores import Store, history
 
 SPREAD = "sing/image_score_relative_spread"
@@ -16,9 +17,10 @@ SPREAD = "sing/image_score_relative_spread"
 
 @pytest.mark.parametrize("spread", [0.3, None])
 def test_the_ends_of_the_band_are_curves(
-    open_page: Opened, store: Store, spread: float | None
+    open_page: Opened, empty_store: Store, tmp_path: Path, spread: float | None
 ) -> None:
     more = {} if spread is None else {SPREAD: spread}
+    store = copy_of(empty_store, tmp_path)
     run = store.run(f"spread {spread}", [values | more for values in history(3)])
     app = open_page("evolution", store.uri, runs=[run], groups="Scores")
     assert not app.exception
