@@ -96,14 +96,12 @@ def _sums_on_cpu(images: Tensor) -> Tensor:
     factor, terms, offset = (
         each.numpy().view(np.uint64) for each in _constants(tuple(shape), images.device)
     )
-    buffer = np.zeros((count, 8 * len(terms)), dtype=np.uint8)
-    buffer[:, :size] = images.numpy().reshape(count, size)
-    scaled = buffer.view(np.uint64)
-    scaled *= factor
-    mixed = scaled >> np.uint64(32)
-    mixed ^= scaled
-    mixed *= terms
-    sums = mixed.sum(axis=1, dtype=np.uint64) + offset
+    rows = images.numpy().reshape(count, size)
+    if padding := 8 * len(terms) - size:
+        rows = np.pad(rows, ((0, 0), (0, padding)))
+    mixed = np.ascontiguousarray(rows).view(np.uint64) * factor
+    mixed ^= mixed >> np.uint64(32)
+    sums = mixed @ terms + offset
     return torch.from_numpy(sums.view(np.int64))
 
 
