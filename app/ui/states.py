@@ -174,6 +174,11 @@ def no_validation() -> None:
     )
 
 
+def no_metric() -> None:
+    """No metric is chosen, so that there is nothing to draw."""
+    st.info("No metric is chosen. Choose some in **Metrics** above.", icon=":material/tune:")
+
+
 def incomplete_validations(run: Run, pairs: Sequence[tuple[int, int]]) -> None:
     """Validations of a run whose tables are not shown, because some are missing."""
     places = listed([f"epoch {epoch} (step {step})" for epoch, step in pairs])

@@ -55,9 +55,12 @@ def _curves(
     chosen: Selection, view: CurveView, read: Sequence[str]
 ) -> tuple[Curves | None, Hashable]:
     """Draw the panels that are always open; all that was made, and what it is known by."""
+    if not (read or view.own):
+        states.no_metric()
+        return None, None
     histories = page.read_histories(chosen.runs, read, view.own)
     epochs = panels.epochs_of(histories)
-    if not epochs or not (read or view.own):
+    if not epochs:
         states.no_validation()
         return None, None
     sure = intervals.by_run(chosen.runs, epochs) if view.with_intervals else {}

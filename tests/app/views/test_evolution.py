@@ -232,3 +232,15 @@ def test_whoever_chose_metrics_or_what_a_section_holds_sees_them(
     assert titles(pictures).count(MEANING) == 1
     table = open_page("evolution", store.uri, runs=ids, epoch="0")
     assert "At epoch 0" in table.dataframe[0].proto.columns
+
+
+def test_without_a_metric_nothing_is_said_about_validations(open_page: Opened, own: Store) -> None:
+    ids = [own.run(f"run {at}", refitted_history(2)) for at in range(5)]
+    app = open_page("evolution", own.uri, runs=ids)
+    app.multiselect(key="metrics").set_value([]).run()
+    assert [message.value for message in app.info] == [
+        "No metric is chosen. Choose some in **Metrics** above."
+    ]
+    app.multiselect(key="metrics").set_value(["translator/r2"]).run()
+    assert titles(app) == [metrics.label("translator/r2")]
+    assert not app.info
