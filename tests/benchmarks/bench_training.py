@@ -168,7 +168,11 @@ def main() -> None:
         trainer = L.Trainer(
             max_epochs=arguments.epochs,
             accelerator="cpu",
-            logger=MLFlowLogger("bench", tracking_uri=f"sqlite:///{folder}/mlflow.db"),
+            logger=MLFlowLogger(
+                "bench",
+                tracking_uri=f"sqlite:///{folder}/mlflow.db",
+                artifact_location=Path(folder, "artifacts").as_uri(),
+            ),
             callbacks=[laps, monitored(stopwatch, callback)],
             default_root_dir=folder,
             enable_checkpointing=False,

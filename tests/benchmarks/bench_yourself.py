@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -154,7 +155,11 @@ def main() -> None:
             max_epochs=arguments.repetitions + 2,
             limit_train_batches=1,
             accelerator="cpu",
-            logger=MLFlowLogger("bench", tracking_uri=f"sqlite:///{folder}/mlflow.db"),
+            logger=MLFlowLogger(
+                "bench",
+                tracking_uri=f"sqlite:///{folder}/mlflow.db",
+                artifact_location=Path(folder, "artifacts").as_uri(),
+            ),
             callbacks=[monitored(stopwatch, callback, prefix="on_validation"), both],
             default_root_dir=folder,
             enable_checkpointing=False,

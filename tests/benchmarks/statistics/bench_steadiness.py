@@ -50,7 +50,11 @@ def trained(shortcut: float, epochs: int, folder: Path) -> nn.Module:
         kept.append(quickstart.small_resnet())
         return kept[0]
 
-    logger = MLFlowLogger("steadiness", tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    logger = MLFlowLogger(
+        "steadiness",
+        tracking_uri=f"sqlite:///{folder}/mlflow.db",
+        artifact_location=Path(folder, "artifacts").as_uri(),
+    )
     quickstart.train(logger, shortcut, epochs, build=build)
     return kept[0].eval()
 
