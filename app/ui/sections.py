@@ -15,28 +15,24 @@ class Section:
     """A part of a page that has its place already, and is drawn later.
 
     Args:
-        title: its heading.
         place: where it is drawn.
-        is_folded: whether it is an expander, whose label is the title.
-        is_open: whether anybody sees what is drawn.
+        heading: above what is drawn; empty where the place has one.
     """
 
-    title: str
     place: DeltaGenerator
-    is_folded: bool
-    is_open: bool
+    heading: str = ""
 
     @contextmanager
     def drawn(self) -> Iterator[None]:
         """Draw into it."""
         with self.place:
-            if not self.is_folded:
-                st.subheader(self.title, anchor=False)
+            if self.heading:
+                st.subheader(self.heading, anchor=False)
             yield
 
 
-def section(title: str, key: str, *, is_folded: bool, holds: str = "") -> Section:
-    """Take the place of a section.
+def section(title: str, key: str, *, is_folded: bool, holds: str = "") -> Section | None:
+    """Take the place of a section; None while it is closed.
 
     Args:
         title: its heading.
@@ -45,7 +41,7 @@ def section(title: str, key: str, *, is_folded: bool, holds: str = "") -> Sectio
         holds: a widget in it, by its key; an address that names it opens the section.
     """
     if not is_folded:
-        return Section(title, st.container(), is_folded=False, is_open=True)
+        return Section(st.container(), title)
     place = st.expander(
         title,
         holds in st.query_params,
@@ -53,4 +49,4 @@ def section(title: str, key: str, *, is_folded: bool, holds: str = "") -> Sectio
         on_change="rerun",
         bind="query-params",
     )
-    return Section(title, place, is_folded=True, is_open=bool(place.open))
+    return Section(place) if place.open else None

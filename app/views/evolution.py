@@ -28,22 +28,21 @@ def body(chosen: Selection) -> None:
     more = controls.take_section(view)
     meaning = meaning_pictures.take_section(chosen)
     table = section("Numbers", "numbers", is_folded=is_many(chosen.runs), holds="epoch")
-    if more and not more.is_open:
+    if not more:
         view = replace(view, more=[])
-    pictured = meaning_pictures.keys_of(chosen.runs) if meaning and meaning.is_open else []
+    pictured = meaning_pictures.keys_of(chosen.runs) if meaning else []
     with above:
         shown, known_by = _curves(chosen, view, list(dict.fromkeys([*view.read, *pictured])))
     if shown is None:
         return
-    if more and more.is_open:
+    if more:
         with more.drawn():
             _panels(shown.more)
-    if meaning and meaning.is_open:
+    runs = meaning_pictures.runs_of(chosen, shown.long)
+    if meaning and runs:
         with meaning.drawn():
-            meaning_pictures.draw_meaning(
-                chosen, shown.long, shown.x_title, shown.x_domain, known_by
-            )
-    if table.is_open and not shown.table.empty:
+            meaning_pictures.draw_meaning(runs, shown.long, shown.x_title, shown.x_domain, known_by)
+    if table and not shown.table.empty:
         with table.drawn():
             # A fragment of its own: moving the slider redraws no chart.
             st.fragment(numbers.draw_numbers)(

@@ -120,6 +120,8 @@ class CurveView:
 
 def choose_curves(chosen: Selection) -> CurveView:
     """One row of controls above the charts."""
+    available = metrics.in_catalogue_order(key for key in chosen.listing.columns if "/" in key)
+    default = [key for key in _default(chosen) if key in available]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         axis = st.segmented_control(
             "Against", curves.AXES, default="Epoch", key="axis", bind="query-params", required=True
@@ -135,7 +137,7 @@ def choose_curves(chosen: Selection) -> CurveView:
             help="Choose a baseline in the sidebar to see differences.",
         )
         with st.popover("Metrics", icon=":material/tune:", width="content"):
-            keys, own, groups = _metrics(chosen)
+            keys, own, groups = _metrics(chosen, available, default)
         with_random = st.toggle(
             "Random subspace",
             value=True,
@@ -156,7 +158,7 @@ def choose_curves(chosen: Selection) -> CurveView:
         )
         by_seeds = _seeds_toggle(chosen, axis or "Epoch")
     # Whoever chose metrics wants to see them.
-    is_folded = is_many(chosen.runs) and keys == _offered_first(chosen)
+    is_folded = is_many(chosen.runs) and keys == default
     first = max(_FIRST - len(own), _FIRST_KEYS) if is_folded else len(keys)
     is_difference = shown == _DIFFERENCE and chosen.baseline is not None and not by_seeds
     with_intervals = bool(with_intervals) and not (is_difference or by_seeds)
@@ -174,20 +176,21 @@ def choose_curves(chosen: Selection) -> CurveView:
 
 
 def take_section(view: CurveView) -> Section | None:
-    """The place of the further metrics; none where all are drawn anyhow."""
+    """The place of the further metrics; none while it is closed, and where all are drawn anyhow."""
     if not view.more:
         return None
     names = " · ".join(metrics.label(key) for key in view.more)
     return section(f"{count(len(view.more), 'more metric')}: {names}", "more", is_folded=True)
 
 
-def _metrics(chosen: Selection) -> tuple[list[str], list[str], dict[str, list[str]]]:
+def _metrics(
+    chosen: Selection, available: Sequence[str], default: Sequence[str]
+) -> tuple[list[str], list[str], dict[str, list[str]]]:
     """The chosen keys of the catalogue, of the runs' own metrics, and of whole groups by title."""
-    available = _available(chosen)
     keys = st.multiselect(
         "What the monitor measured",
         available,
-        default=_offered_first(chosen),
+        default=default,
         format_func=metrics.label,
         key="metrics",
         bind="query-params",
@@ -203,15 +206,6 @@ def _metrics(chosen: Selection) -> tuple[list[str], list[str], dict[str, list[st
         placeholder="Choose metrics" if offered else "Nothing",
     )
     return keys, own, _whole_groups(available, keys)
-
-
-def _available(chosen: Selection) -> list[str]:
-    return metrics.in_catalogue_order(key for key in chosen.listing.columns if "/" in key)
-
-
-def _offered_first(chosen: Selection) -> list[str]:
-    available = set(_available(chosen))
-    return [key for key in _default(chosen) if key in available]
 
 
 def _default(chosen: Selection) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ _OF = {"kept": "of what can be read, chance apart", "hidden": "of the images"}
 
 
 def take_section(chosen: Selection) -> Section | None:
-    """Its place on the page; none where no run has a space."""
+    """Its place on the page; none while it is closed, and where no run has a space."""
     if not any(run.has_space for run in chosen.runs):
         return None
     title = "Where the meaning lies"
@@ -57,8 +57,14 @@ def keys_of(runs: Sequence[Run]) -> list[str]:
     return [*_MEANING, *_CLASS.values(), *(key for name in names for key in _keys(name).values())]
 
 
+def runs_of(chosen: Selection, long: pd.DataFrame) -> list[Run]:
+    """The runs with a space; those that could not be read have no curves, and the page says why."""
+    read = set(long["series"])
+    return [run for run in chosen.runs if run.has_space and run.run_id in read]
+
+
 def draw_meaning(
-    chosen: Selection,
+    runs: Sequence[Run],
     long: pd.DataFrame,
     x_title: str,
     domain: tuple[float, float],
@@ -67,14 +73,12 @@ def draw_meaning(
     """A row of pictures for each run that has what they need; the others are named.
 
     Args:
-        chosen: whose; those that could not be read have no curves, and the page has said why.
+        runs: whose, from `runs_of`.
         long: from `curves.long_table`, with the metrics of `keys_of`.
         x_title: what the axis counts.
         domain: of the axis.
         known_by: names the curves.
     """
-    read = set(long["series"])
-    runs = [run for run in chosen.runs if run.has_space and run.run_id in read]
     drawn = [run for run in runs if _has_meaning(run)]
     if drawn:
         st.caption(
