@@ -25,7 +25,6 @@ from typing import Any
 import lightning as L
 import timm
 import torch
-from lightning.pytorch.loggers import MLFlowLogger
 from tiny_clip import load_tiny_clip
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate
@@ -35,6 +34,7 @@ from sing_monitor import SINGCallback
 from sing_monitor.analyses.dynamics.specs import FEWEST
 from sing_monitor.head.weak_hook import WeakHook
 from tests.benchmarks.machine import describe
+from tests.helpers import tiny
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 NAMES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
@@ -168,11 +168,7 @@ def main() -> None:
         trainer = L.Trainer(
             max_epochs=arguments.epochs,
             accelerator="cpu",
-            logger=MLFlowLogger(
-                "bench",
-                tracking_uri=f"sqlite:///{folder}/mlflow.db",
-                artifact_location=Path(folder, "artifacts").as_uri(),
-            ),
+            logger=tiny.mlflow_logger(Path(folder)),
             callbacks=[laps, monitored(stopwatch, callback)],
             default_root_dir=folder,
             enable_checkpointing=False,

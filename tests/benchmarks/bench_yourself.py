@@ -23,7 +23,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import MLFlowLogger
 from sklearn.linear_model import Ridge
 from tiny_clip import load_tiny_clip
 from torch import Tensor
@@ -34,6 +33,7 @@ from sing_monitor.scores.angles import attribute_score, image_score
 from sing_monitor.space.fingerprints import fingerprint, to_uint8
 from tests.benchmarks.bench_training import BATCH, NAMES, Classifier, Stopwatch, images, monitored
 from tests.benchmarks.machine import describe
+from tests.helpers import tiny
 
 RIDGE = 1e-3
 SUBSPACES = 3
@@ -155,11 +155,7 @@ def main() -> None:
             max_epochs=arguments.repetitions + 2,
             limit_train_batches=1,
             accelerator="cpu",
-            logger=MLFlowLogger(
-                "bench",
-                tracking_uri=f"sqlite:///{folder}/mlflow.db",
-                artifact_location=Path(folder, "artifacts").as_uri(),
-            ),
+            logger=tiny.mlflow_logger(Path(folder)),
             callbacks=[monitored(stopwatch, callback, prefix="on_validation"), both],
             default_root_dir=folder,
             enable_checkpointing=False,

@@ -17,7 +17,6 @@ from pathlib import Path
 import quickstart
 import torch
 from colored_digits import COLOURS, ColoredDigits
-from lightning.pytorch.loggers import MLFlowLogger
 from tiny_clip import load_tiny_clip
 from torch import Tensor, nn
 
@@ -25,6 +24,7 @@ from sing_monitor.analyses import analyze
 from sing_monitor.snapshot import Snapshot
 from sing_monitor.space.text_embeddings import Texts, fingerprint, text_set
 from tests.benchmarks.machine import describe
+from tests.helpers import tiny
 
 KEYS = (
     "sing/class_hidden",
@@ -50,11 +50,7 @@ def trained(shortcut: float, epochs: int, folder: Path) -> nn.Module:
         kept.append(quickstart.small_resnet())
         return kept[0]
 
-    logger = MLFlowLogger(
-        "steadiness",
-        tracking_uri=f"sqlite:///{folder}/mlflow.db",
-        artifact_location=Path(folder, "artifacts").as_uri(),
-    )
+    logger = tiny.mlflow_logger(folder)
     quickstart.train(logger, shortcut, epochs, build=build)
     return kept[0].eval()
 
