@@ -52,13 +52,13 @@ class ModeTree:
         from scipy.spatial.distance import squareform
 
         away = trajectories.astype(np.float64, order="C")
-        is_constant = (away == away[0]).all(axis=0)
+        # About the first value first: a constant trajectory is then 0 to the last digit.
+        away -= away[0].copy()
         away -= away.mean(axis=0)
-        # Rounding of the mean would make a constant trajectory move.
-        away[:, is_constant] = 0
         energies = np.einsum("tn,tn->n", away, away)
-        away /= np.sqrt(np.where(energies > 0, energies, 1))
-        directions = torch.from_numpy(away.astype(trajectories.dtype))
+        lengths = np.sqrt(np.where(energies > 0, energies, 1))
+        directions = torch.from_numpy(np.empty(away.shape, trajectories.dtype))
+        np.divide(away, lengths, out=directions.numpy(), casting="same_kind")
         among = directions[:, torch.from_numpy(sample)]
         correlations = among.new_zeros(len(sample), len(sample))
         add_gram(correlations, among)
