@@ -308,7 +308,7 @@ class ProbeEmbedder:
 
     @property
     def others(self) -> int:
-        """How many images were not embedded before, but for those that hold NaN.
+        """How many images were not embedded before, but for those that are not finite.
 
         Those may be images of before that went wrong on their way.
         """

@@ -52,9 +52,12 @@ class PixelScale:
             images: (B, c, H, W) with c 1 or 3, floating, or uint8 (then divided by 255).
 
         Returns:
-            A new float32 tensor (B, 3, H, W) in [0, 1]; one channel is repeated.
+            A new float32 tensor (B, 3, H, W) in [0, 1], NaN where a value is not finite; one
+            channel is repeated.
         """
-        pixels = self.undo(images).clamp_(0, 1)
+        pixels = self.undo(images)
+        # An infinite value is no bright pixel.
+        pixels.masked_fill_(pixels.isinf(), math.nan).clamp_(0, 1)
         return pixels.repeat(1, 3, 1, 1) if pixels.shape[1] == 1 else pixels
 
     def levels(self, images: Tensor) -> NDArray[np.uint8]:
@@ -152,9 +155,13 @@ def parse_stats(stats: Any, images: Tensor, source: str) -> PixelScale:
 
 
 def restores_unit_range(scale: PixelScale, images: Tensor, outliers: float = _OUTLIERS) -> bool:
-    """Whether a scale brings images, (B, c, H, W), to [0, 1], but for a share of outliers."""
+    """Whether a scale brings images, (B, c, H, W), to [0, 1], but for a share of outliers.
+
+    Values that are not finite have no scale, and do not count as outliers.
+    """
     pixels = scale.undo(images)
-    return float(((pixels < LOW) | (pixels > HIGH)).float().mean()) <= outliers
+    outside = ((pixels < LOW) | (pixels > HIGH)) & pixels.isfinite()
+    return float(outside.float().mean()) <= outliers
 
 
 def spans_unit_range(scale: PixelScale, images: Tensor) -> bool:

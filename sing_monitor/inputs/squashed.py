@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,14 +27,15 @@ class SquashedInputs(PixelScale):
         super().__init__((), (), reason)
 
     def restore(self, images: Tensor) -> Tensor:
-        """``1 / (1 + exp(-value))``, float32, of the same shape."""
+        """``1 / (1 + exp(-value))``, float32, of the same shape; NaN of what is not finite."""
         return self.undo(images)
 
     def undo(self, images: Tensor) -> Tensor:
         """The same."""
         if images.dtype == torch.uint8:
             return images.detach().to(torch.float32) / 255
-        return images.detach().to(torch.float32).sigmoid()
+        values = images.detach().to(torch.float32)
+        return values.sigmoid().masked_fill_(values.isinf(), math.nan)
 
     def levels(self, images: Tensor) -> NDArray[np.uint8]:
         """What is restored, rounded to 8 bits."""

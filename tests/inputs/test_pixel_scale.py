@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from sing_monitor.inputs.pixel_scale import PixelScale
+from sing_monitor.inputs.pixel_scale import PixelScale, restores_unit_range
 from sing_monitor.inputs.squashed import SquashedInputs
 from sing_monitor.space.fingerprints import to_uint8
 
@@ -35,3 +37,14 @@ def test_levels_are_what_is_restored_in_8_bits(scale: PixelScale, channels: int)
     for each in (images, images.transpose(2, 3), images[:0]):
         levels = torch.from_numpy(scale.levels(each))
         assert torch.equal(levels, to_uint8(scale.restore(each)))
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=["as it is", "normalized", "squashed"])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_no_pixel_and_no_outlier(scale: PixelScale, number: float) -> None:
+    images = torch.zeros(2, 3, 4, 4)
+    images[0] = number
+    restored = scale.restore(images)
+    assert restored[0].isnan().all()
+    assert restored[1].isfinite().all()
+    assert restores_unit_range(scale, images)

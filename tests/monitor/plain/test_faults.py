@@ -241,9 +241,10 @@ def test_other_images_in_every_block_turn_the_monitor_off(
 
 
 @pytest.mark.parametrize("values", [slice(None), 0])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("watcher", [monitor, quick])
-def test_images_that_become_nan_cost_their_epoch_alone(
-    watcher: Callable[..., Monitor], values: slice | int, model: nn.Module
+def test_images_that_are_no_numbers_any_more_cost_their_epoch_alone(
+    watcher: Callable[..., Monitor], number: float, values: slice | int, model: nn.Module
 ) -> None:
     """They are not taken for others, even where they are a third of all."""
 
@@ -251,7 +252,7 @@ def test_images_that_become_nan_cost_their_epoch_alone(
         for place, (inputs, labels) in enumerate(BATCHES):
             inputs = inputs.clone()
             if place < (len(BATCHES) + 2) // 3:
-                inputs[:, 0, values, 0] = math.nan
+                inputs[:, 0, values, 0] = number
             model(inputs)
             watch.add(inputs, labels)
 
