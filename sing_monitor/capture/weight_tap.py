@@ -31,7 +31,7 @@ class WeightTap:
         self.is_sharded = False
         self._count = count
         self._sample: WeightSample | None = None
-        self._places: dict[torch.device, dict[str, tuple[Tensor, ...]]] = {}
+        self._places: dict[torch.device, dict[tuple[str, torch.Size], tuple[Tensor, ...]]] = {}
         self._read: list[Tensor] | None = None
 
     @property
@@ -89,9 +89,11 @@ class WeightTap:
     def _place(self, name: str, rows: Tensor, parameter: Tensor) -> tuple[Tensor, ...]:
         """Coordinates of the rows, on the parameter's device; flattening might copy all of it."""
         places = self._places.setdefault(parameter.device, {})
-        if name not in places:
-            places[name] = torch.unravel_index(rows.to(parameter.device), (*parameter.shape, 1))
-        return places[name]
+        # Another layer of the same name may hold as many numbers in another shape.
+        key = name, parameter.shape
+        if key not in places:
+            places[key] = torch.unravel_index(rows.to(parameter.device), (*parameter.shape, 1))
+        return places[key]
 
     def finish(
         self, kept: Mapping[str, Any] | None, epoch: int, step: int

@@ -136,6 +136,17 @@ def test_weights_of_another_network_start_anew() -> None:
     assert WeightTap(5).trajectory(kept) is None
 
 
+def test_a_layer_that_takes_the_place_of_one_of_as_many_numbers_is_read_whole() -> None:
+    model = network()
+    tap, kept = kept_of(model)
+    model[0][0] = nn.Conv2d(3, 4, (1, 9))
+    tap.start_pass()
+    tap.read(model, "2")
+    kept = tap.finish(kept, 1, 1)
+    assert kept is not None
+    assert torch.equal(kept["values"][1], flat(model))
+
+
 def test_what_was_kept_stays_where_nothing_is_read() -> None:
     tap, kept = kept_of(network())
     tap.start_pass()
