@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sing_monitor.capture.map_search import Candidate, HeadCall, MapSearch
 from sing_monitor.capture.map_site import MapSite, NoMapError, Reading
-from sing_monitor.head.linear_layers import walk_modules
+from sing_monitor.head.linear_layers import takes_tokens_first, walk_modules
 
 # Means are computed in another order than by the model, and rounded to its precision.
 _SUMMED = 32 * torch.finfo(torch.float32).eps
@@ -61,6 +61,7 @@ def find_map_site(search: MapSearch, head: nn.Module) -> tuple[MapSite, Candidat
         site = _site(candidate, reading, aspect)
         if site is not None:
             return site, candidate
+    _refuse_tokens_first(before, search, call)
     return _by_place(seen, search, call, declared, aspect)
 
 
@@ -113,6 +114,27 @@ def _by_evidence(
             for candidate in latest:
                 if candidate.first_token is not None and _is_same(candidate.first_token, call):
                     yield candidate, Reading("tokens", declared or 1)
+
+
+def _refuse_tokens_first(before: Sequence[Candidate], search: MapSearch, call: HeadCall) -> None:
+    """Refuse tokens (T, B, c): their rows are no images, and what came before is not the map.
+
+    Raises:
+        NoMapError: if the last tensor outside a pooling is, or might be, of that form.
+    """
+    outside = [
+        each
+        for each in before
+        if not any(pooling.start < each.order < pooling.end for pooling in search.poolings)
+    ]
+    shape = outside[-1].shape if outside else torch.Size()
+    if len(shape) != 3 or shape[1] != call.images:
+        return
+    if shape[0] != call.images or takes_tokens_first(search.root):
+        raise NoMapError(
+            f"{outside[-1].name!r} gives {tuple(shape)} for {call.images} images, with the tokens "
+            "first; maps need the images first (batch_first=True)"
+        )
 
 
 def _by_place(

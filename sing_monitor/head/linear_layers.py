@@ -78,6 +78,12 @@ def is_closed(module: nn.Module) -> bool:
     return isinstance(module, (torch.jit.ScriptModule, *_CLOSED))
 
 
+def takes_tokens_first(model: nn.Module) -> bool:
+    """Whether a layer takes tokens as (T, B, c), as torch's attentions do by default."""
+    parts = (part for _, module in walk_modules(model) for part in module.modules())
+    return any(getattr(part, "batch_first", None) is False for part in parts)
+
+
 def find_module(root: nn.Module, name: str) -> nn.Module | None:
     """Find a module by its dotted name, looking through ``torch.compile``; None if it is missing.
 

@@ -33,6 +33,11 @@ def averaged(output: object, stage: Stage) -> Tensor:
         raise NoStageError(f"it gives whole numbers ({output.dtype})")
     if output.ndim < 2 or 0 in output.shape[1:]:
         raise NoStageError(f"it gives a tensor of shape {tuple(output.shape)}, no channels")
+    if output.ndim == 3 and len(output) == output.shape[1] and stage.takes_tokens_first:
+        raise NoStageError(
+            f"it is not clear which axis of {tuple(output.shape)} are the images: a layer of the "
+            "model takes tokens first (batch_first=False); another batch size tells"
+        )
     axis = channel_axis(output.shape, stage)
     locations = [each for each in range(1, output.ndim) if each != axis]
     precision = torch.promote_types(output.dtype, torch.float32)

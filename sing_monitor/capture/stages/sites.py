@@ -17,6 +17,7 @@ from sing_monitor.head.linear_layers import (
     is_closed,
     is_leaf,
     linear_layers,
+    takes_tokens_first,
     walk_modules,
 )
 from sing_monitor.head.torch_internals import is_compiled_itself, registered_child, unwrapped
@@ -40,6 +41,7 @@ class Stage:
         declared: the number that the model says; 0 if it says none.
         is_channels_last: whether the model says that its maps are (B, h, w, c).
         ends_linear: whether the last of its layers works on the last axis of a tensor.
+        takes_tokens_first: whether a layer of the model takes tokens as (T, B, c).
         obstacle: why no hook on it would be called, or could be without a trace; empty if none.
     """
 
@@ -49,6 +51,7 @@ class Stage:
     declared: int = 0
     is_channels_last: bool = False
     ends_linear: bool = False
+    takes_tokens_first: bool = False
     obstacle: str = ""
 
 
@@ -220,6 +223,7 @@ def _stage(model: nn.Module, name: str, declared: int = 0) -> Stage:
         is_channels_last="NHWC" in {str(getattr(each, "value", each)) for each in formats},
         # Layer norms of maps are classes of their own.
         ends_linear=bool(layers) and type(layers[0]) in (nn.Linear, nn.LayerNorm),
+        takes_tokens_first=takes_tokens_first(model),
         obstacle=_obstacle(model, name),
     )
 
