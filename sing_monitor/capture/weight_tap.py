@@ -57,7 +57,7 @@ class WeightTap:
         Raises:
             ValueError: if this process holds none.
         """
-        parameters = dict(self._parameters(model))
+        parameters = dict(self._parameters(model, head))
         sizes = {name: parameter.numel() for name, parameter in parameters.items()}
         if not sizes:
             raise ValueError(
@@ -72,19 +72,25 @@ class WeightTap:
             for name, rows in self._sample.picked.items()
         ]
 
-    def _parameters(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-        seen: set[int] = set()
-        for path, module in walk_modules(model):
-            for name, parameter in module.named_parameters(path, recurse=is_leaf(module)):
-                if id(parameter) in seen or is_lazy(parameter) or not parameter.is_floating_point():
-                    continue
-                seen.add(id(parameter))
-                own = parameter.detach()
-                if hasattr(own, "to_local"):
-                    self.is_sharded = True
-                    own = own.to_local()
-                if own.numel():
-                    yield name, own
+    def _parameters(self, model: nn.Module, head: str) -> Iterator[tuple[str, Tensor]]:
+        named = [
+            each
+            for path, module in walk_modules(model)
+            for each in module.named_parameters(path, recurse=is_leaf(module))
+        ]
+        # What the head shares with another layer is the head's.
+        names = {id(parameter): name for name, parameter in reversed(named)}
+        names |= {id(weight): name for name, weight in named if name.startswith(f"{head}.")}
+        for name, parameter in named:
+            is_other = name != names[id(parameter)] or is_lazy(parameter)
+            if is_other or not parameter.is_floating_point():
+                continue
+            own = parameter.detach()
+            if hasattr(own, "to_local"):
+                self.is_sharded = True
+                own = own.to_local()
+            if own.numel():
+                yield name, own
 
     def _place(self, name: str, rows: Tensor, parameter: Tensor) -> tuple[Tensor, ...]:
         """Coordinates of the rows, on the parameter's device; flattening might copy all of it."""

@@ -89,6 +89,16 @@ def test_copies_of_the_model_tied_weights_and_integers_are_left_out() -> None:
     assert kept_of(model)[1]["values"].shape == (1, 205)
 
 
+def test_what_the_head_shares_with_a_layer_before_it_is_the_heads() -> None:
+    model = nn.Sequential(nn.Embedding(5, 16), nn.Flatten(), nn.Linear(16, 5))
+    model[2].weight = model[0].weight
+    tap, kept = kept_of(model)
+    trajectory = tap.trajectory(kept)
+    assert trajectory is not None
+    assert trajectory.layers == ("2",)
+    assert int(trajectory.is_head.sum()) == 85
+
+
 def test_parametrized_and_attention_weights_belong_to_their_layer() -> None:
     model = nn.Sequential(nn.MultiheadAttention(4, 2), weight_norm(nn.Linear(4, 3)))
     tap, kept = kept_of(model, head="1")
