@@ -18,6 +18,10 @@ class NoMapError(ValueError):
     """Error for a model whose map is not certain; the sentence says why."""
 
 
+class GridError(NoMapError):
+    """Error for maps of another grid, or of other channels, than in the first batch."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a tensor with one vector for each location is read.
@@ -89,14 +93,14 @@ class MapSite:
         Their precision is that of the tensor, single at most.
 
         Raises:
-            NoMapError: if the tensor has another grid or other channels than the site.
+            GridError: if the tensor has another grid or other channels than the site.
         """
         locations = self.reading.locations(tensor)
         height, width = self.grid
         if tuple(locations.shape[1:]) != (height * width, self.channels) or (
             self.reading.layout != "tokens" and self._grid_of(tensor) != self.grid
         ):
-            raise NoMapError(
+            raise GridError(
                 f"the maps of {self.label} differ from batch to batch: {self.channels} channels "
                 f"and {height} x {width} locations at first, later a tensor of shape "
                 f"{tuple(tensor.shape[1:])} for each image; images of one size are needed"

@@ -15,7 +15,7 @@ from sing_monitor.capture.head_tap import HeadTap
 from sing_monitor.capture.map_choice import find_map_site
 from sing_monitor.capture.map_rows import MapRows
 from sing_monitor.capture.map_search import MapSearch
-from sing_monitor.capture.map_site import MapSite, NoMapError
+from sing_monitor.capture.map_site import GridError, MapSite, NoMapError
 from sing_monitor.capture.pass_maps import PassMaps
 from sing_monitor.errors import as_setup_error
 from sing_monitor.head.torch_internals import is_compiled
@@ -157,12 +157,14 @@ class MapTap:
         """End the pass and hand over its maps. Waits for the device."""
         site, rows = self.site, self._rows
         self.abandon()
+        if site is not None and isinstance(self._fault, GridError):
+            # Images may have another size from now on.
+            self._search_anew()
         if site is None or self._fault is not None:
             return self._without_maps()
         if not self._is_called:
             # Another layer may have taken its place.
-            self.site = None
-            self._search = None if self._model is None else MapSearch(self._model)
+            self._search_anew()
             self._reason = f"the layer {site.label}, whose maps were kept, is called no more"
             return self._without_maps()
         with self._kept():
@@ -187,6 +189,10 @@ class MapTap:
         if self.site is not None:
             return str(self.site)
         return f"none: {self._reason or 'no batch was seen'}"
+
+    def _search_anew(self) -> None:
+        self.site = None
+        self._search = None if self._model is None else MapSearch(self._model)
 
     def _without_maps(self) -> PassMaps:
         fault = self._fault

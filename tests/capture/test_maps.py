@@ -180,6 +180,19 @@ def test_grids_that_differ_from_batch_to_batch_have_no_maps() -> None:
     assert "differ from batch to batch: 96 channels and 2 x 2 locations" in taken.reasons[0]
 
 
+def test_images_of_another_size_from_a_pass_on_cost_the_maps_of_that_pass_alone() -> None:
+    model = timm_model("test_resnet")
+    sides = iter([64] * 2 + [128] * 6)
+
+    def forward(model: nn.Module, x: Tensor) -> object:
+        return model(nn.functional.interpolate(x, next(sides)))
+
+    taken = take(model, forward=forward, passes=4)
+    grids = [None if found is None else found.grid for found in taken.passes]
+    assert grids == [(2, 2), None, (4, 4), (4, 4)]
+    assert "later a tensor of shape (96, 4, 4)" in taken.reasons[1]
+
+
 def test_a_layer_that_is_called_no_more_is_searched_anew() -> None:
     class Switched(nn.Module):
         def __init__(self) -> None:
