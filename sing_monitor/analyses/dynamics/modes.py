@@ -101,6 +101,9 @@ def checked_trajectories(trajectories: Tensor | ArrayLike) -> NDArray[np.float64
     Raises:
         ValueError: for another shape or dtype, or values that are not finite.
     """
+    if isinstance(trajectories, Tensor) and trajectories.is_floating_point():
+        # NumPy takes no tensor with gradients or in bfloat16.
+        trajectories = trajectories.detach().double().cpu()
     values = np.asarray(trajectories)
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
         raise ValueError(

@@ -31,7 +31,7 @@ def effective_rank(features: Tensor) -> float:
         1 to min(N - 1, m); NaN where the features do not vary.
 
     Raises:
-        ValueError: if features are no matrix, or hold NaN or infinite values.
+        ValueError: if features are no floating-point matrix, or hold NaN or infinite values.
 
     Example::
 
@@ -54,8 +54,8 @@ def pca_dimension(features: Tensor, share: float = 0.95) -> int:
         1 to min(N - 1, m); 0 where the features do not vary.
 
     Raises:
-        ValueError: for another share; and if features are no matrix, or hold NaN or infinite
-            values.
+        ValueError: for another share; and if features are no floating-point matrix, or hold NaN or
+            infinite values.
 
     Example::
 
@@ -157,14 +157,17 @@ def classification_dimension(
 
 
 def _about_mean(features: Tensor) -> Tensor:
-    if features.ndim != 2:
-        raise ValueError(f"features must be (N, m), one row an image; got {tuple(features.shape)}.")
+    if features.ndim != 2 or not features.is_floating_point():
+        raise ValueError(
+            "features must be (N, m) floating point, one row an image; got "
+            f"{tuple(features.shape)} {features.dtype}."
+        )
     if not is_finite(features):
         raise ValueError(
             "features hold NaN or infinite values, and no directions follow from them; leave those "
             "images out."
         )
-    away = features.to(torch.float64, copy=True)
+    away = features.detach().to(torch.float64, copy=True)
     return away.sub_(away.mean(dim=0)) if len(features) else away
 
 
@@ -177,5 +180,5 @@ def _rounding(features: Tensor, values: Tensor) -> float:
     """Below this an eigenvalue is rounding: of the Gram matrix, or of the mean taken off."""
     if not features.numel():
         return 0.0
-    of_the_mean = features.numel() * (_EPS * float(features.abs().max())) ** 2
+    of_the_mean = features.numel() * (_EPS * float(features.detach().abs().max())) ** 2
     return _ROUNDINGS * max(len(values) * _EPS * float(values[0]), of_the_mean)

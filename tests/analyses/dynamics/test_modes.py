@@ -127,6 +127,15 @@ def test_of_two_weights_alone_in_a_cluster_the_first_is_the_reference(dtype: Any
     assert [tree.references(1).tolist() for tree in trees] == [[0]] * 40
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_tensors_with_gradients_and_of_any_precision_are_read(dtype: torch.dtype) -> None:
+    values = torch.from_numpy(VALUES).to(dtype)
+    expected = correlation_modes(values.double().numpy(), SAMPLE, 2)
+    found = correlation_modes(values.requires_grad_(), SAMPLE, 2)
+    assert torch.equal(found.mode, expected.mode)
+    assert found.explained == expected.explained
+
+
 VALUES, SAMPLE = np.random.default_rng(0).standard_normal((6, 5)), np.arange(4)
 
 

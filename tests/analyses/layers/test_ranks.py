@@ -90,6 +90,14 @@ def test_features_that_are_no_numbers_are_refused(value: float) -> None:
             rank(features[0])
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex128])
+def test_features_of_another_kind_are_refused(dtype: torch.dtype) -> None:
+    """Of complex numbers only the real parts would count."""
+    for rank in (effective_rank, pca_dimension):
+        with pytest.raises(ValueError, match=r"floating point.*got \(5, 3\) torch"):
+            rank(normal(5, 3, seed=0).to(dtype))
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_needed_components_word_for_word(shape: tuple[int, int]) -> None:
     """Against features that are projected and answered one number of components at a time."""
