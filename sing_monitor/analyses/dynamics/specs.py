@@ -133,8 +133,9 @@ METRICS: tuple[MetricSpec, ...] = (
         "none",
         "sampled weights that do not move / sampled weights",
         "ours",
-        "Share of the sampled weights that belong to no mode, because they never change: frozen "
-        "layers, and weights behind inputs that are always 0.",
+        "Share of the sampled weights that belong to no mode: they never change, as in frozen "
+        "layers and behind inputs that are always 0, or were NaN or infinite at a validation of "
+        "the window.",
         group=DYNAMICS,
         short="Constant",
     ),
@@ -151,7 +152,7 @@ METRICS: tuple[MetricSpec, ...] = (
     ),
 )
 
-_MODE = ColumnSpec("mode", "", "Number of the mode, from 0; -1: weights that stand still.")
+_MODE = ColumnSpec("mode", "", "Number of the mode, from 0; -1: that stand still or were NaN.")
 _LAYER = ColumnSpec("layer", "", "Name of the layer.")
 _CURVE = "less its mean over the window, over its standard deviation"
 
