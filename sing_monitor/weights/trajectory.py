@@ -82,6 +82,10 @@ class Trajectory:
         """The last so many validations, or all where there are fewer."""
         return replace(self, epochs=self.epochs[-columns:], values=self.values[:, -columns:])
 
+    def without_last(self) -> Trajectory:
+        """All validations but the last."""
+        return replace(self, epochs=self.epochs[:-1], values=self.values[:, :-1])
+
     def sample(self, count: int) -> Tensor:
         """Some of the weights that move: half spread equally over the layers, half by their size.
 

@@ -20,7 +20,7 @@ from sing_monitor.analyses.dynamics.specs import (
     WEIGHTS,
     WINDOW,
 )
-from sing_monitor.analyses.dynamics.stability import followed
+from sing_monitor.analyses.dynamics.stability import stability
 from sing_monitor.analyses.dynamics.surrogate import flips, walk
 from sing_monitor.analyses.dynamics.tables import (
     FoundModes,
@@ -44,8 +44,7 @@ def analyze_dynamics(observation: Observation) -> Findings:
 
     Returns:
         Scalars ``dynamics/*``, most of them NaN at the first 7 validations; afterwards tables
-        ``modes``, ``mode_curves`` and ``mode_weights``, and kept: the modes of the last 10
-        validations and the rows of their references.
+        ``modes``, ``mode_curves`` and ``mode_weights``.
 
     Raises:
         ValueError: if there is no trajectory.
@@ -69,18 +68,18 @@ def analyze_dynamics(observation: Observation) -> Findings:
     references = tree.references(MODES)
     mode, correlation = tree.joined(references)
     found = FoundModes(window, moving, references, mode, correlation, sample)
-    stability, kept = followed(observation.trajectory.last(RECENT), observation.previous)
+    recent, before = window.last(RECENT), window.without_last().last(RECENT)
     scalars |= _explained(tree, values, correlation, window.is_head.numpy()[moving]) | {
         "dynamics/modes_95": float(_sufficient(tree)),
         "dynamics/largest_mode": float(np.bincount(mode).max()) / len(moving),
-        "dynamics/stability": stability,
+        "dynamics/stability": stability(before, recent),
     }
     tables = {
         MODE_SIZES.name: sizes_table(found),
         CURVES.name: curves_table(found),
         WEIGHTS.name: weights_table(found),
     }
-    return Findings(scalars, tables, kept)
+    return Findings(scalars, tables)
 
 
 def _explained(

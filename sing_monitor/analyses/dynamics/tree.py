@@ -51,14 +51,7 @@ class ModeTree:
         from scipy.cluster.hierarchy import linkage
         from scipy.spatial.distance import squareform
 
-        away = trajectories.astype(np.float64, order="C")
-        # About the first value first: a constant trajectory is then 0 to the last digit.
-        away -= away[0].copy()
-        away -= away.mean(axis=0)
-        energies = np.einsum("tn,tn->n", away, away)
-        lengths = np.sqrt(np.where(energies > 0, energies, 1))
-        directions = torch.from_numpy(np.empty(away.shape, trajectories.dtype))
-        np.divide(away, lengths, out=directions.numpy(), casting="same_kind")
+        directions, energies = directions_of(trajectories)
         among = directions[:, torch.from_numpy(sample)]
         correlations = among.new_zeros(len(sample), len(sample))
         add_gram(correlations, among)
@@ -106,14 +99,11 @@ class ModeTree:
         Returns:
             The modes, (N,), and the signed correlations to their references, (N,).
         """
-        correlations = self._with(references)
-        # Of equal ones the first.
-        modes = correlations.abs().max(dim=0).indices
-        return modes.numpy(), correlations.gather(0, modes[None])[0].numpy()
+        return joined(self.directions, references)
 
     def nearness(self, references: Ints) -> Numbers:
         """The largest ``|corr|`` of each weight to a reference, (N,)."""
-        return self._with(references).abs_().amax(dim=0).numpy()
+        return _with(self.directions, references).abs_().amax(dim=0).numpy()
 
     def explained(self, max_modes: int, rows: Bools | None = None) -> float:
         """Share of the variance over time that affine images of the references explain.
@@ -130,9 +120,26 @@ class ModeTree:
             return math.nan
         return explained(self.nearness(references), self.energies, rows)
 
-    def _with(self, references: Ints) -> Tensor:
-        """Correlations of all weights with some of them, (M, N)."""
-        return self.directions[:, torch.from_numpy(references)].T @ self.directions
+
+def directions_of(trajectories: Numbers) -> tuple[Tensor, Floats]:
+    """Directions (T, N) and energies (N,) of trajectories (T, N), as in :class:`ModeTree`."""
+    away = trajectories.astype(np.float64, order="C")
+    # About the first value first: a constant trajectory is then 0 to the last digit.
+    away -= away[0].copy()
+    away -= away.mean(axis=0)
+    energies = np.einsum("tn,tn->n", away, away)
+    lengths = np.sqrt(np.where(energies > 0, energies, 1))
+    directions = torch.from_numpy(np.empty(away.shape, trajectories.dtype))
+    np.divide(away, lengths, out=directions.numpy(), casting="same_kind")
+    return directions, energies
+
+
+def joined(directions: Tensor, references: Ints) -> tuple[Ints, Numbers]:
+    """:meth:`ModeTree.joined` of weights with these directions, (T, N)."""
+    correlations = _with(directions, references)
+    # Of equal ones the first.
+    modes = correlations.abs().max(dim=0).indices
+    return modes.numpy(), correlations.gather(0, modes[None])[0].numpy()
 
 
 def explained(correlations: Numbers, energies: Floats, rows: Any = None) -> float:
@@ -152,3 +159,8 @@ def explained(correlations: Numbers, energies: Floats, rows: Any = None) -> floa
         return math.nan
     # Rounding lifts a correlation above 1.
     return min(float((np.square(correlations[rows]) * energies[rows]).sum()) / total, 1.0)
+
+
+def _with(directions: Tensor, references: Ints) -> Tensor:
+    """Correlations of all weights with some of them, (M, N)."""
+    return directions[:, torch.from_numpy(references)].T @ directions

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from sing_monitor.analyses import CATALOGUE, analyze, catalogue_of
 from sing_monitor.analyses.dynamics import correlation_modes
 from sing_monitor.analyses.dynamics.analysis import ANALYSIS, analyze_dynamics
 from sing_monitor.analyses.dynamics.specs import CLUSTERED
+from sing_monitor.analyses.dynamics.stability import stability
 from sing_monitor.findings import Findings, check_tables
 from sing_monitor.untrusted.tables import check_columns, read_table
 from sing_monitor.weights.trajectory import Trajectory
@@ -32,13 +32,8 @@ def trajectory(values: Any, columns: int | None = None) -> Trajectory:
     return Trajectory(epochs, values.float(), LAYERS, layer, layer == 2)
 
 
-def found_in(
-    values: Any, columns: int | None = None, previous: dict[str, Tensor] | None = None
-) -> Findings:
-    observation = observe(
-        make_snapshot(), trajectory=trajectory(values, columns), previous=previous or {}
-    )
-    return analyze_dynamics(observation)
+def found_in(values: Any, columns: int | None = None) -> Findings:
+    return analyze_dynamics(observe(make_snapshot(), trajectory=trajectory(values, columns)))
 
 
 def walks(seed: int, count: int = 600, columns: int = 20) -> np.ndarray[Any, Any]:
@@ -102,12 +97,12 @@ def test_before_eight_validations_nothing_is_known_but_what_moves() -> None:
     assert unknown == {"dynamics/stability"}
 
 
-def test_stability_compares_with_what_was_kept() -> None:
-    values, _ = planted(0)
-    kept = found_in(values, columns=9).kept
-    assert found_in(values, columns=10, previous=dict(kept)).scalars["dynamics/stability"] > 0.6
-    other = found_in(np.roll(values, 7, axis=0), columns=10, previous=dict(kept))
-    assert abs(other.scalars["dynamics/stability"]) < 0.1
+def test_stability_compares_with_the_window_before_whatever_was_analyzed_last() -> None:
+    values = np.float32(walks(0) + 3 * planted(1)[0])
+    before, now = trajectory(values[:, 5:15]), trajectory(values[:, 6:16])
+    found = found_in(values, columns=16)
+    assert found.scalars["dynamics/stability"] == stability(before, now)
+    assert not found.kept
 
 
 def test_older_validations_than_twenty_do_not_count() -> None:

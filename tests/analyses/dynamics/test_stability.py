@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sing_monitor.analyses.dynamics.stability import followed
+from sing_monitor.analyses.dynamics.stability import stability
 from sing_monitor.weights.trajectory import Trajectory
 
 STEP = 18  # epoch of the lower learning rate
@@ -59,12 +59,11 @@ def trajectory(values: Tensor) -> Trajectory:
 
 def stabilities(columns: list[Tensor]) -> list[float]:
     """At each validation from the 13th on, in windows of ten."""
-    found, kept = [], {}
-    for last in range(12, len(columns) + 1):
-        window = torch.stack(columns[max(0, last - 10) : last], dim=1)
-        stability, kept = followed(trajectory(window), kept)
-        found.append(stability)
-    return found[1:]
+
+    def window(last: int) -> Trajectory:
+        return trajectory(torch.stack(columns[last - 10 : last], dim=1))
+
+    return [stability(window(last - 1), window(last)) for last in range(13, len(columns) + 1)]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -90,29 +89,29 @@ def groups(assigned: list[int], seed: int = 0) -> Tensor:
 
 def test_the_same_groups_are_fully_stable_though_their_curves_change() -> None:
     assigned = [0, 1, 2] * 20
-    nothing, kept = followed(trajectory(groups(assigned)), {})
-    assert math.isnan(nothing)
-    assert kept["dynamics/mode"].dtype == torch.int8
-    assert followed(trajectory(groups(assigned, seed=1)), kept)[0] == 1
+    before, now = (trajectory(groups(assigned, seed)) for seed in (0, 1))
+    assert stability(before, now) == 1
 
 
 def test_weights_that_change_their_group_lower_it() -> None:
     assigned = [0, 1, 2] * 20
-    _, kept = followed(trajectory(groups(assigned)), {})
     other = [*assigned[:30], *np.random.default_rng(0).integers(0, 3, 30).tolist()]
-    assert 0.1 < followed(trajectory(groups(other)), kept)[0] < 0.8
+    before, now = trajectory(groups(assigned)), trajectory(groups(other))
+    assert 0.1 < stability(before, now) < 0.8
 
 
-def test_weights_of_another_network_do_not_compare() -> None:
-    _, kept = followed(trajectory(groups([0, 1, 2] * 20)), {})
-    assert math.isnan(followed(trajectory(groups([0, 1, 2] * 21)), kept)[0])
+def test_seven_validations_are_too_few() -> None:
+    values = groups([0, 1, 2] * 20)
+    assert math.isnan(stability(trajectory(values[:, :7]), trajectory(values[:, :8])))
+    assert stability(trajectory(values[:, :8]), trajectory(values[:, :9])) == 1
 
 
 def test_constant_and_infinite_weights_follow_nothing() -> None:
-    values = groups([0, 1, 2] * 20)
+    whole, values = trajectory(groups([0, 1, 2] * 20)), groups([0, 1, 2] * 20)
+    # Were they counted as anything, they would not follow what they followed before.
     values[3], values[4, 2] = 1.0, math.inf
-    _, kept = followed(trajectory(values), {})
-    assert kept["dynamics/mode"].tolist().count(-1) == 2
-    stability, after = followed(trajectory(torch.ones(60, 10)), kept)
-    assert math.isnan(stability)
-    assert after == {}
+    assert stability(whole, trajectory(values)) == 1
+    assert stability(trajectory(values), whole) == 1
+    still = trajectory(torch.ones(60, 10))
+    assert math.isnan(stability(whole, still))
+    assert math.isnan(stability(still, whole))
