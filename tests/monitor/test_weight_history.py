@@ -68,6 +68,16 @@ def test_validations_that_are_not_analyzed_are_read_as_well() -> None:
     assert monitor.state.weights["places"][:, 0].tolist() == [0, 1, 2, 3]
 
 
+def test_an_analysis_gives_the_same_whether_the_one_before_was_made_or_not() -> None:
+    each, some = (
+        measured(Session(options(every_n_epochs=n)), tiny.Classifier().network, range(13))
+        for n in (1, 4)
+    )
+    for epoch in (8, 12):
+        assert math.isfinite(each[epoch]["dynamics/stability"])
+        assert some[epoch] == each[epoch]
+
+
 def test_without_weights_nothing_is_read_or_logged() -> None:
     monitor = Session(options(n_weights=0))
     (found,) = measured(monitor, tiny.Classifier().network, range(1))
