@@ -7,6 +7,7 @@ Dynamics Model, ICLR 2024.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -152,5 +153,5 @@ def check_max_modes(max_modes: int) -> None:
     Raises:
         ValueError: for another value.
     """
-    if isinstance(max_modes, bool) or not isinstance(max_modes, int) or max_modes < 1:
+    if isinstance(max_modes, bool) or not isinstance(max_modes, Integral) or max_modes < 1:
         raise ValueError(f"max_modes must be an integer of at least 1; got {max_modes!r}.")

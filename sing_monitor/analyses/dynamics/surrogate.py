@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from statistics import median
 
 import numpy as np
@@ -54,7 +55,7 @@ def random_walk_surrogate(
         sample = np.linspace(0, len(values) - 1, min(_SAMPLED, len(values))).astype(np.int64)
     rows = checked_sample(sample, len(values))
     check_max_modes(max_modes)
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+    if isinstance(draws, bool) or not isinstance(draws, Integral) or draws < 1:
         raise ValueError(f"draws must be an integer of at least 1; got {draws!r}.")
     increments = np.diff(values.T, axis=0)
     return median(

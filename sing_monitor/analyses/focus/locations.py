@@ -9,6 +9,7 @@ import math
 from typing import Literal, get_args
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sing_monitor.head.geometry import HeadGeometry
@@ -24,7 +25,7 @@ _TENTH = 0.1
 _NUMBERS = 2**16
 
 
-def importance(maps: Tensor, kind: Kind = "soft") -> Tensor:
+def importance(maps: Tensor | ArrayLike, kind: Kind = "soft") -> Tensor:
     """Importance of every location of feature maps, without gradients.
 
     Args:
@@ -45,6 +46,7 @@ def importance(maps: Tensor, kind: Kind = "soft") -> Tensor:
         >>> importance(maps), importance(maps, "discrete")
         (tensor([[[ 8., 14.]]], dtype=torch.float64), tensor([[[0., 3.]]], dtype=torch.float64))
     """
+    maps = torch.as_tensor(maps)
     if maps.ndim != 4 or not maps.is_floating_point() or 0 in maps.shape[1:]:
         raise ValueError(
             "maps must be (N, C, H, W) floating point, with a channel and a location at least; got "
@@ -79,7 +81,7 @@ def _wins(images: Tensor) -> Tensor:
 _IMPORTANCE = {"soft": _l1, "norm": _l2, "discrete": _wins}
 
 
-def normalized_entropy(importance: Tensor) -> Tensor:
+def normalized_entropy(importance: Tensor | ArrayLike) -> Tensor:
     """Entropy of the importance over locations, ``-sum p log p / log P``.
 
     p is the importance over its sum; shares below 1e-6 count as 0.
@@ -99,7 +101,7 @@ def normalized_entropy(importance: Tensor) -> Tensor:
         >>> normalized_entropy(torch.tensor([[[1.0, 1.0]], [[0.0, 3.0]], [[0.0, 0.0]]]))
         tensor([1., 0., nan], dtype=torch.float64)
     """
-    p = _shares(importance)
+    p = _shares(torch.as_tensor(importance))
     p = p.where(~(p < _EPS), 0)
     p = p / p.sum(dim=1, keepdim=True)
     if p.shape[1] < 2:

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import linear
 
@@ -18,7 +19,7 @@ _EPS = torch.finfo(torch.float64).eps
 _AT_A_TIME = 32
 
 
-def effective_rank(features: Tensor) -> float:
+def effective_rank(features: Tensor | ArrayLike) -> float:
     """Effective rank ``exp(-sum p log p)``, p the normalized singular values of ``f - mu``.
 
     The entropy of singular values as in Roy and Vetterli 2007 and RankMe (Garrido et al., ICML
@@ -38,10 +39,10 @@ def effective_rank(features: Tensor) -> float:
         >>> effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
         2.0
     """
-    return rank_of(principal_variances(features))
+    return rank_of(principal_variances(torch.as_tensor(features)))
 
 
-def pca_dimension(features: Tensor, share: float = 0.95) -> int:
+def pca_dimension(features: Tensor | ArrayLike, share: float = 0.95) -> int:
     """Fewest principal components that hold a share of the variance.
 
     The PCA dimension of Feng et al. (Rank Diminishing, NeurIPS 2022).
@@ -63,7 +64,7 @@ def pca_dimension(features: Tensor, share: float = 0.95) -> int:
         >>> pca_dimension(features, 0.9), pca_dimension(features)
         (1, 2)
     """
-    return dimension_of(principal_variances(features), share)
+    return dimension_of(principal_variances(torch.as_tensor(features)), share)
 
 
 class PrincipalComponents(NamedTuple):

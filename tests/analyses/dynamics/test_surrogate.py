@@ -66,6 +66,13 @@ def test_the_same_seed_gives_the_same_surrogate() -> None:
     assert 0 < random_walk_surrogate(values, 3, max_modes=1) < random_walk_surrogate(values, 3) < 1
 
 
+def test_counts_may_be_numbers_of_an_array() -> None:
+    values, one, two = walks(0)[:99], np.int64(1), np.int64(2)
+    assert random_walk_surrogate(values, two, max_modes=one) == random_walk_surrogate(
+        values, 2, max_modes=1
+    )
+
+
 @pytest.mark.parametrize("draws", [0, 1.5, True])
 def test_draws_are_a_count(draws: Any) -> None:
     with pytest.raises(ValueError, match="draws must be an integer of at least 1"):

@@ -109,6 +109,13 @@ def test_other_maps_are_refused(maps: Tensor) -> None:
         importance(maps)
 
 
+def test_arrays_have_the_same_importance() -> None:
+    maps = normal(3, 4, 5, 6, seed=0)
+    found = importance(maps.numpy())
+    assert torch.equal(found, importance(maps))
+    assert torch.equal(normalized_entropy(found.numpy()), normalized_entropy(found))
+
+
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 'soft', 'norm' or 'discrete'"):
         importance(torch.ones(1, 1, 2, 2), "hard")  # type: ignore[arg-type]

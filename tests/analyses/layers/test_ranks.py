@@ -73,6 +73,12 @@ def test_features_that_do_not_vary(value: float, shape: tuple[int, int]) -> None
     assert math.isnan(effective_rank(features[:0]))
 
 
+def test_arrays_have_the_same_ranks() -> None:
+    features = normal(20, 6, seed=0)
+    assert effective_rank(features.numpy()) == effective_rank(features)
+    assert pca_dimension(features.numpy()) == pca_dimension(features)
+
+
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.01, math.nan])
 def test_another_share_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="expected a share of the variance"):
