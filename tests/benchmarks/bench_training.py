@@ -103,15 +103,16 @@ class Stopwatch:
     def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def timed(*args: Any, **kwargs: Any) -> Any:
-            started = time.perf_counter(), time.process_time()
+            # Wall time last: to ask for the processor's takes a while itself.
+            processor, wall = time.process_time(), time.perf_counter()
             self._depth += 1
             try:
                 return function(*args, **kwargs)
             finally:
                 self._depth -= 1
                 if self._depth == 0:
-                    self.wall += time.perf_counter() - started[0]
-                    self.processor += time.process_time() - started[1]
+                    self.wall += time.perf_counter() - wall
+                    self.processor += time.process_time() - processor
 
         return timed
 
