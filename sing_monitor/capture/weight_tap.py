@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from sing_monitor.head.linear_layers import is_leaf, walk_modules
+from sing_monitor.head.linear_layers import is_inside, is_leaf, walk_modules
 from sing_monitor.weights.sample import WeightSample
 from sing_monitor.weights.trajectory import Trajectory
 
@@ -80,7 +80,7 @@ class WeightTap:
         ]
         # What the head shares with another layer is the head's.
         names = {id(parameter): name for name, parameter in reversed(named)}
-        names |= {id(weight): name for name, weight in named if name.startswith(f"{head}.")}
+        names |= {id(weight): name for name, weight in named if is_inside(name, [head])}
         for name, parameter in named:
             is_other = name != names[id(parameter)] or is_lazy(parameter)
             if is_other or not parameter.is_floating_point():

@@ -80,8 +80,7 @@ def is_closed(module: nn.Module) -> bool:
 
 def takes_tokens_first(model: nn.Module) -> bool:
     """Whether a layer takes tokens as (T, B, c), as torch's attentions do by default."""
-    parts = (part for _, module in walk_modules(model) for part in module.modules())
-    return any(getattr(part, "batch_first", None) is False for part in parts)
+    return any(getattr(part, "batch_first", None) is False for part in model.modules())
 
 
 def find_module(root: nn.Module, name: str) -> nn.Module | None:

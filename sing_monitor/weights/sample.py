@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sing_monitor.head.linear_layers import is_inside
+
 MOST_OF_HEAD = 50_000
 _SEED = 0
 _ITSELF = "(the module itself)"
@@ -56,7 +58,7 @@ class WeightSample:
         """
         layer_of = {name: _layer(name) for name in sizes}
         layers = tuple(dict.fromkeys(layer_of.values()))
-        of_head = {name for name, layer in layer_of.items() if _is_within(layer, head)}
+        of_head = {name for name, layer in layer_of.items() if is_inside(layer, [head])}
         is_whole = sum(sizes[name] for name in of_head) <= MOST_OF_HEAD
         others = {name: size for name, size in sizes.items() if not (is_whole and name in of_head)}
         by_layer = dict.fromkeys((layer_of[name] for name in others), 0)
@@ -127,7 +129,3 @@ def _layer(name: str) -> str:
     """The layer of a parameter: the module that holds it, parametrized or not."""
     holder = _PARAMETRIZED.sub("", name)
     return holder if holder != name else name.rpartition(".")[0]
-
-
-def _is_within(layer: str, head: str) -> bool:
-    return layer == head or head == "" or layer.startswith(f"{head}.")

@@ -75,7 +75,7 @@ def correlation_modes(
     """
     values = checked_trajectories(trajectories)
     rows = checked_sample(sample, len(values))
-    check_max_modes(max_modes)
+    check_count("max_modes", max_modes)
     tree = ModeTree.grow(values.T, rows)
     references = tree.references(max_modes)
     if len(references) == 0:
@@ -147,11 +147,11 @@ def checked_sample(sample: Tensor | ArrayLike, weights: int) -> NDArray[np.int64
     return rows
 
 
-def check_max_modes(max_modes: int) -> None:
+def check_count(name: str, count: int) -> None:
     """Refuse anything but a positive integer.
 
     Raises:
         ValueError: for another value.
     """
-    if isinstance(max_modes, bool) or not isinstance(max_modes, Integral) or max_modes < 1:
-        raise ValueError(f"max_modes must be an integer of at least 1; got {max_modes!r}.")
+    if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+        raise ValueError(f"{name} must be an integer of at least 1; got {count!r}.")

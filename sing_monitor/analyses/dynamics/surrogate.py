@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral
 from statistics import median
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sing_monitor.analyses.dynamics.modes import (
-    check_max_modes,
+    check_count,
     checked_sample,
     checked_trajectories,
 )
@@ -54,9 +53,8 @@ def random_walk_surrogate(
     if sample is None:
         sample = np.linspace(0, len(values) - 1, min(_SAMPLED, len(values))).astype(np.int64)
     rows = checked_sample(sample, len(values))
-    check_max_modes(max_modes)
-    if isinstance(draws, bool) or not isinstance(draws, Integral) or draws < 1:
-        raise ValueError(f"draws must be an integer of at least 1; got {draws!r}.")
+    check_count("max_modes", max_modes)
+    check_count("draws", draws)
     increments = np.diff(values.T, axis=0)
     return median(
         ModeTree.grow(walk(flipped), rows).explained(max_modes)
@@ -74,8 +72,4 @@ def flips(increments: Numbers, draws: int, seed: int) -> Iterator[Numbers]:
 
 def walk(increments: Numbers) -> Numbers:
     """The trajectories (T, N) from 0 that have these increments (T - 1, N)."""
-    walked = np.zeros((len(increments) + 1, increments.shape[1]), increments.dtype)
-    # In a fifth of the time of numpy's own sum, which goes down the columns.
-    for step, before, after in zip(increments, walked[:-1], walked[1:], strict=True):
-        np.add(before, step, out=after)
-    return walked
+    return np.cumsum(np.pad(increments, ((1, 0), (0, 0))), axis=0)

@@ -39,7 +39,7 @@ def effective_rank(features: Tensor | ArrayLike) -> float:
         >>> effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
         2.0
     """
-    return rank_of(principal_variances(torch.as_tensor(features)))
+    return rank_of(principal_variances(torch.as_tensor(features).detach()))
 
 
 def pca_dimension(features: Tensor | ArrayLike, share: float = 0.95) -> int:
@@ -64,7 +64,7 @@ def pca_dimension(features: Tensor | ArrayLike, share: float = 0.95) -> int:
         >>> pca_dimension(features, 0.9), pca_dimension(features)
         (1, 2)
     """
-    return dimension_of(principal_variances(torch.as_tensor(features)), share)
+    return dimension_of(principal_variances(torch.as_tensor(features).detach()), share)
 
 
 class PrincipalComponents(NamedTuple):
@@ -168,7 +168,7 @@ def _about_mean(features: Tensor) -> Tensor:
             "features hold NaN or infinite values, and no directions follow from them; leave those "
             "images out."
         )
-    away = features.detach().to(torch.float64, copy=True)
+    away = features.to(torch.float64, copy=True)
     return away.sub_(away.mean(dim=0)) if len(features) else away
 
 
@@ -181,5 +181,5 @@ def _rounding(features: Tensor, values: Tensor) -> float:
     """Below this an eigenvalue is rounding: of the Gram matrix, or of the mean taken off."""
     if not features.numel():
         return 0.0
-    of_the_mean = features.numel() * (_EPS * float(features.detach().abs().max())) ** 2
+    of_the_mean = features.numel() * (_EPS * float(features.abs().max())) ** 2
     return _ROUNDINGS * max(len(values) * _EPS * float(values[0]), of_the_mean)
