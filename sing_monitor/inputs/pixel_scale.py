@@ -61,7 +61,7 @@ class PixelScale:
         return pixels.repeat(1, 3, 1, 1) if pixels.shape[1] == 1 else pixels
 
     def levels(self, images: Tensor) -> NDArray[np.uint8]:
-        """The restored images on the CPU, rounded to 8 bits, (B, 3, H, W); infinite values saturate.
+        """The restored images on the CPU, rounded to 8 bits, (B, 3, H, W); infinity saturates.
 
         By numpy: torch shares such short steps out among threads, and they wait for each other
         where other processes want the cores.
